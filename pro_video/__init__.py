@@ -1,0 +1,1 @@
+"""The work itself, without Prefect: request model, progress, errors, waiting, storage, media, providers."""

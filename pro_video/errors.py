@@ -1,0 +1,193 @@
+"""Everything that can go wrong, as types. Whether another try is worth it is the type, never a flag.
+
+    ProVideoError
+    ├── TransientError                  another try of the same call may succeed
+    │   ├── RateLimited                 429 for pace; carries the provider's own delay
+    │   ├── SlotUnavailable             429 for concurrency: wait for a slot, the job was not created
+    │   ├── ServiceUnavailable          no answer, 5xx, a body that is not the protocol
+    │   ├── OutcomeUnknown              a create was sent and its answer was lost: it may be paid
+    │   ├── LinkExpired                 a result link ran out: read the job again for a fresh one
+    │   ├── TransferInterrupted         bytes stopped before the promised length, or a checksum differs
+    │   └── StorageUnavailable          S3 did not answer, or answered 5xx / SlowDown
+    └── TerminalError                   trying again changes nothing
+        ├── RequestRefused              the request breaks rules; names every field
+        ├── MediaUnusable               a video or audio is not what the job needs
+        ├── SourceRefused               a source address is not allowed, is missing or changed under way
+        ├── StorageRefused              S3 says no (credentials, bucket, policy)
+        ├── CredentialsRefused          a provider does not accept the key
+        ├── AccountBlocked              a provider wants money or a better plan first
+        ├── ProviderRefused             a provider refuses this request
+        ├── JobFailed                   a provider's job ended as failed
+        │   └── JobFailedRetryable      … and its code says that a new attempt may succeed
+        ├── DeadlineExceeded            a wait reached its end; the provider's job may still go on
+        └── OutputRejected              the result does not pass the checks
+
+`message` is safe to show to a user: no key, no presigned query, no stack. It says what happened and ends with
+what to do next where something can be done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class ProVideoError(Exception):
+    """Base of all errors of this project.
+
+    Attributes:
+        message: safe to show; what happened and what to do next.
+        stage: the row of the progress table it happened in, when known.
+        provider: ``"sync.so"`` or ``"ghostcut"``, when one is involved.
+        code: the provider's own code or our stable one, for machines.
+        request_id: what the provider's support asks for (request id, trace), when it gave one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: str | None = None,
+        provider: str | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.stage = stage
+        self.provider = provider
+        self.code = code
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only arguments do not survive the default protocol of exceptions.
+        return (_rebuild, (type(self), self.message, dict(self.__dict__)))
+
+
+def _rebuild(cls: type[ProVideoError], message: str, state: dict[str, Any]) -> ProVideoError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class TransientError(ProVideoError):
+    """Another try of the same call may succeed.
+
+    ``retry_after`` is the other side's own wish in seconds, when it gave one.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.retry_after = retry_after
+
+
+class RateLimited(TransientError):
+    """Too many calls; slow down."""
+
+
+class SlotUnavailable(TransientError):
+    """The account's concurrency is used up; nothing was created. Wait for a slot."""
+
+
+class ServiceUnavailable(TransientError):
+    """No answer, a 5xx answer, or a body that is not the protocol's. For calls that pay nothing."""
+
+
+class OutcomeUnknown(TransientError):
+    """A create was sent and its answer was lost: the job may exist and be paid.
+
+    ``job_id`` is the provider's job when it named one: follow it instead of sending again.
+    """
+
+    def __init__(self, message: str, *, job_id: str | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.job_id = job_id
+
+
+class LinkExpired(TransientError):
+    """A result link ran out; read the job again for a fresh one."""
+
+
+class TransferInterrupted(TransientError):
+    """Fewer bytes than promised, or bytes that do not match their checksum."""
+
+
+class StorageUnavailable(TransientError):
+    """S3 did not answer, or asked to slow down."""
+
+
+class TerminalError(ProVideoError):
+    """Trying the same again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One broken rule of a request.
+
+    Attributes:
+        field: path of the field, for example ``segments[1].end``.
+        message: the rule with its limit and the way out.
+        code: stable name of the rule, for machines.
+    """
+
+    field: str
+    message: str
+    code: str = "invalid"
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class RequestRefused(TerminalError):
+    """The request breaks rules; ``problems`` names every field at once."""
+
+    def __init__(self, problems: list[Problem], **context: Any) -> None:
+        if not problems:
+            raise ValueError("a refusal needs at least one problem")
+        context.setdefault("code", "request_refused")
+        super().__init__("; ".join(str(problem) for problem in problems), **context)
+        self.problems = tuple(problems)
+
+
+class MediaUnusable(TerminalError):
+    """A video or audio is not what the job needs."""
+
+
+class SourceRefused(TerminalError):
+    """A source is not allowed, does not exist, is too large, or changed while it was read."""
+
+
+class StorageRefused(TerminalError):
+    """S3 says no: credentials, bucket or policy."""
+
+
+class CredentialsRefused(TerminalError):
+    """A provider does not accept the key."""
+
+
+class AccountBlocked(TerminalError):
+    """A provider wants money or a better plan first."""
+
+
+class ProviderRefused(TerminalError):
+    """A provider refuses this request; nothing was created."""
+
+
+class JobFailed(TerminalError):
+    """A provider's job ended as failed; the same request would fail again."""
+
+
+class JobFailedRetryable(JobFailed):
+    """A provider's job ended as failed by a cause that may pass: a new attempt is worth its price."""
+
+
+class DeadlineExceeded(TerminalError):
+    """A wait reached its end. The provider's job may still go on; a retry of the run takes it up again."""
+
+
+class OutputRejected(TerminalError):
+    """A result does not pass the checks; ``code`` names the check."""

@@ -1,0 +1,46 @@
+"""What a worker may be told by its environment (``PRO_VIDEO_…``); everything about a job is a parameter."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of one worker process, read once from the environment.
+
+    Each field is the environment variable ``PRO_VIDEO_<FIELD>``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PRO_VIDEO_", frozen=True, extra="ignore")
+
+    block: str = Field("pro-video", description="Name of the Prefect blocks to use.")
+    max_segments: int = Field(10, ge=1, description="Segments allowed in one job.")
+    allow_local_files: bool = Field(False, description="May jobs name files on the worker's disk?")
+    allow_private_addresses: bool = Field(
+        False, description="May sources and results come from addresses that are not public?"
+    )
+    max_source_bytes: int = Field(5 * 1024**3, gt=0, description="Largest file taken, in bytes.")
+    link_hours: float = Field(
+        24.0, gt=0, le=168, description="Life of the links given to providers and users, in hours."
+    )
+    poll_seconds: float = Field(
+        10.0, gt=0, description="Longest pause between two looks at a provider's job, in seconds."
+    )
+    lip_sync_deadline_hours: float = Field(
+        6.0, gt=0, description="Longest wait for one lip-sync, in hours."
+    )
+    inpainting_deadline_hours: float = Field(
+        6.0, gt=0, description="Longest wait for one text removal, in hours."
+    )
+    max_attempts: int = Field(
+        2, ge=1, le=5, description="Paid attempts per stage, when a provider says that a retry helps."
+    )
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
