@@ -1,0 +1,1 @@
+"""What both vendor emulators share: persistent state, faults, control API, server, media pool."""

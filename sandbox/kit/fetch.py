@@ -1,0 +1,62 @@
+"""Fetch a job's input over HTTP, as the vendor's worker does after it has accepted the job."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+
+class FetchError(Exception):
+    """The input could not be had; the text gives the reason without the address's query string."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came: bytes on disk and the declared media type (empty when there was none)."""
+
+    size: int
+    content_type: str
+
+
+async def fetch(
+    url: str, path: Path, *, max_bytes: int, timeout: float = 60.0, read_timeout: float = 20.0
+) -> Fetched:
+    """Stream an http(s) address to `path`, which is replaced only when the body came whole.
+
+    `timeout` bounds the whole transfer and `read_timeout` each silence in it, in seconds. Raises
+    FetchError for any failure, a status other than 200, or a body beyond `max_bytes`.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        async with asyncio.timeout(timeout):
+            return await _stream(url, path, partial, max_bytes, read_timeout)
+    except TimeoutError as error:
+        raise FetchError(f"no whole answer within {timeout:g} s") from error
+    except httpx.InvalidURL as error:
+        raise FetchError("the address is malformed") from error
+    except httpx.HTTPError as error:
+        raise FetchError(f"the transfer failed ({type(error).__name__})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+async def _stream(
+    url: str, path: Path, partial: Path, max_bytes: int, read_timeout: float
+) -> Fetched:
+    limits = httpx.Timeout(read_timeout, connect=10.0)
+    async with (
+        httpx.AsyncClient(timeout=limits, follow_redirects=True, trust_env=False) as client,
+        client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
+    ):
+        if response.status_code != 200:
+            raise FetchError(f"the address answered with status {response.status_code}")
+        size = 0
+        with partial.open("wb") as file:
+            async for chunk in response.aiter_raw(1 << 18):
+                size += len(chunk)
+                if size > max_bytes:
+                    raise FetchError(f"the file is larger than {max_bytes} bytes")
+                await asyncio.to_thread(file.write, chunk)
+        await asyncio.to_thread(partial.replace, path)
+        return Fetched(size, response.headers.get("content-type", ""))
