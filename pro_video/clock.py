@@ -1,0 +1,96 @@
+"""Time as an argument: the system's clock for work, a virtual one where hours take milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What code that waits may know of time."""
+
+    def time(self) -> float:
+        """Wall clock, seconds since the epoch; may jump when the machine's clock is set."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some start; never jumps, means nothing outside this process."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that many seconds; zero and less only yield to other tasks."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+SYSTEM_CLOCK = SystemClock()
+
+
+class VirtualClock:
+    """A clock that jumps to the next sleeper as soon as the event loop has nothing else to run.
+
+    For one event loop. Sleepers wake in the order of their times. Real input and output is not
+    waited for: while a task talks to a real server, sleepers of other tasks may go ahead.
+
+    Args:
+        start: wall clock at the beginning, seconds since the epoch.
+        grace_turns: turns of the event loop that other tasks get before time moves on.
+    """
+
+    def __init__(self, start: float = 1_767_225_600.0, *, grace_turns: int = 5) -> None:
+        self._monotonic = 0.0
+        self._wall_offset = start
+        self._grace_turns = grace_turns
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int]] = []
+        self.slept: list[float] = []
+        """Length of every sleep asked for, in seconds, in the order of asking."""
+
+    def time(self) -> float:
+        return self._monotonic + self._wall_offset
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once, for the wall clock and the monotonic one."""
+        if seconds < 0:
+            raise ValueError("time passes forwards; use jump() to set the wall clock back")
+        self._monotonic += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forwards or backwards, as an administrator or NTP does."""
+        self._wall_offset += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        entry = (self._monotonic + seconds, next(self._order))
+        heapq.heappush(self._sleepers, entry)
+        try:
+            turns_as_first = 0
+            while self._monotonic < entry[0]:
+                await asyncio.sleep(0)
+                turns_as_first = turns_as_first + 1 if self._sleepers[0] == entry else 0
+                if turns_as_first > self._grace_turns:
+                    self._monotonic = max(self._monotonic, entry[0])
+        finally:
+            self._sleepers.remove(entry)
+            heapq.heapify(self._sleepers)

@@ -1,0 +1,106 @@
+"""The order to stop waiting: by a user's cancel, or because this process hands its jobs over.
+
+The signal is set from wherever the order arrives (a thread, another event loop, a signal handler's
+thread) and ends a wait at once. It never touches the provider's job, which goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import Iterator
+from enum import Enum
+
+
+class StopReason(Enum):
+    """Why the waiting ends."""
+
+    CANCELLED = "cancelled"
+    """A user cancelled the job."""
+    HANDOVER = "handover"
+    """This process goes away; another one takes the job up where it stands."""
+
+
+class Stopped(Exception):
+    """Work was left on purpose. Not an error of the job, therefore no ``ProVideoError``."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"stopped: {self.reason.value}"
+
+
+class StopSignal:
+    """A stop order that any thread may give and any event loop may wait for; the first holds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: StopReason | None = None
+        self._waiters: set[asyncio.Future[StopReason]] = set()
+
+    @property
+    def reason(self) -> StopReason | None:
+        """The reason, or None while nobody has asked to stop."""
+        return self._reason
+
+    def is_set(self) -> bool:
+        return self._reason is not None
+
+    def set(self, reason: StopReason) -> None:
+        """Give the order; a second order changes nothing. May be called from any thread."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            # A loop that is closed has no one left to tell.
+            with contextlib.suppress(RuntimeError):
+                waiter.get_loop().call_soon_threadsafe(_resolve, waiter, reason)
+
+    async def wait(self) -> StopReason:
+        """Wait, without an end of its own, until the order is given."""
+        waiter: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._reason is not None:
+                return self._reason
+            self._waiters.add(waiter)
+        try:
+            return await waiter
+        finally:
+            with self._lock:
+                self._waiters.discard(waiter)
+
+    def raise_if_set(self) -> None:
+        """Raise :class:`Stopped` when the order has been given."""
+        if self._reason is not None:
+            raise Stopped(self._reason)
+
+
+def _resolve(waiter: asyncio.Future[StopReason], reason: StopReason) -> None:
+    if not waiter.done():
+        waiter.set_result(reason)
+
+
+_current: contextvars.ContextVar[StopSignal | None] = contextvars.ContextVar(
+    "pro_video_stop", default=None
+)
+
+
+def current_stop() -> StopSignal:
+    """The stop signal of the surrounding :func:`use_stop`, or one that nobody can set."""
+    return _current.get() or StopSignal()
+
+
+@contextlib.contextmanager
+def use_stop(signal: StopSignal) -> Iterator[StopSignal]:
+    """Make ``signal`` the one that :func:`current_stop` returns inside the block."""
+    token = _current.set(signal)
+    try:
+        yield signal
+    finally:
+        _current.reset(token)
