@@ -1,0 +1,16 @@
+"""The three ways in which any provider's job can stand."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Outcome(Enum):
+    """What a provider's status means for us."""
+
+    RUNNING = "running"
+    """Not ended, or not known to have ended."""
+    DONE = "done"
+    """Ended well."""
+    FAILED = "failed"
+    """Ended badly; it does not go on by itself."""

@@ -1,0 +1,52 @@
+"""Reading and writing the vendors' JSON: tolerant in, deterministic out."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+
+def dumps(value: object) -> str:
+    """Compact JSON, the same text for the same value; members keep the order they were given in.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def text(value: object) -> str | None:
+    """A text that says something; None for anything else, "" too."""
+    return value if isinstance(value, str) and value else None
+
+
+def number(value: object) -> float | None:
+    """A finite number; None for anything else, true and false too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def decimal6(value: float) -> float:
+    """Without the dust of binary fractions, six digits; 1 and 1.0 become the same bytes."""
+    return round(float(value), 6)
+
+
+def fraction(percent: float | None) -> float | None:
+    """A percentage as a share within 0 … 1."""
+    return None if percent is None else min(max(percent / 100.0, 0.0), 1.0)
+
+
+def whole_word(token: str) -> re.Pattern[str]:
+    """A pattern that finds ``token``, but not inside a longer word (``job-0001-1`` in ``…-12``).
+
+    Raises:
+        ValueError: the token is shorter than 8 characters, which foreign jobs may hold by chance.
+    """
+    if len(token) < 8:
+        raise ValueError("a planted token has at least 8 characters")
+    return re.compile(rf"(?<![\w-]){re.escape(token)}(?![\w-])")
