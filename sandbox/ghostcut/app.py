@@ -1,0 +1,139 @@
+"""The GhostCut emulator as one ASGI application."""
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.ghostcut import callbacks as callback_module
+from sandbox.ghostcut import results as result_module
+from sandbox.ghostcut.api import Api
+from sandbox.ghostcut.callbacks import Callbacks
+from sandbox.ghostcut.gateway import REJECT_KINDS, Gateway
+from sandbox.ghostcut.jsontext import load
+from sandbox.ghostcut.points import Points
+from sandbox.ghostcut.results import Results
+from sandbox.ghostcut.runner import MEDIA_FAULTS, Runner
+from sandbox.ghostcut.switches import DEFAULTS, Switches
+from sandbox.ghostcut.uploads import BUCKET, Uploads
+from sandbox.ghostcut.works import WorkBook
+from sandbox.kit.control import control_routes
+from sandbox.kit.faults import FaultQueue
+from sandbox.kit.http_faults import TRANSPORT_KINDS
+from sandbox.kit.media_pool import MediaPool
+from sandbox.kit.settings import SwitchBoard
+from sandbox.kit.store import Store
+from sandbox.kit.timing import Tasks
+
+PREFIX = "/v-w-c/gateway/ve"
+DEFAULT_POINTS = 100_000.0
+
+_CALL_KINDS = TRANSPORT_KINDS | REJECT_KINDS
+FAULTS = {
+    **dict.fromkeys(
+        ("create", "delete", "redo", "adjust", "points", "policy", "remove", "enum"), _CALL_KINDS
+    ),
+    "status": _CALL_KINDS | {"unknown_status", "empty"},
+    "list": _CALL_KINDS | {"unknown_status", "empty"},
+    "job": MEDIA_FAULTS | {"fail", "stuck", "slow", "unknown_running", "empty_result"},
+    "download": (TRANSPORT_KINDS - {"truncate_json", "extra_fields"}) | result_module.KINDS,
+    "callback": callback_module.KINDS,
+}
+"""Every call that can be made to fail, with the kinds that it understands."""
+
+
+def create_app(
+    *,
+    data_dir: Path | str,
+    app_key: str,
+    app_secret: str,
+    accounts: Mapping[str, str] | None = None,
+    points: float = DEFAULT_POINTS,
+    public_base_url: str | None = None,
+    media_workers: int = 1,
+) -> Starlette:
+    """Build the emulator; its state lives in `data_dir` and survives a restart or a kill.
+
+    `accounts` adds further AppKey to AppSecret pairs; `points` is the balance with which each new
+    account begins; `public_base_url` overrides the request's own address in links to results and
+    uploads.
+    """
+    folder = Path(data_dir)
+    secrets = {app_key: app_secret, **(accounts or {})}
+    store = Store(folder / "ghostcut.sqlite")
+    faults = FaultQueue(store, FAULTS)
+    board = SwitchBoard(store, DEFAULTS)
+    switches = Switches(board)
+    purse = Points(store, switches)
+    for key in secrets:
+        purse.seed(key, points)
+    tasks = Tasks()
+    pool = MediaPool(media_workers)
+    book = WorkBook(store, faults, purse, switches)
+    callbacks = Callbacks(store, book, faults, switches, tasks, secrets)
+    runner = Runner(book, purse, switches, pool, tasks, folder, callbacks.start)
+    uploads = Uploads(store, folder / "uploads")
+    results = Results(folder / "results", book, faults, switches)
+    gateway = Gateway(faults, switches, secrets, public_base_url)
+    api = Api(book, runner, callbacks, purse, uploads, switches)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        runner.resume()
+        callbacks.resume()
+        try:
+            yield
+        finally:
+            await tasks.close()
+            pool.close()
+            store.close()
+
+    async def serve_upload(request: Request) -> Response:
+        return uploads.serve(request.path_params["key"])
+
+    async def balances(request: Request) -> Response:
+        if request.method == "PUT":
+            try:
+                wanted = load(await request.body())
+            except ValueError:
+                wanted = None
+            if not _is_top_up(wanted, secrets):
+                return JSONResponse({"error": 'the body is {"balance", "app_key"?}'}, 400)
+            api.top_up(wanted.get("app_key", app_key), float(wanted["balance"]))
+        return JSONResponse({"balances": {key: purse.balance(key) for key in secrets}})
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            gateway.route(f"{PREFIX}/work/free", "create", api.create),
+            gateway.route(f"{PREFIX}/work/fast", "create", api.create),
+            gateway.route(f"{PREFIX}/work/status", "status", api.status),
+            gateway.route(f"{PREFIX}/work/list", "list", api.list),
+            gateway.route(f"{PREFIX}/work/delete", "delete", api.delete),
+            gateway.route(f"{PREFIX}/work/video/redo", "redo", api.redo),
+            gateway.route(f"{PREFIX}/work/video/inpaint/redo", "adjust", api.adjust),
+            gateway.route(f"{PREFIX}/point/query", "points", api.points),
+            gateway.route(f"{PREFIX}/file/upload/policy/apply", "policy", api.policy),
+            gateway.route(f"{PREFIX}/file/remove", "remove", api.remove),
+            gateway.route("/v-w-c/enum/query2", "enum", api.enum, signed=False),
+            Route(f"/oss/{BUCKET}", uploads.form, methods=["POST"]),
+            Route(f"/oss/{BUCKET}/{{key:path}}", serve_upload, methods=["GET"]),
+            Route("/cdn/{name}", results.serve, methods=["GET"]),
+            Route("/_sandbox/points", balances, methods=["GET", "PUT"]),
+            *control_routes(store, faults, board, book.audit),
+        ],
+    )
+
+
+def _is_top_up(wanted: object, accounts: Mapping[str, str]) -> bool:
+    if not isinstance(wanted, dict) or not set(wanted) <= {"balance", "app_key"}:
+        return False
+    balance, key = wanted.get("balance"), wanted.get("app_key")
+    if not isinstance(balance, int | float) or isinstance(balance, bool) or balance < 0:
+        return False
+    return math.isfinite(balance) and (key is None or key in accounts)

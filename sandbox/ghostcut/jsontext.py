@@ -1,0 +1,33 @@
+"""JSON as the vendor's gateway reads and writes it."""
+
+import json
+import math
+from typing import Any
+
+
+def dump(value: Any) -> bytes:
+    """Compact UTF-8 JSON with non-ASCII characters left as they are."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def load(text: bytes | str) -> Any:
+    """Parse strict JSON.
+
+    Raises ValueError for malformed text, invalid UTF-8, NaN and infinity, and for nesting deeper
+    than the parser allows.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is out of range")
+    return value
