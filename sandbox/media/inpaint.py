@@ -1,0 +1,109 @@
+"""Stand-in for a text-removal service: fills masks in their windows, changes nothing else.
+
+Work is on the planes of the decoded picture. Sound packets are copied, timestamps kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.media.areas import TIME_SLACK, Mask
+from sandbox.media.errors import MediaError
+from sandbox.media.filling import Filler
+from sandbox.media.passthrough import SoundPassage
+from sandbox.media.reading import VideoReader
+from sandbox.media.writing import Mp4Writer
+
+__all__ = ["FAULTS", "InpaintResult", "Mask", "inpaint"]
+
+FAULTS = ("picture_unchanged", "audio_dropped", "wrong_duration")
+CUT_BY_FAULT = 0.25
+
+
+@dataclass(frozen=True)
+class InpaintResult:
+    """What was written: seconds, pictures, and the number of erase masks that changed any."""
+
+    duration: float
+    frames: int
+    changed_masks: int
+
+
+def inpaint(
+    video: Path,
+    out: Path,
+    masks: Sequence[Mask],
+    *,
+    whole_frame_text: bool = False,
+    max_height: int | None = None,
+    crf: int = 17,
+    keep_range: tuple[float, float] | None = None,
+    fault: str | None = None,
+) -> InpaintResult:
+    """Erase what the masks say and write an MP4 (H.264; sound packets as they were).
+
+    Args:
+        video: any file with a picture.
+        out: MP4 to write.
+        masks: what to erase and what to protect; where they meet, `keep` wins.
+        whole_frame_text: also look for overlaid text in the whole frame and erase it.
+        max_height: larger pictures are scaled down, never up. It limits the shorter side, so
+            1080 means 1080p for upright pictures too.
+        crf: constant quality of x264.
+        keep_range: write only this cut, in seconds of the source.
+        fault: one of FAULTS: nothing erased, no sound stream, or a quarter missing at the end.
+
+    Raises:
+        MediaError: unusable input or mask.
+    """
+    if fault is not None and fault not in FAULTS:
+        raise MediaError(f"unknown fault {fault!r}")
+    for mask in masks:
+        mask.check()
+    start, end = keep_range or (0.0, math.inf)
+    if not 0 <= start < end:
+        raise MediaError("the range to keep has no length")
+    with ExitStack() as stack:
+        reader = stack.enter_context(VideoReader(video, max_short_side=max_height))
+        if start >= reader.duration:
+            raise MediaError("the range to keep starts after the end of the video")
+        length = min(end, reader.duration) - start
+        if fault == "wrong_duration":
+            length *= 1 - CUT_BY_FAULT
+            end = start + length
+        sound = SoundPassage(video, start, end)
+        stack.callback(sound.close)
+        with_sound = fault != "audio_dropped"
+        encoded = sound.encoded if with_sound else None
+        writer = stack.enter_context(
+            Mp4Writer(
+                out,
+                like=reader,
+                time_base=reader.time_base,
+                crf=crf,
+                copied_audio=sound.template if with_sound else None,
+                rate=encoded.rate if encoded else 0,
+                channels=encoded.channels if encoded else 0,
+            )
+        )
+        filler = Filler(reader, masks)
+        shift = round((reader.origin + start) / float(reader.time_base))
+        frames = 0
+        for item in reader.pictures(start):
+            if item.time < start - TIME_SLACK:
+                continue
+            if item.time >= end - TIME_SLACK:
+                break
+            if fault != "picture_unchanged":
+                filler.apply(item.picture, item.time)
+            writer.picture(item.picture, item.pts - shift)
+            frames += 1
+            if with_sound:
+                sound.advance(writer, item.time - start)
+        if with_sound:
+            sound.finish(writer, math.inf if keep_range is None and not fault else length)
+    return InpaintResult(round(length, 6), frames, filler.changed)

@@ -1,0 +1,71 @@
+"""Decoded pictures as three writable 8-bit planes (4:2:0), in display orientation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture. `y` is height x width, `u` and `v` are half of that in both directions."""
+
+    y: Plane
+    u: Plane
+    v: Plane
+
+    @property
+    def width(self) -> int:
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.y.shape[0])
+
+    def planes(self) -> tuple[Plane, Plane, Plane]:
+        return self.y, self.u, self.v
+
+    def copy(self) -> Picture:
+        return Picture(self.y.copy(), self.u.copy(), self.v.copy())
+
+
+def from_frame(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> Picture:
+    """Copy a decoded frame into planes, turned as its rotation metadata asks.
+
+    Other pixel formats (10 bit, 4:2:2, RGB, full-range JPEG) are converted to limited-range
+    yuv420p. An odd last row or column is dropped, because 4:2:0 cannot hold it.
+
+    Args:
+        frame: the decoded frame.
+        size: width and height to scale to, in display orientation; None keeps the size.
+    """
+    turns = round(frame.rotation / 90) % 4
+    if size is not None and turns % 2:
+        size = (size[1], size[0])
+    if frame.format.name != "yuv420p" or size is not None:
+        width, height = size or (frame.width, frame.height)
+        frame = frame.reformat(
+            width=width, height=height, format="yuv420p", interpolation="BICUBIC"
+        )
+    width, height = frame.width & ~1, frame.height & ~1
+    planes = []
+    for index, plane in enumerate(frame.planes[:3]):
+        shift = 1 if index else 0
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        part = rows[: height >> shift, : width >> shift]
+        planes.append(np.rot90(part, turns).copy())
+    return Picture(*planes)
+
+
+def to_frame(picture: Picture) -> av.VideoFrame:
+    """Copy planes into a frame for the encoder."""
+    frame = av.VideoFrame(picture.width, picture.height, "yuv420p")
+    for plane, values in zip(frame.planes, picture.planes(), strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        rows[: values.shape[0], : values.shape[1]] = values
+    return frame
