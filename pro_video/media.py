@@ -1,0 +1,272 @@
+"""What a media file is, found out by reading little of it and before anything is paid.
+
+`probe` looks at the outer structure, the container's index, one decoded picture and one decoded
+piece of sound: a few hundred kilobytes of a file of any size, wherever its index is.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Final
+
+import av
+from av.audio.stream import AudioStream as AvAudio
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream as AvVideo
+
+from pro_video.errors import MediaUnusable
+from pro_video.media_layout import inspect
+from pro_video.media_reading import MAX_PACKETS, Source, bounded, opened, prepare
+
+MAX_SECONDS: Final = 24 * 3600.0
+MAX_STREAMS: Final = 64
+MAX_FPS: Final = 480.0
+MIN_SIDE: Final = 16
+_SAMPLED_ENTRIES: Final = 1000
+_LAST_ENTRIES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStream:
+    """The picture.
+
+    Attributes:
+        width, height: pixels as displayed, after rotation; the shape of pixels is not applied.
+        fps: frames per second on average.
+        codec: libav's name, for example h264.
+        rotation: degrees counterclockwise that a player turns the stored picture: 0, 90, 180, 270.
+        frames: how many, counted by the container or computed from length and rate.
+        duration: seconds.
+        variable_frame_rate: the frames are not evenly spaced.
+    """
+
+    width: int
+    height: int
+    fps: float
+    codec: str
+    rotation: int
+    frames: int
+    duration: float
+    variable_frame_rate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioStream:
+    """The sound: codec by libav's name, sample rate in Hz, number of channels, seconds."""
+
+    codec: str
+    sample_rate: int
+    channels: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """A media file.
+
+    Attributes:
+        container: mp4, mov, webm, mkv, avi, wav, mpeg, or libav's name of another one.
+        duration: seconds, the longest stream's.
+        size: bytes.
+        video: None without a picture; cover art of a song is not one.
+        audio: None without sound that can be decoded.
+    """
+
+    container: str
+    duration: float
+    size: int
+    video: VideoStream | None
+    audio: AudioStream | None
+
+
+def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
+    """What the file is.
+
+    Args:
+        source: a path, or a seekable binary stream; it is read at several places.
+        size: bytes of the whole file, as storage knows it.
+        what: how messages name the file.
+
+    Raises:
+        MediaUnusable: it is empty, cut off, no media, or absurd; ``code`` names which.
+    """
+    with bounded(source) as reader:
+        layout = inspect(reader.read_at, size)
+        if layout.problem is not None:
+            raise MediaUnusable(
+                f"{what} {layout.problem}; check that it plays and upload it again",
+                code=layout.code,
+            )
+        with opened(reader, what) as container:
+            return _describe(container, layout.container, size, what)
+
+
+def _describe(container: InputContainer, name: str | None, size: int, what: str) -> MediaInfo:
+    if len(container.streams) > MAX_STREAMS:
+        raise _absurd(what, f"has {len(container.streams)} streams")
+    pictures = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    picture = prepare(pictures[0]) if pictures else None
+    sound = container.streams.audio[0] if container.streams.audio else None
+    if picture is None and sound is None:
+        raise MediaUnusable(
+            f"{what} has neither picture nor sound; give a video or an audio file",
+            code="media_no_streams",
+        )
+    _check_index(container, size, what)
+    length = _length(container, what)
+    frame, audible = _decode_first(container, picture, sound)
+    if picture is not None and frame is None:
+        raise MediaUnusable(
+            f"no picture of {what} can be decoded; convert it to MP4 with H.264",
+            code="media_undecodable",
+        )
+    if picture is None and not audible:
+        raise MediaUnusable(
+            f"no sound of {what} can be decoded; convert it to WAV", code="media_undecodable"
+        )
+    return MediaInfo(
+        container=name or _container_name(container.format.name),
+        duration=length,
+        size=size,
+        video=_video(picture, frame, length, what) if picture and frame else None,
+        audio=_audio(sound, length) if sound is not None and audible else None,
+    )
+
+
+def _container_name(libav_name: str) -> str:
+    first = libav_name.split(",")[0]
+    return "mpeg" if first.startswith("mpeg") else first
+
+
+def _length(container: InputContainer, what: str) -> float:
+    streams = [
+        float(stream.duration * stream.time_base)
+        for stream in container.streams
+        if stream.duration is not None and stream.time_base and stream.type in {"video", "audio"}
+    ]
+    claimed = container.duration / av.time_base if container.duration is not None else None
+    length = max(streams, default=0.0) if claimed is None else claimed
+    if not math.isfinite(length) or length <= 0:
+        raise MediaUnusable(
+            f"{what} does not say how long it is, as live recordings do; write it again (remux) so "
+            "that its header has a length",
+            code="media_no_duration",
+        )
+    if length > MAX_SECONDS:
+        raise _absurd(what, f"claims a length of {length / 3600:.0f} hours")
+    if streams and length > 1.5 * max(streams) + 10:
+        raise _absurd(
+            what, f"claims a length of {length:.0f} s and has {max(streams):.0f} s of content"
+        )
+    return length
+
+
+def _check_index(container: InputContainer, size: int, what: str) -> None:
+    """Every entry of the index lies inside the file; the last ones tell."""
+    for stream in container.streams:
+        entries = stream.index_entries
+        for entry in entries[max(0, len(entries) - _LAST_ENTRIES) :]:
+            if entry.pos + entry.size > size:
+                raise MediaUnusable(
+                    f"{what} was cut off: its index points past its end of {size} bytes; check "
+                    "that it plays and upload it again",
+                    code="media_truncated",
+                )
+
+
+def _decode_first(
+    container: InputContainer, picture: AvVideo | None, sound: AvAudio | None
+) -> tuple[VideoFrame | None, bool]:
+    frame: VideoFrame | None = None
+    audible = False
+    wanted = [stream for stream in (picture, sound) if stream is not None]
+    for packet in islice(container.demux(*wanted), MAX_PACKETS):
+        try:
+            decoded = packet.decode()
+        except av.FFmpegError:
+            # A damaged packet at the start is common in cut recordings; one that decodes is enough.
+            continue
+        for item in decoded:
+            if isinstance(item, VideoFrame):
+                frame = frame or item
+            elif packet.stream is sound:
+                audible = True
+        if (frame is not None or picture is None) and (audible or sound is None):
+            break
+    return frame, audible
+
+
+def _video(stream: AvVideo, frame: VideoFrame, length: float, what: str) -> VideoStream:
+    rotation = int(frame.rotation) % 360
+    width, height = frame.width, frame.height
+    if rotation in {90, 270}:
+        width, height = height, width
+    if min(width, height) < MIN_SIDE:
+        raise MediaUnusable(
+            f"{what} has a picture of {width}x{height} pixels, too small to work on; give one of "
+            "at least 480 lines",
+            code="media_too_small",
+        )
+    rate = stream.average_rate or stream.base_rate or stream.guessed_rate
+    fps = float(rate) if rate else 0.0
+    duration = length
+    if stream.duration is not None and stream.time_base:
+        duration = float(stream.duration * stream.time_base)
+    if fps <= 0 and stream.frames and duration > 0:
+        fps = stream.frames / duration
+    if not 0 < fps <= MAX_FPS:
+        raise _absurd(what, f"claims {fps:g} frames per second")
+    return VideoStream(
+        width=width,
+        height=height,
+        fps=fps,
+        codec=stream.codec_context.name,
+        rotation=rotation,
+        frames=stream.frames or max(1, round(duration * fps)),
+        duration=duration,
+        variable_frame_rate=_varies(stream),
+    )
+
+
+def _varies(stream: AvVideo) -> bool:
+    entries = stream.index_entries
+    if stream.frames and len(entries) == stream.frames:
+        # The container indexes every frame, so the spacing itself can be seen.
+        times = [entry.timestamp for entry in entries[:_SAMPLED_ENTRIES]]
+        steps = [later - earlier for earlier, later in pairwise(times)]
+        if not steps:
+            return False
+        usual = statistics.median(steps)
+        return max(steps) - min(steps) > max(2.0, 0.1 * usual)
+    average, base = stream.average_rate, stream.base_rate
+    if not average or not base:
+        return False
+    return abs(float(base) - float(average)) > 0.02 * float(average)
+
+
+def _audio(stream: AvAudio, length: float) -> AudioStream:
+    duration = length
+    if stream.duration is not None and stream.time_base:
+        duration = float(stream.duration * stream.time_base)
+    context = stream.codec_context
+    return AudioStream(
+        codec=context.name,
+        sample_rate=context.sample_rate,
+        channels=context.layout.nb_channels,
+        duration=duration,
+    )
+
+
+def _absurd(what: str, claim: str) -> MediaUnusable:
+    return MediaUnusable(
+        f"{what} {claim}, which is absurd; it is damaged or no real media file", code="media_absurd"
+    )

@@ -1,0 +1,177 @@
+"""Opening media with libav so that a hostile file neither reads much nor reaches elsewhere.
+
+The formats are a closed list without playlists, so a file cannot make the worker open addresses;
+bytes, packets and pixels are bounded. Errors of the source itself (storage, network) come through
+unchanged.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from pro_video.errors import MediaUnusable
+
+Source = str | Path | BinaryIO
+
+FORMATS: Final = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,"
+    "wav,w64,aiff,mp3,ogg,flac,aac,asf"
+)
+MAX_PIXELS: Final = 64 * 1000 * 1000
+MAX_SIDE: Final = 16384
+READ_BUDGET: Final = 64 * 1024 * 1024
+"""Bytes that one reading may take; the index of a long video is a few megabytes."""
+MAX_PACKETS: Final = 600
+"""Packets looked at for one frame: more than the 250 frames between keyframes that encoders use."""
+_BUFFER: Final = 64 * 1024
+_PROBE_BYTES: Final = 1024 * 1024
+
+
+class BoundedReader(io.RawIOBase):
+    """A seekable stream that gives up after ``budget`` bytes and remembers the first failure.
+
+    libav turns an exception of its reader into an error of its own in some places; `failure` keeps
+    the cause.
+    """
+
+    def __init__(self, stream: BinaryIO, budget: int = READ_BUDGET) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left = budget
+        self._budget = budget
+        self.failure: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._left <= 0:
+            self.failure = self.failure or MediaUnusable(
+                f"the file needs more than {self._budget // 1_000_000} MB of reading to be "
+                "understood; write it again as MP4 with its index at the start",
+                code="media_absurd",
+            )
+            raise self.failure
+        try:
+            data = self._stream.read(self._left if size < 0 else min(size, self._left))
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+        self._left -= len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return self._stream.seek(offset, whence)
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes from a position; fewer at the end."""
+        self.seek(offset)
+        data = b""
+        while len(data) < length:
+            more = self.read(length - len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+
+@contextmanager
+def bounded(source: Source, budget: int = READ_BUDGET) -> Iterator[BoundedReader]:
+    """A path or a seekable stream as a bounded reader; a path is closed at the end."""
+    if isinstance(source, str | Path):
+        with Path(source).open("rb") as stream:
+            yield BoundedReader(stream, budget)
+    else:
+        yield BoundedReader(source, budget)
+
+
+@contextmanager
+def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputContainer]:
+    """The container in a reader.
+
+    Raises:
+        MediaUnusable: libav does not understand it, at opening or while the block uses it.
+    """
+    options: dict[str, Any] = {
+        "options": {"format_whitelist": FORMATS, "probesize": str(_PROBE_BYTES)},
+        "buffer_size": _BUFFER,
+    }
+    if int(av.__version__.split(".")[0]) < 19:
+        # Later versions never refuse a file for the text encoding of its metadata.
+        options["metadata_errors"] = "surrogateescape"
+    try:
+        reader.seek(0)
+        with av.open(reader, **options) as container:
+            yield container
+    except (av.FFmpegError, UnicodeError) as error:
+        if reader.failure is not None:
+            raise reader.failure from None
+        raise MediaUnusable(
+            f"{what} is not a video or audio file that can be read; convert it to MP4 (H.264) or "
+            "WAV and check that it plays",
+            code="media_unreadable",
+        ) from error
+    if reader.failure is not None:
+        raise reader.failure
+
+
+def prepare(stream: VideoStream) -> VideoStream:
+    """Bound a stream's decoder: one thread, and no frame larger than the product takes."""
+    context = stream.codec_context
+    if max(context.width, context.height) > MAX_SIDE or context.width * context.height > MAX_PIXELS:
+        raise MediaUnusable(
+            f"the picture claims {context.width}x{context.height} pixels, which is absurd; "
+            "convert it to at most 4096x2160",
+            code="media_absurd",
+        )
+    if not context.is_open:
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.thread_count = 1
+    return stream
+
+
+def frame_at(
+    container: InputContainer, stream: VideoStream, seconds: float, *, exact: bool = True
+) -> VideoFrame | None:
+    """The frame shown at a time, or the last one before the end; None when nothing decodes.
+
+    With ``exact`` false it is the keyframe at or before the time, which costs one decoded frame.
+    """
+    time_base = stream.time_base
+    if time_base is None:
+        return None
+    start = stream.start_time or 0
+    container.seek(start + max(0, int(seconds / float(time_base))), stream=stream, backward=True)
+    found: VideoFrame | None = None
+    for count, packet in enumerate(container.demux(stream)):
+        if count >= MAX_PACKETS:
+            break
+        for frame in packet.decode():
+            if frame.pts is None:
+                continue
+            time = float((frame.pts - start) * time_base)
+            if found is not None and time > seconds + 1e-6:
+                return found
+            found = frame
+            if not exact or time >= seconds - 1e-6:
+                return found
+    return found
