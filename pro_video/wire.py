@@ -31,6 +31,15 @@ def number(value: object) -> float | None:
         return None
 
 
+def integer(value: object) -> int | None:
+    """A whole number, also when it comes as a text; None for anything else."""
+    if isinstance(value, str):
+        value = value.strip()
+        return int(value) if re.fullmatch(r"[+-]?[0-9]{1,15}", value) else None
+    found = number(value)
+    return int(found) if found is not None and found == int(found) else None
+
+
 def decimal6(value: float) -> float:
     """Without the dust of binary fractions, six digits; 1 and 1.0 become the same bytes."""
     return round(float(value), 6)

@@ -1,1 +1,1 @@
-"""GhostCut (text removal): HTTP client, wire models and the meaning of its statuses and error codes."""
+"""GhostCut (text removal): HTTP client, wire models, and what its statuses and codes mean."""

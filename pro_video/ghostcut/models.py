@@ -6,7 +6,6 @@ Source of the wire format: the vendor's public API guide (https://github.com/zha
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from pro_video.errors import Problem, RequestRefused
-from pro_video.wire import decimal6, dumps, fraction, number, text, whole_word
+from pro_video.wire import decimal6, dumps, fraction, integer, number, text, whole_word
 
 PROVIDER: Final = "ghostcut"
 
@@ -140,7 +139,7 @@ class Work:
         return cls(
             id=identifier,
             project_id=identity(data.get("idProject")) or "",
-            status=_integer(data.get("processStatus")),
+            status=integer(data.get("processStatus")),
             description=text(words.get("descriptionEn")) or text(words.get("description")),
             error_detail=text(data.get("errorDetail")) or text(data.get("error_detail")),
             progress=fraction(number(data.get("processProgress"))),
@@ -324,14 +323,6 @@ def identity(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     return str(value).strip() or None
-
-
-def _integer(value: object) -> int | None:
-    if isinstance(value, str):
-        value = value.strip()
-        return int(value) if re.fullmatch(r"[+-]?[0-9]{1,9}", value) else None
-    found = number(value)
-    return int(found) if found is not None and found == int(found) else None
 
 
 def _moment(value: object) -> datetime | None:
