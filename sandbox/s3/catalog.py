@@ -1,0 +1,303 @@
+"""Buckets and objects: what exists, and how it changes atomically."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sandbox.s3.blobs import Blobs
+from sandbox.s3.checksums import Checksum
+from sandbox.s3.database import Database
+from sandbox.s3.errors import S3Error
+from sandbox.s3.request import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's record; `etag` is without quotes, `parts` is 0 unless it came in parts."""
+
+    id: int
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    modified: float
+    headers: Mapping[str, str]
+    tags: Mapping[str, str]
+    parts: int
+    checksum: Checksum | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A body that is a stretch of an object; `digest` is its checksum in the object's algorithm."""
+
+    blob: str
+    size: int
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is stored of an object beside its bytes."""
+
+    headers: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCondition:
+    """If-Match and If-None-Match of a write, as S3 knows them."""
+
+    if_match: str | None = None
+    if_none_match: bool = False
+
+    def check(self, etag: str | None, key: str) -> None:
+        """Raises when an object with `etag` (None: no object) must not be replaced."""
+        if self.if_none_match and etag is not None:
+            raise S3Error("PreconditionFailed", details={"Condition": "If-None-Match"})
+        if self.if_match is not None:
+            if etag is None:
+                raise S3Error("NoSuchKey", details={"Key": key})
+            if self.if_match != etag:
+                raise S3Error("PreconditionFailed", details={"Condition": "If-Match"})
+
+
+class Catalog:
+    """Buckets and objects in the database, with the bodies in `blobs`."""
+
+    def __init__(self, database: Database, blobs: Blobs, now: Callable[[], float]) -> None:
+        self.database = database
+        self.blobs = blobs
+        self.now = now
+        self._pins: Counter[int] = Counter()
+        self._condemned: dict[int, list[str]] = {}
+        self._pin_lock = threading.Lock()
+
+    def create_bucket(self, name: str) -> bool:
+        """Creates a bucket; False when it existed."""
+        with self.database.transaction():
+            if self.database.row("SELECT 1 FROM buckets WHERE name = ?", name):
+                return False
+            self.database.run("INSERT INTO buckets VALUES (?, ?, NULL, NULL)", name, self.now())
+            return True
+
+    def buckets(self) -> list[tuple[str, float]]:
+        rows = self.database.rows("SELECT name, created FROM buckets ORDER BY name")
+        return [(row["name"], row["created"]) for row in rows]
+
+    def require_bucket(self, name: str) -> None:
+        if not self.database.row("SELECT 1 FROM buckets WHERE name = ?", name):
+            raise S3Error("NoSuchBucket", details={"BucketName": name})
+
+    def delete_bucket(self, name: str) -> None:
+        with self.database.transaction():
+            self.require_bucket(name)
+            if self.database.row("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", name):
+                raise S3Error("BucketNotEmpty", details={"BucketName": name})
+            uploads = self.database.rows("SELECT id FROM uploads WHERE bucket = ?", name)
+            for row in uploads:
+                self.drop_upload(row["id"])
+            self.database.run("DELETE FROM buckets WHERE name = ?", name)
+
+    def setting(self, bucket: str, name: str) -> bytes | None:
+        """The stored XML of `lifecycle` or `cors`."""
+        row = self.database.row("SELECT lifecycle, cors FROM buckets WHERE name = ?", bucket)
+        if row is None:
+            raise S3Error("NoSuchBucket", details={"BucketName": bucket})
+        value: bytes | None = row[name]
+        return value
+
+    def set_setting(self, bucket: str, name: str, value: bytes | None) -> None:
+        column = {"lifecycle": "lifecycle", "cors": "cors"}[name]
+        with self.database.transaction():
+            self.require_bucket(bucket)
+            self.database.run(f"UPDATE buckets SET {column} = ? WHERE name = ?", value, bucket)
+
+    def find(self, bucket: str, key: str) -> StoredObject | None:
+        row = self.database.row(
+            "SELECT * FROM objects WHERE bucket = ? AND key = ?", bucket, key.encode()
+        )
+        return _stored(row) if row else None
+
+    def require(self, bucket: str, key: str) -> StoredObject:
+        """The object, or the S3 error that says what is missing."""
+        found = self.find(bucket, key)
+        if found is None:
+            self.require_bucket(bucket)
+            raise S3Error("NoSuchKey", details={"Key": key})
+        return found
+
+    def pin(self, bucket: str, key: str) -> StoredObject:
+        """`require`, and the object's bytes stay on disk until `unpin`, whatever happens."""
+        with self.database.transaction():
+            found = self.require(bucket, key)
+            with self._pin_lock:
+                self._pins[found.id] += 1
+            return found
+
+    def unpin(self, found: StoredObject) -> None:
+        with self._pin_lock:
+            self._pins[found.id] -= 1
+            doomed: list[str] = []
+            if self._pins[found.id] == 0:
+                del self._pins[found.id]
+                doomed = self._condemned.pop(found.id, [])
+        self.blobs.remove(doomed)
+
+    @contextmanager
+    def pinned(self, bucket: str, key: str) -> Iterator[StoredObject]:
+        found = self.pin(bucket, key)
+        try:
+            yield found
+        finally:
+            self.unpin(found)
+
+    def segments(self, found: StoredObject) -> list[Segment]:
+        rows = self.database.rows(
+            "SELECT blob, size, digest FROM segments WHERE object = ? ORDER BY number", found.id
+        )
+        return [Segment(row["blob"], row["size"], row["digest"]) for row in rows]
+
+    def pieces(self, found: StoredObject, start: int, count: int) -> list[Piece]:
+        """The files that hold `count` bytes of the object from `start`; pin the object first."""
+        pieces: list[Piece] = []
+        for segment in self.segments(found):
+            if count <= 0:
+                break
+            if start < segment.size:
+                take = min(count, segment.size - start)
+                pieces.append(Piece(self.blobs.path(segment.blob), start, take))
+                start, count = 0, count - take
+            else:
+                start -= segment.size
+        return pieces
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        segments: Sequence[Segment],
+        *,
+        etag: str,
+        description: Description,
+        checksum: Checksum | None,
+        condition: WriteCondition,
+        parts: int = 0,
+        upload: str | None = None,
+    ) -> StoredObject:
+        """Makes an object of whole bodies, replacing an older one; ends `upload` with it."""
+        with self.database.transaction():
+            self.require_bucket(bucket)
+            old = self.find(bucket, key)
+            condition.check(old.etag if old else None, key)
+            if old:
+                self._drop(old)
+            if upload is not None:
+                self.drop_upload(upload, keep={segment.blob for segment in segments})
+            size = sum(segment.size for segment in segments)
+            modified = self.now()
+            number = self.database.run(
+                "INSERT INTO objects (bucket, key, size, etag, modified, headers, tags, parts, "
+                "algorithm, checksum, checksum_type) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                bucket,
+                key.encode(),
+                size,
+                etag,
+                modified,
+                json.dumps(dict(description.headers)),
+                json.dumps(dict(description.tags)),
+                parts,
+                checksum.algorithm if checksum else None,
+                checksum.value if checksum else None,
+                checksum.type if checksum else None,
+            )
+            for index, segment in enumerate(segments):
+                self.database.run(
+                    "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
+                    number,
+                    index,
+                    segment.blob,
+                    segment.size,
+                    segment.digest,
+                )
+        return StoredObject(
+            number,
+            bucket,
+            key,
+            size,
+            etag,
+            modified,
+            description.headers,
+            description.tags,
+            parts,
+            checksum,
+        )
+
+    def set_tags(self, bucket: str, key: str, tags: Mapping[str, str]) -> None:
+        with self.database.transaction():
+            found = self.require(bucket, key)
+            self.database.run(
+                "UPDATE objects SET tags = ? WHERE id = ?", json.dumps(dict(tags)), found.id
+            )
+
+    def delete(self, bucket: str, key: str, condition: WriteCondition) -> None:
+        """Deletes an object; like S3 it does not mind when there is none."""
+        with self.database.transaction():
+            self.require_bucket(bucket)
+            old = self.find(bucket, key)
+            condition.check(old.etag if old else None, key)
+            if old:
+                self._drop(old)
+
+    def drop_upload(self, upload: str, keep: Container[str] = ()) -> None:
+        """Removes an upload's rows and, but for `keep`, its bodies; only in a transaction."""
+        rows = self.database.rows("SELECT blob FROM parts WHERE upload = ?", upload)
+        self.database.run("DELETE FROM parts WHERE upload = ?", upload)
+        self.database.run("DELETE FROM uploads WHERE id = ?", upload)
+        self._remove_later([row["blob"] for row in rows if row["blob"] not in keep])
+
+    def _remove_later(self, blobs: list[str]) -> None:
+        self.database.on_commit(lambda: self.blobs.remove(blobs))
+
+    def _drop(self, old: StoredObject) -> None:
+        """Removes the rows of an object, and its bodies as soon as nobody reads them."""
+        blobs = [segment.blob for segment in self.segments(old)]
+        self.database.run("DELETE FROM segments WHERE object = ?", old.id)
+        self.database.run("DELETE FROM objects WHERE id = ?", old.id)
+        self.database.on_commit(lambda: self._condemn(old.id, blobs))
+
+    def _condemn(self, number: int, blobs: list[str]) -> None:
+        with self._pin_lock:
+            if number in self._pins:
+                self._condemned[number] = blobs
+                return
+        self.blobs.remove(blobs)
+
+    def wanted(self) -> set[str]:
+        """The names of all bodies that belong to an object or a part."""
+        rows = self.database.rows("SELECT blob FROM segments UNION ALL SELECT blob FROM parts")
+        return {row["blob"] for row in rows}
+
+
+def _stored(row: sqlite3.Row) -> StoredObject:
+    checksum = None
+    if row["algorithm"] is not None:
+        checksum = Checksum(row["algorithm"], row["checksum"], row["checksum_type"])
+    return StoredObject(
+        row["id"],
+        row["bucket"],
+        row["key"].decode(),
+        row["size"],
+        row["etag"],
+        row["modified"],
+        json.loads(row["headers"]),
+        json.loads(row["tags"]),
+        row["parts"],
+        checksum,
+    )

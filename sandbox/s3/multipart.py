@@ -1,0 +1,265 @@
+"""Multipart uploads: create, upload a part, complete, abort."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sandbox.s3 import checksums, xml
+from sandbox.s3.catalog import Segment
+from sandbox.s3.checksums import COMPOSITE, DIGEST_BYTES, FULL_OBJECT, Checksum, encode_digest
+from sandbox.s3.conditions import write_condition
+from sandbox.s3.description import read_description
+from sandbox.s3.errors import S3Error
+from sandbox.s3.payload import Payload
+from sandbox.s3.request import Response
+from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
+from sandbox.s3.uploads import Part, Upload
+
+MAX_PARTS = 10_000
+MIN_PART_BYTES = 5 * 1024**2
+
+
+def create_upload(call: Call) -> Response:
+    headers = call.request.headers
+    algorithm = headers.get("x-amz-checksum-algorithm", "").upper() or None
+    kind = headers.get("x-amz-checksum-type", "").upper() or None
+    if algorithm is not None and algorithm not in DIGEST_BYTES:
+        raise S3Error(
+            "InvalidRequest",
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid "
+            f"types: [{', '.join(DIGEST_BYTES)}]",
+        )
+    if kind is not None:
+        if kind not in (COMPOSITE, FULL_OBJECT):
+            raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+        if algorithm is None:
+            raise S3Error(
+                "InvalidRequest",
+                "The x-amz-checksum-type header can only be used with the "
+                "x-amz-checksum-algorithm header.",
+            )
+        wrong = algorithm.startswith("SHA") if kind == FULL_OBJECT else algorithm == "CRC64NVME"
+        if wrong:
+            raise S3Error(
+                "InvalidRequest",
+                f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum "
+                "algorithm.",
+            )
+    elif algorithm is not None:
+        kind = FULL_OBJECT if algorithm == "CRC64NVME" else COMPOSITE
+    upload = call.service.uploads.create(
+        call.bucket, call.key, read_description(headers), algorithm, kind
+    )
+    response = xml_response(
+        xml.document(
+            "InitiateMultipartUploadResult",
+            xml.element("Bucket", call.bucket),
+            xml.element("Key", call.key),
+            xml.element("UploadId", upload.id),
+        )
+    )
+    if algorithm is not None and kind is not None:
+        response.headers["x-amz-checksum-algorithm"] = algorithm
+        response.headers["x-amz-checksum-type"] = kind
+    return response
+
+
+def find_upload(call: Call) -> Upload:
+    upload_id = call.request.query.get("uploadId", "")
+    return call.service.uploads.require(call.bucket, call.key, upload_id)
+
+
+def part_number(call: Call) -> int:
+    text = call.request.query.get("partNumber", "")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= MAX_PARTS):
+        raise S3Error(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive",
+            details={"ArgumentName": "partNumber", "ArgumentValue": text[:100]},
+        )
+    return int(text)
+
+
+def upload_part(call: Call) -> Response:
+    number = part_number(call)
+    upload = find_upload(call)
+    payload = Payload(call.request, call.authorization)
+    claimed = payload.claim.algorithm if payload.claim else None
+    # A composite checksum is made of what the client vouched for, part by part.
+    if claimed != upload.algorithm and (claimed or upload.checksum_type == COMPOSITE):
+        raise S3Error(
+            "InvalidRequest",
+            "Checksum Type mismatch occurred, expected checksum Type: "
+            f"{_type_name(upload.algorithm)}, actual checksum Type: {_type_name(claimed)}",
+        )
+    with call.service.blobs.stage() as staged:
+        received = payload.receive(staged.write, algorithm=upload.algorithm)
+        part = call.service.uploads.add_part(
+            upload,
+            number,
+            staged.keep(),
+            received.size,
+            received.md5.hex(),
+            received.digest or None,
+        )
+    headers = {"ETag": f'"{part.etag}"', "x-amz-server-side-encryption": "AES256"}
+    if received.algorithm:
+        name = f"x-amz-checksum-{received.algorithm.lower()}"
+        headers[name] = encode_digest(received.digest)
+    return Response(headers=headers)
+
+
+def _type_name(algorithm: str | None) -> str:
+    return algorithm.lower() if algorithm else "null"
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A part as the client names it on completion."""
+
+    number: int
+    etag: str
+    checksum: str | None
+
+
+def complete_upload(call: Call) -> Response:
+    upload = find_upload(call)
+    payload = Payload(call.request, call.authorization, body_checksum=False)
+    body = payload.read(XML_LIMIT_BYTES)
+    named = _named_parts(body, upload.algorithm)
+    condition = write_condition(call.request.headers)
+    catalog = call.service.catalog
+    # One transaction, so that no part can be replaced or aborted between check and use.
+    with catalog.database.transaction():
+        upload = find_upload(call)
+        chosen = _choose(named, call.service.uploads.parts(upload), upload)
+        checksum = _whole_checksum(call, upload, chosen)
+        _check_size(call, chosen)
+        md5s = b"".join(bytes.fromhex(part.etag) for part in chosen)
+        digest = hashlib.md5(md5s, usedforsecurity=False).hexdigest()
+        stored = catalog.put(
+            call.bucket,
+            call.key,
+            [Segment(part.blob, part.size, part.digest) for part in chosen],
+            etag=f"{digest}-{len(chosen)}",
+            description=upload.description,
+            checksum=checksum,
+            condition=condition,
+            parts=len(chosen),
+            upload=upload.id,
+        )
+    host = call.request.headers.get("host", "")
+    return xml_response(
+        xml.document(
+            "CompleteMultipartUploadResult",
+            xml.element("Location", f"http://{host}{call.request.path}"),
+            xml.element("Bucket", call.bucket),
+            xml.element("Key", call.key),
+            xml.element("ETag", f'"{stored.etag}"'),
+            xml.element(checksum.element, checksum.value) if checksum else "",
+            xml.element("ChecksumType", checksum.type) if checksum else "",
+        )
+    )
+
+
+def _named_parts(body: bytes, algorithm: str | None) -> list[_Named]:
+    nodes = xml.parse(body, "CompleteMultipartUpload").children("Part")
+    if not 0 < len(nodes) <= MAX_PARTS:
+        raise S3Error("MalformedXML")
+    named: list[_Named] = []
+    for node in nodes:
+        number = node.required("PartNumber").strip()
+        if not (number.isascii() and number.isdigit() and 0 < int(number[:6]) <= MAX_PARTS):
+            raise S3Error("MalformedXML")
+        checksum = node.value(f"Checksum{algorithm}") if algorithm else None
+        named.append(_Named(int(number), node.required("ETag").strip().strip('"'), checksum))
+    numbers = [part.number for part in named]
+    if any(second <= first for first, second in pairwise(numbers)):
+        raise S3Error("InvalidPartOrder")
+    return named
+
+
+def _choose(named: Sequence[_Named], parts: Sequence[Part], upload: Upload) -> list[Part]:
+    stored = {part.number: part for part in parts}
+    chosen: list[Part] = []
+    for item in named:
+        part = stored.get(item.number)
+        if upload.checksum_type == COMPOSITE and item.checksum is None:
+            raise S3Error(
+                "InvalidRequest",
+                f"The upload was created using a {_type_name(upload.algorithm)} checksum. The "
+                "complete request must include the checksum for each part. It was missing for "
+                f"part {item.number} in the request.",
+            )
+        wrong = part is None or part.etag != item.etag
+        if part is not None and item.checksum is not None:
+            wrong = wrong or encode_digest(part.digest or b"") != item.checksum.strip()
+        if part is None or wrong:
+            raise S3Error(
+                "InvalidPart",
+                details={
+                    "UploadId": upload.id,
+                    "PartNumber": str(item.number),
+                    "ETag": item.etag[:100],
+                },
+            )
+        chosen.append(part)
+    for part in chosen[:-1]:
+        if part.size < MIN_PART_BYTES:
+            raise S3Error(
+                "EntityTooSmall",
+                details={
+                    "ProposedSize": str(part.size),
+                    "MinSizeAllowed": str(MIN_PART_BYTES),
+                    "PartNumber": str(part.number),
+                    "ETag": part.etag,
+                },
+            )
+    return chosen
+
+
+def _whole_checksum(call: Call, upload: Upload, chosen: Sequence[Part]) -> Checksum | None:
+    headers = call.request.headers
+    kind = headers.get("x-amz-checksum-type", "").upper() or None
+    if kind is not None and kind != upload.checksum_type:
+        raise S3Error(
+            "InvalidRequest",
+            f"The upload was created using the {upload.checksum_type or 'null'} checksum mode. "
+            f"The complete request must use the same checksum mode, not {kind[:20]}.",
+        )
+    if upload.algorithm is None or upload.checksum_type is None:
+        return None
+    digests = [part.digest or b"" for part in chosen]
+    if upload.checksum_type == COMPOSITE:
+        value = checksums.composite(upload.algorithm, digests)
+    else:
+        sizes = [part.size for part in chosen]
+        value = checksums.full_object(upload.algorithm, list(zip(digests, sizes, strict=True)))
+    checksum = Checksum(upload.algorithm, value, upload.checksum_type)
+    claimed = headers.get(checksum.header)
+    # S3 takes a composite value with or without its "-N".
+    if claimed is not None and claimed not in (value, value.partition("-")[0]):
+        raise S3Error(
+            "BadDigest",
+            f"The {upload.algorithm.lower()} you specified did not match the calculated checksum.",
+        )
+    return checksum
+
+
+def _check_size(call: Call, chosen: Sequence[Part]) -> None:
+    claimed = call.request.headers.get("x-amz-mp-object-size")
+    size = sum(part.size for part in chosen)
+    if claimed is not None and claimed != str(size):
+        raise S3Error(
+            "InvalidRequest",
+            f"The provided 'x-amz-mp-object-size' header value {claimed[:20]} does not match "
+            f"what was computed: {size}",
+        )
+
+
+def abort_upload(call: Call) -> Response:
+    call.service.uploads.abort(find_upload(call))
+    return Response(204)

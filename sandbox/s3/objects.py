@@ -1,0 +1,174 @@
+"""Operations on single objects: put, get, head, delete and tags."""
+
+from __future__ import annotations
+
+from sandbox.s3 import xml
+from sandbox.s3.catalog import Segment, StoredObject
+from sandbox.s3.checksums import FULL_OBJECT, Checksum, encode_digest
+from sandbox.s3.conditions import check_read, requested_range, write_condition
+from sandbox.s3.description import check_tags, object_headers, read_description
+from sandbox.s3.errors import S3Error
+from sandbox.s3.payload import Payload
+from sandbox.s3.request import Response
+from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
+
+MAX_DELETE_KEYS = 1000
+
+
+def put_object(call: Call) -> Response:
+    catalog = call.service.catalog
+    catalog.require_bucket(call.bucket)
+    payload = Payload(call.request, call.authorization)
+    description = read_description(call.request.headers)
+    condition = write_condition(call.request.headers)
+    # Judged now to spare the transfer, and again when the object is made.
+    existing = catalog.find(call.bucket, call.key)
+    condition.check(existing.etag if existing else None, call.key)
+    with call.service.blobs.stage() as staged:
+        received = payload.receive(staged.write)
+        checksum = None
+        if received.algorithm:
+            checksum = Checksum(received.algorithm, encode_digest(received.digest), FULL_OBJECT)
+        stored = catalog.put(
+            call.bucket,
+            call.key,
+            [Segment(staged.keep(), received.size, received.digest or None)],
+            etag=received.md5.hex(),
+            description=description,
+            checksum=checksum,
+            condition=condition,
+        )
+    headers = {"ETag": f'"{stored.etag}"', "x-amz-server-side-encryption": "AES256"}
+    if checksum:
+        headers[checksum.header] = checksum.value
+        headers["x-amz-checksum-type"] = checksum.type
+    return Response(headers=headers)
+
+
+def get_object(call: Call) -> Response:
+    """GetObject and, since the server drops the body of an answer to HEAD, HeadObject."""
+    catalog = call.service.catalog
+    found = catalog.pin(call.bucket, call.key)
+    response: Response | None = None
+    try:
+        response = _read(call, found)
+        response.release = lambda: catalog.unpin(found)
+    finally:
+        if response is None:
+            catalog.unpin(found)
+    return response
+
+
+def _read(call: Call, found: StoredObject) -> Response:
+    request = call.request
+    headers = object_headers(found, request.query)
+    if not check_read(request.headers, found):
+        kept = ("ETag", "Last-Modified", "cache-control", "expires")
+        return Response(304, {name: headers[name] for name in kept if name in headers})
+    checksum = found.checksum
+    start, count, status = 0, found.size, 200
+    if "partNumber" in request.query:
+        if "range" in request.headers:
+            raise S3Error(
+                "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
+            )
+        number = request.number("partNumber", 1, low=1, high=10_000)
+        segments = call.service.catalog.segments(found)
+        if number > len(segments):
+            raise S3Error("InvalidPartNumber")
+        start = sum(segment.size for segment in segments[: number - 1])
+        count, status = segments[number - 1].size, 206
+        if found.parts:
+            headers["x-amz-mp-parts-count"] = str(found.parts)
+            digest = segments[number - 1].digest
+            if checksum:
+                value = encode_digest(digest) if digest else None
+                checksum = Checksum(checksum.algorithm, value, checksum.type) if value else None
+    else:
+        chosen = requested_range(request.headers, found)
+        if chosen is not None:
+            (start, count), status = chosen, 206
+            checksum = None
+    if status == 206 and found.size:
+        headers["Content-Range"] = f"bytes {start}-{start + count - 1}/{found.size}"
+    if checksum and request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        headers[checksum.header] = checksum.value
+        headers["x-amz-checksum-type"] = checksum.type
+    return Response(status, headers, pieces=call.service.catalog.pieces(found, start, count))
+
+
+def delete_object(call: Call) -> Response:
+    condition = (
+        write_condition({"if-match": call.request.headers["if-match"]})
+        if ("if-match" in call.request.headers)
+        else write_condition({})
+    )
+    call.service.catalog.delete(call.bucket, call.key, condition)
+    return Response(204)
+
+
+def delete_objects(call: Call) -> Response:
+    catalog = call.service.catalog
+    catalog.require_bucket(call.bucket)
+    root = read_xml(call, "Delete")
+    root.only("Object", "Quiet")
+    quiet = root.value("Quiet") == "true"
+    objects = root.children("Object")
+    if not 0 < len(objects) <= MAX_DELETE_KEYS:
+        raise S3Error("MalformedXML")
+    results: list[str] = []
+    for node in objects:
+        key = node.required("Key")
+        name = xml.element("Key", key)
+        if not key or node.value("VersionId") not in (None, "", "null"):
+            raise S3Error("MalformedXML" if not key else "NotImplemented")
+        condition = write_condition(
+            {"if-match": node.required("ETag")} if node.child("ETag") else {}
+        )
+        try:
+            catalog.delete(call.bucket, key, condition)
+        except S3Error as error:
+            failed = (name, xml.element("Code", error.code), xml.element("Message", error.message))
+            results.append(xml.group("Error", failed))
+            continue
+        if not quiet:
+            results.append(xml.group("Deleted", (name,)))
+    return xml_response(xml.document("DeleteResult", *results))
+
+
+def read_xml(call: Call, root: str) -> xml.Node:
+    """The XML body of an operation for which S3 insists on a checksum of the body."""
+    payload = Payload(call.request, call.authorization)
+    if not payload.protected:
+        raise S3Error(
+            "InvalidRequest",
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        )
+    data = payload.read(XML_LIMIT_BYTES)
+    if not data:
+        raise S3Error("MissingRequestBodyError")
+    return xml.parse(data, root)
+
+
+def get_tagging(call: Call) -> Response:
+    found = call.service.catalog.require(call.bucket, call.key)
+    tags = [
+        xml.group("Tag", (xml.element("Key", key), xml.element("Value", value)))
+        for key, value in found.tags.items()
+    ]
+    return xml_response(xml.document("Tagging", xml.group("TagSet", tags)))
+
+
+def put_tagging(call: Call) -> Response:
+    tag_set = read_xml(call, "Tagging").child("TagSet")
+    if tag_set is None:
+        raise S3Error("MalformedXML")
+    pairs = [(node.required("Key"), node.required("Value")) for node in tag_set.children("Tag")]
+    check_tags(pairs)
+    call.service.catalog.set_tags(call.bucket, call.key, dict(pairs))
+    return Response()
+
+
+def delete_tagging(call: Call) -> Response:
+    call.service.catalog.set_tags(call.bucket, call.key, {})
+    return Response(204)

@@ -1,0 +1,50 @@
+"""What every handler needs: the stored things, the identity, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sandbox.s3.blobs import Blobs
+from sandbox.s3.catalog import Catalog
+from sandbox.s3.request import Request, Response
+from sandbox.s3.signature import Authorization, Credentials
+from sandbox.s3.uploads import Uploads
+
+XML_LIMIT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """`now` gives seconds since the epoch."""
+
+    catalog: Catalog
+    uploads: Uploads
+    blobs: Blobs
+    credentials: Credentials
+    region: str
+    now: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request on its way through a handler."""
+
+    service: Service
+    request: Request
+    authorization: Authorization
+
+    @property
+    def bucket(self) -> str:
+        return self.request.bucket or ""
+
+    @property
+    def key(self) -> str:
+        return self.request.key or ""
+
+
+Handler = Callable[[Call], Response]
+
+
+def xml_response(body: bytes) -> Response:
+    return Response(headers={"Content-Type": "application/xml"}, body=body)
