@@ -1,0 +1,148 @@
+"""What runs in the worker processes: plain functions with picklable arguments."""
+
+import math
+import wave
+from array import array
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+
+from sandbox.media.lip_sync import LipSyncResult, SegmentPlan, lip_sync
+
+SPEECH_RATE = 48_000
+CHARACTERS_PER_SECOND = 15.0
+STILL_FPS = 25
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a file holds; seconds and pixels, 0 where there is no such stream."""
+
+    video_seconds: float = 0.0
+    audio_seconds: float = 0.0
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    frames: int = 0
+
+    @property
+    def has_video(self) -> bool:
+        return self.width > 0
+
+    @property
+    def has_audio(self) -> bool:
+        return self.audio_seconds > 0
+
+
+def probe(path: Path) -> Probe | None:
+    """Look into a file and decode the beginning of each stream; None when that fails."""
+    try:
+        with av.open(str(path)) as container:
+            whole = (container.duration or 0) / 1_000_000
+            found = Probe()
+            if container.streams.video:
+                video = container.streams.video[0]
+                first = next(container.decode(video), None)
+                if first is None:
+                    return None
+                fps = float(video.average_rate or 0)
+                seconds = _seconds(video.duration, video.time_base) or whole
+                found = Probe(
+                    video_seconds=seconds,
+                    width=first.width,
+                    height=first.height,
+                    fps=fps,
+                    frames=video.frames or round(seconds * fps),
+                )
+            if container.streams.audio:
+                audio = container.streams.audio[0]
+                container.seek(0)
+                if next(container.decode(audio), None) is None:
+                    return None
+                seconds = _seconds(audio.duration, audio.time_base) or whole
+                return Probe(
+                    found.video_seconds,
+                    seconds,
+                    found.width,
+                    found.height,
+                    found.fps,
+                    found.frames,
+                )
+            return found
+    except (FFmpegError, ValueError, OSError):
+        return None
+
+
+def _seconds(duration: int | None, time_base: Fraction | None) -> float:
+    return float(duration * time_base) if duration and time_base else 0.0
+
+
+def process(
+    video: Path,
+    folder: Path,
+    segments: list[SegmentPlan],
+    whole_audio: Path | None,
+    default_mode: str | None,
+    fault: str | None,
+) -> LipSyncResult:
+    """Make `output.mp4` (and `segments.mp4` with segments) in the folder, each only when whole.
+
+    Raises sandbox.media.MediaError for inputs that cannot be processed.
+    """
+    out, parts = folder / "output.mp4", folder / "segments.mp4"
+    making, making_parts = folder / "making.mp4", folder / "making-parts.mp4"
+    result = lip_sync(
+        video,
+        making,
+        segments,
+        whole_audio=whole_audio,
+        default_mode=default_mode,
+        segment_out=making_parts if segments else None,
+        fault=fault,
+    )
+    if segments:
+        making_parts.replace(parts)
+    making.replace(out)
+    return result
+
+
+def speak(script: str, path: Path) -> float:
+    """Write a WAV that stands for a spoken text: a hum in syllables; returns its seconds.
+
+    The length follows the number of characters, so that tests can foresee it.
+    """
+    count = max(1, round(len(script) / CHARACTERS_PER_SECOND * SPEECH_RATE))
+    pitch = 2 * math.pi * 140 / SPEECH_RATE
+    syllable = 2 * math.pi * 4 / SPEECH_RATE
+    samples = array(
+        "h",
+        (
+            round(9000 * math.sin(pitch * n) * (0.5 - 0.5 * math.cos(syllable * n)))
+            for n in range(count)
+        ),
+    )
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SPEECH_RATE)
+        file.writeframes(samples.tobytes())
+    return count / SPEECH_RATE
+
+
+def still_video(image: Path, seconds: float, path: Path) -> None:
+    """Write a video that shows an image for the given time, for models that animate a picture."""
+    with av.open(str(image)) as source:
+        picture = next(source.decode(video=0))
+    width, height = picture.width // 2 * 2, picture.height // 2 * 2
+    picture = picture.reformat(width=width, height=height, format="yuv420p")
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=STILL_FPS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(max(1, math.ceil(seconds * STILL_FPS))):
+            picture.pts = number
+            picture.time_base = Fraction(1, STILL_FPS)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())

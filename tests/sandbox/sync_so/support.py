@@ -1,0 +1,153 @@
+"""A small clip, a running emulator, and the few calls that every test makes."""
+
+import math
+import time
+import wave
+from array import array
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+
+from sandbox.kit.server import RunningServer, start_app
+from sandbox.sync_so import create_app
+
+KEY = "sk-test"
+FPS = 25
+CLIP_SECONDS = 2.0
+Json = dict[str, Any]
+
+
+def make_clip(
+    path: Path, *, seconds: float = CLIP_SECONDS, size: tuple[int, int] = (96, 64)
+) -> Path:
+    """A grey ramp that changes with time, without sound."""
+    width, height = size
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(round(seconds * FPS)):
+            plane = np.full((height, width, 3), 60 + number, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(plane, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def make_tone(path: Path, seconds: float, hertz: float = 440.0) -> Path:
+    rate = 16_000
+    samples = array(
+        "h",
+        (
+            round(8000 * math.sin(2 * math.pi * hertz * n / rate))
+            for n in range(round(seconds * rate))
+        ),
+    )
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+class Vendor:
+    """An emulator and a client with its key."""
+
+    def __init__(self, data_dir: Path, *, port: int = 0, **options: Any) -> None:
+        self.data_dir = data_dir
+        self.server: RunningServer = start_app(
+            create_app(data_dir=data_dir, api_key=KEY, **options), port=port
+        )
+        self.url = self.server.url
+        self.http = httpx.Client(
+            base_url=self.url, headers={"x-api-key": KEY}, timeout=20, trust_env=False
+        )
+
+    def close(self) -> None:
+        self.http.close()
+        self.server.close()
+
+    def __enter__(self) -> "Vendor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def settings(self, **changes: Any) -> None:
+        self.http.put("/_sandbox/settings", json=changes).raise_for_status()
+
+    def faults(self, *faults: Json) -> None:
+        answer = self.http.put("/_sandbox/faults", json={"faults": list(faults)})
+        assert answer.status_code == 200, answer.text
+
+    def audit(self) -> Json:
+        body: Json = self.http.get("/_sandbox/audit").json()
+        return body
+
+    def upload(self, path: Path, content_type: str) -> str:
+        """Put a file into the vendor's storage; returns its address."""
+        data = path.read_bytes()
+        ticket = self.http.post(
+            "/v2/assets/upload",
+            json={"fileName": path.name, "contentType": content_type, "size": len(data)},
+        )
+        assert ticket.status_code == 201, ticket.text
+        put = httpx.put(
+            ticket.json()["uploadUrl"], content=data, headers={"Content-Type": content_type}
+        )
+        assert put.status_code == 200, put.text
+        return str(ticket.json()["url"])
+
+    def create(self, body: Json, key: str | None = None) -> httpx.Response:
+        headers = {"Idempotency-Key": key} if key is not None else {}
+        return self.http.post("/v2/generate", json=body, headers=headers)
+
+    def accepted(self, body: Json, key: str | None = None) -> str:
+        answer = self.create(body, key)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def read(self, id: str, **query: Any) -> Json:
+        answer = self.http.get(f"/v2/generate/{id}", params=query)
+        assert answer.status_code == 200, answer.text
+        body: Json = answer.json()
+        return body
+
+    def until(self, id: str, *statuses: str) -> Json:
+        """Read until the generation has one of the statuses."""
+        deadline = time.monotonic() + 30
+        while True:
+            body = self.read(id)
+            if body["status"] in statuses:
+                return body
+            assert time.monotonic() < deadline, body
+            if body["status"] in ("COMPLETED", "FAILED", "REJECTED"):
+                raise AssertionError(body)
+            self.read(id, wait="true", timeout=1)
+
+
+def whole_clip(video: str, audio: str, **more: Any) -> Json:
+    """A create for the whole clip."""
+    return {
+        "model": "lipsync-2",
+        "input": [{"type": "video", "url": video}, {"type": "audio", "url": audio}],
+        **more,
+    }
+
+
+def one_segment(video: str, audio: str, **more: Any) -> Json:
+    """A create with the range 0.4 to 1.2 s."""
+    return {
+        "model": "lipsync-2",
+        "input": [
+            {"type": "video", "url": video},
+            {"type": "audio", "url": audio, "refId": "line-1"},
+        ],
+        "segments": [{"startTime": 0.4, "endTime": 1.2, "audioInput": {"refId": "line-1"}}],
+        **more,
+    }
