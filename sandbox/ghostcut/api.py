@@ -1,6 +1,6 @@
 """The vendor's calls. Each takes a `Call` and returns the envelope's body."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandbox.ghostcut import statuses
@@ -137,7 +137,7 @@ class Api:
         return work
 
     def _listing(self, call: Call, works: Any, projects: Any) -> Reply:
-        found = self._book.find(call.account, works, projects)
+        found: Sequence[Work] = self._book.find(call.account, works, projects)
         since = _integer(call.data, "createTimeGreaterThanOrEqualTo")
         until = _integer(call.data, "createTimeLessThan")
         if since is not None:
@@ -145,23 +145,27 @@ class Api:
         if until is not None:
             found = [work for work in found if int(work["created"] * 1000) < until]
         total = len(found)
-        page, size = _integer(call.data, "page"), _integer(call.data, "pageSize")
-        if page is not None:
-            size = min(max(1, DEFAULT_PAGE if size is None else size), MAX_PAGE)
-            found = found[max(0, page) * size : (max(0, page) + 1) * size]
+        found = paged(found, _integer(call.data, "page"), _integer(call.data, "pageSize"))
         status = None
         kind = call.fault.kind if call.fault else ""
         if call.fault is not None and kind == "unknown_status":
             status = int(call.fault.number("status", 777))
         if kind == "empty":
-            found, total = [], 0
-        render: Callable[[Work], dict[str, Any]] = lambda work: row(  # noqa: E731
-            work, self._switches, origin=call.origin, status=status
-        )
-        return Reply({"content": [render(work) for work in found], "count": total})
+            found, total = (), 0
+        rows = [row(work, self._switches, origin=call.origin, status=status) for work in found]
+        return Reply({"content": rows, "count": total})
 
     def _id(self, work: Work) -> int | str:
         return str(work["id"]) if self._switches.ids_as_strings else int(work["id"])
+
+
+def paged(items: Sequence[Work], page: int | None, size: int | None) -> Sequence[Work]:
+    """One page, counted from 0; without a page number everything. Sizes are cut at MAX_PAGE."""
+    if page is None:
+        return items
+    size = min(max(1, DEFAULT_PAGE if size is None else size), MAX_PAGE)
+    start = max(0, page) * size
+    return items[start : start + size]
 
 
 def _ids(data: Mapping[str, Any], field: str) -> Any:

@@ -34,14 +34,15 @@ PREFIX = "/v-w-c/gateway/ve"
 DEFAULT_POINTS = 100_000.0
 
 _CALL_KINDS = TRANSPORT_KINDS | REJECT_KINDS
+_FILE_KINDS = TRANSPORT_KINDS - {"truncate_json", "truncate_body", "extra_fields"}
 FAULTS = {
     **dict.fromkeys(
         ("create", "delete", "redo", "adjust", "points", "policy", "remove", "enum"), _CALL_KINDS
     ),
     "status": _CALL_KINDS | {"unknown_status", "empty"},
     "list": _CALL_KINDS | {"unknown_status", "empty"},
-    "job": MEDIA_FAULTS | {"fail", "stuck", "slow", "unknown_running", "empty_result"},
-    "download": (TRANSPORT_KINDS - {"truncate_json", "extra_fields"}) | result_module.KINDS,
+    "job": MEDIA_FAULTS | {"failed", "stuck", "slow", "unknown_status", "empty_result"},
+    "download": _FILE_KINDS | result_module.KINDS,
     "callback": callback_module.KINDS,
 }
 """Every call that can be made to fail, with the kinds that it understands."""

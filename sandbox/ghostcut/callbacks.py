@@ -6,8 +6,10 @@ last 24 hours. Not documented and assumed: the time-out, and that redirects are 
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
@@ -16,13 +18,17 @@ from sandbox.ghostcut.rows import row
 from sandbox.ghostcut.signing import sign
 from sandbox.ghostcut.source import RefusedAddressError, check_address
 from sandbox.ghostcut.switches import Switches
-from sandbox.ghostcut.works import Work, WorkBook
+from sandbox.ghostcut.works import Work, WorkBook, is_running
 from sandbox.kit.faults import FaultQueue
 from sandbox.kit.store import Store
 from sandbox.kit.timing import Tasks, sleep_until
 
-KINDS = frozenset({"lost", "duplicate", "late", "bad_signature"})
-_ENOUGH = 65536
+KINDS = frozenset({"drop", "delay", "duplicate", "wrong_signature"})
+"""Faults of a callback: not sent, sent late, sent `copies` times, signed with a wrong secret."""
+
+MOST_COPIES = 20
+SHORTEST_PAUSE = 0.05
+_CHUNK = 65536
 
 
 class Callbacks:
@@ -43,6 +49,8 @@ class Callbacks:
         self._switches = switches
         self._tasks = tasks
         self._secrets = secrets
+        # Made once: reading the certificates takes far longer than a call.
+        self._tls = ssl.create_default_context()
 
     def resume(self) -> None:
         """Go on with the callbacks that were pending when the emulator stopped."""
@@ -53,7 +61,7 @@ class Callbacks:
     def start(self, work: Work) -> None:
         """Deliver the callback of the run that has just ended, if the work has one."""
         if work["callback"]:
-            key = f"{work['id']}:{work['run']}"
+            key = _key(work)
             self._tasks.start(f"callback {key}", self._deliver(key))
 
     async def _deliver(self, key: str) -> None:
@@ -63,33 +71,37 @@ class Callbacks:
             return
         fault = self._faults.take("callback", reference=work["name"], work=str(work["id"]))
         kind = fault.kind if fault else ""
-        if fault is not None and kind == "late":
+        copies = 1
+        if fault is not None and kind == "duplicate":
+            copies = max(1, min(int(fault.number("copies", 2)), MOST_COPIES))
+        elif fault is not None and kind == "delay":
             entry["next"] += fault.number("seconds", 5.0)
-        if kind == "lost":
-            self._store.put("callback", key, {**entry, "state": "lost"})
-            return
-        copies = int(fault.number("copies", 2)) if fault and kind == "duplicate" else 1
-        while True:
+        elif kind == "drop":
+            entry["state"] = "dropped"
+        self._store.put("callback", key, entry)
+        while entry["state"] == "pending":
             await sleep_until(entry["next"])
-            # Read anew: what is sent is the row as it is at this moment, as with late retries.
-            work = self._book.get(entry["work"])
-            if work is None:
-                return
-            for _ in range(max(1, min(copies, 20))):
-                delivered = await self._post(work, spoil=kind == "bad_signature")
-                entry["attempts"] += 1
-            copies, kind = 1, ""
-            entry["next"] = time.time() + self._switches.scaled(
-                self._switches.callback_retry_minutes * 60
-            )
-            window = self._switches.scaled(self._switches.callback_window_hours * 3600)
-            if delivered:
-                entry["state"] = "delivered"
-            elif entry["next"] > work["created"] + window:
-                entry["state"] = "given up"
+            await self._try(entry, key, copies, spoil=kind == "wrong_signature")
             self._store.put("callback", key, entry)
-            if entry["state"] != "pending":
-                return
+            copies, kind = 1, ""
+
+    async def _try(self, entry: dict[str, Any], key: str, copies: int, *, spoil: bool) -> None:
+        """Send the row as it is now, and decide in `entry` how to go on."""
+        work = self._book.get(entry["work"])
+        if work is None or key != _key(work) or is_running(work):
+            entry["state"] = "superseded"
+            return
+        delivered = False
+        for _ in range(copies):
+            delivered = await self._post(work, spoil=spoil) or delivered
+            entry["attempts"] += 1
+        pause = self._switches.scaled(self._switches.callback_retry_minutes * 60)
+        window = self._switches.scaled(self._switches.callback_window_hours * 3600)
+        entry["next"] = time.time() + max(pause, SHORTEST_PAUSE)
+        if delivered:
+            entry["state"] = "delivered"
+        elif entry["next"] > work["created"] + window:
+            entry["state"] = "given up"
 
     async def _post(self, work: Work, *, spoil: bool) -> bool:
         body = dump(row(work, self._switches, origin=work["origin"]))
@@ -103,7 +115,7 @@ class Callbacks:
             await check_address(work["callback"], allow_private=self._switches.allow_private)
             async with (
                 asyncio.timeout(timeout),
-                httpx.AsyncClient(timeout=timeout, trust_env=False) as client,
+                httpx.AsyncClient(timeout=timeout, trust_env=False, verify=self._tls) as client,
                 client.stream("POST", work["callback"], content=body, headers=headers) as answer,
             ):
                 return answer.status_code == 200 and await _has_content(answer)
@@ -111,8 +123,12 @@ class Callbacks:
             return False
 
 
+def _key(work: Work) -> str:
+    return f"{work['id']}:{work['run']}"
+
+
 async def _has_content(answer: httpx.Response) -> bool:
-    async for chunk in answer.aiter_bytes(_ENOUGH):
+    async for chunk in answer.aiter_bytes(_CHUNK):
         if chunk:
             return True
     return False

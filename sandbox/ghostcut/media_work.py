@@ -107,7 +107,7 @@ def render(
 
 
 def copy_source(source: Path, out: Path) -> None:
-    """The result of a work whose media is not processed (switch `process_media`)."""
+    """The result of a work whose media is not processed (switch `media`: copy)."""
     partial = out.with_name(f"partial-{out.name}")
     shutil.copyfile(source, partial)
     partial.replace(out)

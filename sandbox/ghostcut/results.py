@@ -21,7 +21,7 @@ from sandbox.kit.server import CONNECTION
 _NAME = re.compile(r"(\d{9})-\d+-[0-9a-f]{16}\.mp4")
 _MISSING = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'
 
-KINDS = frozenset({"expired", "truncate_body", "truncate_file"})
+KINDS = frozenset({"expired_link", "truncated", "short_file"})
 """Faults of a download beside those of the transport; `fraction` (default 0.5) is what comes."""
 
 
@@ -64,11 +64,11 @@ class Results:
         headers = {"ETag": etag}
         kind = fault.kind if fault else ""
         share = fault.number("fraction", 0.5) if fault else 1.0
-        if kind == "expired":
+        if kind == "expired_link":
             return _missing()
-        if kind == "truncate_body":
+        if kind == "truncated":
             return CutFile(path, share, headers, info)
-        if kind == "truncate_file":
+        if kind == "short_file":
             return ShortFile(path, int(info.st_size * share), headers)
 
         async def whole() -> Response:

@@ -19,7 +19,7 @@ def row(
 ) -> dict[str, Any]:
     """Build the row; `origin` is the address of this server, `status` replaces the true one."""
     fault = work["fault"] or {}
-    if status is None and fault.get("kind") == "unknown_running" and is_running(work):
+    if status is None and fault.get("kind") == "unknown_status" and is_running(work):
         status = int(fault.get("status", -9))
     value = work["status"] if status is None else status
     shown: dict[str, Any] = {

@@ -99,7 +99,7 @@ class Runner:
     async def _process(self, work: Work, fault: Fault | None, path: Path) -> str:
         number = work["id"]
         pace = self._pace(work, BASE_SECONDS, fault)
-        failing = fault if fault and fault.kind == "fail" else None
+        failing = fault if fault and fault.kind == "failed" else None
         self._book.update(number, ready=pace.ready)
         _hold(fault, statuses.QUEUED)
         await sleep_until(pace.at(PREPARE_AT))
@@ -158,7 +158,7 @@ class Runner:
         # The token makes the link of each run another one, which nobody can guess.
         name = f"{work['id']}-{work['run']}-{secrets.token_hex(8)}.mp4"
         out = self._results / name
-        if not self._switches.process_media:
+        if self._switches.media == "copy":
             await self._pool.run(copy_source, path, out)
             return name
         masks = []

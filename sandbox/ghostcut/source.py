@@ -70,6 +70,7 @@ async def download(url: str, path: Path, switches: Switches) -> int:
     the file is too large.
     """
     limit = int(switches.max_bytes)
+    # The transfer is bounded above the limit, to tell a file that is too large from a failure.
     try:
         await check_address(url, allow_private=switches.allow_private)
         fetched = await fetch(url, path, max_bytes=2 * limit, timeout=600.0)

@@ -7,8 +7,8 @@ from sandbox.kit.settings import Switch, SwitchBoard
 
 DEFAULTS: dict[str, Switch] = {
     "seconds_per_job": Switch(None, "acceptance to done, seconds; null: the real figure scaled"),
-    "time_scale": Switch(1.0, "factor on every time of the vendor: 0.01 is a hundred times faster"),
-    "process_media": Switch(True, "false: the result is the source, byte for byte (load tests)"),
+    "time_scale": Switch(0.1, "factor on every time of the vendor: 0.1 is ten times faster"),
+    "media": Switch("process", "copy: the result is the source", choices=("process", "copy")),
     "lenient_validation": Switch(False, "forgive tier, language and corner-order rules"),
     "native_json_fails_later": Switch(False, "native masks: accepted, then status 26"),
     "code_native_json": Switch(BAD_PARAMETER, "code for masks or options that are no JSON text"),

@@ -7,6 +7,7 @@ loop's thread, so that reading, deciding and writing a work is never interleaved
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.ghostcut import statuses
@@ -219,12 +220,13 @@ def _audit_job(work: Work, callbacks: Mapping[str, Mapping[str, Any]]) -> dict[s
     return {
         "id": str(work["id"]),
         "project": str(work["project"]),
+        "app_key": work["account"],
         "reference": work["name"],
         "idempotency_key": None,
         "status": work["status"],
         "billed": work["charges"],
         "points": work["paid"],
-        "created_at": work["created"],
+        "created_at": datetime.fromtimestamp(work["created"], UTC).isoformat(),
         "url": work["url"].partition("?")[0],
         "submit_path": work["path"],
         "run": work["run"],

@@ -1,0 +1,76 @@
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.ghostcut import create_app
+from sandbox.kit.server import RunningServer, start_app
+from tests.sandbox.ghostcut.vendor import QuietFiles, Receiver, Vendor, threaded, write_clip
+
+ACCOUNTS = {f"key-{number}": f"secret-{number}" for number in range(200)}
+_next_account = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose files `source_url` serves; clip.mp4 is there."""
+    folder = tmp_path_factory.mktemp("sources")
+    write_clip(folder / "clip.mp4")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source_url(sources: Path) -> Iterator[str]:
+    with threaded(partial(QuietFiles, directory=str(sources))) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One emulator for most tests, which keep apart by using an account each."""
+    app = create_app(
+        data_dir=tmp_path_factory.mktemp("ghostcut"),
+        app_key="main",
+        app_secret="main-secret",
+        accounts=ACCOUNTS,
+        points=100.0,
+    )
+    with start_app(app) as server:
+        yield server
+
+
+@pytest.fixture
+def vendor(emulator: RunningServer, source_url: str) -> Iterator[Vendor]:
+    """A fresh account on the shared emulator, which is reset to its defaults first and is fast."""
+    key, secret = list(ACCOUNTS.items())[next(_next_account)]
+    vendor = Vendor(emulator.url, key, secret, f"{source_url}/clip.mp4")
+    with vendor.http:
+        vendor.http.delete("/_sandbox/faults").raise_for_status()
+        vendor.settings(**DEFAULTS)
+        yield vendor
+
+
+def _defaults() -> dict[str, object]:
+    from sandbox.ghostcut.switches import DEFAULTS
+
+    values = {name: switch.default for name, switch in DEFAULTS.items()}
+    return {**values, "seconds_per_job": 0.0, "media": "copy"}
+
+
+DEFAULTS = _defaults()
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[Receiver, str]]:
+    receiver = Receiver()
+    with threaded(receiver.handler) as url:
+        yield receiver, f"{url}/ghostcut?attempt=a1"
+
+
+@pytest.fixture
+def plain() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=15, trust_env=False) as client:
+        yield client

@@ -1,0 +1,207 @@
+"""What the tests share: a signing client of the emulator, a place for sources, a receiver."""
+
+import hashlib
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+
+GATEWAY = "/v-w-c/gateway/ve"
+SUBTITLE = [[0.1, 0.7], [0.9, 0.7], [0.9, 0.95], [0.1, 0.95]]
+WIDTH, HEIGHT, FPS, SECONDS = 160, 96, 20, 1.5
+
+Row = dict[str, Any]
+
+
+def sign(raw: bytes, secret: str) -> str:
+    """The vendor's formula, written down a second time on purpose."""
+    return hashlib.md5(hashlib.md5(raw).hexdigest().encode() + secret.encode()).hexdigest()
+
+
+def masks(*items: dict[str, Any]) -> str:
+    return json.dumps(list(items))
+
+
+def mask(kind: str = "remove", region: Any = SUBTITLE, **window: float) -> dict[str, Any]:
+    return {"type": kind, "region": region, **window}
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+    return value
+
+
+class Vendor:
+    """Speaks to one emulator as one account."""
+
+    def __init__(self, base_url: str, key: str, secret: str, source: str = "") -> None:
+        self.http = httpx.Client(base_url=base_url, timeout=15, trust_env=False, verify=False)
+        self.key, self.secret, self.source = key, secret, source
+
+    def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        signed = {
+            "Content-Type": "application/json",
+            "AppKey": self.key,
+            "AppSign": sign(raw, self.secret),
+            **headers,
+        }
+        return self.http.post(path, content=raw, headers=signed)
+
+    def call(self, path: str, body: Any) -> dict[str, Any]:
+        answer = self.post(GATEWAY + path, body)
+        assert answer.status_code == 200
+        envelope: dict[str, Any] = answer.json()
+        return envelope
+
+    def body(self, path: str, body: Any) -> Any:
+        envelope = self.call(path, body)
+        assert envelope["code"] == 1000, envelope
+        return envelope["body"]
+
+    def request(self, **fields: Any) -> dict[str, Any]:
+        """A valid request for one work; a field given as None is left out."""
+        request = {
+            "urls": [self.source],
+            "names": ["job"],
+            "needChineseOcclude": 2,
+            "videoInpaintLang": "all",
+            "videoInpaintMasks": masks(mask()),
+            "resolution": "1080p",
+            **fields,
+        }
+        return {name: value for name, value in request.items() if value is not None}
+
+    def submit(self, **fields: Any) -> int:
+        body = self.body("/work/free", self.request(**fields))
+        return int(body["dataList"][0]["id"])
+
+    def rows(self, **query: Any) -> list[Row]:
+        rows: list[Row] = self.body("/work/status", query)["content"]
+        return rows
+
+    def row(self, work: int) -> Row:
+        (row,) = self.rows(idWorks=[work])
+        return row
+
+    def ended(self, work: int) -> Row:
+        row: Row = wait_until(lambda: (row := self.row(work))["processStatus"] >= 1 and row)
+        return row
+
+    def settings(self, **switches: Any) -> None:
+        self.http.put("/_sandbox/settings", json=switches).raise_for_status()
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        answer = self.http.put("/_sandbox/faults", json={"faults": list(faults)})
+        assert answer.status_code == 200, answer.text
+
+    def jobs(self) -> list[dict[str, Any]]:
+        jobs = self.http.get("/_sandbox/audit").json()["jobs"]
+        return [job for job in jobs if job["app_key"] == self.key]
+
+    def balance(self) -> float:
+        assets = self.body("/point/query", {})["pointAssets"]
+        return float(sum(asset["pointBalance"] for asset in assets))
+
+    def top_up(self, points: float) -> None:
+        body = {"app_key": self.key, "balance": points}
+        self.http.put("/_sandbox/points", json=body).raise_for_status()
+
+
+@contextmanager
+def threaded(handler: Callable[..., socketserver.BaseRequestHandler]) -> Iterator[str]:
+    """Serve on loopback from a thread; yields the base address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests want no access log."""
+
+
+class Receiver:
+    """Takes callbacks; `script` lists the (status, body) answers to give before the default."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, bytes]] = []
+        self.script: list[tuple[int, bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.received.append((self.headers.get("Callback-Sign", ""), raw))
+                status, body = receiver.script.pop(0) if receiver.script else (200, b"ok")
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Tests want no access log."""
+
+        self.handler = Handler
+
+    def rows(self) -> list[Row]:
+        return [json.loads(raw) for _, raw in self.received]
+
+
+def write_clip(path: Path, seconds: float = SECONDS) -> None:
+    """A grey gradient with hard black and white bars in the subtitle area, and a tone."""
+    rate = 16000
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"crf": "12"})
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio = container.add_stream("aac", rate=rate, layout="mono")
+        for index in range(round(seconds * FPS)):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+        tone = np.sin(np.arange(round(seconds * rate)) * 2 * np.pi * 440 / rate) * 0.3
+        for start in range(0, len(tone), 1024):
+            block = tone[start : start + 1024].astype(np.float32)[None, :]
+            sound = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = rate, start, Fraction(1, rate)
+            container.mux(audio.encode(sound))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+
+
+def clean_picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    across = np.linspace(60, 180, WIDTH)[None, :] + np.linspace(0, 40, HEIGHT)[:, None]
+    return np.repeat((across + index * 0.2).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    image = clean_picture(index)
+    for left in range(30, 130, 8):
+        image[74:86, left : left + 4] = 255
+        image[74:86, left + 4 : left + 5] = 0
+    return image
+
+
+def pictures(path: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    with av.open(str(path)) as container:
+        return [
+            frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in container.decode(video=0)
+        ]
