@@ -52,12 +52,13 @@ class VirtualClock:
         grace_turns: turns of the event loop that other tasks get before time moves on.
     """
 
-    def __init__(self, start: float = 1_767_225_600.0, *, grace_turns: int = 5) -> None:
+    def __init__(self, start: float = 1_767_225_600.0, *, grace_turns: int = 20) -> None:
         self._monotonic = 0.0
         self._wall_offset = start
         self._grace_turns = grace_turns
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int]] = []
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._quiet_turns: int | None = None
         self.slept: list[float] = []
         """Length of every sleep asked for, in seconds, in the order of asking."""
 
@@ -82,15 +83,25 @@ class VirtualClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        entry = (self._monotonic + seconds, next(self._order))
-        heapq.heappush(self._sleepers, entry)
-        try:
-            turns_as_first = 0
-            while self._monotonic < entry[0]:
-                await asyncio.sleep(0)
-                turns_as_first = turns_as_first + 1 if self._sleepers[0] == entry else 0
-                if turns_as_first > self._grace_turns:
-                    self._monotonic = max(self._monotonic, entry[0])
-        finally:
-            self._sleepers.remove(entry)
-            heapq.heapify(self._sleepers)
+        loop = asyncio.get_running_loop()
+        alarm: asyncio.Future[None] = loop.create_future()
+        heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), alarm))
+        if self._quiet_turns is None:
+            loop.call_soon(self._turn, loop)
+        self._quiet_turns = 0
+        await alarm
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs once in each turn of the loop while anyone sleeps."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        if not self._sleepers:
+            self._quiet_turns = None
+            return
+        self._quiet_turns = (self._quiet_turns or 0) + 1
+        if self._quiet_turns > self._grace_turns or self._sleepers[0][0] <= self._monotonic:
+            wakes_at, _, alarm = heapq.heappop(self._sleepers)
+            self._monotonic = max(self._monotonic, wakes_at)
+            self._quiet_turns = 0
+            alarm.set_result(None)
+        loop.call_soon(self._turn, loop)

@@ -70,7 +70,7 @@ def error_of(
         return ProviderRefused(
             f"GhostCut's gateway answered with {reason}. Check the base URL.", **context
         )
-    # Also a 4xx answer to a read: none is documented, and a gateway's whim must not end a paid work.
+    # Also a 4xx answer to a read: none is documented, and a gateway's whim ends no paid work.
     if answer.status != 200 or code is None or code == ACCEPTED:
         return _lost(
             f"GhostCut did not answer clearly: {reason}.",
