@@ -1,0 +1,122 @@
+"""An object that S3 copies itself, from any bucket that the credentials may read; no byte passes
+through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pro_video.errors import SourceRefused
+from pro_video.interrupt import Interrupt
+from pro_video.objects import StoredObject, head_object
+from pro_video.s3_errors import translated
+from pro_video.transfer import Tuning
+from pro_video.uploads import MultipartUpload, OnProgress, Target, checked, part_size_for
+from pro_video.workers import supervise
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def find_source(client: S3Client, bucket: str, key: str, *, max_bytes: int) -> StoredObject:
+    """The object to copy.
+
+    Raises:
+        SourceRefused: missing, empty or too large.
+    """
+    source = head_object(client, bucket, key)
+    if source is None:
+        raise SourceRefused(
+            f"There is no object s3://{bucket}/{key}. Check the address.", code="not_found"
+        )
+    if source.size == 0:
+        raise SourceRefused(f"The object s3://{bucket}/{key} is empty.", code="empty")
+    if source.size > max_bytes:
+        raise SourceRefused(
+            f"The object s3://{bucket}/{key} has {source.size} bytes; at most {max_bytes} are"
+            " taken.",
+            code="too_large",
+        )
+    return source
+
+
+def copy(
+    place: tuple[str, str],
+    source: StoredObject,
+    target: Target,
+    *,
+    tuning: Tuning,
+    interrupt: Interrupt,
+    on_progress: OnProgress | None,
+) -> StoredObject:
+    """Copy ``source`` at ``place`` (bucket, key), pinned to its ETag, in parts when it is large.
+
+    Raises:
+        SourceRefused: it changed meanwhile.
+        TransferInterrupted: the copy differs; it was removed.
+        StorageUnavailable, StorageRefused: S3.
+        DeadlineExceeded, Interrupted: told to end.
+    """
+    if place == (target.bucket, target.key):
+        return source
+    report = on_progress or _quiet
+    report(0, source.size)
+    if source.size > tuning.copy_limit:
+        return _copy_parts(place, source, target, tuning, interrupt, report)
+    interrupt.check()
+    with translated(f"copying to {target.key}"):
+        target.client.copy_object(
+            Bucket=target.bucket,
+            Key=target.key,
+            CopySource={"Bucket": place[0], "Key": place[1]},
+            CopySourceIfMatch=source.etag,
+            ChecksumAlgorithm="CRC32",
+            ContentType=target.content_type,
+            MetadataDirective="REPLACE",
+        )
+    stored = head_object(target.client, target.bucket, target.key)
+    stored = checked(target, stored, source.size, _whole_checksum(source))
+    report(source.size, source.size)
+    return stored
+
+
+def _copy_parts(
+    place: tuple[str, str],
+    source: StoredObject,
+    target: Target,
+    tuning: Tuning,
+    interrupt: Interrupt,
+    report: OnProgress,
+) -> StoredObject:
+    step = part_size_for(source.size, tuning.copy_part_size)
+    done = 0
+
+    def moved(size: int) -> None:
+        nonlocal done
+        done += size
+        report(done, source.size)
+
+    with MultipartUpload(target) as multipart:
+
+        def job(number: int, first: int) -> Callable[[], int]:
+            last = min(first + step, source.size) - 1
+            return lambda: multipart.copy(number, place, source.etag, first, last)
+
+        def jobs() -> Iterator[Callable[[], int]]:
+            for number, first in enumerate(range(0, source.size, step), start=1):
+                yield job(number, first)
+
+        supervise(jobs(), workers=tuning.workers, interrupt=interrupt, on_done=moved)
+        interrupt.check()
+        stored = multipart.complete()
+    return checked(target, stored, source.size, _whole_checksum(source))
+
+
+def _whole_checksum(source: StoredObject) -> set[str]:
+    # A composite checksum depends on the parts of the source and says nothing about the copy.
+    known = source.checksum_crc32
+    return {known} if known is not None and "-" not in known else set()
+
+
+def _quiet(done: int, total: int | None) -> None:
+    return
