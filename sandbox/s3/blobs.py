@@ -7,13 +7,14 @@ belongs to anything. What a killed process leaves behind is removed at the next 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sandbox.s3.checksums import Hasher
 
 COPY_BYTES = 1024 * 1024
 
@@ -39,6 +40,17 @@ class Blobs:
         target.parent.mkdir(exist_ok=True)
         staged.rename(target)
         return staged.name
+
+    def share(self, name: str) -> str | None:
+        """A second name for a body without a copy; None where the file system cannot do that."""
+        second = secrets.token_hex(16)
+        path = self.path(second)
+        path.parent.mkdir(exist_ok=True)
+        try:
+            path.hardlink_to(self.path(name))
+        except OSError:
+            return None
+        return second
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -66,8 +78,8 @@ class Staged:
         while len(data):
             data = data[self._file.write(data) :]
 
-    def append_file(self, path: Path, offset: int, count: int, md5: hashlib._Hash) -> None:
-        """Appends a range of another body and feeds it to `md5`."""
+    def append_file(self, path: Path, offset: int, count: int, hashers: Sequence[Hasher]) -> None:
+        """Appends a range of another body and feeds it to the hashers."""
         scratch = memoryview(bytearray(COPY_BYTES))
         with path.open("rb", buffering=0) as source:
             source.seek(offset)
@@ -75,7 +87,8 @@ class Staged:
                 read = source.readinto(scratch[: min(count, COPY_BYTES)])
                 if not read:
                     raise OSError("a stored body is shorter than its record")
-                md5.update(scratch[:read])
+                for hasher in hashers:
+                    hasher.update(scratch[:read])
                 self.write(scratch[:read])
                 count -= read
 

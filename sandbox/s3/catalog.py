@@ -64,7 +64,7 @@ class WriteCondition:
         if self.if_match is not None:
             if etag is None:
                 raise S3Error("NoSuchKey", details={"Key": key})
-            if self.if_match != etag:
+            if self.if_match not in ("*", etag):
                 raise S3Error("PreconditionFailed", details={"Condition": "If-Match"})
 
 
@@ -238,6 +238,17 @@ class Catalog:
             parts,
             checksum,
         )
+
+    def objects_with_prefix(self, bucket: str, prefix: str) -> list[tuple[str, str, float]]:
+        """Key, ETag and time of the objects whose key begins with `prefix`."""
+        rows = self.database.rows(
+            "SELECT key, etag, modified FROM objects WHERE bucket = ? "
+            "AND substr(key, 1, ?) = ? ORDER BY key",
+            bucket,
+            len(prefix.encode()),
+            prefix.encode(),
+        )
+        return [(row["key"].decode(), row["etag"], row["modified"]) for row in rows]
 
     def set_tags(self, bucket: str, key: str, tags: Mapping[str, str]) -> None:
         with self.database.transaction():

@@ -124,6 +124,11 @@ def new_hasher(algorithm: str) -> Hasher:
     return hashlib.sha1(usedforsecurity=False) if algorithm == "SHA1" else hashlib.sha256()
 
 
+def new_md5() -> Hasher:
+    """A hasher of the MD5 that S3's ETags are made of."""
+    return hashlib.md5(usedforsecurity=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Checksum:
     """A checksum as S3 shows it: base64, for COMPOSITE with "-<number of parts>" behind it."""

@@ -8,6 +8,7 @@ import threading
 import time
 
 from sandbox.s3.control import Control, Counts
+from sandbox.s3.cors import actual_headers, preflight
 from sandbox.s3.description import check_supported
 from sandbox.s3.errors import S3Error
 from sandbox.s3.faults import Fault, FaultQueue
@@ -70,6 +71,8 @@ class Dispatcher:
             response = error_response(S3Error("InternalError"), request.path, request.id)
         finally:
             self._counts.add(request.operation, status)
+        for name, value in actual_headers(self._service.catalog, request).items():
+            response.headers.setdefault(name, value)
         return response, fault
 
     def _route(self, request: Request) -> Handler | S3Error:
@@ -80,6 +83,9 @@ class Dispatcher:
         return handler
 
     def _act(self, request: Request, handler: Handler | S3Error, fault: Fault | None) -> Response:
+        if request.method == "OPTIONS" and request.bucket is not None:
+            request.operation = "options_object"
+            return preflight(self._service.catalog, request)
         if fault is not None:
             early = self._before(fault, request)
             if early is not None:

@@ -14,6 +14,7 @@ from sandbox.s3.service import Call, xml_response
 from sandbox.s3.signature import uri_encode
 
 MAX_KEYS = 1000
+DELIMITED_BATCH = 50
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ def list_page(
     last = b""
     end = _after_all(prefix)
     while True:
+        # Keys behind a rolled-up prefix are wasted, so that a delimiter makes small batches pay.
+        batch = min(limit - page.count + 1, DELIMITED_BATCH if delimiter else MAX_KEYS + 1)
         rows = catalog.database.rows(
             f"SELECT key, size, etag, modified FROM objects WHERE bucket = ? "
             f"AND key {'>' if strict else '>='} ? AND (? = x'' OR key < ?) ORDER BY key LIMIT ?",
@@ -55,7 +58,7 @@ def list_page(
             low,
             end,
             end,
-            limit - page.count + 1,
+            batch,
         )
         jumped = False
         for row in rows:
@@ -72,9 +75,7 @@ def list_page(
             page.prefixes.append(common)
             low, strict, last, jumped = _after_all(common), False, common, True
             break
-        if not jumped:
-            return page
-        if low == b"":
+        if not jumped and len(rows) < batch:
             return page
 
 

@@ -130,7 +130,8 @@ def complete_upload(call: Call) -> Response:
     payload = Payload(call.request, call.authorization, body_checksum=False)
     body = payload.read(XML_LIMIT_BYTES)
     named = _named_parts(body, upload.algorithm)
-    condition = write_condition(call.request.headers)
+    headers = call.request.headers
+    condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
     catalog = call.service.catalog
     # One transaction, so that no part can be replaced or aborted between check and use.
     with catalog.database.transaction():

@@ -20,7 +20,8 @@ def put_object(call: Call) -> Response:
     catalog.require_bucket(call.bucket)
     payload = Payload(call.request, call.authorization)
     description = read_description(call.request.headers)
-    condition = write_condition(call.request.headers)
+    headers = call.request.headers
+    condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
     # Judged now to spare the transfer, and again when the object is made.
     existing = catalog.find(call.bucket, call.key)
     condition.check(existing.etag if existing else None, call.key)
@@ -98,11 +99,7 @@ def _read(call: Call, found: StoredObject) -> Response:
 
 
 def delete_object(call: Call) -> Response:
-    condition = (
-        write_condition({"if-match": call.request.headers["if-match"]})
-        if ("if-match" in call.request.headers)
-        else write_condition({})
-    )
+    condition = write_condition(call.request.headers.get("if-match"))
     call.service.catalog.delete(call.bucket, call.key, condition)
     return Response(204)
 
@@ -116,17 +113,18 @@ def delete_objects(call: Call) -> Response:
     objects = root.children("Object")
     if not 0 < len(objects) <= MAX_DELETE_KEYS:
         raise S3Error("MalformedXML")
+    for node in objects:
+        # Before anything is deleted.
+        if not node.required("Key"):
+            raise S3Error("MalformedXML")
+        if node.value("VersionId") not in (None, "", "null"):
+            raise S3Error("NotImplemented", details={"Element": "VersionId"})
     results: list[str] = []
     for node in objects:
         key = node.required("Key")
         name = xml.element("Key", key)
-        if not key or node.value("VersionId") not in (None, "", "null"):
-            raise S3Error("MalformedXML" if not key else "NotImplemented")
-        condition = write_condition(
-            {"if-match": node.required("ETag")} if node.child("ETag") else {}
-        )
         try:
-            catalog.delete(call.bucket, key, condition)
+            catalog.delete(call.bucket, key, write_condition(node.value("ETag")))
         except S3Error as error:
             failed = (name, xml.element("Code", error.code), xml.element("Message", error.message))
             results.append(xml.group("Error", failed))

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sandbox.s3 import buckets, listings, multipart, objects
+from sandbox.s3 import (
+    buckets,
+    copying,
+    cors,
+    lifecycle,
+    listings,
+    multipart,
+    objects,
+    upload_listings,
+)
 from sandbox.s3.errors import S3Error
 from sandbox.s3.request import Request
 from sandbox.s3.service import Handler
@@ -36,8 +45,18 @@ OPERATIONS: Table = MappingProxyType(
         ("bucket", "GET", "versioning"): ("get_bucket_versioning", buckets.get_versioning),
         ("bucket", "GET", None): ("list_objects", listings.list_objects),
         ("bucket", "GET", "list-type"): ("list_objects_v2", listings.list_objects_v2),
+        ("bucket", "GET", "uploads"): ("list_multipart_uploads", upload_listings.list_uploads),
+        ("bucket", "PUT", "lifecycle"): ("put_bucket_lifecycle", lifecycle.put_lifecycle),
+        ("bucket", "GET", "lifecycle"): ("get_bucket_lifecycle", lifecycle.get_lifecycle),
+        ("bucket", "DELETE", "lifecycle"): ("delete_bucket_lifecycle", lifecycle.delete_lifecycle),
+        ("bucket", "PUT", "cors"): ("put_bucket_cors", cors.put_cors),
+        ("bucket", "GET", "cors"): ("get_bucket_cors", cors.get_cors),
+        ("bucket", "DELETE", "cors"): ("delete_bucket_cors", cors.delete_cors),
         ("bucket", "POST", "delete"): ("delete_objects", objects.delete_objects),
         ("object", "PUT", None): ("put_object", objects.put_object),
+        ("object", "PUT", "source"): ("copy_object", copying.copy_object),
+        ("object", "PUT", "uploadId+source"): ("upload_part_copy", copying.upload_part_copy),
+        ("object", "GET", "uploadId"): ("list_parts", upload_listings.list_parts),
         ("object", "GET", None): ("get_object", objects.get_object),
         ("object", "HEAD", None): ("head_object", objects.get_object),
         ("object", "DELETE", None): ("delete_object", objects.delete_object),

@@ -66,7 +66,11 @@ def _send_with_fault(
     elif fault.kind == "corrupt":
         flip = min(int(fault.number("offset", total // 2)), total - 1)
     sent = 0
-    for source in _slices(response):
+    size = SLICE_BYTES
+    if pace is not None:
+        # Small enough to flow instead of coming in one gulp a minute.
+        size = max(min(SLICE_BYTES, int(fault.number("bytes_per_second", SLICE_BYTES)) // 10), 1)
+    for source in _slices(response, size):
         data = bytearray(source[: limit - sent])
         if sent <= flip < sent + len(data):
             data[flip - sent] ^= 1
@@ -80,19 +84,19 @@ def _send_with_fault(
         raise ConnectionDropped("an injected fault")
 
 
-def _slices(response: Response) -> Iterator[bytes]:
+def _slices(response: Response, size: int) -> Iterator[bytes]:
     if response.body:
         yield response.body
     for piece in response.pieces:
-        yield from _file_slices(piece)
+        yield from _file_slices(piece, size)
 
 
-def _file_slices(piece: Piece) -> Iterator[bytes]:
+def _file_slices(piece: Piece, size: int) -> Iterator[bytes]:
     left = piece.length
     with piece.path.open("rb") as file:
         file.seek(piece.offset)
         while left > 0:
-            data = file.read(min(left, SLICE_BYTES))
+            data = file.read(min(left, size))
             if not data:
                 raise ConnectionDropped("the stored file is shorter than its record")
             left -= len(data)

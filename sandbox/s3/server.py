@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from sandbox.s3.catalog import Catalog
 from sandbox.s3.database import Database
 from sandbox.s3.dispatch import Dispatcher, error_response
 from sandbox.s3.errors import S3Error
+from sandbox.s3.lifecycle import sweep_forever
 from sandbox.s3.request import parse_request
 from sandbox.s3.sending import send_response
 from sandbox.s3.service import Service
@@ -34,6 +36,7 @@ DRAIN_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 64 * 1024 * 1024
 CLOSE_SECONDS = 5.0
+ACCEPT_POLL_SECONDS = 0.5
 
 
 class DataDirInUse(RuntimeError):
@@ -73,6 +76,7 @@ class S3Server:
             raise DataDirInUse(f"another S3 server uses the folder {data_dir}") from None
         try:
             self._listener = socket.create_server((host, port), backlog=128)
+            self._listener.settimeout(ACCEPT_POLL_SECONDS)
         except OSError:
             self._folder_lock.close()
             raise
@@ -84,6 +88,13 @@ class S3Server:
         self._dispatcher = Dispatcher(service, self._stopping)
         name: tuple[str, int] = self._listener.getsockname()[:2]
         self.host, self.port = name
+        self._sweeper = threading.Thread(
+            target=sweep_forever,
+            args=(catalog, service.uploads, now, self._stopping),
+            name="s3-lifecycle",
+            daemon=True,
+        )
+        self._sweeper.start()
         self._acceptor = threading.Thread(target=self._accept, name="s3-accept", daemon=True)
         self._acceptor.start()
 
@@ -97,9 +108,11 @@ class S3Server:
         if self._stopping.is_set():
             return
         self._stopping.set()
-        # A closed listener does not wake accept(2); shutdown does.
-        self._listener.shutdown(socket.SHUT_RDWR)
+        # Wakes accept(2) on Linux; elsewhere the acceptor looks up by itself.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join(CLOSE_SECONDS)
+        self._sweeper.join(CLOSE_SECONDS)
         self._listener.close()
         with self._lock:
             open_now = list(self._connections.items())
@@ -126,6 +139,8 @@ class S3Server:
         while not self._stopping.is_set():
             try:
                 sock, address = self._listener.accept()
+            except TimeoutError:
+                continue
             except OSError:
                 # Out of descriptors, or the peer was gone already, or the server stops.
                 self._stopping.wait(0.05)

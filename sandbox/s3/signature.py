@@ -234,7 +234,7 @@ def _verify(
         for name in request.headers
         if (name.startswith("x-amz-") or name == "host") and name not in names
     ]
-    if unsigned or "host" not in names:
+    if unsigned or "host" not in names or not signed_names.isascii():
         raise S3Error(
             "AccessDenied",
             "There were headers present in the request which were not signed",

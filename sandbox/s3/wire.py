@@ -153,7 +153,12 @@ def parse_head(data: bytes) -> Head:
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or not name or not set(name) <= _TOKEN or "\n" in value or "\r" in value:
+        if (
+            not colon
+            or not name
+            or not set(name) <= _TOKEN
+            or any(char in value for char in "\r\n\0")
+        ):
             raise S3Error("BadRequest")
         name = name.lower()
         value = value.strip(" \t")

@@ -1,0 +1,205 @@
+"""Copies inside the server: CopyObject and UploadPartCopy."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from sandbox.s3 import checksums, xml
+from sandbox.s3.blobs import Staged
+from sandbox.s3.catalog import Catalog, Description, Segment, StoredObject
+from sandbox.s3.checksums import DIGEST_BYTES, FULL_OBJECT, Checksum, Hasher, encode_digest
+from sandbox.s3.conditions import check_read, write_condition
+from sandbox.s3.description import read_description, read_tags
+from sandbox.s3.errors import S3Error
+from sandbox.s3.multipart import find_upload, part_number
+from sandbox.s3.payload import MAX_OBJECT_BYTES
+from sandbox.s3.request import Response
+from sandbox.s3.service import Call, xml_response
+
+_SOURCE = "x-amz-copy-source"
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
+
+
+def copy_object(call: Call) -> Response:
+    catalog = call.service.catalog
+    catalog.require_bucket(call.bucket)
+    headers = call.request.headers
+    condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
+    with _source(call) as source:
+        description = _description(call, source)
+        algorithm = _algorithm(call, source)
+        if source.size > MAX_OBJECT_BYTES:
+            raise S3Error(
+                "InvalidRequest",
+                "The specified copy source is larger than the maximum allowable size for a copy "
+                f"source: {MAX_OBJECT_BYTES}",
+            )
+        etag, segment, checksum = _whole_copy(catalog, source, algorithm)
+        try:
+            stored = catalog.put(
+                call.bucket,
+                call.key,
+                [segment],
+                etag=etag,
+                description=description,
+                checksum=checksum,
+                condition=condition,
+            )
+        except S3Error:
+            catalog.blobs.remove([segment.blob])
+            raise
+    return xml_response(
+        xml.document("CopyObjectResult", *_result(stored.etag, stored.modified, checksum))
+    )
+
+
+def upload_part_copy(call: Call) -> Response:
+    number = part_number(call)
+    upload = find_upload(call)
+    with _source(call) as source:
+        start, length = _source_range(call, source)
+        with call.service.blobs.stage() as staged:
+            md5, digest = _copy_bytes(
+                call.service.catalog, source, start, length, staged, upload.algorithm
+            )
+            part = call.service.uploads.add_part(
+                upload, number, staged.keep(), length, md5.hex(), digest
+            )
+    checksum = None
+    if upload.algorithm and digest:
+        checksum = Checksum(upload.algorithm, encode_digest(digest), "")
+    return xml_response(
+        xml.document("CopyPartResult", *_result(part.etag, part.modified, checksum))
+    )
+
+
+def _result(etag: str, modified: float, checksum: Checksum | None) -> list[str]:
+    result = [xml.element("LastModified", xml.moment(modified)), xml.element("ETag", f'"{etag}"')]
+    if checksum:
+        result.append(xml.element(checksum.element, checksum.value))
+        if checksum.type:
+            result.append(xml.element("ChecksumType", checksum.type))
+    return result
+
+
+@contextmanager
+def _source(call: Call) -> Iterator[StoredObject]:
+    """The source of the copy, kept on disk while it is read."""
+    text = call.request.headers[_SOURCE]
+    path, _, query = text.partition("?")
+    if query and query != "versionId=null":
+        raise S3Error("NotImplemented", details={"Query": "versionId"})
+    try:
+        path = urllib.parse.unquote_to_bytes(path.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise S3Error("InvalidURI") from None
+    bucket, slash, key = path.removeprefix("/").partition("/")
+    if not slash or not key:
+        raise S3Error(
+            "InvalidArgument",
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            details={"ArgumentName": _SOURCE},
+        )
+    with call.service.catalog.pinned(bucket, key) as found:
+        check_read(call.request.headers, found, prefix=f"{_SOURCE}-")
+        yield found
+
+
+def _directive(call: Call, name: str) -> bool:
+    """Whether to take the source's values."""
+    value = call.request.headers.get(name, "COPY").upper()
+    if value not in ("COPY", "REPLACE"):
+        raise S3Error(
+            "InvalidArgument", "Unknown metadata directive.", details={"ArgumentName": name}
+        )
+    return value == "COPY"
+
+
+def _description(call: Call, source: StoredObject) -> Description:
+    keep = _directive(call, "x-amz-metadata-directive")
+    keep_tags = _directive(call, "x-amz-tagging-directive")
+    if keep and (source.bucket, source.key) == (call.bucket, call.key):
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself "
+            "without changing the object's metadata, storage class, website redirect location "
+            "or encryption attributes.",
+        )
+    headers = source.headers if keep else read_description(call.request.headers).headers
+    tags = source.tags if keep_tags else read_tags(call.request.headers.get("x-amz-tagging", ""))
+    return Description(headers, tags)
+
+
+def _algorithm(call: Call, source: StoredObject) -> str | None:
+    wanted = call.request.headers.get("x-amz-checksum-algorithm", "").upper()
+    if wanted and wanted not in DIGEST_BYTES:
+        raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
+    return wanted or (source.checksum.algorithm if source.checksum else None)
+
+
+def _whole_copy(
+    catalog: Catalog, source: StoredObject, algorithm: str | None
+) -> tuple[str, Segment, Checksum | None]:
+    """A body with the source's content, its ETag and its checksum.
+
+    A source that came in one piece is shared on disk. One that came in parts is read, since a
+    copy's ETag and checksum are those of the whole.
+    """
+    if source.parts == 0 and (source.checksum.algorithm if source.checksum else None) == algorithm:
+        segment = catalog.segments(source)[0]
+        blob = catalog.blobs.share(segment.blob)
+        if blob is not None:
+            return source.etag, replace(segment, blob=blob), source.checksum
+    with catalog.blobs.stage() as staged:
+        md5, digest = _copy_bytes(catalog, source, 0, source.size, staged, algorithm)
+        checksum = None
+        if algorithm and digest:
+            checksum = Checksum(algorithm, encode_digest(digest), FULL_OBJECT)
+        return md5.hex(), Segment(staged.keep(), source.size, digest), checksum
+
+
+def _copy_bytes(
+    catalog: Catalog,
+    source: StoredObject,
+    start: int,
+    length: int,
+    staged: Staged,
+    algorithm: str | None,
+) -> tuple[bytes, bytes | None]:
+    """Appends a range of the source; its MD5 and, with an algorithm, its checksum."""
+    md5 = checksums.new_md5()
+    hashers: list[Hasher] = [md5]
+    checksum = checksums.new_hasher(algorithm) if algorithm else None
+    if checksum:
+        hashers.append(checksum)
+    for piece in catalog.pieces(source, start, length):
+        staged.append_file(piece.path, piece.offset, piece.length, hashers)
+    return md5.digest(), checksum.digest() if checksum else None
+
+
+def _source_range(call: Call, source: StoredObject) -> tuple[int, int]:
+    text = call.request.headers.get(f"{_SOURCE}-range")
+    if text is None:
+        first, last = 0, source.size - 1
+    else:
+        match = _RANGE.fullmatch(text)
+        if match is None:
+            raise S3Error(
+                "InvalidArgument",
+                "The x-amz-copy-source-range value must be of the form bytes=first-last where "
+                "first and last are the zero-based offsets of the first and last bytes to copy",
+            )
+        first, last = int(match[1]), int(match[2])
+        if first > last or last >= source.size:
+            raise S3Error(
+                "InvalidArgument",
+                f"Range specified is not valid for source object of size: {source.size}",
+            )
+    length = last - first + 1
+    if length > MAX_OBJECT_BYTES:
+        raise S3Error("EntityTooLarge", details={"MaxSizeAllowed": str(MAX_OBJECT_BYTES)})
+    return first, length
