@@ -15,13 +15,12 @@ from typing import Final
 import av
 from av.audio.stream import AudioStream as AvAudio
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import MediaUnusable
 from pro_video.media_layout import inspect
-from pro_video.media_reading import MAX_PACKETS, Source, bounded, opened, prepare
+from pro_video.media_reading import MAX_PACKETS, Source, bounded, opened, picture_stream
 
 MAX_SECONDS: Final = 24 * 3600.0
 MAX_STREAMS: Final = 64
@@ -109,12 +108,7 @@ def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
 def _describe(container: InputContainer, name: str | None, size: int, what: str) -> MediaInfo:
     if len(container.streams) > MAX_STREAMS:
         raise _absurd(what, f"has {len(container.streams)} streams")
-    pictures = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    picture = prepare(pictures[0]) if pictures else None
+    picture = picture_stream(container)
     sound = container.streams.audio[0] if container.streams.audio else None
     if picture is None and sound is None:
         raise MediaUnusable(

@@ -8,13 +8,15 @@ unchanged.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -134,8 +136,20 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
         raise reader.failure
 
 
-def prepare(stream: VideoStream) -> VideoStream:
-    """Bound a stream's decoder: one thread, and no frame larger than the product takes."""
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """The first stream of moving pictures, its decoder bounded; cover art of a song is none.
+
+    Raises:
+        MediaUnusable: it claims an absurd size.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return _bound(stream)
+    return None
+
+
+def _bound(stream: VideoStream) -> VideoStream:
+    """One thread, and no frame larger than the product takes."""
     context = stream.codec_context
     if max(context.width, context.height) > MAX_SIDE or context.width * context.height > MAX_PIXELS:
         raise MediaUnusable(
@@ -149,29 +163,39 @@ def prepare(stream: VideoStream) -> VideoStream:
     return stream
 
 
-def frame_at(
-    container: InputContainer, stream: VideoStream, seconds: float, *, exact: bool = True
-) -> VideoFrame | None:
-    """The frame shown at a time, or the last one before the end; None when nothing decodes.
+def frames_at(
+    container: InputContainer, stream: VideoStream, instants: Sequence[float]
+) -> Iterator[VideoFrame | None]:
+    """The frame shown at each of the instants, which must not go down.
 
-    With ``exact`` false it is the keyframe at or before the time, which costs one decoded frame.
+    Each keyframe interval is decoded at most once, and at most `MAX_PACKETS` packets for one
+    instant. None where nothing decodes; past the end it is the last frame.
     """
-    time_base = stream.time_base
-    if time_base is None:
-        return None
-    start = stream.start_time or 0
-    container.seek(start + max(0, int(seconds / float(time_base))), stream=stream, backward=True)
-    found: VideoFrame | None = None
-    for count, packet in enumerate(container.demux(stream)):
-        if count >= MAX_PACKETS:
-            break
-        for frame in packet.decode():
-            if frame.pts is None:
-                continue
-            time = float((frame.pts - start) * time_base)
-            if found is not None and time > seconds + 1e-6:
-                return found
-            found = frame
-            if not exact or time >= seconds - 1e-6:
-                return found
-    return found
+    time_base, start = stream.time_base, stream.start_time or 0
+    packets: Iterator[Packet[VideoStream]] = iter(())
+    shown: VideoFrame | None = None
+    ahead: list[VideoFrame] = []
+    for seconds in instants:
+        target = start + max(0, int(seconds / float(time_base))) if time_base else 0
+        if shown is None or shown.pts is None or _keyframe_between(stream, shown.pts, target):
+            container.seek(target, stream=stream, backward=True)
+            packets, ahead, shown = container.demux(stream), [], None
+        looked_at = 0
+        while True:
+            while ahead and (shown is None or (ahead[0].pts or 0) <= target):
+                shown = ahead.pop(0)
+            if ahead or looked_at >= MAX_PACKETS:
+                break
+            packet = next(packets, None)
+            if packet is None:
+                break
+            looked_at += 1
+            ahead.extend(frame for frame in packet.decode() if frame.pts is not None)
+        yield shown
+
+
+def _keyframe_between(stream: VideoStream, shown: int, target: int) -> bool:
+    """Is there a keyframe to jump to between what is shown and the target?"""
+    entries = stream.index_entries
+    position = entries.search_timestamp(target, backward=True)
+    return position < 0 or entries[position].timestamp > shown

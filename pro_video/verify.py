@@ -1,0 +1,170 @@
+"""The checks that a delivered result passes before a job counts as completed.
+
+All are cheap: the container's index, three short decodes, and a few pairs of pictures. They are
+written so that a sound result never fails: limits are wide, and what cannot be told (was there a
+text to remove?) is not judged. A failure is `OutputRejected`, whose ``code`` names the check:
+
+    output_empty, output_truncated, output_unreadable   the file itself
+    output_no_picture, output_no_sound                  a stream is missing
+    output_duration, output_resolution                  not what was asked for
+    output_undecodable                                  a part of it cannot be decoded
+    output_picture_unchanged                            what had to be changed is as before
+    output_picture_foreign                              it does not show the same video
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pro_video.errors import MediaUnusable, OutputRejected
+from pro_video.media import MediaInfo, probe
+from pro_video.media_reading import Source, bounded, frames_at, opened, picture_stream
+from pro_video.request_media import audible_seconds
+from pro_video.request_models import Segment, SyncMode
+from pro_video.timeline import lip_sync_timeline
+
+READ_BUDGET: Final = 256 * 1024 * 1024
+MIN_TOLERANCE: Final = 0.25
+TOLERATED_SHARE: Final = 0.01
+_LARGER_BY: Final = 16
+_ASPECT_TOLERANCE: Final = 0.05
+_SMALLEST_SHARE: Final = 0.5
+_END_TOLERANCE: Final = 1.0
+
+_CODES: Final = {
+    "media_empty": "output_empty",
+    "media_truncated": "output_truncated",
+    "media_no_streams": "output_no_picture",
+    "media_undecodable": "output_undecodable",
+}
+
+
+def expected_duration(
+    video: MediaInfo,
+    segments: Sequence[Segment],
+    audios: Mapping[str, MediaInfo],
+    sync_mode: SyncMode,
+) -> tuple[float, float]:
+    """Shortest and longest plausible length of a lip-sync result in seconds.
+
+    Sync.so documents what a sync mode does to a whole video, not to a segment of one: both an
+    unchanged length and the one predicted by `timeline` are plausible, and what lies between.
+    """
+    timeline = lip_sync_timeline(
+        video.duration,
+        segments,
+        [audible_seconds(segment, audios[segment.audio]) for segment in segments],
+        sync_mode,
+    )
+    low, high = sorted((video.duration, timeline.length))
+    return low - _tolerance(low), high + _tolerance(high)
+
+
+def same_duration(seconds: float) -> tuple[float, float]:
+    """Shortest and longest plausible length of a result that keeps its source's, in seconds."""
+    return seconds - _tolerance(seconds), seconds + _tolerance(seconds)
+
+
+def _tolerance(seconds: float) -> float:
+    return max(MIN_TOLERANCE, TOLERATED_SHARE * seconds)
+
+
+def check_output(
+    source: Source,
+    *,
+    size: int,
+    expected_size: int | None = None,
+    duration: tuple[float, float],
+    sound: bool,
+    like: MediaInfo | None = None,
+    what: str = "the result",
+) -> MediaInfo:
+    """What the result is, when it passes.
+
+    Args:
+        source: a path or seekable stream.
+        size: bytes that are stored.
+        expected_size: bytes that the provider declared, when it did.
+        duration: shortest and longest plausible length in seconds.
+        sound: must it have sound? (The input had, or segments were replaced.)
+        like: the input; the picture must have its shape, may be smaller and not larger.
+        what: how messages name it.
+
+    Raises:
+        OutputRejected: it does not pass; ``code`` names the check.
+    """
+    if expected_size is not None and size != expected_size:
+        raise _rejected(
+            "output_truncated", what, f"has {size} bytes and {expected_size} were announced"
+        )
+    try:
+        info = probe(source, size=size, what=what)
+    except MediaUnusable as error:
+        code = _CODES.get(error.code or "", "output_unreadable")
+        raise OutputRejected(error.message, code=code) from error
+    if info.video is None:
+        raise _rejected("output_no_picture", what, "has no picture")
+    if sound and info.audio is None:
+        raise _rejected("output_no_sound", what, "has no sound")
+    low, high = duration
+    if not low <= info.duration <= high:
+        raise _rejected(
+            "output_duration",
+            what,
+            f"lasts {info.duration:.2f} s and {max(low, 0):.2f} to {high:.2f} s were expected",
+        )
+    if like is not None and like.video is not None:
+        _check_shape(info, like, what)
+    _check_decodes(source, info.video.duration, what)
+    return info
+
+
+def _check_shape(info: MediaInfo, like: MediaInfo, what: str) -> None:
+    assert info.video is not None
+    assert like.video is not None
+    # Sorted: a result may store upright what its input turned by a flag.
+    short, long = sorted((info.video.width, info.video.height))
+    like_short, like_long = sorted((like.video.width, like.video.height))
+    shown = f"{info.video.width}x{info.video.height}"
+    if abs((long / short) / (like_long / like_short) - 1) > _ASPECT_TOLERANCE:
+        raise _rejected("output_resolution", what, f"is {shown} pixels, not the shape of its input")
+    if long > like_long + _LARGER_BY or long < _SMALLEST_SHARE * min(like_long, 1280):
+        raise _rejected(
+            "output_resolution",
+            what,
+            f"is {shown} pixels, which does not fit its input of "
+            f"{like.video.width}x{like.video.height}",
+        )
+
+
+def _check_decodes(source: Source, length: float, what: str) -> None:
+    """A picture at the start, in the middle and at the end, the last one to the very end."""
+    with bounded(source, READ_BUDGET) as reader:
+        try:
+            with opened(reader, what) as container:
+                stream = picture_stream(container)
+                assert stream is not None
+                frames = list(frames_at(container, stream, (0.0, length / 2, length)))
+                start = float((stream.start_time or 0) * (stream.time_base or 0))
+        except MediaUnusable as error:
+            raise _rejected("output_undecodable", what, "cannot be decoded") from error
+    names = ("start", "middle", "end")
+    for name, frame in zip(names, frames, strict=True):
+        if frame is None or frame.is_corrupt:
+            raise _rejected("output_undecodable", what, f"cannot be decoded at its {name}")
+    last = frames[-1]
+    assert last is not None
+    if last.time is not None and last.time - start < length - _END_TOLERANCE:
+        raise _rejected(
+            "output_undecodable",
+            what,
+            f"shows its last picture at {last.time:.2f} s of {length:.2f} s",
+        )
+
+
+def _rejected(code: str, what: str, fact: str) -> OutputRejected:
+    return OutputRejected(
+        f"{what} {fact}; the files are kept for a look, run the job again or ask the provider",
+        code=code,
+    )
