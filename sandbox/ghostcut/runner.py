@@ -34,6 +34,7 @@ SECONDS_PER_SECOND = 4.0
 
 PREPARE_AT = 0.05
 PROCESS_AT = 0.2
+DRAFT_AT = 0.9
 """Fractions of the processing time at which the status changes (assumption)."""
 
 MEDIA_FAULTS = frozenset({"wrong_duration", "audio_dropped", "picture_unchanged"})
@@ -124,6 +125,7 @@ class Runner:
             raise WorkFailedError(status, failing.text("detail", ""))
         result = await self._render(work, plan, info, path, fault)
         if self._switches.show_draft:
+            await sleep_until(pace.at(DRAFT_AT))
             self._book.update(number, status=statuses.DRAFT)
         await sleep_until(pace.ready)
         if failing is not None:

@@ -233,5 +233,6 @@ def _audit_job(work: Work, callbacks: Mapping[str, Mapping[str, Any]]) -> dict[s
         "deleted": work["deleted"],
         "error_detail": work["detail"],
         "callback_attempts": sum(body["attempts"] for body in mine),
+        "callbacks_pending": sum(body["state"] == "pending" for body in mine),
         "callbacks_delivered": sum(body["state"] == "delivered" for body in mine),
     }

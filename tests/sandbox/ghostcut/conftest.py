@@ -16,9 +16,10 @@ _next_account = itertools.count()
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose files `source_url` serves; clip.mp4 is there."""
+    """What `source_url` serves: clip.mp4, and fast.mp4, the same with its index in front."""
     folder = tmp_path_factory.mktemp("sources")
     write_clip(folder / "clip.mp4")
+    write_clip(folder / "fast.mp4", faststart=True)
     return folder
 
 

@@ -40,8 +40,8 @@ def test_masks_windows_and_options() -> None:
     )
     assert [rule.kind for rule in read.masks] == ["remove", "keep", TEXT]
     assert [rule.window(10) for rule in read.masks] == [(1, 10), (0, 7.5), (0, 10)]
-    assert [read.tier, read.resolution, read.crf] == ["basic", 720, 23]
-    assert read.cut == (1, 4.5)
+    assert (read.tier, read.resolution, read.crf) == ("basic", 720, 23)
+    assert read.cut == (1.0, 4.5)
     assert read.masks[1].box == (0, 0, 0.5, 0.25)
 
 

@@ -166,10 +166,11 @@ class Receiver:
         return [json.loads(raw) for _, raw in self.received]
 
 
-def write_clip(path: Path, seconds: float = SECONDS) -> None:
+def write_clip(path: Path, seconds: float = SECONDS, *, faststart: bool = False) -> None:
     """A grey gradient with hard black and white bars in the subtitle area, and a tone."""
     rate = 16000
-    with av.open(str(path), "w") as container:
+    options = {"movflags": "faststart"} if faststart else {}
+    with av.open(str(path), "w", options=options) as container:
         video = container.add_stream("libx264", rate=FPS, options={"crf": "12"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = container.add_stream("aac", rate=rate, layout="mono")
