@@ -58,7 +58,8 @@ def _check_region(region: Region, path: str, found: Findings) -> bool:
             sound = False
     for edge, side, extent in (("x", "width", "width"), ("y", "height", "height")):
         low, length = values[edge], values[side]
-        if low < -limits.FRAME_TOLERANCE or low > 1 + limits.FRAME_TOLERANCE:
+        outside = low < -limits.FRAME_TOLERANCE or low > 1 + limits.FRAME_TOLERANCE
+        if outside:
             found.add(
                 f"{path}.{edge}",
                 "region_outside",
@@ -74,7 +75,7 @@ def _check_region(region: Region, path: str, found: Findings) -> bool:
                 "a region needs an area",
             )
             sound = False
-        elif low + length > 1 + limits.FRAME_TOLERANCE:
+        elif not outside and low + length > 1 + limits.FRAME_TOLERANCE:
             found.add(
                 f"{path}.{side}",
                 "region_outside",

@@ -92,7 +92,7 @@ class AnnotationArea(RequestModel):
         description="erase removes everything inside the region, erase_text only the text in it, "
         "protect keeps it as it is.",
     )
-    region: Region = Field(title="Region", description="Where in the frame.")
+    region: Region = Field(title="Region of the frame", description="Where in the frame.")
     start: Number = Field(
         0.0, title="Start", description="From when on, in seconds of the video; 0 is its beginning."
     )
