@@ -90,7 +90,12 @@ def inpaint(
                 channels=encoded.channels if encoded else 0,
             )
         )
-        filler = Filler(reader, masks)
+        filler = None
+        if fault != "picture_unchanged":
+            others = stack.enter_context(VideoReader(video, max_short_side=max_height))
+            filler = Filler(
+                reader, others, masks, whole_frame=whole_frame_text, begin=start, end=end
+            )
         shift = round((reader.origin + start) / float(reader.time_base))
         frames = 0
         for item in reader.pictures(start):
@@ -98,12 +103,12 @@ def inpaint(
                 continue
             if item.time >= end - TIME_SLACK:
                 break
-            if fault != "picture_unchanged":
-                filler.apply(item.picture, item.time)
+            if filler is not None:
+                filler.apply(item.picture, item.pts, item.time)
             writer.picture(item.picture, item.pts - shift)
             frames += 1
             if with_sound:
                 sound.advance(writer, item.time - start)
         if with_sound:
             sound.finish(writer, math.inf if keep_range is None and not fault else length)
-    return InpaintResult(round(length, 6), frames, filler.changed)
+    return InpaintResult(round(length, 6), frames, filler.changed if filler else 0)
