@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -25,6 +26,11 @@ from pro_video.stopping import current_stop
 from pro_video.waiting import pause
 
 T = TypeVar("T")
+
+# httpcore writes the headers of answers at DEBUG (a redirect's Location, cookies), httpx one line a
+# call at INFO, which for a waiting job is a line a poll.
+logging.getLogger("httpcore").setLevel(logging.INFO)
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes of an answer that are read; a full page of 2000 works is a tenth of it."""
