@@ -30,6 +30,8 @@ else
 endif
 	@touch $(STAMP)
 
+export PRO_VIDEO_PORT_BASE
+
 demo: $(STAMP) ## Watch one job go through the whole chain; VIDEO=clip.mp4 takes your own file
 	@$(BIN)/python -m deployments.demo $(if $(VIDEO),--video "$(VIDEO)")
 

@@ -1,4 +1,4 @@
-"""What a worker may be told by its environment (``PRO_VIDEO_…``); everything about a job is a parameter."""
+"""What a worker may be told by its environment (``PRO_VIDEO_…``); a job has parameters instead."""
 
 from __future__ import annotations
 
@@ -35,8 +35,19 @@ class Settings(BaseSettings):
     inpainting_deadline_hours: float = Field(
         6.0, gt=0, description="Longest wait for one text removal, in hours."
     )
+    slot_deadline_hours: float = Field(
+        6.0, gt=0, description="Longest wait for a free slot at a provider, in hours."
+    )
+    orphan_search_seconds: float = Field(
+        180.0,
+        ge=0,
+        description="How long GhostCut's listing may lag behind a submit, in seconds.",
+    )
     max_attempts: int = Field(
-        2, ge=1, le=5, description="Paid attempts per stage, when a provider says that a retry helps."
+        2,
+        ge=1,
+        le=5,
+        description="Paid attempts per stage, when a provider says that a retry helps.",
     )
 
 

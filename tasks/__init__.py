@@ -1,1 +1,2 @@
-"""The steps of the flows: Prefect tasks with retries, persisted results and progress; one module per step."""
+"""The steps of the flows: Prefect tasks with retries, persisted results and progress; one module
+per step."""

@@ -1,0 +1,83 @@
+"""The values of the blocks, from the environment, and saving them to Prefect."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from prefect_aws.client_parameters import AwsClientParameters
+from prefect_aws.credentials import AwsCredentials
+from prefect_aws.s3 import S3Bucket
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pro_video.settings import get_settings
+from pro_video.storage import client_config
+from tasks.blocks import GhostCutCredentials, SyncSoCredentials
+
+
+class ConnectionSettings(BaseSettings):
+    """Where S3 and the providers are, and the keys.
+
+    Each field is the environment variable ``PRO_VIDEO_<FIELD>``. A group that is left out keeps
+    its block as it is in Prefect, so that keys may as well be filled in there by hand.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PRO_VIDEO_", extra="ignore")
+
+    s3_bucket: str | None = Field(None, description="Name of the bucket.")
+    s3_region: str | None = Field(None, description="Region of the bucket.")
+    s3_endpoint_url: str | None = Field(None, description="Address of an S3 other than AWS.")
+    s3_access_key: str | None = Field(None, description="Access key; none: the machine's role.")
+    s3_secret_key: SecretStr | None = Field(None, description="Secret key.")
+    sync_so_api_key: SecretStr | None = Field(None, description="API key of Sync.so.")
+    sync_so_base_url: str = Field("https://api.sync.so", description="Address of Sync.so.")
+    ghostcut_app_key: str | None = Field(None, description="App key of GhostCut.")
+    ghostcut_app_secret: SecretStr | None = Field(None, description="App secret of GhostCut.")
+    ghostcut_base_url: str = Field("https://api.zhaoli.com", description="Address of GhostCut.")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("PRO_VIDEO_S3_ACCESS_KEY and PRO_VIDEO_S3_SECRET_KEY go together")
+        if (self.ghostcut_app_key is None) != (self.ghostcut_app_secret is None):
+            raise ValueError(
+                "PRO_VIDEO_GHOSTCUT_APP_KEY and PRO_VIDEO_GHOSTCUT_APP_SECRET go together"
+            )
+        return self
+
+
+async def save_blocks(connection: ConnectionSettings) -> None:
+    """Register the block types, and save the blocks whose values are given."""
+    for block in (AwsCredentials, S3Bucket, SyncSoCredentials, GhostCutCredentials):
+        await block.aregister_type_and_schema()
+    name = get_settings().block
+    if connection.s3_bucket is not None:
+        await _save_bucket(connection, connection.s3_bucket, name)
+    if connection.sync_so_api_key is not None:
+        await SyncSoCredentials(
+            api_key=connection.sync_so_api_key, base_url=connection.sync_so_base_url
+        ).asave(name, overwrite=True)
+    if connection.ghostcut_app_key is not None and connection.ghostcut_app_secret is not None:
+        await GhostCutCredentials(
+            app_key=connection.ghostcut_app_key,
+            app_secret=connection.ghostcut_app_secret,
+            base_url=connection.ghostcut_base_url,
+        ).asave(name, overwrite=True)
+
+
+async def _save_bucket(connection: ConnectionSettings, bucket: str, name: str) -> None:
+    credentials = AwsCredentials(
+        aws_access_key_id=connection.s3_access_key,
+        aws_secret_access_key=connection.s3_secret_key,
+        region_name=connection.s3_region,
+        aws_client_parameters=AwsClientParameters(
+            endpoint_url=connection.s3_endpoint_url,
+            config=client_config(connection.s3_endpoint_url),
+        ),
+    )
+    await credentials.asave(name, overwrite=True)
+    await S3Bucket(bucket_name=bucket, credentials=credentials).asave(name, overwrite=True)
+    # Prefect's persisted results go into a folder of the same bucket.
+    await S3Bucket(bucket_name=bucket, credentials=credentials, bucket_folder="results").asave(
+        f"{name}-results", overwrite=True
+    )

@@ -1,0 +1,195 @@
+"""What the local stack consists of: addresses, keys, processes and their environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+BUCKET = "pro-video"
+REGION = "us-east-1"
+HOST = "127.0.0.1"
+
+DEFAULT_PORT_BASE = 4200
+_SERVICES = ("Prefect", "S3", "Sync.so", "GhostCut")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The sandbox's keys: made once per folder, of no worth outside of it."""
+
+    s3_access_key: str
+    s3_secret_key: str
+    sync_so_api_key: str
+    ghostcut_app_key: str
+    ghostcut_app_secret: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One local stack.
+
+    Attributes:
+        folder: where it keeps its state, ``.sandbox`` by default.
+        port_base: the first of its consecutive ports, on loopback.
+        keys: keys of the sandbox.
+    """
+
+    folder: Path
+    port_base: int
+    keys: Keys
+
+    def port(self, service: str) -> int:
+        """Port of a service: Prefect, S3, Sync.so, GhostCut."""
+        return self.port_base + _SERVICES.index(service)
+
+    def url(self, service: str) -> str:
+        return f"http://{HOST}:{self.port(service)}"
+
+    @property
+    def prefect_api_url(self) -> str:
+        return f"{self.url('Prefect')}/api"
+
+    @property
+    def description_file(self) -> Path:
+        """Written when the stack is ready, removed when it stops."""
+        return self.folder / "stack.json"
+
+    def taken_ports(self) -> list[str]:
+        """The ports that something else listens on, with what the stack wants them for."""
+        return [
+            f"{self.port(service)} ({service})"
+            for service in _SERVICES
+            if not _is_free(self.port(service))
+        ]
+
+    def describe(self) -> dict[str, object]:
+        """What a client of the stack needs to know."""
+        return {
+            "prefect_api_url": self.prefect_api_url,
+            "s3": {
+                "endpoint_url": self.url("S3"),
+                "bucket": BUCKET,
+                "access_key": self.keys.s3_access_key,
+                "secret_key": self.keys.s3_secret_key,
+                "region": REGION,
+            },
+            "sync_so": {"base_url": self.url("Sync.so"), "api_key": self.keys.sync_so_api_key},
+            "ghostcut": {
+                "base_url": self.url("GhostCut"),
+                "app_key": self.keys.ghostcut_app_key,
+                "app_secret": self.keys.ghostcut_app_secret,
+            },
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Environment of the stack's processes: Prefect's settings, ours, and the sandbox's
+        keys."""
+        return {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_API_URL": self.prefect_api_url,
+            "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_LOGGING_COLORS": "false",
+            "DO_NOT_TRACK": "1",
+            "PRO_VIDEO_ALLOW_LOCAL_FILES": "true",
+            "PRO_VIDEO_ALLOW_PRIVATE_ADDRESSES": "true",
+            "PRO_VIDEO_POLL_SECONDS": "1",
+            "PRO_VIDEO_S3_BUCKET": BUCKET,
+            "PRO_VIDEO_S3_REGION": REGION,
+            "PRO_VIDEO_S3_ENDPOINT_URL": self.url("S3"),
+            "PRO_VIDEO_S3_ACCESS_KEY": self.keys.s3_access_key,
+            "PRO_VIDEO_S3_SECRET_KEY": self.keys.s3_secret_key,
+            "PRO_VIDEO_SYNC_SO_BASE_URL": self.url("Sync.so"),
+            "PRO_VIDEO_SYNC_SO_API_KEY": self.keys.sync_so_api_key,
+            "PRO_VIDEO_GHOSTCUT_BASE_URL": self.url("GhostCut"),
+            "PRO_VIDEO_GHOSTCUT_APP_KEY": self.keys.ghostcut_app_key,
+            "PRO_VIDEO_GHOSTCUT_APP_SECRET": self.keys.ghostcut_app_secret,
+            "SANDBOX_S3_ACCESS_KEY": self.keys.s3_access_key,
+            "SANDBOX_S3_SECRET_KEY": self.keys.s3_secret_key,
+            "SANDBOX_SYNC_SO_API_KEY": self.keys.sync_so_api_key,
+            "SANDBOX_GHOSTCUT_APP_KEY": self.keys.ghostcut_app_key,
+            "SANDBOX_GHOSTCUT_APP_SECRET": self.keys.ghostcut_app_secret,
+        }
+
+    def commands(self) -> dict[str, list[str]]:
+        """The stack's processes by name."""
+        python = [sys.executable, "-m"]
+        prefect = [*python, "prefect"]
+        sandbox = [*python, "sandbox"]
+        data = self.folder / "data"
+
+        def emulator(name: str, service: str) -> list[str]:
+            return [
+                *sandbox,
+                name,
+                "--host",
+                HOST,
+                "--port",
+                str(self.port(service)),
+                "--data-dir",
+                str(data / name),
+            ]
+
+        return {
+            "prefect": [
+                *prefect,
+                *("server", "start", "--host", HOST, "--port", str(self.port("Prefect"))),
+            ],
+            "s3": emulator("s3", "S3"),
+            "sync-so": emulator("sync-so", "Sync.so"),
+            "ghostcut": emulator("ghostcut", "GhostCut"),
+            "setup": [*python, "deployments.local.setup", "--folder", str(self.folder)],
+            "worker": [*python, "deployments.local.waiting_worker"],
+        }
+
+
+def open_stack(folder: Path, port_base: int) -> Stack:
+    """The stack of a folder, with its keys; makes both when they are not there yet."""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "keys.json"
+    if not file.exists():
+        keys = Keys(*(secrets.token_hex(16) for _ in range(5)))
+        # Only the owner reads them, from the first moment on.
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(asdict(keys), out)
+    return Stack(folder, port_base, Keys(**json.loads(file.read_text(encoding="utf-8"))))
+
+
+def port_base_from_environment() -> int | None:
+    """``PRO_VIDEO_PORT_BASE``, None when it is not set.
+
+    Raises:
+        ValueError: it is no usable port.
+    """
+    text = os.environ.get("PRO_VIDEO_PORT_BASE")
+    if not text:
+        return None
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535 - len(_SERVICES):
+        raise ValueError(f"PRO_VIDEO_PORT_BASE must be a port from 1024 to 65530, not {text!r}")
+    return int(text)
+
+
+def free_port_base() -> int:
+    """The first port of a free run of ports, for a stack that nobody needs to find."""
+    for base in range(14200, 60000, 20):
+        if all(_is_free(base + offset) for offset in range(len(_SERVICES))):
+            return base
+    raise RuntimeError("no run of free ports was found on this machine")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True

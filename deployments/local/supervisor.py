@@ -1,0 +1,95 @@
+"""Runs the stack's processes under supervisord, in the foreground."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from deployments.local.stack import Stack
+
+# supervisord asks politely, then kills; the whole tree is gone within this time, in seconds.
+_STOP_SECONDS = 25
+
+
+def write_configuration(stack: Stack) -> Path:
+    """The configuration of supervisord for a stack; its environment is inherited, not written
+    down."""
+    logs = stack.folder / "logs"
+    logs.mkdir(exist_ok=True)
+    config = configparser.RawConfigParser()
+    config["supervisord"] = {
+        "nodaemon": "true",
+        "silent": "true",
+        "logfile": str(logs / "supervisord.log"),
+        "pidfile": str(stack.folder / "supervisord.pid"),
+        "childlogdir": str(logs),
+    }
+    for name, command in stack.commands().items():
+        one_shot = name == "setup"
+        config[f"program:{name}"] = {
+            "command": _escaped(shlex.join(command)),
+            "directory": _escaped(str(Path.cwd())),
+            # A killed worker comes back and takes its jobs up again.
+            "autorestart": "false" if one_shot else "true",
+            "startsecs": "0" if one_shot else "1",
+            "startretries": "10",
+            "stopsignal": "TERM",
+            "stopwaitsecs": str(_STOP_SECONDS - 5),
+            "stopasgroup": "false",
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": "/dev/fd/1",
+            "stdout_logfile_maxbytes": "0",
+        }
+    path = stack.folder / "supervisord.conf"
+    with path.open("w", encoding="utf-8") as file:
+        config.write(file)
+    return path
+
+
+def _escaped(text: str) -> str:
+    # supervisord expands %(…)s in its values.
+    return text.replace("%", "%%")
+
+
+def run(stack: Stack, *, output: int | None = None) -> int:
+    """Run the stack until Ctrl-C, SIGTERM or the end of supervisord; nothing is left running.
+
+    Args:
+        stack: what to run.
+        output: file descriptor that takes the processes' output; this process's own by default.
+
+    Returns:
+        The exit status: 0 after an order to stop.
+    """
+    stack.description_file.unlink(missing_ok=True)
+    configuration = write_configuration(stack)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "supervisor.supervisord"),
+            *("--nodaemon", "--configuration", str(configuration)),
+        ],
+        env={**os.environ, **stack.environment()},
+        stdout=output,
+        # Its own group: it gets our order once, not also the terminal's.
+        start_new_session=True,
+    )
+    asked_to_stop = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+        process.terminate()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    status = process.wait()
+    stack.description_file.unlink(missing_ok=True)
+    return 0 if asked_to_stop else status or 1

@@ -1,0 +1,136 @@
+"""Tell a Prefect server all it needs to run jobs: ``python -m deployments.register``. Safe to
+repeat.
+
+Makes the block types, the blocks whose values the environment gives (see
+:mod:`deployments.connection`), the work pool and the deployments of ``prefect.yaml``. What exists
+is brought up to date, nothing is removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from prefect import Flow, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import load_flow_from_entrypoint
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deployments.connection import ConnectionSettings, save_blocks
+from deployments.worker import ProVideoWorker
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+logger = logging.getLogger("pro_video.register")
+
+PROJECT = Path(__file__).resolve().parents[1] / "prefect.yaml"
+
+
+class _Pool(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+
+
+class DeploymentFile(BaseModel):
+    """One deployment as ``prefect.yaml`` states it; a key that is not known here is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    entrypoint: str
+    description: str = ""
+    tags: list[str] = Field(default_factory=list)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    enforce_parameter_schema: bool = True
+    concurrency_limit: int | None = None
+    work_pool: _Pool
+
+
+def read_deployments(path: Path = PROJECT) -> list[DeploymentFile]:
+    """The deployments of ``prefect.yaml``.
+
+    Raises:
+        ValidationError: a deployment has unknown or missing keys.
+    """
+    with path.open(encoding="utf-8") as file:
+        content = yaml.safe_load(file)
+    return [DeploymentFile.model_validate(entry) for entry in content["deployments"]]
+
+
+async def register(connection: ConnectionSettings) -> list[str]:
+    """Register everything; the full names of the deployments, for example ``pro-video/local``."""
+    async with get_client() as client:
+        await save_blocks(connection)
+        names = []
+        for deployment in read_deployments():
+            await _ensure_work_pool(client, deployment.work_pool.name)
+            names.append(await _deploy(client, deployment))
+        return names
+
+
+async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
+    try:
+        pool = await client.read_work_pool(name)
+    except ObjectNotFound:
+        await client.create_work_pool(
+            WorkPoolCreate(
+                name=name,
+                type=ProVideoWorker.type,
+                description="Jobs that wait as coroutines of the worker's process.",
+                base_job_template=ProVideoWorker.get_default_base_job_template(),
+            )
+        )
+        return
+    if pool.type != ProVideoWorker.type:
+        logger.warning(
+            "The work pool %r has the type %r; its own workers run the jobs", name, pool.type
+        )
+
+
+async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> str:
+    flow: Flow[..., Any] = load_flow_from_entrypoint(
+        deployment.entrypoint, use_placeholder_flow=False
+    )
+    flow_id = await client.create_flow(flow)
+    await client.create_deployment(
+        flow_id=flow_id,
+        name=deployment.name,
+        version=flow.version,
+        entrypoint=deployment.entrypoint,
+        description=deployment.description,
+        tags=deployment.tags,
+        parameters=deployment.parameters,
+        parameter_openapi_schema=flow.parameters.model_dump_for_openapi(),
+        enforce_parameter_schema=deployment.enforce_parameter_schema,
+        concurrency_limit=deployment.concurrency_limit,
+        work_pool_name=deployment.work_pool.name,
+        pull_steps=[],
+    )
+    return f"{flow.name}/{deployment.name}"
+
+
+def main() -> int:
+    """Entry of ``python -m deployments.register``."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        connection = ConnectionSettings()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            logger.error("PRO_VIDEO_%s: %s", name, problem["msg"])
+        return 2
+    for name in asyncio.run(register(connection)):
+        logger.info("Registered %s", name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""``make up``: the whole local stack in the foreground; Ctrl-C stops all of it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from deployments.local.stack import DEFAULT_PORT_BASE, open_stack, port_base_from_environment
+from deployments.local.supervisor import run
+
+logger = logging.getLogger("pro_video.up")
+
+
+def main() -> int:
+    """Entry of ``python -m deployments.up``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(".sandbox"))
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        port_base = port_base_from_environment() or DEFAULT_PORT_BASE
+    except ValueError as error:
+        logger.error("%s", error)
+        return 2
+    stack = open_stack(options.folder, port_base)
+    taken = stack.taken_ports()
+    if taken:
+        logger.error(
+            "These ports are taken on this machine: %s. Stop what listens there, or choose other "
+            "ports: make up PRO_VIDEO_PORT_BASE=5200",
+            ", ".join(taken),
+        )
+        return 2
+    logger.info("Starting Pro Video on ports %d and up; Ctrl-C stops it.", port_base)
+    return run(stack)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

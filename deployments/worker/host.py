@@ -1,0 +1,146 @@
+"""Runs flow runs as coroutines of one event loop in a thread of its own, and stops them on demand.
+
+The loop is not the worker's, so that a busy job never delays the worker's polling and heartbeat,
+and so that Prefect's flow engine, which claims SIGTERM on the main thread, leaves it to the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+from prefect import Flow, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import StateType
+from prefect.flow_engine import run_flow_async
+from prefect.utilities.callables import get_call_parameters
+
+from pro_video.stopping import StopReason, StopSignal, use_stop
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun, State
+
+logger = logging.getLogger("prefect.workers.pro_video")
+
+# One page of the API; with more runs being cancelled at once, the next look takes the rest.
+_CANCELLING_PAGE = 200
+
+
+class JobHost:
+    """The jobs of one worker process.
+
+    Args:
+        cancel_poll_seconds: pause between two looks for runs that a user cancels. One request
+        serves all jobs.
+    """
+
+    def __init__(self, *, cancel_poll_seconds: float) -> None:
+        self._cancel_poll_seconds = cancel_poll_seconds
+        self._stops: dict[UUID, StopSignal] = {}
+        self._futures: dict[UUID, Future[State[Any]]] = {}
+        self._lock = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="pro-video-jobs", daemon=True)
+        self._watcher: Future[None] | None = None
+
+    def start(self) -> None:
+        """Start the thread, its event loop and the watch for cancelled runs."""
+        self._thread.start()
+        self._watcher = asyncio.run_coroutine_threadsafe(self._watch_cancellations(), self._loop)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    def submit(self, flow: Flow[..., Any], flow_run: FlowRun) -> Future[State[Any]]:
+        """Run a flow run in the host's loop; the future holds its final (or handed over) state."""
+        stop = StopSignal()
+        with self._lock:
+            self._stops[flow_run.id] = stop
+            future = asyncio.run_coroutine_threadsafe(
+                self._execute(flow, flow_run, stop), self._loop
+            )
+            self._futures[flow_run.id] = future
+        future.add_done_callback(lambda _: self._forget(flow_run.id))
+        return future
+
+    async def _execute(
+        self, flow: Flow[..., Any], flow_run: FlowRun, stop: StopSignal
+    ) -> State[Any]:
+        # Fills in defaults that are pydantic fields; the engine alone would pass the field objects.
+        parameters = get_call_parameters(flow.fn, (), flow_run.parameters)
+        with use_stop(stop):
+            state = await run_flow_async(
+                flow, flow_run=flow_run, parameters=parameters, return_type="state"
+            )
+        assert state is not None
+        return state
+
+    def _forget(self, flow_run_id: UUID) -> None:
+        with self._lock:
+            self._stops.pop(flow_run_id, None)
+            self._futures.pop(flow_run_id, None)
+
+    def stop(self, flow_run_id: UUID, reason: StopReason) -> bool:
+        """Ask one job to stop; True when it runs here."""
+        with self._lock:
+            signal = self._stops.get(flow_run_id)
+        if signal is None:
+            return False
+        signal.set(reason)
+        return True
+
+    @property
+    def running(self) -> frozenset[UUID]:
+        """Ids of the flow runs that run here."""
+        with self._lock:
+            return frozenset(self._stops)
+
+    async def _watch_cancellations(self) -> None:
+        # Looking at the truth, not listening to events, cannot miss a cancellation.
+        async with get_client() as client:
+            while True:
+                await asyncio.sleep(self._cancel_poll_seconds)
+                if not self.running:
+                    continue
+                try:
+                    cancelling = await client.read_flow_runs(
+                        flow_run_filter=FlowRunFilter.model_validate(
+                            {"state": {"type": {"any_": [StateType.CANCELLING]}}}
+                        ),
+                        limit=_CANCELLING_PAGE,
+                    )
+                except httpx.HTTPError as error:
+                    # The server is away or overloaded: jobs go on, the next look is soon.
+                    logger.debug("Could not look for cancelled runs: %s", type(error).__name__)
+                    continue
+                for flow_run in cancelling:
+                    self.stop(flow_run.id, StopReason.CANCELLED)
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Hand all jobs over to whichever worker comes next, and end the thread.
+
+        A job that does not let go within ``grace_seconds`` is left to the recovery of lost workers.
+        """
+        for flow_run_id in self.running:
+            self.stop(flow_run_id, StopReason.HANDOVER)
+        with self._lock:
+            pending = [asyncio.wrap_future(future) for future in self._futures.values()]
+        if pending:
+            _, late = await asyncio.wait(pending, timeout=grace_seconds)
+            if late:
+                logger.warning("%d jobs did not let go in time", len(late))
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            await asyncio.to_thread(self._thread.join, 5)

@@ -1,0 +1,119 @@
+"""The worker type ``pro-video``: ``prefect worker start --pool pro-video``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect import Flow
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.flows import load_flow_from_entrypoint
+from prefect.workers.base import (
+    BaseJobConfiguration,
+    BaseVariables,
+    BaseWorker,
+    BaseWorkerResult,
+)
+
+from deployments.worker.host import JobHost
+from deployments.worker.settings import get_worker_settings
+from pro_video.stopping import StopReason
+
+if TYPE_CHECKING:
+    import anyio.abc
+    from prefect.client.schemas.objects import FlowRun
+
+
+class ProVideoJobConfiguration(BaseJobConfiguration):
+    """Nothing to configure per job: jobs share the worker's process, environment and user."""
+
+
+class ProVideoVariables(BaseVariables):
+    """Nothing to choose per work pool."""
+
+
+class ProVideoWorkerResult(BaseWorkerResult):
+    """How a job left the worker; 0 also for failed jobs, whose flow run says why."""
+
+
+class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, ProVideoWorkerResult]):
+    """Runs flow runs as coroutines of its own process.
+
+    What a process per run would give for free is done here: the flow is loaded from the
+    deployment's entrypoint, a cancelled run stops at once, and a stopping worker hands its jobs
+    over.
+    """
+
+    type = "pro-video"
+    job_configuration = ProVideoJobConfiguration
+    job_configuration_variables = ProVideoVariables
+    _description = "Runs Pro Video jobs as coroutines of one process."
+    _display_name = "Pro Video"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._settings = get_worker_settings()
+        self._host: JobHost | None = None
+
+    @property
+    def host(self) -> JobHost:
+        """The running jobs; only while the worker is set up."""
+        if self._host is None:
+            raise RuntimeError("The worker is not set up")
+        return self._host
+
+    async def setup(self) -> None:
+        self._host = JobHost(cancel_poll_seconds=self._settings.cancel_poll_seconds)
+        self._host.start()
+        await super().setup()
+
+    async def teardown(self, *exc_info: Any) -> None:
+        if self._host is not None:
+            await self._host.close(grace_seconds=self._settings.grace_seconds)
+        await super().teardown(*exc_info)
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProVideoJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> ProVideoWorkerResult:
+        """Run one flow run to its end, or until it is handed over."""
+        deployment = await self.client.read_deployment(_deployment_id(flow_run))
+        if deployment.entrypoint is None:
+            raise ValueError(f"The deployment {deployment.name!r} has no entrypoint")
+        flow = _load_flow(deployment.entrypoint)
+        identifier = f"{socket.gethostname()}:{os.getpid()}:{flow_run.id}"
+        future = self.host.submit(flow, flow_run)
+        if task_status is not None:
+            task_status.started(identifier)
+        await asyncio.wrap_future(future)
+        return ProVideoWorkerResult(status_code=0, identifier=identifier)
+
+    async def kill_infrastructure(
+        self,
+        infrastructure_pid: str,
+        configuration: ProVideoJobConfiguration,
+        grace_seconds: int = 30,
+    ) -> None:
+        """Stop a job that was cancelled before it began."""
+        place, _, flow_run_id = infrastructure_pid.rpartition(":")
+        if place != f"{socket.gethostname()}:{os.getpid()}":
+            raise InfrastructureNotAvailable(f"The job runs in another worker: {place}")
+        if not self.host.stop(UUID(flow_run_id), StopReason.CANCELLED):
+            raise InfrastructureNotFound("The job does not run here any more")
+
+
+def _deployment_id(flow_run: FlowRun) -> UUID:
+    if flow_run.deployment_id is None:
+        raise ValueError("This worker runs deployments only")
+    return flow_run.deployment_id
+
+
+@lru_cache(maxsize=64)
+def _load_flow(entrypoint: str) -> Flow[..., Any]:
+    return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)

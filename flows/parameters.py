@@ -1,0 +1,16 @@
+"""How a flow's parameter is described in the form of Prefect's UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+
+def parameter(title: str, description: str, default: Any = ...) -> Any:
+    """A flow parameter with a title, which Prefect would otherwise take from the code's name.
+
+    Prefect builds the form from the parameter's pydantic field; ``json_schema_extra`` is where it
+    lets a title through.
+    """
+    return Field(default=default, description=description, json_schema_extra={"title": title})

@@ -1,0 +1,152 @@
+"""The main job: lip-sync the segments of a video, then remove text from it where areas say so."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+
+from flows.parameters import parameter
+from flows.text_inpainting import text_inpainting_flow
+from pro_video.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
+from pro_video.records import JobResult
+from pro_video.request import AnnotationArea, JobRequest, Segment
+from pro_video.request_media import check_media, media_notes
+from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
+from tasks.attempts import run_attempts
+from tasks.ending import completed, ending
+from tasks.job import Job, running_job
+from tasks.ledger import LIP_SYNC
+from tasks.lip_sync import LipSyncStep
+from tasks.options import RESULTS
+from tasks.requests import checked_request, media_by_source, moved_areas, timeline_of
+from tasks.subflow import adopt_inpainting
+from tasks.upload import probe_files, upload_sources
+from tasks.verify import verify_lip_sync
+
+
+@flow(name="pro-video", **RESULTS)
+async def pro_video_flow(
+    video: str = parameter(
+        "Video",
+        "The video: s3://bucket/key, an https:// link to the file, or an absolute path where the "
+        "worker allows local files.",
+    ),
+    segments: list[Segment] = parameter(
+        "Segments", "Time ranges of the video, each with the audio that replaces its speech."
+    ),
+    annotation_areas: list[AnnotationArea] = parameter(
+        "Annotation areas",
+        "Where to erase everything, erase text, or protect the picture. None: lip-sync only.",
+        [],
+    ),
+    display_name: str = parameter("Name", "A name for the job, shown in its report.", ""),
+    model: LipSyncModel = parameter("Lip-sync model", "Sync.so's model.", "lipsync-2"),
+    sync_mode: SyncMode = parameter(
+        "Sync mode",
+        "What happens when an audio is longer or shorter than its segment; cut_off keeps the "
+        "video's timing.",
+        "cut_off",
+    ),
+    temperature: float | None = parameter(
+        "Temperature",
+        "Expressiveness of the mouth, 0 to 1; only for lipsync-2 and lipsync-2-pro.",
+        None,
+    ),
+    language: Language = parameter("Text language", "Language of the text to erase.", "all"),
+    resolution: Resolution = parameter(
+        "Resolution", "Largest resolution after text removal; it never scales up.", "1080p"
+    ),
+    quality: Quality = parameter(
+        "Text removal quality",
+        "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
+        "basic",
+    ),
+) -> State[JobResult]:
+    """Lip-sync segments of a video with Sync.so and remove text with GhostCut.
+
+    The flow run is the job: its state says what happens, and its result says where the video is.
+    A retry of a failed or cancelled run goes on where it stopped and pays for nothing twice.
+    """
+    with running_job() as job:
+        async with ending(job) as end:
+            end.state = await _steps(
+                job,
+                checked_request(
+                    job,
+                    video=video,
+                    segments=segments,
+                    annotation_areas=annotation_areas,
+                    display_name=display_name or None,
+                    lip_sync={"model": model, "sync_mode": sync_mode, "temperature": temperature},
+                    inpainting={
+                        "language": language,
+                        "resolution": resolution,
+                        "quality": quality,
+                    },
+                ),
+            )
+        return end.final
+
+
+async def _steps(job: Job, request: JobRequest) -> State[JobResult]:
+    log = get_run_logger()
+    log.info(
+        "Created Pro job %s with %d segments and %d annotation areas",
+        job.job_id,
+        len(request.segments),
+        len(request.annotation_areas),
+    )
+    await job.begin()
+    await job.reporter.stage(Stage.UPLOADING)
+    sources = [segment.audio for segment in request.segments]
+    files = await upload_sources(f"{job.job_id}/uploaded", request.video, sources)
+    job.ledger.files = files
+    probed = await probe_files(f"{job.job_id}/probed", files)
+    audios = media_by_source(sources, files, probed)
+    request = check_media(request, probed.video, audios)
+    for note in media_notes(request, probed.video, audios):
+        log.warning("Job %s: %s", job.job_id, note)
+
+    lip_sync = await run_attempts(job, LipSyncStep(job, request, files, probed))
+    verified = await verify_lip_sync(
+        f"{job.job_id}/lip-sync-{lip_sync.attempt}-verified",
+        request,
+        audios,
+        files,
+        probed,
+        lip_sync.stored,
+    )
+    job.ledger.stages[LIP_SYNC] = lip_sync
+    job.ledger.preview = verified.preview
+    log.info(
+        "Job %s: Sync.so result uploaded to S3: %s",
+        job.job_id,
+        job.ledger.address(lip_sync.stored.key),
+    )
+    if not request.annotation_areas:
+        return await completed(job, LIP_SYNC_ONLY_MESSAGE)
+
+    log.info(
+        "Job %s: Found %d annotation areas. Starting GhostCut text inpainting...",
+        job.job_id,
+        len(request.annotation_areas),
+    )
+    await job.reporter.stage(Stage.INPAINTING_STARTING)
+    state = await text_inpainting_flow(
+        video=job.ledger.address(lip_sync.stored.key),
+        annotation_areas=moved_areas(
+            request.annotation_areas, timeline_of(request, audios, probed.video, verified.info)
+        ),
+        display_name=request.display_name or "",
+        language=request.inpainting.language,
+        resolution=request.inpainting.resolution,
+        quality=request.inpainting.quality,
+        return_state=True,
+    )
+    inpainting = await adopt_inpainting(job, state)
+    log.info(
+        "Job %s: Successfully completed with chained processing. Final result: %s",
+        job.job_id,
+        job.ledger.address(inpainting.stored.key),
+    )
+    return await completed(job, LIP_SYNC_AND_INPAINTING_MESSAGE)

@@ -1,0 +1,91 @@
+"""Text removal: the second half of a job, or a job of its own on an existing video."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+
+from flows.parameters import parameter
+from pro_video.progress import INPAINTING_ONLY_MESSAGE, Stage
+from pro_video.records import JobResult
+from pro_video.request import AnnotationArea, InpaintingRequest
+from pro_video.request_media import check_inpainting_media
+from pro_video.request_models import Language, Quality, Resolution
+from tasks.attempts import run_attempts
+from tasks.ending import completed, ending
+from tasks.inpainting import InpaintingStep
+from tasks.job import Job, running_job
+from tasks.ledger import INPAINTING
+from tasks.options import RESULTS
+from tasks.requests import checked_inpainting_request
+from tasks.upload import own_file, probe_files, upload_sources
+from tasks.verify import verify_inpainting
+
+
+@flow(name="text-inpainting", **RESULTS)
+async def text_inpainting_flow(
+    video: str = parameter(
+        "Video",
+        "The video: s3://bucket/key, an https:// link to the file, or an absolute path where the "
+        "worker allows local files.",
+    ),
+    annotation_areas: list[AnnotationArea] = parameter(
+        "Annotation areas", "Where to erase everything, erase text, or protect the picture."
+    ),
+    display_name: str = parameter("Name", "A name for the job, shown in its report.", ""),
+    language: Language = parameter("Text language", "Language of the text to erase.", "all"),
+    resolution: Resolution = parameter(
+        "Resolution", "Largest resolution of the result; it never scales up.", "1080p"
+    ),
+    quality: Quality = parameter(
+        "Text removal quality",
+        "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
+        "basic",
+    ),
+) -> State[JobResult]:
+    """Remove text and marks from a video with GhostCut, and leave the picture elsewhere as it
+    is."""
+    with running_job() as job:
+        async with ending(job) as end:
+            end.state = await _steps(
+                job,
+                checked_inpainting_request(
+                    job,
+                    video=video,
+                    areas=annotation_areas,
+                    display_name=display_name or None,
+                    options={
+                        "language": language,
+                        "resolution": resolution,
+                        "quality": quality,
+                    },
+                ),
+            )
+        return end.final
+
+
+async def _steps(job: Job, request: InpaintingRequest) -> State[JobResult]:
+    log = get_run_logger()
+    if job.is_subflow:
+        files = await own_file(job, request.video)
+    else:
+        await job.begin()
+        await job.reporter.stage(Stage.UPLOADING)
+        files = await upload_sources(f"{job.job_id}/uploaded", request.video, [])
+        job.ledger.files = files
+    step = "inpainting" if job.is_subflow else "video"
+    probed = await probe_files(f"{job.job_id}/{step}-probed", files)
+    check_inpainting_media(request, probed.video)
+    log.info(
+        "Job %s: Starting GhostCut processing with %d annotation areas",
+        job.job_id,
+        len(request.annotation_areas),
+    )
+    await job.reporter.stage(Stage.INPAINTING_STARTING)
+    result = await run_attempts(job, InpaintingStep(job, request, files.video, probed.video))
+    verified = await verify_inpainting(
+        f"{job.job_id}/inpainting-{result.attempt}-verified", request, files, probed, result.stored
+    )
+    job.ledger.stages[INPAINTING] = result
+    job.ledger.preview = verified.preview
+    return await completed(job, INPAINTING_ONLY_MESSAGE)

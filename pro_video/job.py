@@ -1,0 +1,81 @@
+"""Names of a job's objects in the bucket, and the marks it plants at the providers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+# Extensions are taken over from a source's name only from this list, so that a file name can
+# steer nothing.
+VIDEO_EXTENSIONS = frozenset({"mp4", "mov", "webm", "avi", "mkv", "m4v", "mpg"})
+AUDIO_EXTENSIONS = frozenset({"wav", "mp3", "ogg", "flac", "m4a", "aac", "wma", "mp4"})
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class JobKeys:
+    """The object keys of one job; its id is the id of its flow run."""
+
+    job_id: str
+
+    def __post_init__(self) -> None:
+        if not _JOB_ID.fullmatch(self.job_id):
+            raise ValueError(f"not a job id: {self.job_id!r}")
+
+    @property
+    def prefix(self) -> str:
+        return f"jobs/{self.job_id}/"
+
+    def video(self, source: str) -> str:
+        return f"{self.prefix}video.{extension(source, VIDEO_EXTENSIONS)}"
+
+    def audio(self, number: int, source: str) -> str:
+        """Key of the ``number``-th distinct audio, counted from 1."""
+        return f"{self.prefix}audio-{number}.{extension(source, AUDIO_EXTENSIONS)}"
+
+    @property
+    def lip_sync_result(self) -> str:
+        return f"{self.prefix}pro_sync_result_{self.job_id}.mp4"
+
+    @property
+    def final_result(self) -> str:
+        return f"{self.prefix}pro_final_result_{self.job_id}.mp4"
+
+    @property
+    def preview(self) -> str:
+        return f"{self.prefix}preview.jpg"
+
+    @property
+    def report(self) -> str:
+        return f"{self.prefix}job.json"
+
+    def record(self, step: str) -> str:
+        """Key of a record that lets any worker go on with this job, for example of
+        ``lip-sync-1-request``."""
+        return f"results/{self.job_id}/{step}"
+
+
+def extension(source: str, allowed: frozenset[str]) -> str:
+    """The extension of a source's name when it is a known one, else ``bin``.
+
+    >>> extension("https://example.com/a/clip.MP4?token=1", VIDEO_EXTENSIONS)
+    'mp4'
+    >>> extension("/tmp/x.exe", VIDEO_EXTENSIONS)
+    'bin'
+    """
+    path = urlsplit(source).path if "://" in source else source
+    suffix = PurePosixPath(path).suffix.lstrip(".").lower()
+    return suffix if suffix in allowed else "bin"
+
+
+def attempt_reference(job_id: str, step: str, attempt: int) -> str:
+    """What a provider is given to know one paid attempt by: letters, digits and hyphens, under 80
+    characters.
+
+    It is the idempotency key at Sync.so, and the name of the output or the work at both
+    providers, by which an attempt whose answer was lost is found again.
+    """
+    return f"pv-{job_id}-{step}-{attempt}"

@@ -1,0 +1,216 @@
+"""What the steps of a job leave for whoever goes on with it: small, typed, free of keys and
+signed links.
+
+Any worker can take a job up from these records. The one thing kept apart is the exact body of a
+provider request, because it holds signed links: it is an object of its own in the bucket.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pro_video import errors
+from pro_video.media import MediaInfo
+
+
+class Record(BaseModel):
+    """Base of the records: immutable, tolerant of fields that a newer version adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StoredFile(Record):
+    """A whole object in the bucket."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class UploadedFiles(Record):
+    """The job's own copies of its sources.
+
+    ``audio_of_segment[i]`` is the index in ``audios`` of the audio of segment ``i`` of the request.
+    """
+
+    video: StoredFile
+    audios: tuple[StoredFile, ...] = ()
+    audio_of_segment: tuple[int, ...] = ()
+    finished_at: datetime
+
+
+class ProbedFiles(Record):
+    """What the uploaded files are, in the order of :class:`UploadedFiles`."""
+
+    video: MediaInfo
+    audios: tuple[MediaInfo, ...] = ()
+
+
+class Prepared(Record):
+    """One attempt's request, persisted before anything is sent.
+
+    Attributes:
+        attempt: number of the paid attempt, from 1.
+        reference: what the provider is given to know the attempt by.
+        body_key: object with the exact bytes to send.
+        prepared_at: when.
+        expected_seconds: how long the provider probably takes.
+        cost_usd: estimate in USD.
+    """
+
+    attempt: int
+    reference: str
+    body_key: str
+    prepared_at: datetime
+    expected_seconds: float
+    cost_usd: Decimal | None = None
+
+
+class Failure(Record):
+    """An error of a provider, kept so that another process can raise it again."""
+
+    kind: str
+    message: str
+    code: str | None = None
+    provider: str | None = None
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, error: errors.ProVideoError) -> Failure:
+        return cls(
+            kind=type(error).__name__,
+            message=error.message,
+            code=error.code,
+            provider=error.provider,
+            request_id=error.request_id,
+        )
+
+    @property
+    def retryable(self) -> bool:
+        """Does the provider's code say that a new attempt may succeed?"""
+        return self.kind == errors.JobFailedRetryable.__name__
+
+    def error(self) -> errors.TerminalError:
+        """The error as it was; a kind that this version does not know is a plain failure."""
+        cls = getattr(errors, self.kind, errors.JobFailed)
+        if not (isinstance(cls, type) and issubclass(cls, errors.TerminalError)):
+            cls = errors.JobFailed
+        return cls(self.message, code=self.code, provider=self.provider, request_id=self.request_id)
+
+
+class Submission(Record):
+    """The provider's answer to an attempt: accepted with its job's id, or refused.
+
+    Attributes:
+        provider_job_id: generation or work id; None when refused.
+        submitted_at: when the answer came.
+        adopted: the job was found by its reference, after its answer had been lost.
+        response: the answer without signed links, for the job's metadata.
+        refusal: why nothing was created.
+    """
+
+    provider_job_id: str | None = None
+    submitted_at: datetime
+    adopted: bool = False
+    response: dict[str, Any] = Field(default_factory=dict)
+    refusal: Failure | None = None
+
+
+class Outcome(Record):
+    """How a provider's job ended."""
+
+    finished_at: datetime
+    failure: Failure | None = None
+
+
+class StageResult(Record):
+    """A finished provider stage: which attempt succeeded, and where its result is."""
+
+    attempt: int
+    reference: str
+    provider_job_id: str
+    response: dict[str, Any] = Field(default_factory=dict)
+    stored: StoredFile
+    submitted_at: datetime
+    finished_at: datetime
+    stored_at: datetime
+    cost_usd: Decimal | None = None
+
+
+class StoredResult(Record):
+    """A provider's result in the bucket."""
+
+    file: StoredFile
+    stored_at: datetime
+
+
+class Verified(Record):
+    """A result that passed its checks, and its before/after picture when one was made."""
+
+    info: MediaInfo
+    preview: StoredFile | None = None
+
+
+class JobError(Record):
+    """Why a job failed, for machines and for people."""
+
+    stage: str
+    kind: str
+    message: str
+    code: str | None = None
+    provider: str | None = None
+    request_id: str | None = None
+
+
+class JobMetadata(Record):
+    """The seed's metadata of a job; URLs are ``s3://`` addresses, which carry no signature."""
+
+    video_s3_url: str | None = None
+    audio_url_mapping: dict[str, str] = Field(default_factory=dict)
+    segments_count: int = 0
+    sync_generation_id: str | None = None
+    sync_response: dict[str, Any] | None = None
+    ghostcut_task_id: str | None = None
+    ghostcut_video_url: str | None = None
+
+
+class JobResult(Record):
+    """What a job's flow run returns, completed or failed.
+
+    Attributes:
+        job_id: id of the flow run.
+        status: how the job ended.
+        message: the text of the run's final state.
+        output_key: object of the result; None unless completed.
+        output_url: link to it that works without a key until ``output_url_expires_at``.
+        fallback_key: the lip-sync result, when only the text removal failed.
+        fallback_url: link to it.
+        preview_key: before/after picture.
+        metadata: as in the job's ``job.json``.
+        stages: the provider stages that were finished, by name (``lip-sync``, ``inpainting``).
+        timings: seconds per stage, queues of the providers included.
+        estimated_cost_usd: sum of the estimates of what was bought, in USD; no invoice.
+        error: why it failed.
+    """
+
+    job_id: str
+    status: Literal["completed", "failed", "cancelled"]
+    message: str
+    display_name: str | None = None
+    output_key: str | None = None
+    output_url: str | None = None
+    output_url_expires_at: datetime | None = None
+    fallback_key: str | None = None
+    fallback_url: str | None = None
+    preview_key: str | None = None
+    metadata: JobMetadata = JobMetadata()
+    stages: dict[str, StageResult] = Field(default_factory=dict)
+    timings: dict[str, float] = Field(default_factory=dict)
+    estimated_cost_usd: Decimal | None = None
+    error: JobError | None = None
+    created_at: datetime
+    completed_at: datetime

@@ -1,0 +1,127 @@
+"""The four promises of a provider step, and when a new paid attempt may begin.
+
+prepare keeps the exact request before it is sent, submit sends it, wait follows the provider's
+job, store brings the result home. Each leaves a record, and a run that begins again finds the
+records and goes on where they end. A new attempt begins only after the provider itself said that
+the last one failed: by itself when the provider's code marks the failure as one that may pass,
+else when a user retries the failed run.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pro_video.errors import TerminalError
+from pro_video.records import Outcome, Prepared, StageResult, StoredResult, Submission
+from pro_video.settings import get_settings
+from pro_video.storage import Storage
+from tasks.connections import connections
+from tasks.job import Job
+
+# A job that has come this far has been retried by hand again and again.
+_MOST_ATTEMPTS = 50
+
+
+class ProviderStep(Protocol):
+    """One provider's four tasks for one job; ``attempt`` counts from 1."""
+
+    @property
+    def name(self) -> str:
+        """Stable name in record keys and references: ``lip-sync`` or ``inpainting``."""
+        ...
+
+    @property
+    def provider_job(self) -> str:
+        """What a job of this provider is called, for texts: ``Sync.so generation``."""
+        ...
+
+    async def prepare(self, attempt: int) -> Prepared: ...
+
+    async def submit(self, prepared: Prepared) -> Submission: ...
+
+    async def wait(self, prepared: Prepared, submission: Submission) -> Outcome: ...
+
+    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult: ...
+
+
+async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
+    """Get one result from a provider, paying at most once for it.
+
+    Raises:
+        TerminalError: the provider refused or failed, or a wait reached its deadline.
+        TransientError: storage or provider stayed out of reach; a retry of the run goes on here.
+        Stopped: the job was cancelled or is handed over.
+    """
+    storage = (await connections()).storage
+    attempt = 1
+    by_itself = 1
+    while True:
+        prepared = await step.prepare(attempt)
+        submission = await step.submit(prepared)
+        failure = submission.refusal
+        if failure is None:
+            job.ledger.awaited = f"{step.provider_job} {submission.provider_job_id}"
+            outcome = await step.wait(prepared, submission)
+            job.ledger.awaited = None
+            failure = outcome.failure
+            if failure is None:
+                stored = await step.store(prepared, submission)
+                return _result(prepared, submission, outcome, stored)
+        if attempt >= _MOST_ATTEMPTS:
+            raise failure.error()
+        if await _was_reported(storage, job, step.name, attempt):
+            # An earlier run of this job ended with this failure; a user asked for another try.
+            by_itself = 1
+        elif failure.retryable and by_itself < get_settings().max_attempts:
+            by_itself += 1
+        else:
+            raise AttemptFailed(failure.error(), step.name, attempt)
+        attempt += 1
+
+
+class AttemptFailed(Exception):
+    """The last attempt failed for good; ``error`` says why. Its report closes the attempt."""
+
+    def __init__(self, error: TerminalError, step: str, attempt: int) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.step = step
+        self.attempt = attempt
+
+
+async def close_attempt(job: Job, step: str, attempt: int) -> None:
+    """Remember that a failed attempt was reported, so that a retry of the run may pay for another
+    one."""
+    storage = (await connections()).storage
+    await storage.put_bytes(
+        _reported_key(job, step, attempt),
+        b"reported",
+        content_type="text/plain",
+        if_absent=True,
+    )
+
+
+async def _was_reported(storage: Storage, job: Job, step: str, attempt: int) -> bool:
+    return await storage.head(_reported_key(job, step, attempt)) is not None
+
+
+def _reported_key(job: Job, step: str, attempt: int) -> str:
+    return job.keys.record(f"{step}-{attempt}-reported")
+
+
+def _result(
+    prepared: Prepared, submission: Submission, outcome: Outcome, stored: StoredResult
+) -> StageResult:
+    if submission.provider_job_id is None:
+        raise ValueError("a finished attempt has a provider's job")
+    return StageResult(
+        attempt=prepared.attempt,
+        reference=prepared.reference,
+        provider_job_id=submission.provider_job_id,
+        response=submission.response,
+        stored=stored.file,
+        submitted_at=submission.submitted_at,
+        finished_at=outcome.finished_at,
+        stored_at=stored.stored_at,
+        cost_usd=prepared.cost_usd,
+    )

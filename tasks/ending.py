@@ -1,0 +1,144 @@
+"""How a job ends: the final state of its flow run, whatever happened."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
+
+from pro_video.errors import OutcomeUnknown, ProVideoError, RequestRefused, TransientError
+from pro_video.progress import Stage
+from pro_video.records import JobError, JobResult
+from pro_video.settings import get_settings
+from pro_video.stopping import Stopped, StopReason
+from tasks.attempts import AttemptFailed, close_attempt
+from tasks.connections import connections
+from tasks.job import Job
+from tasks.report import write_report
+
+
+@dataclass(frozen=True)
+class SubflowFailed(Exception):
+    """A subflow of this job ended as failed; its error is this job's."""
+
+    error: JobError
+
+
+@dataclass
+class Ending:
+    """The final state of a flow run; there when the body of :func:`ending` is over."""
+
+    state: State[JobResult] | None = None
+
+    @property
+    def final(self) -> State[JobResult]:
+        if self.state is None:
+            raise RuntimeError("the job has not ended")
+        return self.state
+
+
+# What stands before the reason in the message of a failed run, by the stage it failed in.
+_FAILED_IN = {
+    Stage.UPLOADING: "Upload failed",
+    Stage.LIP_SYNC_PROCESSING: "Lip-sync failed",
+    Stage.LIP_SYNC_COMPLETED: "Lip-sync failed",
+    Stage.INPAINTING_STARTING: "Text inpainting failed",
+    Stage.INPAINTING_PROCESSING: "Text inpainting failed",
+    Stage.COMPLETED: "Report failed",
+}
+
+
+@asynccontextmanager
+async def ending(job: Job) -> AsyncIterator[Ending]:
+    """Run a flow's steps and turn every way they can end into a final state.
+
+    A job that nobody foresaw the end of is left to Prefect, which shows the exception.
+    """
+    end = Ending()
+    try:
+        yield end
+    except Stopped as stopped:
+        end.state = await _stopped(job, stopped.reason)
+    except AttemptFailed as failed:
+        end.state = await _failed(job, _error(job, failed.error))
+        await close_attempt(job, failed.step, failed.attempt)
+    except SubflowFailed as failed:
+        end.state = await _failed(job, failed.error)
+    except ProVideoError as error:
+        end.state = await _failed(job, _error(job, error))
+
+
+async def completed(job: Job, message: str) -> State[JobResult]:
+    """The state of a job whose result is stored and verified."""
+    result = job.ledger.result(job.job_id, status="completed", message=message, ended_at=job.now())
+    if not job.is_subflow:
+        await write_report(result)
+        await job.reporter.stage(Stage.COMPLETED)
+    return Completed(message=message, data=await _with_links(result))
+
+
+async def _failed(job: Job, error: JobError) -> State[JobResult]:
+    result = job.ledger.result(
+        job.job_id, status="failed", message=error.message, ended_at=job.now(), error=error
+    )
+    try:
+        if not job.is_subflow:
+            await write_report(result)
+        result = await _with_links(result)
+    except ProVideoError as trouble:
+        # The bucket may be what failed the job; its state still says why.
+        get_run_logger().warning("Could not write the report: %s", trouble.message)
+    return Failed(message=error.message, data=result)
+
+
+async def _stopped(job: Job, reason: StopReason) -> State[Any]:
+    awaited = job.ledger.awaited
+    if reason is StopReason.HANDOVER:
+        rest = f"; {awaited} goes on" if awaited else ""
+        return AwaitingRetry(message=f"Handed over by a worker that stops{rest}")
+    where = job.reporter.stage_name
+    if awaited:
+        message = (
+            f"Cancelled during: {where}. {awaited} goes on at the provider and is billed there; "
+            "retry this run to pick its result up."
+        )
+    else:
+        message = f"Cancelled during: {where}. No provider's job is going on."
+    return Cancelled(message=message)
+
+
+def _error(job: Job, error: ProVideoError) -> JobError:
+    stage = job.reporter.current or Stage.UPLOADING
+    lead = "Request refused" if isinstance(error, RequestRefused) else _FAILED_IN[stage]
+    message = f"{lead}: {error.message}"
+    if isinstance(error, OutcomeUnknown):
+        message += " The job may exist at the provider; retry this run to look for it again."
+    elif isinstance(error, TransientError):
+        message += " Retry this run to go on from here."
+    return JobError(
+        stage=stage.label,
+        kind=type(error).__name__,
+        message=message,
+        code=error.code,
+        provider=error.provider,
+        request_id=error.request_id,
+    )
+
+
+async def _with_links(result: JobResult) -> JobResult:
+    """Add the signed links; only in the run's result, never in a report or state."""
+    storage = (await connections()).storage
+    life = get_settings().link_hours * 3600
+    update: dict[str, Any] = {}
+    if result.output_key is not None:
+        update["output_url"] = await storage.presign(result.output_key, life)
+        update["output_url_expires_at"] = result.completed_at + timedelta(seconds=life)
+    if result.fallback_key is not None:
+        update["fallback_url"] = await storage.presign(result.fallback_key, life)
+    return result.model_copy(update=update)

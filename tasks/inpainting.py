@@ -1,0 +1,197 @@
+"""The text removal step: GhostCut's four tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from prefect import get_run_logger, task
+
+from pro_video.errors import TransientError
+from pro_video.ghostcut.models import (
+    Mask,
+    Work,
+    build_submit_request,
+    estimate_cost,
+    expected_seconds,
+    planted,
+)
+from pro_video.ghostcut.status import observe
+from pro_video.inpainting_plan import inpainting_plan
+from pro_video.job import attempt_reference
+from pro_video.media import MediaInfo
+from pro_video.progress import Stage
+from pro_video.records import Outcome, Prepared, StoredFile, StoredResult, Submission
+from pro_video.redaction import redact_url
+from pro_video.request import InpaintingRequest
+from pro_video.settings import get_settings
+from pro_video.waiting import Observation
+from tasks.connections import connections
+from tasks.job import Job, current_job
+from tasks.ledger import INPAINTING
+from tasks.options import PERSISTED
+from tasks.preparing import keep_request
+from tasks.storing import bring_result
+from tasks.submitting import Sender, submit_once
+from tasks.waiting import follow
+
+# Clocks of two machines differ; the search for a lost work begins this much before the attempt.
+_CLOCK_SLACK_SECONDS = 300
+
+
+@task(name="inpainting: prepare", **PERSISTED)
+async def prepare_inpainting(
+    record: str, attempt: int, request: InpaintingRequest, video: StoredFile, info: MediaInfo
+) -> Prepared:
+    """Build and keep the exact request of one attempt, with the attempt's reference as its name."""
+    job = current_job()
+    storage = (await connections()).storage
+    plan = inpainting_plan(request.annotation_areas, request.inpainting, info.duration)
+    body = build_submit_request(
+        video_url=await storage.presign(video.key, get_settings().link_hours * 3600),
+        name=attempt_reference(job.job_id, INPAINTING, attempt),
+        masks=[Mask(mask.type, mask.start, mask.end, mask.region) for mask in plan.masks],
+        mode=plan.mode,
+        language=plan.language,
+        resolution=plan.resolution,
+        tier=plan.tier,
+    )
+    return await keep_request(
+        job,
+        storage,
+        step=INPAINTING,
+        attempt=attempt,
+        body=body,
+        expected_seconds=expected_seconds(info.duration),
+        cost_usd=estimate_cost(plan.tier, info.duration),
+    )
+
+
+@task(name="inpainting: submit", **PERSISTED)
+async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
+    """Get the attempt accepted by GhostCut, which knows no idempotency key."""
+    job = current_job()
+    links = await connections()
+    since = prepared.prepared_at - timedelta(seconds=_CLOCK_SLACK_SECONDS)
+    async with links.ghostcut.get_client() as client:
+
+        def accepted(work_id: str, response: dict[str, Any], *, adopted: bool) -> Submission:
+            return Submission(
+                provider_job_id=work_id,
+                submitted_at=job.now(),
+                adopted=adopted,
+                response=response,
+            )
+
+        async def send(body: bytes) -> Submission:
+            answer = await client.submit(body)
+            response = {"work_id": answer.work_id, "project_id": answer.project_id}
+            return accepted(answer.work_id, response, adopted=False)
+
+        async def find() -> Submission | None:
+            found = await client.find_work(
+                planted(prepared.reference),
+                since=since,
+                until=job.now() + timedelta(seconds=_CLOCK_SLACK_SECONDS),
+            )
+            return None if found is None else accepted(found.id, found.summary(), adopted=True)
+
+        async def adopt(work_id: str) -> Submission:
+            return accepted(work_id, {"work_id": work_id}, adopted=True)
+
+        search = get_settings().orphan_search_seconds
+        return await submit_once(
+            job, links.storage, prepared, Sender(send, find, adopt, search_seconds=search)
+        )
+
+
+@task(name="inpainting: wait", **PERSISTED)
+async def wait_inpainting(record: str, prepared: Prepared, submission: Submission) -> Outcome:
+    """Wait for the work, however long the queue is, up to the deadline."""
+    links = await connections()
+    work_id = _work_id(submission)
+    async with links.ghostcut.get_client() as client:
+
+        async def fetch() -> Observation[Work]:
+            return observe(_known(await client.work(work_id), work_id))
+
+        return await follow(
+            current_job(),
+            prepared,
+            submission,
+            stage=Stage.INPAINTING_PROCESSING,
+            deadline_hours=get_settings().inpainting_deadline_hours,
+            fetch=fetch,
+            what=f"GhostCut work {work_id}",
+        )
+
+
+@task(name="inpainting: store", **PERSISTED)
+async def store_inpainting(record: str, submission: Submission) -> StoredResult:
+    """Stream the work's video into the bucket."""
+    job = current_job()
+    links = await connections()
+    work_id = _work_id(submission)
+    async with links.ghostcut.get_client() as client:
+
+        async def link() -> str:
+            work = _known(await client.work(work_id), work_id)
+            if not work.video_url:
+                raise TransientError("GhostCut names no result yet", provider="ghostcut")
+            get_run_logger().info(
+                "Job %s: GhostCut completed. Downloading result from %s",
+                job.job_id,
+                redact_url(work.video_url),
+            )
+            return work.video_url
+
+        return await bring_result(
+            job, links.storage, job.keys.final_result, link, Stage.INPAINTING_PROCESSING
+        )
+
+
+def _known(work: Work | None, work_id: str) -> Work:
+    if work is None:
+        # Status reads may lag behind a submit like listings do; the wait's deadline bounds this.
+        raise TransientError(f"GhostCut does not list the work {work_id}", provider="ghostcut")
+    return work
+
+
+def _work_id(submission: Submission) -> str:
+    if submission.provider_job_id is None:
+        raise ValueError("a refused attempt has no work")
+    return submission.provider_job_id
+
+
+@dataclass(frozen=True)
+class InpaintingStep:
+    """The text removal of one job, for :func:`tasks.attempts.run_attempts`."""
+
+    job: Job
+    request: InpaintingRequest
+    video: StoredFile
+    info: MediaInfo
+    name: str = INPAINTING
+    provider_job: str = "GhostCut work"
+
+    def _record(self, attempt: int, task_name: str) -> str:
+        return f"{self.job.job_id}/{self.name}-{attempt}-{task_name}"
+
+    async def prepare(self, attempt: int) -> Prepared:
+        return await prepare_inpainting(
+            self._record(attempt, "prepared"), attempt, self.request, self.video, self.info
+        )
+
+    async def submit(self, prepared: Prepared) -> Submission:
+        submission = await submit_inpainting(self._record(prepared.attempt, "submitted"), prepared)
+        if submission.provider_job_id is not None:
+            get_run_logger().info("GhostCut task created: %s", submission.provider_job_id)
+        return submission
+
+    async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
+        await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
+        return await wait_inpainting(self._record(prepared.attempt, "ended"), prepared, submission)
+
+    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
+        return await store_inpainting(self._record(prepared.attempt, "stored"), submission)

@@ -1,0 +1,110 @@
+"""The job that the running flow or task belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+
+from pro_video.clock import SYSTEM_CLOCK, Clock
+from pro_video.job import JobKeys
+from tasks.connections import connections
+from tasks.ledger import Ledger
+from tasks.progress import ProgressReporter
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a flow, or the part of it that a subflow does.
+
+    Attributes:
+        job_id: id of the outermost flow run.
+        run_id: id of the flow run that executes now; differs from ``job_id`` in a subflow.
+        keys: names of the job's objects.
+        reporter: shows its progress.
+        ledger: what is known of the job so far.
+        clock: source of time.
+    """
+
+    job_id: str
+    run_id: str
+    keys: JobKeys
+    reporter: ProgressReporter
+    ledger: Ledger
+    clock: Clock
+
+    @property
+    def is_subflow(self) -> bool:
+        return self.job_id != self.run_id
+
+    async def begin(self) -> None:
+        """Take up what an earlier process of this job has shown, and learn where its objects
+        are."""
+        self.ledger.bucket = (await connections()).storage.bucket
+        await self.reporter.resume()
+
+    def now(self) -> datetime:
+        """The time, with its zone."""
+        return datetime.fromtimestamp(self.clock.time(), UTC)
+
+
+_current: contextvars.ContextVar[Job | None] = contextvars.ContextVar("pro_video_job", default=None)
+
+
+def current_job() -> Job:
+    """The job of the running flow.
+
+    Raises:
+        LookupError: outside of :func:`running_job`.
+    """
+    job = _current.get()
+    if job is None:
+        raise LookupError("no job is running here")
+    return job
+
+
+@contextlib.contextmanager
+def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
+    """Make the running flow run's job the current one; for the body of a flow.
+
+    A flow that another flow of this project calls belongs to the caller's job.
+
+    Raises:
+        RuntimeError: no flow run is running.
+    """
+    run_id = flow_run.id
+    if run_id is None:
+        raise RuntimeError("A job exists only inside of a flow run")
+    parent = _current.get()
+    shown: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if parent is None:
+        job = Job(
+            job_id=run_id,
+            run_id=run_id,
+            keys=JobKeys(run_id),
+            reporter=ProgressReporter(run_id, clock=clock),
+            ledger=Ledger(created_at=_asked_at(clock)),
+            clock=clock,
+        )
+    else:
+        job = dataclasses.replace(parent, run_id=run_id)
+        shown = parent.reporter.showing_on(run_id)
+    token = _current.set(job)
+    try:
+        with shown:
+            yield job
+    finally:
+        _current.reset(token)
+
+
+def _asked_at(clock: Clock) -> datetime:
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None and context.flow_run.created:
+        return context.flow_run.created
+    return datetime.fromtimestamp(clock.time(), UTC)

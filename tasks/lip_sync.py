@@ -1,0 +1,205 @@
+"""The lip-sync step: Sync.so's four tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect import task
+
+from pro_video.errors import TransientError
+from pro_video.job import attempt_reference
+from pro_video.media import MediaInfo
+from pro_video.progress import Stage
+from pro_video.records import (
+    Outcome,
+    Prepared,
+    ProbedFiles,
+    StoredResult,
+    Submission,
+    UploadedFiles,
+)
+from pro_video.request import JobRequest
+from pro_video.settings import get_settings
+from pro_video.sync_so.models import (
+    AudioInput,
+    Generation,
+    SegmentInput,
+    build_generation_request,
+    estimate_cost,
+    expected_seconds,
+    planted,
+)
+from pro_video.sync_so.status import observe
+from pro_video.waiting import Observation
+from tasks.connections import connections
+from tasks.job import Job, current_job
+from tasks.ledger import LIP_SYNC
+from tasks.options import PERSISTED
+from tasks.preparing import keep_request
+from tasks.storing import bring_result
+from tasks.submitting import Sender, submit_once
+from tasks.waiting import follow
+
+
+@task(name="lip-sync: prepare", **PERSISTED)
+async def prepare_lip_sync(
+    record: str, attempt: int, request: JobRequest, files: UploadedFiles, probed: ProbedFiles
+) -> Prepared:
+    """Build and keep the exact request of one attempt.
+
+    The links in it outlive the provider's queue and processing.
+    """
+    job = current_job()
+    storage = (await connections()).storage
+    life = get_settings().link_hours * 3600
+    body = build_generation_request(
+        video_url=await storage.presign(files.video.key, life),
+        audios=[
+            AudioInput(ref_id=_ref_id(number), url=await storage.presign(audio.key, life))
+            for number, audio in enumerate(files.audios)
+        ],
+        segments=[
+            SegmentInput(
+                start=segment.start,
+                end=segment.end,
+                ref_id=_ref_id(audio),
+                audio_start=segment.audio_start,
+                audio_end=segment.audio_end,
+            )
+            for segment, audio in zip(request.segments, files.audio_of_segment, strict=True)
+        ],
+        model=request.lip_sync.model,
+        sync_mode=request.lip_sync.sync_mode,
+        temperature=request.lip_sync.temperature,
+        output_file_name=attempt_reference(job.job_id, LIP_SYNC, attempt),
+    )
+    seconds = probed.video.duration
+    return await keep_request(
+        job,
+        storage,
+        step=LIP_SYNC,
+        attempt=attempt,
+        body=body,
+        expected_seconds=expected_seconds(request.lip_sync.model, seconds),
+        cost_usd=estimate_cost(request.lip_sync.model, seconds, _frame_rate(probed.video)),
+    )
+
+
+def _ref_id(audio: int) -> str:
+    return f"audio-{audio + 1}"
+
+
+def _frame_rate(video: MediaInfo) -> float:
+    # The vendor's price list is normalised to 25 frames per second where a file tells none.
+    return video.video.fps if video.video is not None and video.video.fps > 0 else 25.0
+
+
+@task(name="lip-sync: submit", **PERSISTED)
+async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
+    """Get the attempt accepted by Sync.so, paying at most once."""
+    job = current_job()
+    links = await connections()
+    async with links.sync_so.get_client() as client:
+
+        def accepted(generation: Generation, *, adopted: bool = False) -> Submission:
+            return Submission(
+                provider_job_id=generation.id,
+                submitted_at=job.now(),
+                adopted=adopted,
+                response=generation.summary(),
+            )
+
+        async def send(body: bytes) -> Submission:
+            return accepted(await client.create(body, prepared.reference))
+
+        async def find() -> Submission | None:
+            found = await client.find_generation(
+                planted(prepared.reference), since=prepared.prepared_at
+            )
+            return None if found is None else accepted(found, adopted=True)
+
+        async def adopt(generation_id: str) -> Submission:
+            return accepted(await client.generation(generation_id), adopted=True)
+
+        # A resend under the same idempotency key is safe at once; one look covers servers that
+        # do not know the key.
+        return await submit_once(
+            job, links.storage, prepared, Sender(send, find, adopt, search_seconds=0)
+        )
+
+
+@task(name="lip-sync: wait", **PERSISTED)
+async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission) -> Outcome:
+    """Wait for the generation, however long the queue is, up to the deadline."""
+    links = await connections()
+    generation_id = _generation_id(submission)
+    async with links.sync_so.get_client() as client:
+
+        async def fetch() -> Observation[Generation]:
+            return observe(await client.generation(generation_id, progress=True))
+
+        return await follow(
+            current_job(),
+            prepared,
+            submission,
+            stage=Stage.LIP_SYNC_PROCESSING,
+            deadline_hours=get_settings().lip_sync_deadline_hours,
+            fetch=fetch,
+            what=f"Sync.so generation {generation_id}",
+        )
+
+
+@task(name="lip-sync: store", **PERSISTED)
+async def store_lip_sync(record: str, submission: Submission) -> StoredResult:
+    """Stream the generation's video into the bucket."""
+    job = current_job()
+    links = await connections()
+    generation_id = _generation_id(submission)
+    async with links.sync_so.get_client() as client:
+
+        async def link() -> str:
+            generation = await client.generation(generation_id)
+            if generation.output_url is None:
+                raise TransientError("Sync.so names no result yet", provider="sync.so")
+            return generation.output_url
+
+        return await bring_result(
+            job, links.storage, job.keys.lip_sync_result, link, Stage.LIP_SYNC_COMPLETED
+        )
+
+
+def _generation_id(submission: Submission) -> str:
+    if submission.provider_job_id is None:
+        raise ValueError("a refused attempt has no generation")
+    return submission.provider_job_id
+
+
+@dataclass(frozen=True)
+class LipSyncStep:
+    """The lip-sync of one job, for :func:`tasks.attempts.run_attempts`."""
+
+    job: Job
+    request: JobRequest
+    files: UploadedFiles
+    probed: ProbedFiles
+    name: str = LIP_SYNC
+    provider_job: str = "Sync.so generation"
+
+    def _record(self, attempt: int, task_name: str) -> str:
+        return f"{self.job.job_id}/{self.name}-{attempt}-{task_name}"
+
+    async def prepare(self, attempt: int) -> Prepared:
+        return await prepare_lip_sync(
+            self._record(attempt, "prepared"), attempt, self.request, self.files, self.probed
+        )
+
+    async def submit(self, prepared: Prepared) -> Submission:
+        return await submit_lip_sync(self._record(prepared.attempt, "submitted"), prepared)
+
+    async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
+        await self.job.reporter.stage(Stage.LIP_SYNC_PROCESSING)
+        return await wait_lip_sync(self._record(prepared.attempt, "ended"), prepared, submission)
+
+    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
+        await self.job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
+        return await store_lip_sync(self._record(prepared.attempt, "stored"), submission)

@@ -1,0 +1,36 @@
+"""Keep the exact bytes of a paid request before anything is sent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pro_video.job import attempt_reference
+from pro_video.records import Prepared
+from pro_video.storage import Storage
+from tasks.job import Job
+
+
+async def keep_request(
+    job: Job,
+    storage: Storage,
+    *,
+    step: str,
+    attempt: int,
+    body: bytes,
+    expected_seconds: float,
+    cost_usd: Decimal | None,
+) -> Prepared:
+    """Write the body for an attempt, once: who comes second keeps the first one's bytes.
+
+    The body holds signed links, so it is an object of its own, which no state, log or result shows.
+    """
+    key = job.keys.record(f"{step}-{attempt}-request")
+    await storage.put_bytes(key, body, content_type="application/json", if_absent=True)
+    return Prepared(
+        attempt=attempt,
+        reference=attempt_reference(job.job_id, step, attempt),
+        body_key=key,
+        prepared_at=job.now(),
+        expected_seconds=expected_seconds,
+        cost_usd=cost_usd,
+    )

@@ -1,0 +1,183 @@
+"""Shows a job's progress where Prefect's users look: the flow run's state and one progress
+artifact."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.artifacts import (
+    acreate_progress_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.client.schemas.filters import ArtifactFilter
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Running
+
+from pro_video.progress import Progress, Stage
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import State
+
+    from pro_video.clock import Clock
+
+logger = logging.getLogger("prefect.pro_video.progress")
+
+# Between two writes of the same stage's percentage, in seconds: a thousand jobs write at most
+# this often.
+_WRITE_PAUSE = 2.0
+
+
+# A write that hangs must not hold up the wait for a provider.
+_WRITE_TIMEOUT = 15.0
+
+ARTIFACT_KEY = "pro-video-progress"
+"""Key of the progress artifacts; a job's own is found by its flow run."""
+
+_UNREACHABLE = (httpx.HTTPError, TimeoutError, ObjectNotFound)
+
+
+class ProgressReporter:
+    """One job's progress, written to Prefect.
+
+    A stage is shown as the state of the job's flow run (and of a subflow's run while that one
+    works); the percentage as one artifact that is updated in place. A write that fails is left
+    out: progress is for people to watch and must never end a job.
+
+    Args:
+        job_id: id of the job's flow run.
+        clock: source of time.
+    """
+
+    def __init__(self, job_id: str, *, clock: Clock) -> None:
+        self._runs = [UUID(job_id)]
+        self._job_id = job_id
+        self._clock = clock
+        self._progress = Progress()
+        self._artifact: UUID | None = None
+        self._written_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    @property
+    def percent(self) -> float:
+        """What is shown now, 0 to 100."""
+        return self._progress.percent
+
+    @property
+    def current(self) -> Stage | None:
+        """The stage that is shown now."""
+        return self._progress.stage
+
+    @property
+    def stage_name(self) -> str:
+        """The stage's name for people."""
+        return self.current.value.name if self.current else "Starting"
+
+    @contextlib.contextmanager
+    def showing_on(self, run_id: str) -> Iterator[None]:
+        """Show the stages as the state of a subflow's run too."""
+        run = UUID(run_id)
+        self._runs.append(run)
+        try:
+            yield
+        finally:
+            self._runs.remove(run)
+
+    @contextlib.asynccontextmanager
+    async def following(self, stage: Stage, read: Callable[[], float]) -> AsyncIterator[None]:
+        """Show the fraction of ``stage`` that ``read`` returns, for work that reports from
+        threads."""
+
+        async def follow() -> None:
+            while True:
+                await self._clock.sleep(_WRITE_PAUSE)
+                await self.fraction(stage, read())
+
+        follower = asyncio.create_task(follow())
+        try:
+            yield
+        finally:
+            follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await follower
+
+    async def resume(self) -> None:
+        """Take up the percentage that an earlier process of the same job had reached."""
+        try:
+            async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
+                found = await client.read_artifacts(
+                    artifact_filter=ArtifactFilter.model_validate(
+                        {
+                            "key": {"any_": [ARTIFACT_KEY]},
+                            "flow_run_id": {"any_": [UUID(self._job_id)]},
+                        }
+                    ),
+                    sort=ArtifactSort.CREATED_DESC,
+                    limit=1,
+                )
+        except _UNREACHABLE as error:
+            logger.warning("Could not read the earlier progress: %s", type(error).__name__)
+            return
+        if found:
+            self._artifact = found[0].id
+            if isinstance(found[0].data, int | float):
+                self._progress.percent = float(found[0].data)
+
+    async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
+        """Enter a stage: the state's name and message change, the percentage goes on."""
+        async with self._lock:
+            entering = stage is not self._progress.stage
+            self._progress.advance(stage, fraction)
+            if entering and stage is not Stage.COMPLETED:
+                await self._show_state(stage)
+            await self._show_percent()
+
+    async def fraction(self, stage: Stage, fraction: float) -> None:
+        """Move on within a stage; written at most every two seconds."""
+        async with self._lock:
+            if stage is not self._progress.stage:
+                return
+            moved = self._progress.advance(stage, fraction)
+            if moved and self._clock.monotonic() - self._written_at >= _WRITE_PAUSE:
+                await self._show_percent()
+
+    async def _show_state(self, stage: Stage) -> None:
+        state: State[Any] = Running(name=stage.value.name, message=stage.value.message)
+        try:
+            async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
+                for run in self._runs:
+                    await self._set_state(client, run, state)
+        except _UNREACHABLE as error:
+            logger.warning("Could not show the stage: %s", type(error).__name__)
+
+    async def _set_state(self, client: PrefectClient, run: UUID, state: State[Any]) -> None:
+        # Not forced: a run that is being cancelled keeps its state, and the stop signal ends it.
+        answer = await client.set_flow_run_state(run, state)
+        if answer.status is not SetStateStatus.ACCEPT:
+            logger.debug("The run's state was kept: %s", answer.status)
+
+    async def _show_percent(self) -> None:
+        stage = self._progress.stage
+        description = stage.value.message if stage else None
+        self._written_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(_WRITE_TIMEOUT):
+                if self._artifact is None:
+                    self._artifact = await acreate_progress_artifact(
+                        progress=self._progress.percent, key=ARTIFACT_KEY, description=description
+                    )
+                else:
+                    await aupdate_progress_artifact(
+                        self._artifact, progress=self._progress.percent, description=description
+                    )
+        except _UNREACHABLE as error:
+            logger.warning("Could not show the percentage: %s", type(error).__name__)

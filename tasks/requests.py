@@ -1,0 +1,92 @@
+"""From a flow's parameters to a checked request, with the worker's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pro_video.media import MediaInfo
+from pro_video.records import ProbedFiles, UploadedFiles
+from pro_video.request import (
+    AnnotationArea,
+    InpaintingRequest,
+    JobRequest,
+    check_inpainting_request,
+    check_request,
+)
+from pro_video.request_media import audible_seconds
+from pro_video.settings import get_settings
+from pro_video.timeline import Timeline, lip_sync_timeline
+from tasks.job import Job
+
+
+def checked_request(job: Job, **fields: Any) -> JobRequest:
+    """The request of a whole job.
+
+    Raises:
+        RequestRefused: with every problem at once.
+    """
+    settings = get_settings()
+    request = check_request(
+        fields,
+        max_segments=settings.max_segments,
+        allow_local_files=settings.allow_local_files,
+    )
+    job.ledger.display_name = request.display_name
+    job.ledger.segments_count = len(request.segments)
+    return request
+
+
+def checked_inpainting_request(
+    job: Job,
+    *,
+    video: str,
+    areas: Sequence[Any],
+    display_name: str | None,
+    options: dict[str, Any],
+) -> InpaintingRequest:
+    """The request of a text removal alone, or of the second half of a job.
+
+    Raises:
+        RequestRefused: with every problem at once.
+    """
+    request = check_inpainting_request(
+        video, areas, options, allow_local_files=get_settings().allow_local_files
+    )
+    if not job.is_subflow:
+        job.ledger.display_name = display_name
+    return request
+
+
+def media_by_source(
+    sources: Sequence[str], files: UploadedFiles, probed: ProbedFiles
+) -> dict[str, MediaInfo]:
+    """The probe of each audio, by the source string of its segments."""
+    return {
+        source: probed.audios[index]
+        for source, index in zip(sources, files.audio_of_segment, strict=True)
+    }
+
+
+def timeline_of(
+    request: JobRequest, audios: Mapping[str, MediaInfo], video: MediaInfo, result: MediaInfo
+) -> Timeline:
+    """How the video's time maps to that of its lip-sync result."""
+    heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
+    predicted = lip_sync_timeline(
+        video.duration, request.segments, heard, request.lip_sync.sync_mode
+    )
+    return predicted.observed(result.duration)
+
+
+def moved_areas(areas: Sequence[AnnotationArea], timeline: Timeline) -> list[AnnotationArea]:
+    """The areas in the time of the lip-sync result, whose length some sync modes change."""
+    return [
+        area.model_copy(
+            update={
+                "start": timeline.at(area.start),
+                "end": None if area.end is None else timeline.at(area.end, end=True),
+            }
+        )
+        for area in areas
+    ]

@@ -1,0 +1,120 @@
+"""Verify: a result counts only when it is what was asked for; and the picture of before and
+after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from prefect import get_run_logger, task
+
+from pro_video.errors import MediaUnusable
+from pro_video.inpainting_plan import inpainting_plan
+from pro_video.media import MediaInfo
+from pro_video.preview import choose_instants, make_preview
+from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
+from pro_video.request import InpaintingRequest, JobRequest
+from pro_video.storage import Storage
+from pro_video.verify import check_output, expected_duration, same_duration
+from pro_video.verify_picture import check_lips_changed, check_picture_changed
+from tasks.connections import connections
+from tasks.job import Job, current_job
+from tasks.options import PERSISTED
+from tasks.requests import timeline_of
+from tasks.upload import read_object
+
+
+@task(name="verify lip-sync", **PERSISTED)
+async def verify_lip_sync(
+    record: str,
+    request: JobRequest,
+    audios: Mapping[str, MediaInfo],
+    files: UploadedFiles,
+    probed: ProbedFiles,
+    result: StoredFile,
+) -> Verified:
+    """Check the lip-sync result; make the preview when it is the job's last.
+
+    Raises:
+        OutputRejected: naming the check it does not pass. Both files stay in the bucket.
+    """
+    job = current_job()
+    storage = (await connections()).storage
+    reader = await read_object(storage, result.key)
+    info = await asyncio.to_thread(
+        check_output,
+        reader,
+        size=result.size,
+        duration=expected_duration(
+            probed.video, request.segments, audios, request.lip_sync.sync_mode
+        ),
+        sound=True,
+        like=probed.video,
+        what="the lip-sync result",
+    )
+    await asyncio.to_thread(
+        check_lips_changed,
+        await read_object(storage, files.video.key),
+        await read_object(storage, result.key),
+        request.segments,
+        timeline_of(request, audios, probed.video, info),
+    )
+    if request.annotation_areas:
+        return Verified(info=info)
+    instants = choose_instants(info.duration, request.segments)
+    preview = await _preview(job, storage, files.video, result, instants)
+    return Verified(info=info, preview=preview)
+
+
+@task(name="verify inpainting", **PERSISTED)
+async def verify_inpainting(
+    record: str,
+    request: InpaintingRequest,
+    files: UploadedFiles,
+    probed: ProbedFiles,
+    result: StoredFile,
+) -> Verified:
+    """Check the text removal: the whole file, changed in its areas, unchanged elsewhere.
+
+    Raises:
+        OutputRejected: naming the check it does not pass. Both files stay in the bucket.
+    """
+    job = current_job()
+    storage = (await connections()).storage
+    reader = await read_object(storage, result.key)
+    info = await asyncio.to_thread(
+        check_output,
+        reader,
+        size=result.size,
+        duration=same_duration(probed.video.duration),
+        sound=probed.video.audio is not None,
+        like=probed.video,
+        what="the result",
+    )
+    plan = inpainting_plan(request.annotation_areas, request.inpainting, probed.video.duration)
+    await asyncio.to_thread(
+        check_picture_changed,
+        await read_object(storage, files.video.key),
+        await read_object(storage, result.key),
+        plan,
+        probed.video.duration,
+    )
+    instants = choose_instants(info.duration, (), request.annotation_areas)
+    original = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
+    preview = await _preview(job, storage, original, result, instants)
+    return Verified(info=info, preview=preview)
+
+
+async def _preview(
+    job: Job, storage: Storage, before: StoredFile, after: StoredFile, instants: tuple[float, ...]
+) -> StoredFile | None:
+    first, second = await read_object(storage, before.key), await read_object(storage, after.key)
+    try:
+        jpeg = await asyncio.to_thread(make_preview, first, second, instants=instants)
+    except MediaUnusable as error:
+        # The result passed its checks; a missing thumbnail is no reason to hold it back.
+        get_run_logger().warning("No preview could be made: %s", error.message)
+        return None
+    await storage.put_bytes(job.keys.preview, jpeg, content_type="image/jpeg")
+    found = await storage.head(job.keys.preview)
+    return None if found is None else StoredFile(key=found.key, size=found.size, etag=found.etag)

@@ -1,0 +1,87 @@
+"""Follow a provider's job to its end, showing its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pro_video.errors import AccountBlocked, JobFailed
+from pro_video.progress import Stage, expected_fraction
+from pro_video.records import Failure, Outcome, Prepared, Submission
+from pro_video.settings import get_settings
+from pro_video.stopping import current_stop
+from pro_video.waiting import Observation, WaitPolicy, wait_for
+from tasks.job import Job
+
+T = TypeVar("T")
+
+
+async def follow(
+    job: Job,
+    prepared: Prepared,
+    submission: Submission,
+    *,
+    stage: Stage,
+    deadline_hours: float,
+    fetch: Callable[[], Awaitable[Observation[T]]],
+    what: str,
+) -> Outcome:
+    """Wait for one provider's job.
+
+    The deadline counts from the submission, over restarts. A wait that is taken up after its
+    deadline, by a retry of the failed run, gets the whole time again.
+
+    Args:
+        job: the job whose progress is shown.
+        prepared: the attempt.
+        submission: the provider's acceptance.
+        stage: the row of the progress table that fills up meanwhile.
+        deadline_hours: longest wait, in hours.
+        fetch: one look; raises ``JobFailed`` when the provider says that the job failed.
+        what: names the provider's job in texts.
+
+    Raises:
+        DeadlineExceeded: not done in time; the provider's job may go on.
+        AccountBlocked: the result is held back until the account has points again.
+        Stopped: the job was cancelled or is handed over.
+    """
+
+    async def show(seen: Observation[T], elapsed: float) -> None:
+        fraction = seen.progress
+        if fraction is None:
+            fraction = expected_fraction(elapsed, prepared.expected_seconds)
+        await job.reporter.fraction(stage, fraction)
+
+    deadline = deadline_hours * 3600
+    started_at = submission.submitted_at.timestamp()
+    if job.clock.time() - started_at > deadline:
+        started_at = job.clock.time()
+    longest = get_settings().poll_seconds
+    policy = WaitPolicy(
+        deadline=deadline,
+        first=min(2.0, longest),
+        longest=longest,
+        expected=prepared.expected_seconds,
+    )
+    try:
+        await wait_for(
+            fetch,
+            policy,
+            clock=job.clock,
+            stop=current_stop(),
+            on_observation=show,
+            started_at=started_at,
+            what=what,
+        )
+    except JobFailed as error:
+        return Outcome(finished_at=job.now(), failure=Failure.of(error))
+    except AccountBlocked as error:
+        if error.code == _HELD_BACK:
+            # Paid work waits there for a top-up: a retry must look at it again, not buy another.
+            raise
+        return Outcome(finished_at=job.now(), failure=Failure.of(error))
+    return Outcome(finished_at=job.now())
+
+
+# GhostCut: processed, but locked for lack of points.
+_HELD_BACK = "83"
