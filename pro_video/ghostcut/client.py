@@ -202,12 +202,8 @@ class GhostCutClient:
             ServiceUnavailable: no useful answer after several tries.
             CredentialsRefused, ProviderRefused, RateLimited: as they say.
         """
-        data = await self._read("/point/query", {"notZero": True, "isValid": True})
-        body = data.get("body")
-        assets = body.get("pointAssets") if isinstance(body, dict) else None
-        if not isinstance(assets, list):
-            raise ServiceUnavailable("GhostCut's point balance is not readable.", provider=PROVIDER)
-        rows = [asset for asset in assets if isinstance(asset, dict)]
+        body = await self._read("/point/query", {"notZero": True, "isValid": True}, "pointAssets")
+        rows = [asset for asset in body if isinstance(asset, dict)]
         return sum(number(row.get("pointBalance")) or 0.0 for row in rows)
 
     async def _between(self, start: datetime, end: datetime) -> AsyncIterator[Work]:
@@ -244,22 +240,18 @@ class GhostCutClient:
         )
 
     async def _rows(self, query: Mapping[str, object]) -> list[Work]:
-        data = await self._read("/work/status", query)
-        body = data.get("body")
-        content = body.get("content") if isinstance(body, dict) else None
-        if not isinstance(body, dict) or not isinstance(content, list | None):
-            raise ServiceUnavailable("GhostCut's list of works is not readable.", provider=PROVIDER)
         works = []
-        for row in content or []:
+        for row in await self._read("/work/status", query, "content"):
             # A row that is no work cannot be ours, and must not hide the others.
             with contextlib.suppress(ValueError):
                 works.append(Work.from_json(row))
         return works
 
-    async def _read(self, path: str, query: Mapping[str, object]) -> dict[str, Any]:
+    async def _read(self, path: str, query: Mapping[str, object], member: str) -> list[Any]:
+        """The list ``member`` of the answer's body."""
         content = dumps(query).encode()
 
-        async def read() -> dict[str, Any]:
+        async def read() -> list[Any]:
             answer = await self._session.send(
                 "POST", PREFIX + path, headers=self._headers(content), content=content
             )
@@ -267,7 +259,16 @@ class GhostCutClient:
             if data is None:
                 now = self._clock.time()
                 raise error_of(answer, submitting=False, now=now, secrets=self._secrets())
-            return data
+            body = data.get("body")
+            if isinstance(body, dict) and member in body and body[member] is None:
+                return []
+            rows = body.get(member) if isinstance(body, dict) else None
+            # A list that is missing is not an empty one: "no such work" must not come from it.
+            if not isinstance(rows, list):
+                raise ServiceUnavailable(
+                    "GhostCut's answer is not the documented one.", provider=PROVIDER
+                )
+            return rows
 
         return await repeated(read, backoff=self._backoff, clock=self._clock)
 

@@ -292,7 +292,7 @@ def _mask_problems(masks: Sequence[Mask], mode: int, tier: _Tier, language: str)
             found.append(Problem(where, "must start at 0 or later and end after its start"))
         if tier.model is not None and mask.type != REMOVE_TEXT:
             found.append(Problem(f"{where}.type", "this tier takes remove_only_ocr alone"))
-        if tier.max_share is not None and not (x1 - x0) * (y1 - y0) < tier.max_share:
+        if tier.max_share is not None and not decimal6((x1 - x0) * (y1 - y0)) < tier.max_share:
             found.append(Problem(f"{where}.region", f"must be below {tier.max_share:.0%} of it"))
     if tier.mode is not None and tier.mode != mode:
         found.append(Problem("mode", f"this tier works in mode {tier.mode} only"))
