@@ -32,7 +32,6 @@ HEAD_TIMEOUT_SECONDS = 20.0
 MAX_CONNECTIONS = 256
 # Connections beyond the limit that still get an answer (SlowDown) instead of waiting unseen.
 MAX_REFUSED = 64
-DRAIN_BYTES = 64 * 1024
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 64 * 1024 * 1024
 CLOSE_SECONDS = 5.0
@@ -213,14 +212,9 @@ class S3Server:
 
 
 def _reusable(head: Head, body: Body) -> bool:
-    """Whether the next request can follow; drops what little may be left of the body."""
+    """Whether the next request can follow; an unread body ends the connection."""
     wanted = head.headers.get("connection", "").lower()
-    if head.version != "HTTP/1.1" or "close" in wanted:
-        return False
-    try:
-        return body.drain(DRAIN_BYTES)
-    except S3Error:
-        return False
+    return head.version == "HTTP/1.1" and "close" not in wanted and body.complete
 
 
 def start_s3(

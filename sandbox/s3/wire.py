@@ -191,11 +191,6 @@ class Body:
         self.complete = not self.chunked and self._remaining == 0
         self.pace: Callable[[int], None] | None = None
 
-    @property
-    def untouched(self) -> bool:
-        """True while the client still waits for the go-ahead to send its body."""
-        return self._expect_continue and not self.complete
-
     def read_into(self, view: memoryview) -> int:
         """Reads at least one byte; 0 at the end of the body."""
         if self._expect_continue and not self.complete:
@@ -217,15 +212,6 @@ class Body:
         if self.pace is not None:
             self.pace(count)
         return count
-
-    def drain(self, limit: int) -> bool:
-        """Drops up to `limit` unread bytes; True when the body is at its end."""
-        if self.untouched or self._remaining > limit:
-            return self.complete
-        scratch = memoryview(bytearray(min(limit, 16 * 1024)))
-        while not self.complete and limit > 0:
-            limit -= self.read_into(scratch)
-        return self.complete
 
     def _next_chunk(self) -> None:
         try:

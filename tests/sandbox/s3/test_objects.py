@@ -1,0 +1,254 @@
+"""Objects through boto3: what is stored comes back, conditions and ranges as on S3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+from tests.sandbox.s3.raw import Raw
+
+HOSTILE_KEYS = [
+    "a",
+    "a/b",
+    "a/b/",
+    "../../etc/passwd",
+    "..",
+    "/leading",
+    "double//slash",
+    "ünï cödé 漢字 🎬",
+    "plus+and space&amp?query=1#hash%41",
+    "quote'\"<tag>",
+    "x" * 1024,
+]
+
+
+def fails(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
+    response = error.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_everything_about_an_object_comes_back(client: S3Client, bucket: str) -> None:
+    described: dict[str, Any] = {
+        "ContentType": "video/mp4",
+        "CacheControl": "max-age=5",
+        "ContentDisposition": 'attachment; filename="a.mp4"',
+        "ContentEncoding": "gzip",
+        "ContentLanguage": "de",
+        "Metadata": {"job": "17", "note": "two  blanks"},
+    }
+    put = client.put_object(Bucket=bucket, Key="key", Body=b"hello", **described)
+    got = client.get_object(Bucket=bucket, Key="key")
+    assert got["Body"].read() == b"hello"
+    head = client.head_object(Bucket=bucket, Key="key")
+    assert put["ETag"] == got["ETag"] == head["ETag"] == '"5d41402abc4b2a76b9719d911017c592"'
+    assert head["ContentLength"] == 5
+    for name, value in described.items():
+        assert head[name] == value  # type: ignore[literal-required]
+
+
+def test_keys_are_only_names(client: S3Client, bucket: str) -> None:
+    for number, key in enumerate(HOSTILE_KEYS):
+        client.put_object(Bucket=bucket, Key=key, Body=str(number).encode())
+    for number, key in enumerate(HOSTILE_KEYS):
+        assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == str(number).encode()
+    listed = client.list_objects_v2(Bucket=bucket)["Contents"]
+    assert [item["Key"] for item in listed] == sorted(HOSTILE_KEYS, key=str.encode)
+    for key in HOSTILE_KEYS:
+        client.delete_object(Bucket=bucket, Key=key)
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "expected", "content_range"),
+    [
+        ("bytes=0-0", b"0", "bytes 0-0/10"),
+        ("bytes=2-5", b"2345", "bytes 2-5/10"),
+        ("bytes=7-", b"789", "bytes 7-9/10"),
+        ("bytes=-4", b"6789", "bytes 6-9/10"),
+        ("bytes=-100", b"0123456789", "bytes 0-9/10"),
+        ("bytes=5-100", b"56789", "bytes 5-9/10"),
+    ],
+)
+def test_ranges(
+    client: S3Client, bucket: str, header: str, expected: bytes, content_range: str
+) -> None:
+    client.put_object(Bucket=bucket, Key="digits", Body=b"0123456789")
+    got = client.get_object(Bucket=bucket, Key="digits", Range=header)
+    assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
+    assert got["ContentRange"] == content_range
+    assert got["Body"].read() == expected
+    head = client.head_object(Bucket=bucket, Key="digits", Range=header)
+    assert head["ContentLength"] == len(expected)
+
+
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=-0", "bytes=99-100"])
+def test_ranges_that_nothing_satisfies(client: S3Client, bucket: str, header: str) -> None:
+    client.put_object(Bucket=bucket, Key="digits", Body=b"0123456789")
+    with pytest.raises(ClientError) as error:
+        client.get_object(Bucket=bucket, Key="digits", Range=header)
+    assert fails(error) == ("InvalidRange", 416)
+    answer = error.value.response["ResponseMetadata"]["HTTPHeaders"]
+    assert answer["content-range"] == "bytes */10"
+
+
+@pytest.mark.parametrize("header", ["bytes=1-2,4-5", "bytes=5-2", "lines=1-2", "bytes=-"])
+def test_what_is_no_range_is_ignored(client: S3Client, bucket: str, header: str) -> None:
+    client.put_object(Bucket=bucket, Key="digits", Body=b"0123456789")
+    got = client.get_object(Bucket=bucket, Key="digits", Range=header)
+    assert got["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert got["Body"].read() == b"0123456789"
+
+
+def test_conditional_reads(client: S3Client, bucket: str) -> None:
+    etag = client.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
+    modified = client.head_object(Bucket=bucket, Key="k")["LastModified"]
+    client.get_object(Bucket=bucket, Key="k", IfMatch=etag)["Body"].read()
+    client.get_object(Bucket=bucket, Key="k", IfNoneMatch='"other"')["Body"].read()
+    client.get_object(Bucket=bucket, Key="k", IfUnmodifiedSince=modified)["Body"].read()
+    for refused in ({"IfMatch": '"other"'}, {"IfUnmodifiedSince": modified.replace(year=2001)}):
+        with pytest.raises(ClientError) as error:
+            client.get_object(Bucket=bucket, Key="k", **refused)
+        assert fails(error) == ("PreconditionFailed", 412)
+    for unchanged in ({"IfNoneMatch": etag}, {"IfModifiedSince": modified}):
+        with pytest.raises(ClientError) as error:
+            client.get_object(Bucket=bucket, Key="k", **unchanged)
+        assert fails(error)[1] == 304
+
+
+def test_if_range(raw: Raw, client: S3Client, bucket: str) -> None:
+    etag = client.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["ETag"]
+    date = raw.signed("HEAD", f"/{bucket}/k").headers["last-modified"]
+    for value, status in (
+        (etag, 206),
+        (date, 206),
+        ('"x"', 200),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 200),
+    ):
+        answer = raw.signed(
+            "GET", f"/{bucket}/k", headers={"Range": "bytes=1-2", "If-Range": value}
+        )
+        assert (value, answer.status) == (value, status)
+
+
+def test_conditional_writes(client: S3Client, bucket: str) -> None:
+    first = client.put_object(Bucket=bucket, Key="k", Body=b"1", IfNoneMatch="*")["ETag"]
+    with pytest.raises(ClientError) as error:
+        client.put_object(Bucket=bucket, Key="k", Body=b"2", IfNoneMatch="*")
+    assert fails(error) == ("PreconditionFailed", 412)
+    with pytest.raises(ClientError) as error:
+        client.put_object(Bucket=bucket, Key="k", Body=b"2", IfMatch='"other"')
+    assert fails(error) == ("PreconditionFailed", 412)
+    assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == b"1"
+    client.put_object(Bucket=bucket, Key="k", Body=b"2", IfMatch=first)
+    with pytest.raises(ClientError) as error:
+        client.put_object(Bucket=bucket, Key="absent", Body=b"2", IfMatch=first)
+    assert fails(error) == ("NoSuchKey", 404)
+    with pytest.raises(ClientError) as error:
+        client.delete_object(Bucket=bucket, Key="k", IfMatch=first)
+    assert fails(error) == ("PreconditionFailed", 412)
+
+
+def test_overrides_of_response_headers(client: S3Client, bucket: str) -> None:
+    client.put_object(Bucket=bucket, Key="k", Body=b"x", ContentType="text/plain")
+    got = client.get_object(
+        Bucket=bucket,
+        Key="k",
+        ResponseContentType="video/mp4",
+        ResponseContentDisposition="inline",
+    )
+    assert (got["ContentType"], got["ContentDisposition"]) == ("video/mp4", "inline")
+    got["Body"].read()
+
+
+def test_copies(client: S3Client, bucket: str) -> None:
+    client.create_bucket(Bucket=f"{bucket}-other")
+    source = client.put_object(
+        Bucket=bucket, Key="ä/src", Body=b"data", ContentType="video/mp4", Metadata={"a": "1"}
+    )
+    copied = client.copy_object(
+        Bucket=f"{bucket}-other", Key="dst", CopySource={"Bucket": bucket, "Key": "ä/src"}
+    )
+    assert copied["CopyObjectResult"]["ETag"] == source["ETag"]
+    client.delete_object(Bucket=bucket, Key="ä/src")
+    got = client.get_object(Bucket=f"{bucket}-other", Key="dst", ChecksumMode="ENABLED")
+    assert (got["Body"].read(), got["ContentType"], got["Metadata"]) == (
+        b"data",
+        "video/mp4",
+        {"a": "1"},
+    )
+    assert got["ChecksumCRC32"] == source["ChecksumCRC32"]
+    other = f"{bucket}-other"
+    client.copy_object(
+        Bucket=other,
+        Key="dst",
+        CopySource={"Bucket": other, "Key": "dst"},
+        MetadataDirective="REPLACE",
+        Metadata={"b": "2"},
+        ContentType="audio/wav",
+        ChecksumAlgorithm="SHA256",
+    )
+    head = client.head_object(Bucket=other, Key="dst", ChecksumMode="ENABLED")
+    assert (head["Metadata"], head["ContentType"]) == ({"b": "2"}, "audio/wav")
+    assert head["ChecksumSHA256"] == "Om6weQ85rIfJTzhWst0sXREOaBFgImGpqSPTuyOtyLc="
+    with pytest.raises(ClientError) as error:
+        client.copy_object(Bucket=other, Key="dst", CopySource={"Bucket": other, "Key": "dst"})
+    assert fails(error) == ("InvalidRequest", 400)
+    with pytest.raises(ClientError) as error:
+        client.copy_object(
+            Bucket=other,
+            Key="dst",
+            CopySource={"Bucket": other, "Key": "dst"},
+            CopySourceIfMatch="x",
+        )
+    assert fails(error) == ("PreconditionFailed", 412)
+
+
+def test_deleting_many(client: S3Client, bucket: str) -> None:
+    for key in ("a", "b", "<&>"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"")
+    gone = client.delete_objects(
+        Bucket=bucket, Delete={"Objects": [{"Key": "a"}, {"Key": "<&>"}, {"Key": "never"}]}
+    )
+    assert {item["Key"] for item in gone["Deleted"]} == {"a", "<&>", "never"}
+    quiet: dict[str, Any] = dict(
+        client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "b"}], "Quiet": True})
+    )
+    assert "Deleted" not in quiet
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_tags(client: S3Client, bucket: str) -> None:
+    client.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="job=1&kind=a%20b")
+    tags = client.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
+    assert tags == [{"Key": "job", "Value": "1"}, {"Key": "kind", "Value": "a b"}]
+    client.put_object_tagging(
+        Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "x", "Value": "y"}]}
+    )
+    assert client.head_object(Bucket=bucket, Key="k")["TagCount"] == 1
+    client.delete_object_tagging(Bucket=bucket, Key="k")
+    assert client.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
+
+
+def test_a_reader_keeps_the_object_it_began_with(client: S3Client, bucket: str) -> None:
+    old, new = b"o" * 8_000_000, b"n" * 8_000_000
+    client.put_object(Bucket=bucket, Key="k", Body=old)
+    reader = client.get_object(Bucket=bucket, Key="k")["Body"]
+    start = reader.read(1000)
+    client.put_object(Bucket=bucket, Key="k", Body=new)
+    assert start + reader.read() == old
+    assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == new
+
+
+def test_unseekable_bodies_of_unknown_length_are_refused_like_on_s3(raw: Raw, bucket: str) -> None:
+    answer = raw.signed(
+        "PUT",
+        f"/{bucket}/k",
+        b"4\r\ndata\r\n0\r\n\r\n",
+        unsigned_headers={"Transfer-Encoding": "chunked"},
+    )
+    assert (answer.status, answer.code) == (501, "NotImplemented")
