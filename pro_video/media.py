@@ -109,7 +109,8 @@ def _describe(container: InputContainer, name: str | None, size: int, what: str)
     if len(container.streams) > MAX_STREAMS:
         raise _absurd(what, f"has {len(container.streams)} streams")
     picture = picture_stream(container)
-    sound = container.streams.audio[0] if container.streams.audio else None
+    # Typed as always there; a codec context is None where libav has no decoder.
+    sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
     if picture is None and sound is None:
         raise MediaUnusable(
             f"{what} has neither picture nor sound; give a video or an audio file",

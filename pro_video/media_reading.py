@@ -11,12 +11,13 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -140,7 +141,7 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
     """The first stream of moving pictures, its decoder bounded; cover art of a song is none.
 
     Raises:
-        MediaUnusable: it claims an absurd size.
+        MediaUnusable: it claims an absurd size, or its codec is unknown.
     """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
@@ -150,7 +151,13 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 
 def _bound(stream: VideoStream) -> VideoStream:
     """One thread, and no frame larger than the product takes."""
-    context = stream.codec_context
+    # Typed as always there; it is None where libav has no decoder for what the file names.
+    context = cast("VideoCodecContext | None", stream.codec_context)
+    if context is None:
+        raise MediaUnusable(
+            "the picture has an unknown codec; convert it to MP4 with H.264",
+            code="media_undecodable",
+        )
     if max(context.width, context.height) > MAX_SIDE or context.width * context.height > MAX_PIXELS:
         raise MediaUnusable(
             f"the picture claims {context.width}x{context.height} pixels, which is absurd; "
