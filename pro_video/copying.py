@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from pro_video.errors import SourceRefused
 from pro_video.interrupt import Interrupt
+from pro_video.multipart import MultipartUpload, Target, checked, part_size_for
 from pro_video.objects import StoredObject, head_object
 from pro_video.s3_errors import translated
-from pro_video.transfer import Tuning
-from pro_video.uploads import MultipartUpload, OnProgress, Target, checked, part_size_for
+from pro_video.sources import Tuning
+from pro_video.uploads import OnProgress
 from pro_video.workers import supervise
 
 if TYPE_CHECKING:

@@ -80,13 +80,19 @@ def _copy(
     while done < obj.size:
         interrupt.check()
         try:
-            body = client.get_object(
+            answer = client.get_object(
                 Bucket=bucket,
                 Key=obj.key,
                 IfMatch=obj.etag,
                 Range=f"bytes={done}-{obj.size - 1}",
-            )["Body"]
-            with body:
+            )
+            with answer["Body"] as body:
+                if answer["ContentLength"] != obj.size - done:
+                    # The whole object in place of its rest must not be appended to its beginning.
+                    raise TransferInterrupted(
+                        f"S3 ignored the range asked for of {obj.key}. Try again.",
+                        code="no_range",
+                    )
                 while data := body.read(_CHUNK):
                     interrupt.check()
                     checksum = zlib.crc32(data, checksum)

@@ -159,6 +159,7 @@ class Connection(http.client.HTTPConnection):
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._watched: socket.socket | None = None
+        self._answer: http.client.HTTPResponse | None = None
 
     def connect(self) -> None:
         """Try the checked addresses in order; the error of the last one is raised."""
@@ -198,7 +199,13 @@ class Connection(http.client.HTTPConnection):
             self._watched = None
 
     def release(self) -> None:
-        """Close for good. ``close`` alone keeps the watch: an answer may still be read from it."""
+        """Drop the socket and the answer on it; the next request connects again.
+
+        ``close`` alone is what ``http.client`` calls while an answer is still to be read.
+        """
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
         self.close()
         self._forget()
 
@@ -213,7 +220,8 @@ class Connection(http.client.HTTPConnection):
         for name, value in sent.items():
             self.putheader(name, value)
         self.endheaders()
-        return self.getresponse()
+        self._answer = self.getresponse()
+        return self._answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +281,6 @@ class Gate:
             except BaseException:
                 connection.release()
                 raise
-            response.close()
             connection.release()
             if not location:
                 raise SourceRefused(

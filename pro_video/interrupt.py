@@ -38,9 +38,17 @@ class Interrupt:
         self._ends_at = time.monotonic() + deadline
         self._stop = stop
         self._what = what
+        self._parent: Interrupt | None = None
         self._fired = threading.Event()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
+
+    def child(self) -> Interrupt:
+        """A switch for one try of several: ends with this one, but can be fired alone."""
+        child = Interrupt(self._deadline, self._stop, what=self._what)
+        child._ends_at = self._ends_at
+        child._parent = self
+        return child
 
     def fire(self) -> None:
         """End the work: reads in progress return at once. Safe to call twice and from any
@@ -59,6 +67,8 @@ class Interrupt:
         """
         if self._fired.is_set() or (self._stop is not None and self._stop()):
             raise Interrupted
+        if self._parent is not None:
+            self._parent.check()
         if time.monotonic() >= self._ends_at:
             raise DeadlineExceeded(
                 f"{self._what} did not end within {self._deadline:g} s. Retry the run, or raise its"

@@ -8,7 +8,8 @@ import threading
 from pathlib import Path
 
 from pro_video.errors import SourceRefused
-from pro_video.uploads import Lane, Part, part_size_for
+from pro_video.multipart import Part, part_size_for
+from pro_video.uploads import Lane
 
 
 class FileSource:

@@ -31,7 +31,7 @@ def client_config(endpoint_url: str | None) -> dict[str, Any]:
             "addressing_style": "virtual" if endpoint_url is None else "path",
             "payload_signing_enabled": False,
         },
-        "retries": {"mode": "standard", "max_attempts": 5},
+        "retries": {"mode": "standard", "total_max_attempts": 5},
         "connect_timeout": 10,
         "read_timeout": 60,
         "tcp_keepalive": True,

@@ -25,13 +25,14 @@ from pro_video.errors import (
 from pro_video.fetching import Gate
 from pro_video.interrupt import Interrupt
 from pro_video.local_files import FileSource
+from pro_video.multipart import MAX_PARTS, Target
 from pro_video.objects import DEFAULT_TYPE, StoredObject, head_object, parse_s3_uri
 from pro_video.puts import put_small
 from pro_video.ranged import RangedReader
 from pro_video.s3_client import client_config, make_client
 from pro_video.s3_errors import translated
-from pro_video.transfer import Limits, Tuning
-from pro_video.uploads import MAX_PARTS, OnProgress, Target, upload
+from pro_video.sources import Limits, Tuning
+from pro_video.uploads import OnProgress, upload
 from pro_video.workers import Workers, default_workers
 
 if TYPE_CHECKING:

@@ -9,317 +9,39 @@ Any other source is read once, front to back; when that breaks, only a new start
 from __future__ import annotations
 
 import http.client
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 
 from pro_video.errors import (
     ProVideoError,
     SourceRefused,
     TransferInterrupted,
-    TransientError,
 )
-from pro_video.fetching import Connection, Gate, Origin, connection_error
+from pro_video.fetching import Connection, Gate, Origin
 from pro_video.http_answers import (
     content_length,
     content_range,
     media_type,
     refusal,
     refuse_encoded,
-    source_changed,
     strong_etag,
 )
 from pro_video.interrupt import Interrupt
+from pro_video.multipart import Target
 from pro_video.objects import StoredObject
-from pro_video.retrying import Backoff
-from pro_video.uploads import Lane, OnProgress, Part, Source, Target, part_size_for, upload
+from pro_video.sources import (
+    BROKEN,
+    Answer,
+    CannotResume,
+    Limits,
+    RangedSource,
+    Retries,
+    StreamSource,
+    Tuning,
+    transient,
+)
+from pro_video.uploads import OnProgress, Source, upload
 from pro_video.workers import supervised
-
-_SLICE = 256 * 1024
-"""Bytes per read: how fine progress inside a part is remembered, and how often a switch is looked
-at."""
-
-_BROKEN = (OSError, http.client.HTTPException)
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """Sizes and patience of transfers.
-
-    Attributes:
-        part_size: smallest part in bytes; S3 takes 5 MiB to 5 GiB (the last part may be smaller).
-        workers: parts moved at the same time in one transfer. Memory of a transfer is about
-            ``part_size * workers``.
-        copy_limit: objects above this size in bytes are copied in parts; S3 copies at most 5 GB at
-            once.
-        copy_part_size: bytes per part of such a copy.
-        backoff: pauses and number of tries after failures without progress.
-        restarts: new starts of a source that cannot resume.
-    """
-
-    part_size: int = 8 * 1024 * 1024
-    workers: int = 4
-    copy_limit: int = 1024**3
-    copy_part_size: int = 256 * 1024 * 1024
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.5, longest=15.0, tries=6))
-    restarts: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one fetch may bring.
-
-    Attributes:
-        max_bytes: largest file, checked before and while it is read.
-        expected_size: exact size in bytes, when somebody promised one.
-    """
-
-    max_bytes: int
-    expected_size: int | None = None
-
-    def check(self, total: int, label: str) -> None:
-        """Compare a size that the source tells."""
-        if total > self.max_bytes:
-            raise SourceRefused(
-                f"The source {label} has more than the {self.max_bytes} bytes that are taken.",
-                code="too_large",
-            )
-        if self.expected_size is not None and total != self.expected_size:
-            raise TransferInterrupted(
-                f"The source {label} has {total} bytes instead of {self.expected_size}. Try again.",
-                code="wrong_size",
-            )
-
-
-class _CannotResume(TransferInterrupted):
-    """One stream broke; another start may succeed."""
-
-
-class _Retries:
-    """Failures in a row, with pauses between them."""
-
-    def __init__(self, backoff: Backoff, interrupt: Interrupt) -> None:
-        self._backoff = backoff
-        self._interrupt = interrupt
-        self._failures = 0
-
-    def progressed(self) -> None:
-        self._failures = 0
-
-    def failed(self, error: TransientError) -> None:
-        """Pause before the next try, or raise the error when there is none left."""
-        self._interrupt.check()
-        self._failures += 1
-        if self._failures >= self._backoff.tries:
-            raise error from None
-        self._interrupt.pause(self._backoff.pause(self._failures, error.retry_after))
-
-
-def _transient(error: BaseException, host: str) -> TransientError:
-    """The transient error behind a failure; a terminal one is raised."""
-    meaning: BaseException = error
-    if isinstance(error, _BROKEN):
-        meaning = connection_error(error, host)
-    if isinstance(meaning, TransferInterrupted):
-        return meaning
-    raise meaning from None
-
-
-@dataclass(slots=True)
-class _Answer:
-    """An open answer and how much of it may be read; ``left`` is ``None`` for a chunked one."""
-
-    connection: Connection
-    response: http.client.HTTPResponse
-    left: int | None
-
-    def read_into(self, view: memoryview) -> int:
-        """Fill ``view`` as far as one slice goes; 0 at the promised end.
-
-        Raises:
-            OSError, HTTPException: cut.
-        """
-        wanted = min(len(view), _SLICE if self.left is None else min(_SLICE, self.left))
-        if wanted == 0:
-            return 0
-        count = self.response.readinto(view[:wanted])
-        if self.left is not None:
-            if count == 0:
-                raise http.client.IncompleteRead(b"", self.left)
-            self.left -= count
-        return count
-
-
-class RangedSource:
-    """Parts of a file, each by its own ranged GET that S3 semantics pin to one ETag."""
-
-    def __init__(
-        self,
-        gate: Gate,
-        origin: Origin,
-        answer: _Answer,
-        *,
-        etag: str,
-        total: int,
-        part_size: int,
-        backoff: Backoff,
-        interrupt: Interrupt,
-    ) -> None:
-        self.total = total
-        self.part_size = part_size_for(total, part_size)
-        self._gate = gate
-        self._origin = origin
-        self._first: _Answer | None = answer
-        self._etag = etag
-        self._backoff = backoff
-        self._interrupt = interrupt
-        self._lock = threading.Lock()
-        self._next = 0
-
-    @property
-    def ended(self) -> bool:
-        """True once the last part was given out."""
-        return self._next >= self.total
-
-    def verify(self) -> None:
-        """Nothing is left to do: each part had its length and the pinned ETag."""
-
-    def close(self) -> None:
-        """Let go of the first connection when no part took it over."""
-        if self._first is not None:
-            self._first.connection.release()
-
-    def next_part(self, lane: Lane) -> Part | None:
-        """Read the next part into the lane's buffer over the lane's connection."""
-        with self._lock:
-            offset = self._next
-            if offset >= self.total:
-                return None
-            size = min(self.part_size, self.total - offset)
-            self._next += size
-            answer, self._first = self._first, None
-        if answer is not None:
-            lane.connection = answer.connection
-        if len(lane.data) != size:
-            lane.data = bytearray(size)
-        with memoryview(lane.data) as view:
-            self._fill(lane, view, offset, answer)
-        return Part(offset // self.part_size + 1, lane.data)
-
-    def _fill(self, lane: Lane, view: memoryview, offset: int, answer: _Answer | None) -> None:
-        retries = _Retries(self._backoff, self._interrupt)
-        got = 0
-        while got < len(view):
-            self._interrupt.check()
-            try:
-                if answer is None:
-                    answer = self._ask(lane, offset + got, offset + len(view) - 1)
-                count = answer.read_into(view[got:])
-            except (*_BROKEN, ProVideoError) as error:
-                answer = None
-                if lane.connection is not None:
-                    lane.connection.close()
-                self._interrupt.check()
-                retries.failed(_transient(error, self._origin.host))
-                continue
-            if count == 0:
-                answer = None
-            else:
-                got += count
-                if count == _SLICE:
-                    retries.progressed()
-        if answer is not None and answer.left and lane.connection is not None:
-            lane.connection.close()  # more was sent than asked for: nothing may follow on it
-
-    def _ask(self, lane: Lane, first: int, last: int) -> _Answer:
-        if lane.connection is None:
-            lane.connection = self._gate.connection(self._origin, self._interrupt)
-        response = lane.connection.get({"Range": f"bytes={first}-{last}", "If-Match": self._etag})
-        label = self._origin.label
-        if response.status == 416:
-            raise source_changed(label)
-        if (problem := refusal(response, label)) is not None:
-            raise problem
-        given = content_range(response)
-        if response.status == 200 or given is None:
-            raise TransferInterrupted(
-                f"The source {label} ignored the range it was asked for. Try again.",
-                code="no_range",
-            )
-        if strong_etag(response) != self._etag or given.total != self.total:
-            raise source_changed(label)
-        refuse_encoded(response, label)
-        if given.first != first or given.last > last:
-            raise TransferInterrupted(
-                f"The source {label} sent another range than asked for. Try again.", code="no_range"
-            )
-        return _Answer(lane.connection, response, given.last - given.first + 1)
-
-
-class StreamSource:
-    """A file from one answer, front to back. Threads take turns at reading."""
-
-    def __init__(
-        self, label: str, answer: _Answer, *, limits: Limits, part_size: int, interrupt: Interrupt
-    ) -> None:
-        self.total = answer.left if answer.left is not None else limits.expected_size
-        # A source of unknown length may turn out to have as much as is taken.
-        most = limits.max_bytes if self.total is None else self.total
-        self.part_size = part_size_for(most, part_size)
-        self.ended = False
-        self._label = label
-        self._answer = answer
-        self._limits = limits
-        self._interrupt = interrupt
-        self._lock = threading.Lock()
-        self._number = 0
-        self._read = 0
-
-    def verify(self) -> None:
-        """Compare the bytes read with the size that was promised."""
-        self._limits.check(self._read, self._label)
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._answer.connection.release()
-
-    def next_part(self, lane: Lane) -> Part | None:
-        """Read on into the lane's buffer, in turn with other threads."""
-        with self._lock:
-            if self.ended:
-                return None
-            if len(lane.data) != self.part_size:
-                lane.data = bytearray(self.part_size)
-            got = self._fill(lane.data)
-            if got == 0:
-                return None
-            del lane.data[got:]
-            self._number += 1
-            return Part(self._number, lane.data)
-
-    def _fill(self, data: bytearray) -> int:
-        got = 0
-        with memoryview(data) as view:
-            while got < len(view):
-                self._interrupt.check()
-                try:
-                    count = self._answer.read_into(view[got:])
-                except _BROKEN as error:
-                    self._interrupt.check()
-                    raise _CannotResume(
-                        f"The source {self._label} broke off ({type(error).__name__}) and cannot"
-                        " be resumed. Try again.",
-                        code="source_cut",
-                    ) from None
-                if count == 0:
-                    self.ended = True
-                    break
-                got += count
-                self._read += count
-                if self._read > self._limits.max_bytes:
-                    self._limits.check(self._read, self._label)
-        if self._answer.left == 0:
-            self.ended = True
-        return got
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,35 +53,40 @@ class Opened:
 
 
 def open_source(
-    gate: Gate, url: str, *, limits: Limits, tuning: Tuning, interrupt: Interrupt
+    gate: Gate,
+    url: str,
+    *,
+    limits: Limits,
+    tuning: Tuning,
+    interrupt: Interrupt,
+    held: list[Connection],
 ) -> Opened:
     """Ask for the first part and choose how to read on. Retries what may pass.
+
+    The connection that the source hangs on is put into ``held``, so that the caller can release it
+    even when it never gets to see the result.
 
     Raises:
         SourceRefused, LinkExpired, TransferInterrupted: see
             :func:`~pro_video.http_answers.refusal`.
         Interrupted, DeadlineExceeded: told to end.
     """
-    retries = _Retries(tuning.backoff, interrupt)
+    retries = Retries(tuning.backoff, interrupt)
     headers = {"Range": f"bytes=0-{tuning.part_size - 1}"}
     while True:
-        connection: Connection | None = None
         try:
             origin, connection, response = gate.open(url, headers, interrupt)
+            held.append(connection)
             opened = _choose(gate, origin, connection, response, limits, tuning, interrupt)
-        except (*_BROKEN, ProVideoError) as error:
-            if connection is not None:
-                connection.release()
+        except (*BROKEN, ProVideoError) as error:
+            while held:
+                held.pop().release()
             interrupt.check()
-            retries.failed(_transient(error, "its address"))
+            retries.failed(transient(error, "its address"))
             continue
-        except BaseException:
-            if connection is not None:
-                connection.release()
-            raise
         if opened is not None:
             return opened
-        connection.release()
+        held.pop().release()
         if not headers:
             raise SourceRefused(
                 f"The source {origin.label} answers a part where the whole was asked for.",
@@ -390,7 +117,7 @@ def _choose(
         left = content_length(response, label)
         if left is not None:
             limits.check(left, label)
-        answer = _Answer(connection, response, left)
+        answer = Answer(connection, response, left)
         stream = StreamSource(
             label, answer, limits=limits, part_size=tuning.part_size, interrupt=interrupt
         )
@@ -403,7 +130,7 @@ def _choose(
     whole = given.last + 1 == given.total
     if etag is None and not whole:
         return None
-    answer = _Answer(connection, response, given.last + 1)
+    answer = Answer(connection, response, given.last + 1)
     if etag is None:
         stream = StreamSource(
             label, answer, limits=limits, part_size=tuning.part_size, interrupt=interrupt
@@ -451,24 +178,26 @@ def fetch(
         if on_progress is not None:
             on_progress(highest, total)
 
-    retries = _Retries(tuning.backoff, interrupt)
+    retries = Retries(tuning.backoff, interrupt)
+    held: list[Connection] = []
     for start in range(tuning.restarts + 1):
-        opened = supervised(
-            lambda: open_source(gate, url, limits=limits, tuning=tuning, interrupt=interrupt),
-            interrupt,
-        )
-        source: Source = opened.source
-        place = Target(
-            target.client, target.bucket, target.key, content_type or opened.content_type
+        # A try that fails ends its own threads by its own switch.
+        switch = interrupt.child()
+        opening = partial(
+            open_source, gate, url, limits=limits, tuning=tuning, interrupt=switch, held=held
         )
         try:
+            opened = supervised(opening, switch)
+            source: Source = opened.source
+            place = replace(target, content_type=content_type or opened.content_type)
             return upload(
-                place, source, workers=tuning.workers, interrupt=interrupt, on_progress=report
+                place, source, workers=tuning.workers, interrupt=switch, on_progress=report
             )
-        except _CannotResume as error:
+        except CannotResume as error:
             if start == tuning.restarts:
                 raise TransferInterrupted(error.message, code=error.code) from None
             retries.failed(error)
         finally:
-            opened.source.close()
+            while held:
+                held.pop().release()
     raise AssertionError("the last start returns or raises")

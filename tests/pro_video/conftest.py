@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
+import httpx
 import pytest
+from botocore.config import Config
 
-from pro_video.storage import Storage, Workers, make_client
+from pro_video.storage import Storage, Workers, client_config, make_client
 from sandbox.s3 import start_s3
 from tests.pro_video.source_server import SourceServer, serving
-from tests.pro_video.storage_kit import BUCKET, LOCAL, QUICK
+from tests.pro_video.storage_kit import (
+    ACCESS_KEY,
+    BUCKET,
+    LOCAL,
+    QUICK,
+    REGION,
+    SECRET_KEY,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture(scope="session")
-def s3_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Client]:
-    """A client of a running S3 server with the bucket in place."""
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running S3 server."""
     with start_s3(
         tmp_path_factory.mktemp("s3"),
         host="127.0.0.1",
         port=0,
-        access_key="test-access-key",
-        secret_key="test-secret-key",
-        region="eu-central-1",
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+        region=REGION,
     ) as server:
-        client = make_client(
-            endpoint_url=server.endpoint_url,
-            region="eu-central-1",
-            access_key="test-access-key",
-            secret_key="test-secret-key",
-        )
-        client.create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-        )
-        yield client
-        client.close()
+        yield server.endpoint_url
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_endpoint: str) -> Iterator[S3Client]:
+    """A client of the server, with the bucket in place."""
+    client = make_client(
+        endpoint_url=s3_endpoint,
+        region=REGION,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+    )
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def once_client(s3_endpoint: str, s3_client: S3Client) -> Iterator[S3Client]:
+    """A client that tries each call once, so that a fault is seen as it is."""
+    config = client_config(s3_endpoint) | {"retries": {"mode": "standard", "total_max_attempts": 1}}
+    client = boto3.session.Session(
+        aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION
+    ).client("s3", endpoint_url=s3_endpoint, config=Config(**config))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def faults(s3_endpoint: str) -> Iterator[Callable[..., None]]:
+    """Queue faults of the S3 server; what is left of them goes at the end."""
+    control = f"{s3_endpoint}/_sandbox/faults"
+
+    def queue(*descriptions: dict[str, object]) -> None:
+        httpx.put(control, json={"faults": descriptions}).raise_for_status()
+
+    yield queue
+    httpx.delete(control).raise_for_status()
+
+
+@pytest.fixture
+def key() -> str:
+    """A key of its own for each test."""
+    return f"jobs/{uuid.uuid4()}/video.mp4"
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +97,14 @@ def make_storage(s3_client: S3Client, storage_workers: Workers) -> Callable[...,
     """Storages on the test bucket; keyword arguments as of :class:`Storage`."""
 
     def make(**options: object) -> Storage:
-        settings = {"gate": LOCAL, "tuning": QUICK, "workers": storage_workers} | options
-        return Storage(s3_client, BUCKET, **settings)  # type: ignore[arg-type]
+        settings: dict[str, Any] = {
+            "client": s3_client,
+            "bucket": BUCKET,
+            "gate": LOCAL,
+            "tuning": QUICK,
+            "workers": storage_workers,
+        }
+        return Storage(**(settings | options))
 
     return make
 

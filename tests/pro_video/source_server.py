@@ -38,6 +38,8 @@ class SourceFile:
     stall_after: int | None = None
     most_per_answer: int | None = None
     raw_head: bytes | None = None
+    reset: bool = False
+    put_errors: list[tuple[int, str]] = field(default_factory=list)
 
 
 class SourceServer:
@@ -124,6 +126,21 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._file(owner, file, cut)
 
+    def do_PUT(self) -> None:
+        """Answer as S3 does: the file's next error, or success."""
+        owner = cast(_Server, self.server).owner
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        with owner.lock:
+            owner.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+            errors = owner.files[self.path].put_errors
+            status, code = errors.pop(0) if errors else (200, "")
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>" if code else ""
+        self.send_response(status)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
     def _plain(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in (headers or {}).items():
@@ -174,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
             if cut is not None:
                 piece = piece[: cut - sent]
                 if not piece:
-                    self._drop()
+                    self._drop(file.reset)
                     return
             if file.stall_after is not None and sent >= file.stall_after:
                 owner.stalled.set()
@@ -189,11 +206,12 @@ class _Handler(BaseHTTPRequestHandler):
         if file.framing == "chunked":
             self.wfile.write(b"0\r\n\r\n")
 
-    def _drop(self) -> None:
+    def _drop(self, reset: bool) -> None:
         self.wfile.flush()
         self.close_connection = True
-        # Linger 0 resets the connection, as a crashing server does.
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if reset:
+            # Linger 0 resets the connection, as a crashing server does; bytes under way are lost.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @contextlib.contextmanager

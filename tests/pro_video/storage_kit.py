@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pro_video.fetching import Gate
 from pro_video.retrying import Backoff
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 BUCKET = "jobs-bucket"
+REGION: Final = "eu-central-1"
+ACCESS_KEY = "test-access-key"
+SECRET_KEY = "test-secret-key"
 # S3's smallest part: the shortest files that take the multipart path.
 PART = 5 * MIB
 QUICK = Tuning(
