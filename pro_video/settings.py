@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         ge=0,
         description="How long GhostCut's listing may lag behind a submit, in seconds.",
     )
+    public_url: str = Field(
+        "", description="Address under which providers reach the gateway; empty: polling alone."
+    )
     max_attempts: int = Field(
         2,
         ge=1,

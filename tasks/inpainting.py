@@ -27,6 +27,7 @@ from pro_video.redaction import redact_url
 from pro_video.request import InpaintingRequest
 from pro_video.settings import get_settings
 from pro_video.waiting import Observation
+from tasks.bells import doorbell_url
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import INPAINTING
@@ -56,6 +57,7 @@ async def prepare_inpainting(
         language=plan.language,
         resolution=plan.resolution,
         tier=plan.tier,
+        callback=doorbell_url("ghostcut"),
     )
     return await keep_request(
         job,
@@ -120,6 +122,7 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
             current_job(),
             prepared,
             submission,
+            provider="ghostcut",
             stage=Stage.INPAINTING_PROCESSING,
             deadline_hours=get_settings().inpainting_deadline_hours,
             fetch=fetch,

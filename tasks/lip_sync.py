@@ -31,6 +31,7 @@ from pro_video.sync_so.models import (
 )
 from pro_video.sync_so.status import observe
 from pro_video.waiting import Observation
+from tasks.bells import doorbell_url
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import LIP_SYNC
@@ -72,6 +73,7 @@ async def prepare_lip_sync(
         sync_mode=request.lip_sync.sync_mode,
         temperature=request.lip_sync.temperature,
         output_file_name=attempt_reference(job.job_id, LIP_SYNC, attempt),
+        webhook_url=doorbell_url("sync-so"),
     )
     seconds = probed.video.duration
     return await keep_request(
@@ -142,6 +144,7 @@ async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission)
             current_job(),
             prepared,
             submission,
+            provider="sync-so",
             stage=Stage.LIP_SYNC_PROCESSING,
             deadline_hours=get_settings().lip_sync_deadline_hours,
             fetch=fetch,

@@ -55,5 +55,7 @@ RESULTS: _Results = {
     # Of flows; their tasks use the same storage. Any worker on any machine reads it.
     "persist_result": True,
     "result_storage": f"s3-bucket/{get_settings().block}-results",
-    "result_serializer": "json",
+    # Compressed, because Prefect (seen with 3.8.8) mistakes the plain JSON of a flow's model for a
+    # record of an older format and would return a dictionary.
+    "result_serializer": "compressed/json",
 }

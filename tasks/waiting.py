@@ -11,6 +11,7 @@ from pro_video.records import Failure, Outcome, Prepared, Submission
 from pro_video.settings import get_settings
 from pro_video.stopping import current_stop
 from pro_video.waiting import Observation, WaitPolicy, wait_for
+from tasks.bells import bells
 from tasks.job import Job
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ async def follow(
     prepared: Prepared,
     submission: Submission,
     *,
+    provider: str,
     stage: Stage,
     deadline_hours: float,
     fetch: Callable[[], Awaitable[Observation[T]]],
@@ -35,6 +37,7 @@ async def follow(
         job: the job whose progress is shown.
         prepared: the attempt.
         submission: the provider's acceptance.
+        provider: whose doorbell ends a pause early.
         stage: the row of the progress table that fills up meanwhile.
         deadline_hours: longest wait, in hours.
         fetch: one look; raises ``JobFailed`` when the provider says that the job failed.
@@ -64,15 +67,17 @@ async def follow(
         expected=prepared.expected_seconds,
     )
     try:
-        await wait_for(
-            fetch,
-            policy,
-            clock=job.clock,
-            stop=current_stop(),
-            on_observation=show,
-            started_at=started_at,
-            what=what,
-        )
+        with bells.listening(provider, submission.provider_job_id or "") as bell:
+            await wait_for(
+                fetch,
+                policy,
+                clock=job.clock,
+                stop=current_stop(),
+                wake=bell,
+                on_observation=show,
+                started_at=started_at,
+                what=what,
+            )
     except JobFailed as error:
         return Outcome(finished_at=job.now(), failure=Failure.of(error))
     except AccountBlocked as error:
