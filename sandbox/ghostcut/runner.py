@@ -4,6 +4,7 @@ A run persists what it decides (status, time at which it is ready) and nothing o
 restart it is simply run again from the start and ends at the same time as it would have.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,9 @@ from sandbox.media.inpaint import Mask
 BASE_SECONDS = 120.0
 SECONDS_PER_SECOND = 4.0
 """Real processing time, from clips of 3 to 12 s that take 2 to 10 minutes (assumption)."""
+
+DOWNLOADS = 8
+"""Sources fetched at once; the other works wait in status -2."""
 
 PREPARE_AT = 0.05
 PROCESS_AT = 0.2
@@ -65,6 +69,7 @@ class Runner:
         self._sources = folder / "sources"
         self._results = folder / "results"
         self._on_end = on_end
+        self._slots = asyncio.Semaphore(DOWNLOADS)
         for each in (self._sources, self._results):
             each.mkdir(parents=True, exist_ok=True)
 
@@ -107,7 +112,8 @@ class Runner:
         self._book.update(number, status=statuses.PREPARING)
         _hold(fault, statuses.PREPARING)
         plan = self._plan(work)
-        size = await download(work["url"], path, self._switches)
+        async with self._slots:
+            size = await download(work["url"], path, self._switches)
         info = await self._inspect(path)
         if info.duration > self._switches.max_seconds:
             raise WorkFailedError(int(self._switches.too_long_status))

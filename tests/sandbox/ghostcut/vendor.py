@@ -188,6 +188,17 @@ def write_clip(path: Path, seconds: float = SECONDS, *, faststart: bool = False)
         container.mux(audio.encode(None))
 
 
+def write_flat(path: Path, width: int, height: int) -> None:
+    """Four grey pictures of any size."""
+    grey = np.full((height, width, 3), 128, np.uint8)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        for _ in range(4):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(video.encode(None))
+
+
 def clean_picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     across = np.linspace(60, 180, WIDTH)[None, :] + np.linspace(0, 40, HEIGHT)[:, None]
     return np.repeat((across + index * 0.2).astype(np.uint8)[:, :, None], 3, axis=2)
