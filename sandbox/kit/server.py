@@ -5,6 +5,7 @@ The HTTP protocol class also hands the connection to the application, under the 
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -20,6 +21,7 @@ CONNECTION = "sandbox.connection"
 
 _START_TIMEOUT = 30.0
 _GRACE = 1
+_TICK = 0.1
 
 
 class PortTakenError(OSError):
@@ -76,6 +78,25 @@ class _Server(uvicorn.Server):
             )
         )
         self._ready = ready
+        self._woken: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def stop(self) -> None:
+        """Ask the server to end, from any thread; it does not wait for its next tick."""
+        self.should_exit = True
+        if self._woken is not None:
+            loop, event = self._woken
+            # The loop may have ended in the meantime, and then there is nobody to wake.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
+
+    async def main_loop(self) -> None:
+        event = asyncio.Event()
+        self._woken = (asyncio.get_running_loop(), event)
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % 864_000
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), _TICK)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -110,7 +131,7 @@ class RunningServer:
 
     def close(self) -> None:
         """Stop serving, run the application's shutdown, free the port; safe to repeat."""
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join(timeout=_START_TIMEOUT)
         self._sock.close()
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sandbox.kit.control import control_routes
+from sandbox.kit.media_pool import MediaPool
 from sandbox.sync_so import jobs
 from sandbox.sync_so.assets import asset_routes
 from sandbox.sync_so.audit import audit
@@ -29,6 +30,7 @@ def create_app(
     public_base_url: str | None = None,
     webhook_secret: str | None = None,
     workers: int = 1,
+    pool: MediaPool | None = None,
 ) -> Starlette:
     """A Sync.so whose state lives in `data_dir`; it goes on where an earlier one stopped.
 
@@ -38,11 +40,13 @@ def create_app(
         public_base_url: base of the addresses it gives out; None takes each caller's own.
         webhook_secret: None for one made once per data folder.
         workers: processes for media work.
+        pool: processes to share with others; it stays the caller's to close.
 
     Serve it with `sandbox.kit.server`, whose connections the faults can cut.
     """
     keys = [api_key] if isinstance(api_key, str) else list(api_key)
-    emulator = Emulator(Path(data_dir), keys, public_base_url, webhook_secret, workers)
+    media_pool = pool or MediaPool(workers)
+    emulator = Emulator(Path(data_dir), keys, public_base_url, webhook_secret, media_pool)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -51,7 +55,8 @@ def create_app(
             yield
         finally:
             await emulator.tasks.close()
-            await asyncio.to_thread(emulator.pool.close)
+            if pool is None:
+                await asyncio.to_thread(media_pool.close)
             emulator.store.close()
 
     return Starlette(

@@ -41,7 +41,7 @@ class Emulator:
         api_keys: Sequence[str],
         public_base_url: str | None,
         webhook_secret: str | None,
-        workers: int,
+        pool: MediaPool,
     ) -> None:
         self.data_dir = data_dir
         self.api_keys = tuple(api_keys)
@@ -50,7 +50,7 @@ class Emulator:
         self.switches = SwitchBoard(self.store, SWITCHES)
         self.faults = FaultQueue(self.store, KNOWN_FAULTS)
         self.tasks = Tasks()
-        self.pool = MediaPool(workers)
+        self.pool = pool
         self.downloads = asyncio.Semaphore(4)
         self.creates = RateLimit()
         self.reads = RateLimit()

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from sandbox.kit.faults import Fault
+from sandbox.kit.fetch import tls
 from sandbox.sync_so.emulator import Emulator, Record
 from sandbox.sync_so.views import view
 
@@ -80,7 +81,7 @@ def _message(emulator: Emulator, record: Record, fault: Fault | None) -> tuple[b
 async def _post(url: str, body: bytes, signature: str) -> str:
     headers = {"Content-Type": "application/json", "Sync-Signature": signature}
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=tls()) as client:
             answer = await client.post(url, content=body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return type(error).__name__

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.kit.media_pool import MediaPool
 from tests.sandbox.sync_so.support import CLIP_SECONDS, Vendor, make_clip, make_tone
 
 
@@ -26,11 +27,26 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
     )
 
 
+@pytest.fixture(scope="session")
+def pool() -> Iterator[MediaPool]:
+    """Worker processes for all emulators of the session: each costs a second to start."""
+    pool = MediaPool(1)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def vendor(tmp_path: Path) -> Iterator[Vendor]:
+def vendor(tmp_path: Path, pool: MediaPool) -> Iterator[Vendor]:
     """An emulator whose jobs end at once and copy their input."""
-    with Vendor(tmp_path / "data") as running:
+    with Vendor(tmp_path / "data", pool=pool) as running:
         running.settings(seconds_per_job=0, media="copy")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory, pool: MediaPool) -> Iterator[Vendor]:
+    """One emulator for all calls that are refused and so leave nothing behind."""
+    with Vendor(tmp_path_factory.mktemp("strict"), pool=pool) as running:
         yield running
 
 
@@ -41,11 +57,11 @@ class Links:
     long_audio: str
 
 
-@pytest.fixture
-def links(vendor: Vendor, media: Media) -> Links:
-    """The media in the vendor's own storage."""
+@pytest.fixture(scope="session")
+def links(strict: Vendor, media: Media) -> Links:
+    """Addresses of the media, for every emulator to fetch."""
     return Links(
-        vendor.upload(media.clip, "video/mp4"),
-        vendor.upload(media.tone, "audio/wav"),
-        vendor.upload(media.long_tone, "audio/wav"),
+        strict.upload(media.clip, "video/mp4"),
+        strict.upload(media.tone, "audio/wav"),
+        strict.upload(media.long_tone, "audio/wav"),
     )
