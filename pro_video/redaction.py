@@ -19,14 +19,17 @@ _ENCODED_URL = re.compile(r"(?:https?|s3)%3a%2f%2f[^\s\"'<>&|^`]+", re.I)
 # Everything from here on may be signed parameters; %3F is an encoded "?", \u0026 an escaped "&".
 _QUERY = re.compile(r"(?:[?#]|%3f|%23|\\u003f).*", re.I | re.S)
 _AUTHORITY = re.compile(r"^[^/\\?#]*@")
+# Every part is bounded: a hostile text must not make the search quadratic. The last line of names
+# has no word boundary before it, so that "access_token" and "client-secret" are found by their end.
 _PARAMETER = re.compile(
-    r"(?P<name>\b(?:x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|access[_-]?key[_-]?id|"
-    r"aws_[a-z_]*key[a-z_]*|app-?key|app-?sign|app-?secret|callback-sign|sync-signature|signature|"
-    r"sig|(?:x-)?api[_-]?key|[a-z_-]*token|[a-z_-]*secret|password|passwd|authorization)"
-    r"[\"']?\s*(?:=|:|%3d)\s*[\"']?)(?P<value>(?:bearer\s+|basic\s+)?[^\s\"'&,;<>}\])]+)",
+    r"(?P<name>(?:\b(?:x-amz-[a-z-]{1,30}|x-goog-[a-z-]{1,30}|aws_[a-z_]{0,20}key[a-z_]{0,20}|"
+    r"app-?key|app-?sign|callback-sign|sync-signature|sig|(?:x-)?api[_-]?key|passwd|password)|"
+    r"accesskeyid|access[_-]key[_-]id|signature|token|secret|authorization)"
+    r"[\"']?\s{0,10}(?:=|:|%3d)\s{0,10}[\"']?)"
+    r"(?P<value>(?:bearer\s{1,10}|basic\s{1,10})?[^\s\"'&,;<>}\])]+)",
     re.I,
 )
-_BEARER = re.compile(r"\bbearer\s+[a-z0-9._~+/=-]{8,}", re.I)
+_BEARER = re.compile(r"\bbearer\s{1,10}[a-z0-9._~+/=-]{8,}", re.I)
 _KEY_SHAPES = re.compile(r"\b(?:sk-|whsec_)[A-Za-z0-9_-]{6,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 

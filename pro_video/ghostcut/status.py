@@ -26,7 +26,7 @@ from pro_video.outcome import Outcome
 from pro_video.redaction import redact
 from pro_video.waiting import Observation
 
-__all__ = ["Meaning", "Outcome", "error_for", "meaning_of", "observe", "outcome_of"]
+__all__ = ["Meaning", "Outcome", "error_for", "is_known", "meaning_of", "observe", "outcome_of"]
 
 SUCCESS: Final = 1
 

@@ -27,7 +27,16 @@ from pro_video.redaction import redact
 from pro_video.sync_so.models import PROVIDER, Generation
 from pro_video.waiting import Observation
 
-__all__ = ["Meaning", "Outcome", "Status", "error_for", "meaning_of", "observe", "outcome_of"]
+__all__ = [
+    "Meaning",
+    "Outcome",
+    "Status",
+    "error_for",
+    "is_known",
+    "meaning_of",
+    "observe",
+    "outcome_of",
+]
 
 
 class Status(Enum):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,8 @@ CANARY = "c4n4ryc4n4ry"
         f"sk-{CANARY}",
         f"whsec_{CANARY}",
         f"token={CANARY}",
+        f"{'long_' * 20}access_token={CANARY}",
+        f"AWSAccessKeyId={CANARY}",
     ],
 )
 def test_secrets_leave_a_text(text: str) -> None:
@@ -66,6 +70,15 @@ def test_the_place_of_a_query_is_marked() -> None:
 def test_a_text_becomes_one_line_of_bounded_length() -> None:
     assert redact("a\nb\r\n\tc\x1b[31m\u202ed") == "a b c [31m d"
     assert len(redact("word " * 100_000)) == LONGEST_TEXT
+
+
+@pytest.mark.parametrize(
+    "part", ["a-", "x-amz-", "_", "a.b.", "@", "http://", "token ", "authorization: ", "aws_", "a"]
+)
+def test_a_hostile_text_takes_no_time(part: str) -> None:
+    started = time.process_time()
+    redact(part * (200_000 // len(part)))
+    assert time.process_time() - started < 1
 
 
 @given(st.text(), st.text())
