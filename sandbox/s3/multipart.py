@@ -88,8 +88,10 @@ def upload_part(call: Call) -> Response:
     upload = find_upload(call)
     payload = Payload(call.request, call.authorization)
     claimed = payload.claim.algorithm if payload.claim else None
-    # A composite checksum is made of what the client vouched for, part by part.
-    if claimed != upload.algorithm and (claimed or upload.checksum_type == COMPOSITE):
+    # A composite checksum is made of what the client vouched for, part by part. An upload that was
+    # begun without an algorithm takes any: SDKs add a CRC to each part unasked.
+    missing = claimed is None and upload.checksum_type == COMPOSITE
+    if missing or (claimed and upload.algorithm and claimed != upload.algorithm):
         raise S3Error(
             "InvalidRequest",
             "Checksum Type mismatch occurred, expected checksum Type: "
@@ -103,7 +105,7 @@ def upload_part(call: Call) -> Response:
             staged.keep(),
             received.size,
             received.md5.hex(),
-            received.digest or None,
+            received.digest if upload.algorithm else None,
         )
     headers = {"ETag": f'"{part.etag}"', "x-amz-server-side-encryption": "AES256"}
     if received.algorithm:

@@ -1,0 +1,188 @@
+"""Lifecycle and CORS rules: stored, returned, and obeyed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox.s3 import S3Server
+from sandbox.s3.blobs import Blobs
+from sandbox.s3.catalog import Catalog, Description
+from sandbox.s3.database import Database
+from sandbox.s3.lifecycle import apply_rules, due
+from sandbox.s3.uploads import Uploads
+from tests.sandbox.s3.raw import Raw
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ABORT: Any = {
+    "ID": "abort",
+    "Status": "Enabled",
+    "Filter": {"Prefix": "jobs/"},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2},
+}
+EXPIRE: Any = {
+    "ID": "expire",
+    "Status": "Enabled",
+    "Filter": {"Prefix": "tmp/"},
+    "Expiration": {"Days": 1},
+}
+
+
+def moment(day: int, hour: int) -> float:
+    return datetime(2026, 3, day, hour, tzinfo=UTC).timestamp()
+
+
+def test_rules_fall_due_at_midnight() -> None:
+    assert due(moment(1, 15), 2) == moment(4, 0)
+    assert due(moment(1, 0), 2) == moment(3, 0)
+
+
+def test_lifecycle_configuration_round_trip(client: S3Client, bucket: str) -> None:
+    with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+        client.get_bucket_lifecycle_configuration(Bucket=bucket)
+    client.put_bucket_lifecycle_configuration(
+        Bucket=bucket, LifecycleConfiguration={"Rules": [ABORT, EXPIRE]}
+    )
+    assert client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == [ABORT, EXPIRE]
+    client.delete_bucket_lifecycle(Bucket=bucket)
+    with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+        client.get_bucket_lifecycle_configuration(Bucket=bucket)
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ({**ABORT, "Status": "Sometimes"}, "MalformedXML"),
+        (
+            {**ABORT, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 0}},
+            "InvalidArgument",
+        ),
+        ({"Status": "Enabled", "Filter": {"Prefix": ""}}, "MalformedXML"),
+        ({**EXPIRE, "Filter": {"ObjectSizeGreaterThan": 5}}, "NotImplemented"),
+        ({**EXPIRE, "Expiration": {"Date": datetime(2030, 1, 1, tzinfo=UTC)}}, "NotImplemented"),
+        (
+            {**ABORT, "Transitions": [{"Days": 3, "StorageClass": "GLACIER"}]},
+            "NotImplemented",
+        ),
+    ],
+)
+def test_lifecycle_rules_that_are_refused(
+    client: S3Client, bucket: str, rule: Any, code: str
+) -> None:
+    with pytest.raises(ClientError, match=code):
+        client.put_bucket_lifecycle_configuration(
+            Bucket=bucket, LifecycleConfiguration={"Rules": [rule]}
+        )
+
+
+def test_lifecycle_rules_are_applied(
+    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client], tmp_path: Path
+) -> None:
+    begun = moment(1, 15)
+    server = serve(now=lambda: begun)
+    raw = Raw(server.endpoint_url)
+    for method, path, query in (
+        ("PUT", "/bucket", None),
+        ("POST", "/bucket/jobs/1", {"uploads": ""}),
+        ("POST", "/bucket/other", {"uploads": ""}),
+        ("PUT", "/bucket/tmp/x", None),
+        ("PUT", "/bucket/keep", None),
+    ):
+        assert raw.signed(method, path, b"", query=query, at=begun).status == 200
+    server.close()
+    # The rules go in through a server whose clock is boto3's.
+    server = serve()
+    connect(server).put_bucket_lifecycle_configuration(
+        Bucket="bucket", LifecycleConfiguration={"Rules": [ABORT, EXPIRE]}
+    )
+    server.close()
+    folder = tmp_path / "data"
+    database = Database(folder / "index.sqlite3")
+    catalog = Catalog(database, Blobs(folder), lambda: begun)
+    uploads = Uploads(catalog)
+    try:
+        assert apply_rules(catalog, uploads, moment(2, 23)) == 0
+        assert apply_rules(catalog, uploads, moment(3, 0)) == 1
+        assert catalog.find("bucket", "tmp/x") is None
+        assert catalog.find("bucket", "keep") is not None
+        assert apply_rules(catalog, uploads, moment(3, 23)) == 0
+        assert apply_rules(catalog, uploads, moment(4, 0)) == 1
+        assert [upload.key for upload in uploads.listing()] == ["other"]
+        uploads.create("bucket", "jobs/2", Description({}, {}), None, None)
+        assert apply_rules(catalog, uploads, moment(3, 0)) == 0
+    finally:
+        database.close()
+
+
+CORS: Any = {
+    "CORSRules": [
+        {
+            "AllowedOrigins": ["https://*.example.com"],
+            "AllowedMethods": ["PUT"],
+            "AllowedHeaders": ["content-*", "x-amz-meta-job"],
+            "ExposeHeaders": ["ETag"],
+            "MaxAgeSeconds": 60,
+        },
+        {"AllowedOrigins": ["*"], "AllowedMethods": ["GET"]},
+    ]
+}
+
+
+def preflight(raw: Raw, bucket: str, origin: str, method: str, headers: str = "") -> Any:
+    asked = {"Origin": origin, "Access-Control-Request-Method": method}
+    if headers:
+        asked["Access-Control-Request-Headers"] = headers
+    return raw.unsigned("OPTIONS", f"/{bucket}/k", headers=asked)
+
+
+def test_browsers_may_upload_with_a_presigned_url(client: S3Client, raw: Raw, bucket: str) -> None:
+    origin = "https://app.example.com"
+    assert preflight(raw, bucket, origin, "PUT").code == "AccessForbidden"
+    client.put_bucket_cors(Bucket=bucket, CORSConfiguration=CORS)
+    allowed = preflight(raw, bucket, origin, "PUT", "Content-Type, x-amz-meta-job")
+    assert allowed.status == 200
+    assert allowed.headers["access-control-allow-origin"] == origin
+    assert allowed.headers["access-control-allow-headers"] == "content-type, x-amz-meta-job"
+    assert allowed.headers["access-control-max-age"] == "60"
+    for refused in (
+        preflight(raw, bucket, "https://example.org", "PUT"),
+        preflight(raw, bucket, origin, "DELETE"),
+        preflight(raw, bucket, origin, "PUT", "authorization"),
+        preflight(raw, bucket, "https://a.example.com.evil.org", "PUT"),
+    ):
+        assert (refused.status, refused.code) == (403, "AccessForbidden")
+    assert preflight(raw, bucket, origin, "FLY").code == "BadRequest"
+    assert raw.unsigned("OPTIONS", f"/{bucket}/k").code == "BadRequest"
+    url = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"})
+    target = url[url.index(f"/{bucket}") :]
+    put = raw.unsigned("PUT", target, b"data", {"Origin": origin})
+    assert put.headers["access-control-allow-origin"] == origin
+    assert put.headers["access-control-expose-headers"] == "ETag"
+    # A browser sees a refusal as well.
+    denied = raw.unsigned("GET", f"/{bucket}/k", headers={"Origin": "https://anyone"})
+    assert (denied.status, denied.headers["access-control-allow-origin"]) == (403, "*")
+    assert "access-control-allow-origin" not in raw.unsigned("GET", f"/{bucket}/k").headers
+
+
+def test_cors_configuration_round_trip(client: S3Client, bucket: str) -> None:
+    with pytest.raises(ClientError, match="NoSuchCORSConfiguration"):
+        client.get_bucket_cors(Bucket=bucket)
+    client.put_bucket_cors(Bucket=bucket, CORSConfiguration=CORS)
+    assert client.get_bucket_cors(Bucket=bucket)["CORSRules"] == CORS["CORSRules"]
+    client.delete_bucket_cors(Bucket=bucket)
+    with pytest.raises(ClientError, match="NoSuchCORSConfiguration"):
+        client.get_bucket_cors(Bucket=bucket)
+    for rule in (
+        {"AllowedOrigins": ["*"], "AllowedMethods": ["PATCH"]},
+        {"AllowedOrigins": ["*.*"], "AllowedMethods": ["GET"]},
+    ):
+        broken: Any = {"CORSRules": [rule]}
+        with pytest.raises(ClientError, match="InvalidRequest"):
+            client.put_bucket_cors(Bucket=bucket, CORSConfiguration=broken)

@@ -1,0 +1,88 @@
+"""Checksums: known values, splitting, combining, and what the server refuses."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox.s3.checksums import DIGEST_BYTES, decode_digest, full_object, new_hasher
+from tests.sandbox.s3.raw import Raw
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CRCS = ("CRC32", "CRC32C", "CRC64NVME")
+
+
+def digest(algorithm: str, data: bytes) -> bytes:
+    hasher = new_hasher(algorithm)
+    hasher.update(data)
+    return hasher.digest()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [("CRC32", "cbf43926"), ("CRC32C", "e3069283"), ("CRC64NVME", "ae8b14860a799888")],
+)
+def test_check_values(algorithm: str, expected: str) -> None:
+    """The check values of the CRC catalogue: the CRC of "123456789"."""
+    assert digest(algorithm, b"123456789").hex() == expected
+
+
+@given(pieces=st.lists(st.binary(max_size=40), max_size=6), algorithm=st.sampled_from(CRCS))
+def test_pieces_and_combination_equal_the_whole(pieces: list[bytes], algorithm: str) -> None:
+    whole = digest(algorithm, b"".join(pieces))
+    hasher = new_hasher(algorithm)
+    for piece in pieces:
+        hasher.update(memoryview(piece))
+    assert hasher.digest() == whole
+    parts = [(digest(algorithm, piece), len(piece)) for piece in pieces]
+    assert decode_digest(algorithm, full_object(algorithm, parts)) == (
+        whole if pieces else bytes(DIGEST_BYTES[algorithm])
+    )
+
+
+@pytest.mark.parametrize("algorithm", list(DIGEST_BYTES))
+def test_every_algorithm_is_checked_and_returned(raw: Raw, bucket: str, algorithm: str) -> None:
+    name = f"x-amz-checksum-{algorithm.lower()}"
+    value = base64.b64encode(digest(algorithm, b"data")).decode()
+    path = f"/{bucket}/k"
+    assert raw.signed("PUT", path, b"data", headers={name: value}).headers[name] == value
+    head = raw.signed("HEAD", path, headers={"x-amz-checksum-mode": "ENABLED"})
+    assert (head.headers[name], head.headers["x-amz-checksum-type"]) == (value, "FULL_OBJECT")
+    assert name not in raw.signed("HEAD", path).headers
+    ranged = {"x-amz-checksum-mode": "ENABLED", "Range": "bytes=0-1"}
+    assert name not in raw.signed("GET", path, headers=ranged).headers
+    assert raw.signed("PUT", path, b"else", headers={name: value}).code == "BadDigest"
+    for broken in ("", "AAA", base64.b64encode(b"x").decode()):
+        assert raw.signed("PUT", path, b"data", headers={name: broken}).code == "InvalidRequest"
+    assert raw.signed("GET", path).body == b"data"
+
+
+def test_claims_that_contradict_each_other(raw: Raw, bucket: str) -> None:
+    crc = base64.b64encode(zlib.crc32(b"data").to_bytes(4, "big")).decode()
+    sha = base64.b64encode(hashlib.sha1(b"data").digest()).decode()
+    for headers in (
+        {"x-amz-checksum-crc32": crc, "x-amz-checksum-sha1": sha},
+        {"x-amz-checksum-crc32": crc, "x-amz-sdk-checksum-algorithm": "SHA1"},
+        {"x-amz-sdk-checksum-algorithm": "CRC32"},
+        {"x-amz-checksum-md4": sha},
+    ):
+        assert raw.signed("PUT", f"/{bucket}/k", b"data", headers=headers).code == "InvalidRequest"
+
+
+def test_content_md5(client: S3Client, bucket: str) -> None:
+    good = base64.b64encode(hashlib.md5(b"data").digest()).decode()
+    wrong = base64.b64encode(hashlib.md5(b"else").digest()).decode()
+    put: Any = {"Bucket": bucket, "Key": "k", "Body": b"data"}
+    client.put_object(ContentMD5=good, **put)
+    for value, code in ((wrong, "BadDigest"), ("AAAA", "InvalidDigest"), ("?", "InvalidDigest")):
+        with pytest.raises(ClientError, match=code):
+            client.put_object(ContentMD5=value, **put)

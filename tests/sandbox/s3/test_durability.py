@@ -1,0 +1,210 @@
+"""What is stored survives restarts and kills, and nothing is ever stored in part."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.s3 import DataDirInUse, S3Server, main
+from tests.sandbox.s3.raw import ACCESS_KEY, SECRET_KEY, Raw
+from tests.sandbox.s3.test_protocol import conversation, put_head, until
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PROGRAM = "import sys; from sandbox.s3 import main; sys.exit(main(sys.argv[1:]))"
+PART = os.urandom(5 * 1024 * 1024)
+
+
+def files(folder: Path) -> list[Path]:
+    """The bodies, whole and in progress."""
+    return [
+        path for name in ("blobs", "tmp") for path in (folder / name).rglob("*") if path.is_file()
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def process(data_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], Raw]]:
+    """The server as a process of its own; killed at the end if it still runs."""
+    port = free_port()
+    environment = {"SANDBOX_S3_ACCESS_KEY": ACCESS_KEY, "SANDBOX_S3_SECRET_KEY": SECRET_KEY}
+    arguments = ["--port", str(port), "--data-dir", str(data_dir)]
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments], env=os.environ | environment
+    ) as child:
+        raw = Raw(f"http://127.0.0.1:{port}")
+        try:
+            until(lambda: answers(raw))
+            yield child, raw
+        finally:
+            child.kill()
+
+
+def answers(raw: Raw) -> bool:
+    try:
+        return raw.unsigned("GET", "/_sandbox/health").status == 200
+    except OSError:
+        return False
+
+
+def test_everything_survives_a_restart(
+    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client]
+) -> None:
+    server = serve()
+    client = connect(server)
+    client.create_bucket(Bucket="bucket")
+    client.put_object(
+        Bucket="bucket", Key="a/ü", Body=b"data", ContentType="video/mp4", Metadata={"x": "y"}
+    )
+    head = client.head_object(Bucket="bucket", Key="a/ü", ChecksumMode="ENABLED")
+    upload = client.create_multipart_upload(Bucket="bucket", Key="big", ChecksumAlgorithm="CRC32")[
+        "UploadId"
+    ]
+    part = client.upload_part(Bucket="bucket", Key="big", UploadId=upload, PartNumber=1, Body=PART)
+    server.close()
+    client = connect(serve())
+    again = client.head_object(Bucket="bucket", Key="a/ü", ChecksumMode="ENABLED")
+    for name in ("ETag", "LastModified", "ContentType", "Metadata", "ChecksumCRC32"):
+        assert again[name] == head[name]
+    assert client.get_object(Bucket="bucket", Key="a/ü")["Body"].read() == b"data"
+    named = {"PartNumber": 1, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]}
+    client.complete_multipart_upload(
+        Bucket="bucket",
+        Key="big",
+        UploadId=upload,
+        MultipartUpload={"Parts": [named]},  # type: ignore[list-item]
+    )
+    assert client.get_object(Bucket="bucket", Key="big")["Body"].read() == PART
+
+
+def test_a_client_that_goes_away_leaves_the_old_object(
+    serve: Callable[..., S3Server], tmp_path: Path
+) -> None:
+    raw = Raw(serve().endpoint_url)
+    raw.signed("PUT", "/bucket", b"")
+    raw.signed("PUT", "/bucket/k", b"old")
+    stored = files(tmp_path / "data")
+    assert len(stored) == 1
+    with conversation(raw, put_head(raw, "/bucket/k", 1_000_000) + bytes(300_000)):
+        until(lambda: len(files(tmp_path / "data")) == 2)
+        assert raw.signed("GET", "/bucket/k").body == b"old"
+    until(lambda: files(tmp_path / "data") == stored)
+    assert raw.signed("GET", "/bucket/k").body == b"old"
+
+
+def test_replaced_deleted_and_aborted_bodies_leave_no_files(
+    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client], tmp_path: Path
+) -> None:
+    client = connect(serve())
+    client.create_bucket(Bucket="bucket")
+    for body in (b"1", b"2"):
+        client.put_object(Bucket="bucket", Key="k", Body=body)
+    client.copy_object(Bucket="bucket", Key="copy", CopySource="bucket/k")
+    client.delete_object(Bucket="bucket", Key="k")
+    assert client.get_object(Bucket="bucket", Key="copy")["Body"].read() == b"2"
+    client.delete_object(Bucket="bucket", Key="copy")
+    upload = client.create_multipart_upload(Bucket="bucket", Key="k")["UploadId"]
+    for body in (b"1", b"2"):
+        client.upload_part(Bucket="bucket", Key="k", UploadId=upload, PartNumber=1, Body=body)
+    assert len(files(tmp_path / "data")) == 1
+    client.abort_multipart_upload(Bucket="bucket", Key="k", UploadId=upload)
+    assert files(tmp_path / "data") == []
+
+
+def test_a_killed_server_keeps_what_it_confirmed(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with process(folder) as (child, raw):
+        assert raw.signed("PUT", "/bucket", b"").status == 200
+        assert raw.signed("PUT", "/bucket/k", b"old").status == 200
+        with conversation(raw, put_head(raw, "/bucket/k", 50_000_000)) as sock:
+            sock.sendall(bytes(20_000_000))
+            until(lambda: sum(path.stat().st_size for path in files(folder)) > 10_000_000)
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        assert len(files(folder)) == 2
+    (folder / "blobs" / "ab").mkdir(exist_ok=True)
+    (folder / "blobs" / "ab" / "stray").write_bytes(b"moved here, but never committed")
+    with process(folder) as (child, raw):
+        assert raw.signed("GET", "/bucket/k").body == b"old"
+        assert len(files(folder)) == 1
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=10) == 0
+
+
+def test_kills_in_the_middle_of_writes_never_show_a_partial_object(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    confirmed = [0]
+    for _ in range(3):
+        with process(folder) as (child, raw):
+            if confirmed == [0]:
+                raw.signed("PUT", "/bucket", b"")
+                raw.signed("PUT", "/bucket/k", bytes(100_000))
+            writer = threading.Thread(target=write_on, args=(raw, confirmed))
+            begun = confirmed[-1]
+            writer.start()
+            until(lambda begun=begun: confirmed[-1] >= begun + 5)  # type: ignore[misc]
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            writer.join()
+        with process(folder) as (_, raw):
+            found = raw.signed("GET", "/bucket/k").body
+        # The last write that was answered, or the one that was under way.
+        assert len(found) == 100_000
+        assert len(set(found)) == 1
+        assert found[0] in (confirmed[-1] % 250, (confirmed[-1] + 1) % 250)
+        confirmed.append(confirmed[-1] + 1)
+
+
+def write_on(raw: Raw, confirmed: list[int]) -> None:
+    """Writes ever new content, and notes what was confirmed, until the server is gone."""
+    try:
+        while True:
+            number = confirmed[-1] + 1
+            body = bytes([number % 250]) * 100_000
+            assert raw.signed("PUT", "/bucket/k", body).status == 200
+            confirmed.append(number)
+    except (OSError, http.client.HTTPException):
+        return
+
+
+def test_a_folder_has_one_server(serve: Callable[..., S3Server], tmp_path: Path) -> None:
+    server = serve()
+    with pytest.raises(DataDirInUse, match="uses the folder"):
+        serve()
+    server.close()
+    serve()
+
+
+def test_a_taken_port_is_an_error(serve: Callable[..., S3Server], tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="in use"),
+    ):
+        serve(port=taken.getsockname()[1])
+    serve()
+
+
+def test_command_line_needs_a_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SANDBOX_S3_SECRET_KEY", raising=False)
+    with pytest.raises(SystemExit):
+        main(["--data-dir", str(tmp_path)])
+    assert "SANDBOX_S3_SECRET_KEY" in capsys.readouterr().err

@@ -1,0 +1,191 @@
+"""Faults on demand, the audit, and who may use the control API."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError
+
+from sandbox.s3 import S3Server
+from tests.sandbox.s3.raw import Answer, Raw
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Rig:
+    """A server with a bucket and an object of 1000 bytes, and its control API."""
+
+    def __init__(self, server: S3Server, client: S3Client) -> None:
+        self.raw = Raw(server.endpoint_url)
+        self.client = client
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="k", Body=bytes(1000))
+
+    def control(self, method: str, path: str, body: Any = None) -> Answer:
+        data = None if body is None else json.dumps(body).encode()
+        return self.raw.unsigned(method, f"/_sandbox/{path}", data)
+
+    def fault(self, call: str, kind: str, **more: Any) -> None:
+        answer = self.control("PUT", "faults", {"faults": [{"call": call, "kind": kind, **more}]})
+        assert answer.status == 200, answer.body
+
+    def left(self) -> list[dict[str, Any]]:
+        faults: list[dict[str, Any]] = json.loads(self.control("GET", "faults").body)["faults"]
+        return faults
+
+    def audit(self) -> dict[str, Any]:
+        audit: dict[str, Any] = json.loads(self.control("GET", "audit").body)
+        return audit
+
+    def body(self) -> bytes:
+        return self.raw.signed("GET", "/bucket/k").body
+
+
+@pytest.fixture
+def rig(serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client]) -> Rig:
+    server = serve()
+    return Rig(server, connect(server))
+
+
+def test_error_answers(rig: Rig) -> None:
+    for kind, more, code, status in (
+        ("500", {}, "InternalError", 500),
+        ("503_slow_down", {}, "SlowDown", 503),
+        ("error", {"code": "AccessDenied"}, "AccessDenied", 403),
+    ):
+        rig.fault("put_object", kind, **more)
+        answer = rig.raw.signed("PUT", "/bucket/k", b"new")
+        assert (answer.code, answer.status) == (code, status)
+        assert rig.body() == bytes(1000)
+    assert rig.raw.signed("PUT", "/bucket/k", b"new").status == 200
+
+
+def test_faults_are_used_up_in_order_and_match(rig: Rig) -> None:
+    faults = [
+        {"call": "get_object", "kind": "500", "times": 2, "match": {"key": "jobs/*"}},
+        {"call": "any", "kind": "503_slow_down", "times": 1, "match": {"bucket": "bucket"}},
+        {"call": "head_object", "kind": "500", "times": None},
+    ]
+    rig.control("PUT", "faults", {"faults": faults})
+    statuses = [rig.raw.signed("GET", "/bucket/k").status for _ in range(2)]
+    assert statuses == [503, 200]
+    statuses = [rig.raw.signed("GET", "/bucket/jobs/1").status for _ in range(3)]
+    assert statuses == [500, 500, 404]
+    assert [fault["call"] for fault in rig.left()] == ["head_object"]
+    assert {rig.raw.signed("HEAD", "/bucket/k").status for _ in range(3)} == {500}
+    rig.control("DELETE", "faults")
+    assert rig.raw.signed("HEAD", "/bucket/k").status == 200
+
+
+def test_dropped_connections_do_nothing(rig: Rig) -> None:
+    for more in ({}, {"after_bytes": 2000}, {"after_bytes": 10**9}):
+        rig.fault("put_object", "drop_connection", **more)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            rig.raw.signed("PUT", "/bucket/k", b"n" * 5000)
+        assert rig.left() == []
+        assert rig.body() == bytes(1000)
+    assert rig.audit()["statuses"]["put_object"]["0"] == 3
+
+
+def test_lost_answers_do_it_all_the_same(rig: Rig) -> None:
+    rig.fault("put_object", "lost_answer")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        rig.raw.signed("PUT", "/bucket/k", b"new")
+    assert rig.body() == b"new"
+
+
+def test_lost_completion_as_boto3_sees_it(rig: Rig) -> None:
+    upload = rig.client.create_multipart_upload(Bucket="bucket", Key="big")["UploadId"]
+    part = rig.client.upload_part(
+        Bucket="bucket", Key="big", UploadId=upload, PartNumber=1, Body=b"part"
+    )
+    assert [item["parts"] for item in rig.audit()["multipart_uploads"]] == [1]
+    done: Any = {
+        "Bucket": "bucket",
+        "Key": "big",
+        "UploadId": upload,
+        "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+    }
+    rig.fault("complete", "lost_answer")
+    with pytest.raises((HTTPClientError, EndpointConnectionError)):
+        rig.client.complete_multipart_upload(**done)
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        rig.client.complete_multipart_upload(**done)
+    assert rig.client.head_object(Bucket="bucket", Key="big")["ContentLength"] == 4
+    assert rig.audit()["multipart_uploads"] == []
+
+
+def test_success_that_is_none(rig: Rig) -> None:
+    rig.fault("copy", "200_error")
+    with pytest.raises(ClientError, match="InternalError"):
+        rig.client.copy_object(Bucket="bucket", Key="copy", CopySource="bucket/k")
+    assert rig.raw.signed("HEAD", "/bucket/copy").status == 404
+
+
+def test_spoiled_downloads(rig: Rig) -> None:
+    rig.fault("get_object", "truncate", after_bytes=300)
+    with pytest.raises(http.client.IncompleteRead) as error:
+        rig.body()
+    assert len(error.value.partial) == 300
+    rig.fault("get_object", "truncate")
+    with pytest.raises(http.client.IncompleteRead) as error:
+        rig.body()
+    assert len(error.value.partial) == 500
+    rig.fault("get_object", "corrupt", offset=3)
+    assert rig.body() == bytes(3) + b"\x01" + bytes(996)
+    rig.fault("get_object", "ignore_range")
+    whole = rig.raw.signed("GET", "/bucket/k", headers={"Range": "bytes=0-9"})
+    assert (whole.status, len(whole.body)) == (200, 1000)
+
+
+def test_slow_and_late_answers(rig: Rig) -> None:
+    for call, kind, more in (
+        ("get_object", "slow", {"bytes_per_second": 5000}),
+        ("put_object", "slow", {"bytes_per_second": 5000}),
+        ("any", "delay", {"seconds": 0.2}),
+    ):
+        rig.fault(call, kind, **more)
+        started = time.monotonic()
+        method = "PUT" if call == "put_object" else "GET"
+        body = bytes(1000) if method == "PUT" else None
+        assert rig.raw.signed(method, "/bucket/k", body).status == 200
+        assert time.monotonic() - started > 0.15
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"faults": {}},
+        {"faults": [], "more": 1},
+        {"faults": ["x"]},
+        {"faults": [{"call": "get_object"}]},
+        {"faults": [{"call": "fly", "kind": "500"}]},
+        {"faults": [{"call": "any", "kind": "strange"}]},
+        {"faults": [{"call": "any", "kind": "500", "times": 0}]},
+        {"faults": [{"call": "any", "kind": "500", "times": True}]},
+        {"faults": [{"call": "any", "kind": "500", "match": {"color": "red"}}]},
+        {"faults": [{"call": "any", "kind": "slow", "bytes_per_second": "fast"}]},
+        {"faults": [{"call": "any", "kind": "error", "code": "Nothing"}]},
+    ],
+)
+def test_faults_that_make_no_sense_change_nothing(rig: Rig, body: Any) -> None:
+    rig.fault("any", "500", times=None)
+    answer = rig.control("PUT", "faults", body)
+    assert (answer.status, "error" in json.loads(answer.body)) == (400, True)
+    assert len(rig.left()) == 1
+
+
+def test_the_control_api_has_its_own_errors(rig: Rig) -> None:
+    assert rig.raw.unsigned("PUT", "/_sandbox/faults", b"{").status == 400
+    assert rig.raw.unsigned("PUT", "/_sandbox/faults", b" " * 1_100_000).status == 400
+    assert rig.control("GET", "nothing").status == 404
+    assert rig.control("POST", "audit", {}).status == 404
+    requests = rig.audit()["requests"]
+    assert (requests["create_bucket"], requests["put_object"]) == (1, 1)
