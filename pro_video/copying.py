@@ -66,7 +66,7 @@ def copy(
         return _copy_parts(place, source, target, tuning, interrupt, report)
     interrupt.check()
     with translated(f"copying to {target.key}"):
-        target.client.copy_object(
+        answer = target.client.copy_object(
             Bucket=target.bucket,
             Key=target.key,
             CopySource={"Bucket": place[0], "Key": place[1]},
@@ -75,8 +75,8 @@ def copy(
             ContentType=target.content_type,
             MetadataDirective="REPLACE",
         )
-    stored = head_object(target.client, target.bucket, target.key)
-    stored = checked(target, stored, source.size, _whole_checksum(source))
+    etag = answer["CopyObjectResult"]["ETag"]
+    stored = checked(target, etag, source.size, _whole_checksum(source))
     report(source.size, source.size)
     return stored
 
@@ -110,7 +110,7 @@ def _copy_parts(
         supervise(jobs(), workers=tuning.workers, interrupt=interrupt, on_done=moved)
         interrupt.check()
         stored = multipart.complete()
-    return checked(target, stored, source.size, _whole_checksum(source))
+    return checked(target, stored.etag, source.size, _whole_checksum(source))
 
 
 def _whole_checksum(source: StoredObject) -> set[str]:

@@ -160,16 +160,18 @@ class MultipartUpload:
         expected = {crc.whole(sums), crc.composite(sums)} if known else set()
         try:
             with translated(f"finishing {target.key}"):
-                target.client.complete_multipart_upload(**self._completion(total, sums, known))
+                answer = target.client.complete_multipart_upload(
+                    **self._completion(total, sums, known)
+                )
         except ProVideoError:
             # The answer may be lost although the object is there: only a look can tell.
             stored = head_object(target.client, target.bucket, target.key)
             if stored is None or stored.size != total or stored.checksum_crc32 not in expected:
                 raise
-        else:
-            stored = head_object(target.client, target.bucket, target.key)
+            self._done = True
+            return stored
         self._done = True
-        return checked(target, stored, total, expected)
+        return checked(target, answer["ETag"], total, expected)
 
     def _completion(
         self, total: int, sums: list[tuple[int, int]], known: bool
@@ -188,24 +190,30 @@ class MultipartUpload:
         return request
 
 
-def checked(
-    target: Target, stored: StoredObject | None, size: int, checksums: set[str]
-) -> StoredObject:
-    """Compare what S3 keeps with what was sent; an object that differs is removed.
+def checked(target: Target, etag: str, size: int, checksums: set[str]) -> StoredObject:
+    """Compare what S3 keeps with what was sent; an object of ours that differs is removed.
 
-    ``checksums`` holds the right value in each form that S3 may use; empty means not known. A
-    server that keeps no checksum is compared by size alone.
+    Args:
+        target: what was written.
+        etag: as the answer to the write gave it. An object with another one is another writer's,
+            and stays.
+        size: bytes sent.
+        checksums: the right CRC32 in each form that S3 may use; empty means not known. A server
+            that keeps no checksum is compared by size alone.
+
+    Raises:
+        TransferInterrupted: the key holds something else.
     """
+    stored = head_object(target.client, target.bucket, target.key)
     if stored is not None and stored.size == size:
         given = stored.checksum_crc32
         if given is None or not checksums or given in checksums:
             return stored
-    if stored is not None:
+    if stored is not None and stored.etag == etag:
         with translated(f"removing {target.key}"):
             target.client.delete_object(Bucket=target.bucket, Key=target.key)
     raise TransferInterrupted(
-        f"S3 has other bytes under {target.key} than were sent; they were removed. Try again.",
-        code="checksum",
+        f"S3 has other bytes under {target.key} than were sent. Try again.", code="checksum"
     )
 
 
@@ -235,8 +243,8 @@ def _abort_stale(target: Target) -> None:
             _abort(target, upload["UploadId"])
 
 
-def put_object(target: Target, data: bytes | bytearray, *, if_absent: bool = False) -> None:
-    """One PUT with its CRC32. boto3's exceptions pass."""
+def put_object(target: Target, data: bytes | bytearray, *, if_absent: bool = False) -> str:
+    """One PUT with its CRC32; returns the ETag. boto3's exceptions pass."""
     request: PutObjectRequestTypeDef = {
         "Bucket": target.bucket,
         "Key": target.key,
@@ -246,4 +254,4 @@ def put_object(target: Target, data: bytes | bytearray, *, if_absent: bool = Fal
     }
     if if_absent:
         request["IfNoneMatch"] = "*"
-    target.client.put_object(**request)
+    return target.client.put_object(**request)["ETag"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pro_video.errors import (
     MediaUnusable,
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from typing_extensions import Buffer
 
+    # Type checkers know raw streams as IOBase only; io.BytesIO is declared in the same way.
+    class _Stream(io.RawIOBase, BinaryIO):
+        pass
+else:
+    _Stream = io.RawIOBase
+
 _TRIES = 3
 _READ_AHEAD = 8
 
 
-class RangedReader(io.RawIOBase):
+class RangedReader(_Stream):
     """Seekable and read-only; each request is pinned to the ETag seen at opening.
 
     A miss reads one block; misses in sequence double the request up to eight blocks, because over

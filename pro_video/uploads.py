@@ -13,7 +13,7 @@ from pro_video.errors import SourceRefused
 from pro_video.fetching import Connection
 from pro_video.interrupt import Interrupt
 from pro_video.multipart import MultipartUpload, Part, Target, checked, put_object
-from pro_video.objects import StoredObject, head_object
+from pro_video.objects import StoredObject
 from pro_video.s3_errors import translated
 from pro_video.workers import supervise, supervised
 
@@ -147,8 +147,7 @@ def _put_whole(
     source.verify()
     interrupt.check()
     with translated(f"storing {target.key}"):
-        put_object(target, data)
-    stored = head_object(target.client, target.bucket, target.key)
-    stored = checked(target, stored, len(data), {crc.encode(zlib.crc32(data))})
+        etag = put_object(target, data)
+    stored = checked(target, etag, len(data), {crc.encode(zlib.crc32(data))})
     on_progress(len(data), source.total)
     return stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pro_video.errors import MediaUnusable, SourceRefused, StorageUnavailable
+from pro_video.media import probe
 from pro_video.objects import head_object
 from pro_video.ranged import RangedReader
 from pro_video.storage import Storage
@@ -131,6 +133,18 @@ def test_a_server_without_ranges_is_not_drained(
     with pytest.raises(SourceRefused) as caught:
         open_reader().read(10)
     assert caught.value.code == "no_range"
+
+
+async def test_a_video_is_probed_without_reading_it_whole(storage: Storage, key: str) -> None:
+    clip = Path(__file__).parents[2] / "../shared/media/bigbuckbunny.mp4"
+    if not clip.exists():
+        pytest.skip(f"there is no {clip.name} beside the repository")
+    await storage.put_file(clip, key)
+    with await storage.reader(key) as reader:
+        info = probe(reader, size=reader.size)
+        assert info.video is not None
+        assert reader.bytes_read < reader.size / 2
+        assert reader.requests <= 4
 
 
 async def test_the_storage_opens_readers(storage: Storage, key: str) -> None:

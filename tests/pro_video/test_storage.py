@@ -35,7 +35,7 @@ from tests.pro_video.storage_kit import BUCKET, MIB, PART, QUICK, REGION, noise,
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-DATA = noise(2 * PART + MIB + 5)
+DATA = noise(2 * PART + 100_005)
 
 
 @pytest.fixture
@@ -397,6 +397,23 @@ def test_links_to_aws_name_the_regional_host_and_use_sigv4(region: str) -> None:
 
 async def test_secrets_stay_out_of_representations(storage: Storage) -> None:
     assert repr(storage) == f"Storage(bucket='{BUCKET}')"
+
+
+async def test_an_object_of_another_writer_is_never_removed(
+    storage: Storage, s3_client: S3Client, file: Path, key: str
+) -> None:
+    # Another worker's object lands on the key between our write and our look at it.
+    def overtake(**_: object) -> None:
+        events.unregister("before-call.s3.HeadObject", overtake)
+        s3_client.put_object(Bucket=BUCKET, Key=key, Body=b"theirs")
+
+    events = s3_client.meta.events
+    for path in (file, file.with_name("small")):
+        path.write_bytes(DATA if path == file else b"ours")
+        events.register("before-call.s3.HeadObject", overtake)
+        with pytest.raises(TransferInterrupted):
+            await storage.put_file(path, key)
+        assert stored(s3_client, key) == b"theirs"
 
 
 def test_the_largest_file_keeps_parts_small(s3_client: S3Client) -> None:
