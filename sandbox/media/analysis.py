@@ -14,7 +14,7 @@ from sandbox.media.areas import Bitmap, Box, Mask, pixel_box
 from sandbox.media.holes import dilated
 from sandbox.media.motion import Matcher, Points, Shift, phase_correlation
 from sandbox.media.pictures import Plane
-from sandbox.media.presence import SETTLE_SECONDS, EdgeCounter, edges, runs, showing
+from sandbox.media.presence import SETTLE_SECONDS, EdgeWatcher, changes, showings
 from sandbox.media.reading import VideoReader
 
 REACH_SECONDS = 1.5
@@ -49,14 +49,17 @@ class Track:
 
     Attributes:
         box, text_only: the rectangle; whether only text inside it may go.
-        masks: indices of the masks that this stands for.
+        mask: index of the mask that this stands for; -1 for a part of the whole frame.
+        ignore: protected pixels of the rectangle, None for none.
         points: where motion around the rectangle is measured.
         pts, times: of each picture of the analysed span.
         path: sum of the shifts from each picture to the one before; the difference of two entries
             predicts the shift between their pictures.
         shots: first index of each shot.
-        unclear: for shots in which counts cannot tell, the text strokes that stand throughout.
+        strokes: for each shot, by its first index, the edges that stand throughout.
         events: the overlays found, in order.
+        unclear: shots, first and last index, in which no overlay comes or goes: it may show
+            throughout or not at all.
     """
 
     box: Box
@@ -64,7 +67,8 @@ class Track:
     mask: int
     points: Points
     ignore: Bitmap | None
-    counter: EdgeCounter
+    watcher: EdgeWatcher
+    lag: int
     pts: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     path: list[tuple[float, float]] = field(default_factory=list)
@@ -134,7 +138,8 @@ def make_tracks(reader: VideoReader, masks: Sequence[Mask], *, whole_frame: bool
                 index,
                 points,
                 ignore if ignore.any() else None,
-                EdgeCounter(lag),
+                EdgeWatcher(lag),
+                lag,
             )
         )
     if whole_frame:
@@ -149,7 +154,9 @@ def make_tracks(reader: VideoReader, masks: Sequence[Mask], *, whole_frame: bool
             )
             ignore = protected[cell.slices()]
             tracks.append(
-                Track(cell, True, -1, points, ignore if ignore.any() else None, EdgeCounter(lag))
+                Track(
+                    cell, True, -1, points, ignore if ignore.any() else None, EdgeWatcher(lag), lag
+                )
             )
     return tracks
 
@@ -213,26 +220,26 @@ class Analysis:
         if shift is None or gap or not track.times or shift.error > CUT_ERROR:
             self._close_shot(track)
             track.shots.append(len(track.pts))
-            track.counter.cut()
             shift = Shift(0.0, 0.0, 0.0)
         x, y = track.path[-1] if track.path else (0.0, 0.0)
         track.path.append((x + shift.dx, y + shift.dy))
         track.pts.append(pts)
         track.times.append(time)
         area = luma[track.box.slices()]
-        track.counter.add(area, track.ignore)
+        found = track.watcher.add(area, track.ignore)
         if track.text_only:
-            self._accumulate(track, area)
+            self._accumulate(track, found)
 
-    def _accumulate(self, track: Track, area: Plane) -> None:
+    def _accumulate(self, track: Track, found: Bitmap) -> None:
         key = id(track)
         if key not in self._standing:
-            self._standing[key] = (np.zeros(area.shape, np.int32), [0])
+            self._standing[key] = (np.zeros(found.shape, np.int32), [0])
         votes, total = self._standing[key]
-        votes += edges(area)
+        votes += found
         total[0] += 1
 
     def _close_shot(self, track: Track) -> None:
+        track.watcher.end_shot()
         kept = self._standing.pop(id(track), None)
         if kept is None or not track.shots:
             return
@@ -240,43 +247,37 @@ class Analysis:
         track.strokes[track.shots[-1]] = votes >= STANDING_SHARE * total[0]
 
     def _find_events(self, track: Track) -> None:
-        standing = np.array(track.counter.standing, np.float64)
-        changed = np.array(track.counter.changed, np.float64)
         area = track.box.width * track.box.height
-        shortest = max(3, round(0.15 * self._fps))
-        borders = [*track.shots, len(track.pts)]
-        for first, stop in pairwise(borders):
-            shown = showing(standing[first:stop], area)
-            if shown is None:
+        path = np.array(track.path)
+        for first, stop in pairwise([*track.shots, len(track.pts)]):
+            steps = np.diff(path[first:stop], axis=0, prepend=path[first : first + 1])
+            found = changes(
+                np.array(track.watcher.appeared[first:stop], np.float64),
+                np.array(track.watcher.vanished[first:stop], np.float64),
+                np.hypot(steps[:, 0], steps[:, 1]),
+                area,
+                track.lag,
+            )
+            shown = showings(found, stop - first)
+            if not shown:
                 track.unclear.append((first, stop - 1))
-                continue
-            level = float(np.median(standing[first:stop][shown]))
-            base = float(np.median(standing[first:stop][~shown])) if not shown.all() else 0.0
-            quiet = float(np.median(changed[first:stop]))
-            spike = max(4 * quiet, 0.4 * (level - base))
-            found = runs(shown, shortest=shortest, bridge=2)
-            for number, (begin, end) in enumerate(found):
-                earliest = found[number - 1][1] + 1 if number else 0
-                latest = found[number + 1][0] - 1 if number + 1 < len(found) else stop - first - 1
+            for number, overlay in enumerate(shown):
+                earliest = shown[number - 1].last + 1 if number else 0
+                latest = (
+                    shown[number + 1].first - 1 if number + 1 < len(shown) else stop - first - 1
+                )
+                begin, end = overlay.first, overlay.last
                 # One picture of distance: the overlay may already shine through faintly.
                 before = max(begin - 2, earliest) if begin > earliest else None
                 after = min(end + 2, latest) if end < latest else None
-                inner = [
-                    index
-                    for index in range(begin + 1, end + 1)
-                    if changed[first + index] > spike and begin + shortest < index < end - shortest
-                ]
-                edges_of_lines = [begin, *inner, end + 1]
-                lines = tuple(
-                    (first + a, first + b - 1) for a, b in pairwise(edges_of_lines) if b > a
-                )
+                marks = [begin, *(swap for swap in overlay.swaps if begin < swap <= end), end + 1]
                 track.events.append(
                     Event(
                         first + begin,
                         first + end,
                         None if before is None else first + before,
                         None if after is None else first + after,
-                        lines,
+                        tuple((first + a, first + b - 1) for a, b in pairwise(marks)),
                     )
                 )
 
@@ -290,8 +291,6 @@ def standing_text(track: Track, shot: int, luma: Plane) -> Bitmap | None:
     found = track.strokes.get(shot)
     if found is None:
         return None
-    if track.ignore is not None:
-        found = found & ~track.ignore
     stop = next((start for start in track.shots if start > shot), len(track.pts))
     path = np.array(track.path[shot:stop])
     travelled = float(np.hypot(*np.ptp(path, axis=0)))

@@ -124,14 +124,14 @@ class Filler:
         if not track.text_only:
             if not references:
                 return _smooth(picture, track.box), None
-            return temporal.fill(picture, track.box, references, correct_seam=True).planes, None
+            return temporal.fill(picture, track.box, references).planes, None
         strokes = self._event_strokes(track, current, index)
         if not strokes.any():
             return None, None
         where = coarse(strokes)
         if not references:
             return _around(picture, track.box, where), where
-        filled = temporal.fill(picture, track.box, references, correct_seam=False)
+        filled = temporal.fill(picture, track.box, references, visible=~strokes)
         guess = _around(picture, track.box, where)
         planes = [
             np.where(filled.covered[::2, ::2] if plane else filled.covered, known, other)
@@ -216,7 +216,7 @@ class Filler:
             references = self._aligned(track, current, picture.y, index)
             lowest = np.full(shape, np.inf)
             for reference in references:
-                seen = temporal.fill(picture, track.box, [reference], correct_seam=False)
+                seen = temporal.fill(picture, track.box, [reference])
                 difference = np.abs(picture.y[track.box.slices()] - seen.planes[0])
                 lowest = np.minimum(lowest, np.where(seen.covered, difference, np.inf))
             known = np.isfinite(lowest)

@@ -1,14 +1,15 @@
-"""When is there an overlay? From the count of edges that stay at one place of the screen.
+"""When is there an overlay? From edges that begin or cease to stand at one place of the screen.
 
-The edges of an overlay stand still while it shows, and come and go abruptly with it. The count of
-standing edges in a rectangle is therefore low without and high with the overlay, whatever the
-picture behind does, as long as that does not jump itself (a cut starts a new shot).
+The edges of an overlay stand still while it shows, and come and go at once. So a picture in which
+many edges appear that stay, or many cease that had stayed, is a change of overlay, whatever the
+picture behind does: what moves has no standing edges, what rests does not appear.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,11 @@ EDGE = 36
 """Luma step over two pixels that counts as an edge; film grain and soft texture stay below."""
 SETTLE_SECONDS = 0.2
 """An edge that stays this long at its place stands still; so overlays last longer than this."""
+
+STIR = 0.7
+"""Pixels from one picture to the next from which on the picture behind counts as moving."""
+DOMINANT = 2.2
+"""From this ratio on appearing edges outweigh vanishing ones (or the reverse); else a swap."""
 
 Counts = npt.NDArray[np.floating]
 
@@ -33,95 +39,168 @@ def edges(plane: Plane) -> Bitmap:
     return found
 
 
-@dataclass
-class EdgeCounter:
-    """Counts standing edges of one rectangle over time.
+class EdgeWatcher:
+    """Counts, for each picture of a shot, edges that appear for good and edges that cease.
 
     Attributes:
-        lag: pictures in SETTLE_SECONDS.
-        standing: for each picture, edges that are also there `lag` pictures before or after.
-        changed: for each picture, edge pixels that differ from the picture before.
+        appeared: edges that stand from this picture on and were not in the one before.
+        vanished: edges that stood until the picture before and are not in this one.
     """
 
-    lag: int
-    standing: list[int] = field(default_factory=list)
-    changed: list[int] = field(default_factory=list)
-    _recent: deque[Bitmap] = field(default_factory=deque)
+    def __init__(self, lag: int) -> None:
+        """`lag`: pictures in SETTLE_SECONDS."""
+        self._lag = lag
+        self._recent: deque[Bitmap] = deque(maxlen=2 * lag + 2)
+        self._seen = 0
+        self.appeared: list[int] = []
+        self.vanished: list[int] = []
 
-    def add(self, plane: Plane, ignore: Bitmap | None) -> None:
-        """Count the next picture's rectangle, without the pixels of `ignore`."""
+    def add(self, plane: Plane, ignore: Bitmap | None) -> Bitmap:
+        """Take the next picture's rectangle, without the pixels of `ignore`; gives its edges."""
         found = edges(plane)
         if ignore is not None:
             found &= ~ignore
-        count = 0
-        if len(self._recent) == self.lag:
-            count = int(np.count_nonzero(found & self._recent.popleft()))
-            earlier = len(self.standing) - self.lag
-            self.standing[earlier] = max(self.standing[earlier], count)
-        last = self._recent[-1] if self._recent else found
-        self.changed.append(int(np.count_nonzero(found ^ last)))
-        self.standing.append(count)
         self._recent.append(found)
+        self._seen += 1
+        self.appeared.append(0)
+        self.vanished.append(0)
+        if self._seen > self._lag + 1:
+            self._count(self._lag)
+        return found
 
-    def cut(self) -> None:
-        """A new shot begins with the next picture: nothing stands across a cut."""
+    def end_shot(self) -> None:
+        """The shot is over: nothing stands across a cut."""
+        for later in range(min(self._lag, self._seen - 1) - 1, -1, -1):
+            self._count(later)
         self._recent.clear()
+        self._seen = 0
+
+    def _count(self, later: int) -> None:
+        """Compare the picture that has `later` pictures after it with its neighbours."""
+        here = len(self._recent) - 1 - later
+        if here < 1:
+            return
+        half = self._lag // 2
+        now, before = self._recent[here], self._recent[here - 1]
+        if later >= half:
+            stands = now & self._recent[here + half] & self._recent[here + min(self._lag, later)]
+            self.appeared[-1 - later] = int(np.count_nonzero(stands & ~before))
+        if here - 1 >= half:
+            stood = (
+                before & self._recent[here - 1 - half] & self._recent[max(0, here - 1 - self._lag)]
+            )
+            self.vanished[-1 - later] = int(np.count_nonzero(stood & ~now))
 
 
-def showing(standing: Counts, area: int) -> Bitmap | None:
-    """For each picture of a shot, whether the overlay shows.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of overlay that lasts from picture `first` to `last` (a fade takes several)."""
+
+    first: int
+    last: int
+    appeared: float
+    vanished: float
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """An overlay from picture `first` to `last`, which changes at the pictures `swaps`."""
+
+    first: int
+    last: int
+    swaps: tuple[int, ...]
+
+
+def changes(appeared: Counts, vanished: Counts, speed: Counts, area: int, lag: int) -> list[Change]:
+    """Where the overlay of one shot changes.
 
     Args:
-        standing: counts of one shot.
+        appeared, vanished: counts of an EdgeWatcher for the shot.
+        speed: motion of the picture behind since the picture before, in pixels.
         area: of the rectangle in pixels.
-
-    Returns:
-        None when the counts do not fall into two clear levels with abrupt changes between them:
-        there is always an overlay, or never, and counts cannot tell which.
+        lag: as for the EdgeWatcher; changes as close as this are one.
     """
-    if len(standing) < 4:
-        return None
-    split = _otsu(standing)
-    low, high = standing[standing <= split], standing[standing > split]
-    if not len(low) or not len(high):
-        return None
-    base = float(np.median(low))
-    step = float(np.median(high)) - base
-    spread = 1.4826 * float(np.median(np.abs(low - base)))
-    if step < max(0.002 * area, 12.0, 0.2 * (base + step), 5 * spread):
-        return None
-    shown = standing > base + max(0.12 * step, 4 * spread, 6.0)
-    reach = 6
-    for index in np.flatnonzero(shown[1:] != shown[:-1]):
-        before = standing[max(0, index - reach) : index + 1]
-        after = standing[index + 1 : index + 1 + reach]
-        if abs(float(after.max()) - float(before.min())) < 0.1 * step and (
-            abs(float(before.max()) - float(after.min())) < 0.1 * step
-        ):
-            return None
-    return shown
-
-
-def _otsu(values: Counts) -> float:
-    """The threshold that separates two groups best."""
-    ordered = np.sort(values)
-    count = len(ordered)
-    total = np.cumsum(ordered)
-    left = np.arange(1, count)
-    mean_left = total[:-1] / left
-    mean_right = (total[-1] - total[:-1]) / (count - left)
-    between = left * (count - left) * (mean_left - mean_right) ** 2
-    best = int(np.argmax(between))
-    return float((ordered[best] + ordered[best + 1]) / 2)
-
-
-def runs(flags: Bitmap, *, shortest: int, bridge: int) -> list[tuple[int, int]]:
-    """Stretches [first, last] of True; gaps up to `bridge` are closed, then short ones dropped."""
-    found: list[tuple[int, int]] = []
-    for index in np.flatnonzero(flags):
-        here = int(index)
-        if found and here - found[-1][1] <= bridge + 1:
-            found[-1] = (found[-1][0], here)
+    come, go = _excess(appeared, area), _excess(vanished, area)
+    for index in np.flatnonzero(come).tolist():
+        # A camera that comes to rest makes all its edges stand.
+        if speed[index] > STIR and _middle(speed[index + 1 : index + 1 + lag]) < STIR:
+            come[index] = 0
+    for index in np.flatnonzero(go).tolist():
+        if speed[index] > STIR and _middle(speed[max(0, index - lag) : index]) < STIR:
+            go[index] = 0
+    found: list[Change] = []
+    for index in np.flatnonzero((come > 0) | (go > 0)).tolist():
+        if found and index - found[-1].last <= lag:
+            last = found.pop()
+            change = Change(
+                last.first,
+                index,
+                last.appeared + float(come[index]),
+                last.vanished + float(go[index]),
+            )
         else:
-            found.append((here, here))
-    return [run for run in found if run[1] - run[0] + 1 >= shortest]
+            change = Change(index, index, float(come[index]), float(go[index]))
+        found.append(change)
+    return _significant(found, len(appeared), lag)
+
+
+def _significant(found: Sequence[Change], count: int, lag: int) -> list[Change]:
+    """Without what is small beside the largest change of the shot.
+
+    A one-sided change is kept from a small share on: lines of text differ in length. A balanced
+    one may be a coder's new key picture, and near the shot's ends few pictures vouch for a change.
+    """
+    largest = max((max(item.appeared, item.vanished) for item in found), default=0.0)
+    kept: list[Change] = []
+    for item in found:
+        more, less = max(item.appeared, item.vanished), min(item.appeared, item.vanished)
+        share = 0.08 if more > DOMINANT * less else 0.4
+        if item.first <= lag or item.last >= count - 1 - lag:
+            share = 0.6
+        if more >= share * largest:
+            kept.append(item)
+    return kept
+
+
+def _middle(values: Counts) -> float:
+    return float(np.median(values)) if len(values) else 0.0
+
+
+def _excess(counts: Counts, area: int) -> Counts:
+    """What exceeds the usual count by far; 0 elsewhere."""
+    usual = float(np.median(counts))
+    spread = 1.4826 * float(np.median(np.abs(counts - usual)))
+    over = counts - usual
+    return np.where(over > max(0.004 * area, 16.0, 7 * spread), over, 0.0)
+
+
+def showings(found: Sequence[Change], count: int) -> list[Showing]:
+    """The overlays of a shot of `count` pictures, from its changes; [] when there are none.
+
+    An amount of standing edges is carried along: what appears adds, what vanishes takes away. A
+    second line of text that comes and goes over a first one therefore ends nothing.
+    """
+    result: list[Showing] = []
+    amount = 0.0
+    begin: int | None = None
+    swaps: list[int] = []
+    for number, change in enumerate(found):
+        fade = change.last - change.first
+        comes = change.appeared > DOMINANT * change.vanished
+        goes = change.vanished > DOMINANT * change.appeared
+        if number == 0 and not comes:
+            amount, begin = change.vanished, 0
+        if goes:
+            amount = amount - change.vanished if amount * 0.65 > change.vanished else 0.0
+        else:
+            amount = max(amount + change.appeared - change.vanished, 0.3 * change.appeared)
+        if begin is None and amount > 0:
+            begin, swaps = max(0, change.first - fade), []
+        elif begin is not None and amount <= 0:
+            result.append(Showing(begin, min(count - 1, change.last - 1 + fade), tuple(swaps)))
+            begin, swaps = None, []
+        elif begin is not None:
+            swaps.append(change.first)
+    if begin is not None:
+        result.append(Showing(begin, count - 1, tuple(swaps)))
+    return result

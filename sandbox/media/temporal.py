@@ -11,7 +11,7 @@ from sandbox.media import coons
 from sandbox.media.areas import Bitmap, Box
 from sandbox.media.holes import Floats, fill_holes
 from sandbox.media.motion import Shift, moved
-from sandbox.media.pictures import Picture
+from sandbox.media.pictures import Picture, Plane
 
 MARGIN = 8
 """Pixels around the rectangle that take part, for the seam and for what no picture shows."""
@@ -46,13 +46,19 @@ class Filled:
 
 
 def fill(
-    picture: Picture, box: Box, references: Sequence[Reference], *, correct_seam: bool
+    picture: Picture,
+    box: Box,
+    references: Sequence[Reference],
+    *,
+    visible: Bitmap | None = None,
 ) -> Filled:
     """What `box` of `picture` looks like in the references.
 
     Args:
         references: at least one.
-        correct_seam: spread slow differences of brightness at the border into the rectangle.
+        visible: pixels of the box that are not covered and tell whether a reference is right
+            nearby; it is not used where it is wrong. None when the whole box is covered: then
+            slow differences of brightness at its border are spread into it instead.
     """
     wide = box.grown(MARGIN, MARGIN, picture.width, picture.height)
     rows, columns = wide.slices()
@@ -64,9 +70,18 @@ def fill(
     lumas = [
         moved(item.picture.y, rows, columns, item.shift.dx, item.shift.dy) for item in references
     ]
+    if visible is not None:
+        seen = np.ones(lumas[0].shape, np.bool_)
+        top, left = box.top - wide.top, box.left - wide.left
+        seen[top : top + box.height, left : left + box.width] = visible
+        shown = picture.y[rows, columns]
+        weights = [
+            weight * _agrees(shown, luma, seen)
+            for weight, luma in zip(weights, lumas, strict=True)
+        ]
     if len(references) == 2:
         _prefer(lumas, weights)
-    covered = np.logical_or.reduce([cover > 0 for cover in covers])
+    covered = np.logical_or.reduce([weight > 0 for weight in weights])
     inner = Box(
         box.left - wide.left, box.top - wide.top, box.right - wide.left, box.bottom - wide.top
     )
@@ -92,7 +107,7 @@ def fill(
         mixed = sum(v * s for v, s in zip(values, shares, strict=True)) / total
         known = covered[::2, ::2] if chroma else covered
         current = plane[part.slices()].astype(np.float32)
-        if correct_seam:
+        if visible is None:
             mixed = mixed + _seam(current, np.where(known, mixed, current), hole)
         frame = np.where(known, mixed, current)
         outside = np.ones(known.shape, np.bool_)
@@ -121,6 +136,15 @@ def _prefer(lumas: Sequence[Floats], weights: list[Floats]) -> None:
     first = weights[0] >= weights[1]
     weights[1] = np.where(apart & first, 0, weights[1])
     weights[0] = np.where(apart & ~first, 0, weights[0])
+
+
+def _agrees(current: Plane, luma: Floats, seen: Bitmap) -> Floats:
+    """1 where the visible pixels nearby look alike in both, or where none is visible; else 0."""
+    share = _box_mean(seen.astype(np.float32), 6)
+    difference = _box_mean(np.where(seen, np.abs(current - luma), 0.0), 6)
+    usual = float(np.median((np.abs(current - luma))[seen])) if seen.any() else 0.0
+    wrong = (difference > (DISAGREEMENT + usual) * share) & (share > 0.1)
+    return np.where(wrong, 0.0, 1.0)
 
 
 def _box_mean(plane: Floats, radius: int) -> Floats:
