@@ -69,7 +69,7 @@ class MediaInfo:
     """A media file.
 
     Attributes:
-        container: mp4, mov, webm, mkv, avi, wav, mpeg, or libav's name of another one.
+        container: mp4, mov, webm, mkv, avi, wav, or libav's name of another one.
         duration: seconds, the longest stream's.
         size: bytes.
         video: None without a picture; cover art of a song is not one.
@@ -138,8 +138,7 @@ def _describe(container: InputContainer, name: str | None, size: int, what: str)
 
 
 def _container_name(libav_name: str) -> str:
-    first = libav_name.split(",")[0]
-    return "mpeg" if first.startswith("mpeg") else first
+    return libav_name.split(",")[0]
 
 
 def _length(container: InputContainer, what: str) -> float:

@@ -1,7 +1,8 @@
 """Opening media with libav so that a hostile file neither reads much nor reaches elsewhere.
 
-The formats are a closed list without playlists, so a file cannot make the worker open addresses;
-bytes, packets and pixels are bounded. Errors of the source itself (storage, network) come through
+The formats are a closed list: without playlists, so that a file cannot make the worker open
+addresses, and without MPEG transport and program streams, which may add streams at any place.
+Bytes, packets and pixels are bounded. Errors of the source itself (storage, network) come through
 unchanged.
 """
 
@@ -25,10 +26,7 @@ from pro_video.errors import MediaUnusable
 
 Source = str | Path | BinaryIO
 
-FORMATS: Final = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,"
-    "wav,w64,aiff,mp3,ogg,flac,aac,asf"
-)
+FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,wav,w64,aiff,mp3,ogg,flac,aac"
 MAX_PIXELS: Final = 64 * 1000 * 1000
 MAX_SIDE: Final = 16384
 READ_BUDGET: Final = 64 * 1024 * 1024
@@ -125,7 +123,8 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
         reader.seek(0)
         with av.open(reader, **options) as container:
             yield container
-    except (av.FFmpegError, UnicodeError) as error:
+    except (av.FFmpegError, UnicodeError, IndexError) as error:
+        # PyAV's demuxer fails with an IndexError when a damaged file adds a stream under way.
         if reader.failure is not None:
             raise reader.failure from None
         raise MediaUnusable(
@@ -171,12 +170,17 @@ def _bound(stream: VideoStream) -> VideoStream:
 
 
 def frames_at(
-    container: InputContainer, stream: VideoStream, instants: Sequence[float]
+    container: InputContainer,
+    stream: VideoStream,
+    instants: Sequence[float],
+    *,
+    strict: bool = False,
 ) -> Iterator[VideoFrame | None]:
     """The frame shown at each of the instants, which must not go down.
 
     Each keyframe interval is decoded at most once, and at most `MAX_PACKETS` packets for one
-    instant. None where nothing decodes; past the end it is the last frame.
+    instant. None where nothing decodes; past the end it is the last frame. Damaged packets are
+    passed over, as players do, unless ``strict``: then they raise libav's error.
     """
     time_base, start = stream.time_base, stream.start_time or 0
     packets: Iterator[Packet[VideoStream]] = iter(())
@@ -197,7 +201,13 @@ def frames_at(
             if packet is None:
                 break
             looked_at += 1
-            ahead.extend(frame for frame in packet.decode() if frame.pts is not None)
+            try:
+                decoded = packet.decode()
+            except av.FFmpegError:
+                if strict:
+                    raise
+                continue
+            ahead.extend(frame for frame in decoded if frame.pts is not None)
         yield shown
 
 

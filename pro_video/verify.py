@@ -57,13 +57,19 @@ def expected_duration(
         [audible_seconds(segment, audios[segment.audio]) for segment in segments],
         sync_mode,
     )
-    low, high = sorted((video.duration, timeline.length))
-    return low - _tolerance(low), high + _tolerance(high)
+    return _range(video, timeline.length - timeline.source)
 
 
-def same_duration(seconds: float) -> tuple[float, float]:
+def same_duration(video: MediaInfo) -> tuple[float, float]:
     """Shortest and longest plausible length of a result that keeps its source's, in seconds."""
-    return seconds - _tolerance(seconds), seconds + _tolerance(seconds)
+    return _range(video, 0.0)
+
+
+def _range(video: MediaInfo, change: float) -> tuple[float, float]:
+    # Picture and sound of a file rarely end together; either end may be taken.
+    ends = [video.duration, video.video.duration if video.video else video.duration]
+    low, high = min(ends) + min(0.0, change), max(ends) + max(0.0, change)
+    return low - _tolerance(low), high + _tolerance(high)
 
 
 def _tolerance(seconds: float) -> float:
@@ -86,7 +92,7 @@ def check_output(
         source: a path or seekable stream.
         size: bytes that are stored.
         expected_size: bytes that the provider declared, when it did.
-        duration: shortest and longest plausible length in seconds.
+        duration: shortest and longest plausible length of the picture in seconds.
         sound: must it have sound? (The input had, or segments were replaced.)
         like: the input; the picture must have its shape, may be smaller and not larger.
         what: how messages name it.
@@ -107,12 +113,12 @@ def check_output(
         raise _rejected("output_no_picture", what, "has no picture")
     if sound and info.audio is None:
         raise _rejected("output_no_sound", what, "has no sound")
-    low, high = duration
-    if not low <= info.duration <= high:
+    (low, high), seconds = duration, info.video.duration
+    if not low <= seconds <= high:
         raise _rejected(
             "output_duration",
             what,
-            f"lasts {info.duration:.2f} s and {max(low, 0):.2f} to {high:.2f} s were expected",
+            f"lasts {seconds:.2f} s and {max(low, 0):.2f} to {high:.2f} s were expected",
         )
     if like is not None and like.video is not None:
         _check_shape(info, like, what)
@@ -145,7 +151,8 @@ def _check_decodes(source: Source, length: float, what: str) -> None:
             with opened(reader, what) as container:
                 stream = picture_stream(container)
                 assert stream is not None
-                frames = list(frames_at(container, stream, (0.0, length / 2, length)))
+                moments = (0.0, length / 2, length)
+                frames = list(frames_at(container, stream, moments, strict=True))
                 start = float((stream.start_time or 0) * (stream.time_base or 0))
         except MediaUnusable as error:
             raise _rejected("output_undecodable", what, "cannot be decoded") from error

@@ -30,7 +30,8 @@ NOISE_PEAK: Final = 8.0
 LIP_NOISE_MEAN: Final = 2.0
 LIP_NOISE_PEAK: Final = 5.0
 EVEN_SURFACE: Final = 24.0
-FOREIGN_MEAN: Final = 45.0
+COARSE_WIDTH: Final = 32
+FOREIGN_MEAN: Final = 40.0
 _END_MARGIN: Final = 0.1
 
 
@@ -66,7 +67,7 @@ def check_picture_changed(
     seen: list[list[Difference]] = [[] for _ in erased]
     whole: list[float] = []
     for instant, old, new in _pairs(before, after, instants, instants):
-        whole.append(difference(old, new).mean)
+        whole.append(difference(old, new, at_most=COARSE_WIDTH).mean)
         for place, (_, mask) in enumerate(erased):
             if instant in samples[place]:
                 seen[place].append(difference(old, new, mask.region))
@@ -108,11 +109,12 @@ def check_lips_changed(
     samples = _samples(ranges, timeline.source)
     instants = sorted({instant for moments in samples for instant in moments})
     shown = [timeline.at(instant) for instant in instants]
-    found = [difference(old, new) for _, old, new in _pairs(before, after, instants, shown)]
-    if not found:
-        return
-    _check_foreign([d.mean for d in found])
-    if all(d.mean <= LIP_NOISE_MEAN and d.peak <= LIP_NOISE_PEAK for d in found):
+    found, whole = [], []
+    for _, old, new in _pairs(before, after, instants, shown):
+        found.append(difference(old, new))
+        whole.append(difference(old, new, at_most=COARSE_WIDTH).mean)
+    _check_foreign(whole)
+    if found and all(d.mean <= LIP_NOISE_MEAN and d.peak <= LIP_NOISE_PEAK for d in found):
         raise OutputRejected(
             "lip-sync changed nothing in the picture of any segment; the files are kept for a "
             "look, choose another model or check that a face is visible",

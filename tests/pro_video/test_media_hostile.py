@@ -74,6 +74,10 @@ def test_other_cut_videos(tmp_path: Path, name: str) -> None:
     assert code_of(data[: len(data) * 2 // 3]) == "media_truncated"
 
 
+def test_mpeg_streams_are_not_taken(tmp_path: Path) -> None:
+    assert code_of(write_clip(tmp_path / "c.ts").read_bytes()) == "media_unreadable"
+
+
 def test_a_cut_wav(tmp_path: Path) -> None:
     data = write_sound(tmp_path / "a.wav").read_bytes()
     assert code_of(data[: len(data) // 2]) == "media_truncated"

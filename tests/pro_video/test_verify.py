@@ -1,0 +1,178 @@
+"""A sound result passes; each kind of wrong one is refused with the name of the check."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pro_video.errors import OutputRejected
+from pro_video.media import AudioStream, MediaInfo, VideoStream, probe
+from pro_video.request import Segment
+from pro_video.request_models import SyncMode
+from pro_video.verify import check_output, expected_duration, same_duration
+from tests.pro_video.clips import write_clip, write_sound
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> MediaInfo:
+    path = write_clip(tmp_path_factory.mktemp("source") / "in.mp4", width=320, height=192)
+    return probe(path, size=path.stat().st_size)
+
+
+def code_of(path: Path, like: MediaInfo, **changes: object) -> str | None:
+    given: dict[str, object] = {
+        "size": path.stat().st_size,
+        "duration": same_duration(like),
+        "sound": True,
+        "like": like,
+    }
+    with pytest.raises(OutputRejected) as caught:
+        check_output(path, **{**given, **changes})  # type: ignore[arg-type]
+    assert caught.value.message.startswith("the result")
+    return caught.value.code
+
+
+def test_a_sound_result_passes(tmp_path: Path, source: MediaInfo) -> None:
+    path = write_clip(tmp_path / "out.mp4", width=320, height=192)
+    size = path.stat().st_size
+    info = check_output(
+        path,
+        size=size,
+        expected_size=size,
+        duration=same_duration(source),
+        sound=True,
+        like=source,
+    )
+    assert info.video is not None
+    assert info.duration == pytest.approx(2.0)
+
+
+def test_a_result_may_be_smaller_upright_and_without_sound(
+    tmp_path: Path, source: MediaInfo
+) -> None:
+    for name, sizes in {"smaller": (160, 96), "upright": (192, 320)}.items():
+        path = write_clip(tmp_path / f"{name}.mp4", width=sizes[0], height=sizes[1], sound=False)
+        check_output(
+            path,
+            size=path.stat().st_size,
+            duration=same_duration(source),
+            sound=False,
+            like=source,
+        )
+
+
+def test_the_file_must_be_whole(tmp_path: Path, source: MediaInfo) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", width=320, height=192, faststart=True)
+    assert code_of(whole, source, expected_size=whole.stat().st_size + 1) == "output_truncated"
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[:-2000])
+    assert code_of(cut, source) == "output_truncated"
+    (tmp_path / "empty.mp4").touch()
+    assert code_of(tmp_path / "empty.mp4", source) == "output_empty"
+    page = tmp_path / "page.mp4"
+    page.write_text("<html>Access denied</html>")
+    assert code_of(page, source) == "output_unreadable"
+
+
+def test_streams_that_are_missing(tmp_path: Path, source: MediaInfo) -> None:
+    assert code_of(write_sound(tmp_path / "a.m4a", 2.0, "aac"), source) == "output_no_picture"
+    silent = write_clip(tmp_path / "silent.mp4", width=320, height=192, sound=False)
+    assert code_of(silent, source) == "output_no_sound"
+
+
+@pytest.mark.parametrize("seconds", [1.5, 2.6])
+def test_a_wrong_length(tmp_path: Path, source: MediaInfo, seconds: float) -> None:
+    path = write_clip(tmp_path / "out.mp4", width=320, height=192, seconds=seconds)
+    assert code_of(path, source) == "output_duration"
+
+
+@pytest.mark.parametrize("size", [(320, 240), (640, 384), (80, 48)])
+def test_a_picture_of_another_shape_or_size(
+    tmp_path: Path, source: MediaInfo, size: tuple[int, int]
+) -> None:
+    path = write_clip(tmp_path / "out.mp4", width=size[0], height=size[1])
+    assert code_of(path, source) == "output_resolution"
+
+
+def test_a_picture_that_ends_before_the_sound(tmp_path: Path, source: MediaInfo) -> None:
+    path = write_clip(tmp_path / "out.mp4", width=320, height=192, seconds=1, sound_seconds=2)
+    assert probe(path, size=path.stat().st_size).duration == pytest.approx(2.0, abs=0.1)
+    assert code_of(path, source) == "output_duration"
+
+
+def test_damage_in_the_middle(tmp_path: Path, source: MediaInfo) -> None:
+    path = write_clip(tmp_path / "out.mp4", width=320, height=192, faststart=True, gop=250)
+    data = bytearray(path.read_bytes())
+    start = data.find(b"mdat") + 4
+    middle = slice(start + (len(data) - start) // 8, len(data) - 200)
+    size = len(data[middle])
+    data[middle] = np.random.default_rng(3).integers(0, 256, size, dtype=np.uint8).tobytes()
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(data)
+    assert code_of(damaged, source, sound=False) == "output_undecodable"
+
+
+VIDEO = MediaInfo(
+    "mp4",
+    10.0,
+    1,
+    VideoStream(640, 360, 25.0, "h264", 0, 250, 10.0),
+    AudioStream("aac", 48000, 2, 10.0),
+)
+
+
+def audio(seconds: float) -> MediaInfo:
+    return MediaInfo("wav", seconds, 1, None, AudioStream("pcm_s16le", 48000, 1, seconds))
+
+
+@pytest.mark.parametrize(
+    ("mode", "seconds", "low", "high"),
+    [
+        ("cut_off", 3.0, 9.75, 10.25),
+        ("cut_off", 1.0, 8.75, 10.25),
+        ("remap", 3.0, 9.75, 11.25),
+        ("silence", 3.0, 9.75, 11.25),
+        ("silence", 1.0, 9.75, 10.25),
+        ("loop", 5.0, 9.75, 13.25),
+        ("bounce", 2.0, 9.75, 10.25),
+    ],
+)
+def test_expected_lengths(mode: SyncMode, seconds: float, low: float, high: float) -> None:
+    segments = [Segment(start=1, end=3, audio="a")]
+    assert expected_duration(VIDEO, segments, {"a": audio(seconds)}, mode) == pytest.approx(
+        (low, high)
+    )
+
+
+def test_a_crop_counts_with_its_own_length() -> None:
+    cropped = [Segment(start=1, end=3, audio="a", audio_start=1, audio_end=4)]
+    assert expected_duration(VIDEO, cropped, {"a": audio(60.0)}, "remap")[1] == pytest.approx(11.25)
+
+
+def test_the_tolerance_grows_with_the_length() -> None:
+    long = replace(VIDEO, duration=600.0, video=None)
+    assert same_duration(long) == pytest.approx((594.0, 606.0))
+
+
+def test_picture_or_sound_may_end_first() -> None:
+    assert same_duration(replace(VIDEO, duration=10.6)) == pytest.approx((9.75, 10.85))
+
+
+def test_what_is_read_of_a_result_is_bounded(tmp_path: Path, source: MediaInfo) -> None:
+    data = write_clip(tmp_path / "out.mp4", width=320, height=192).read_bytes()
+
+    class Counting(io.BytesIO):
+        total = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            read = super().read(size)
+            self.total += len(read)
+            return read
+
+    stream = Counting(data)
+    check_output(stream, size=len(data), duration=same_duration(source), sound=True, like=source)
+    assert 0 < stream.total < 12 * len(data)

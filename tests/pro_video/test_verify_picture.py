@@ -1,0 +1,189 @@
+"""What must have changed in the picture has changed, and what cannot be told is not judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pro_video.errors import OutputRejected
+from pro_video.inpainting_plan import InpaintingPlan, inpainting_plan
+from pro_video.request import Segment, check_areas
+from pro_video.timeline import Timeline, lip_sync_timeline
+from pro_video.verify_picture import AreaChange, check_lips_changed, check_picture_changed
+from tests.pro_video.clips import Picture, moving, write_clip
+
+WIDTH, HEIGHT, SECONDS = 320, 192, 3.0
+LOGO = {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.2}
+ELSEWHERE = {"x": 0.1, "y": 0.6, "width": 0.2, "height": 0.2}
+
+
+def with_logo(index: int, width: int, height: int) -> Picture:
+    picture = moving(index, width, height)
+    picture[24:52, 232:280] = 255
+    picture[32:44, 240:272] = 0
+    return picture
+
+
+def black(index: int, width: int, height: int) -> Picture:
+    return np.zeros((height, width, 3), dtype=np.uint8)
+
+
+def other(index: int, width: int, height: int) -> Picture:
+    """Another video: white above black."""
+    picture = np.zeros((height, width, 3), dtype=np.uint8)
+    picture[: height // 2] = 255
+    return picture
+
+
+def halved(index: int, width: int, height: int) -> Picture:
+    return moving(index, 2 * width, 2 * height)[::2, ::2].copy()
+
+
+def talking(index: int, width: int, height: int) -> Picture:
+    """A small mouth of 16x6 pixels that opens between the seconds 1 and 2."""
+    picture = moving(0, width, height)
+    if 25 <= index < 50:
+        picture[120:126, 150:166] = 250 if index % 4 < 2 else 5
+    return picture
+
+
+def clip(folder: Path, name: str, draw: Any, **more: Any) -> Path:
+    return write_clip(
+        folder / f"{name}.mp4",
+        width=more.pop("width", WIDTH),
+        height=more.pop("height", HEIGHT),
+        seconds=SECONDS,
+        draw=draw,
+        sound=False,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    still = [
+        clip(folder, f"still-{crf}", lambda i, w, h: moving(0, w, h), crf=crf) for crf in (17, 23)
+    ]
+    return {
+        "logo": clip(folder, "logo", with_logo),
+        "logo again": clip(folder, "again", with_logo, crf=24, gop=30),
+        "clean": clip(folder, "clean", moving, crf=20),
+        "clean small": clip(folder, "small", halved, width=160, height=96),
+        "late": clip(folder, "late", lambda i, w, h: with_logo(max(0, i - 2), w, h)),
+        "black": clip(folder, "black", black),
+        "other": clip(folder, "other", other),
+        "still": still[0],
+        "still again": still[1],
+        "talking": clip(folder, "talking", talking),
+    }
+
+
+def plan(*areas: dict[str, Any]) -> InpaintingPlan:
+    checked, options = check_areas(areas)
+    return inpainting_plan(checked, options, SECONDS)
+
+
+def area(kind: str, region: dict[str, float], **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "region": region, **more}
+
+
+def changes(files: dict[str, Path], after: str, *areas: dict[str, Any]) -> list[tuple[int, bool]]:
+    found = check_picture_changed(files["logo"], files[after], plan(*areas), SECONDS)
+    assert all(isinstance(change, AreaChange) for change in found)
+    return [(change.mask, change.changed) for change in found]
+
+
+def test_a_removed_logo_is_seen(files: dict[str, Path]) -> None:
+    assert changes(files, "clean", area("erase", LOGO)) == [(0, True)]
+    assert changes(files, "clean small", area("erase", LOGO)) == [(0, True)]
+
+
+def test_an_erased_area_that_is_as_before_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(OutputRejected, match=r"annotation_areas\[0\]") as caught:
+        changes(files, "logo again", area("erase", LOGO))
+    assert caught.value.code == "output_picture_unchanged"
+
+
+def test_one_unchanged_area_of_several_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(OutputRejected, match=r"annotation_areas\[1\]"):
+        changes(files, "clean", area("erase", LOGO), area("erase", ELSEWHERE, start=1))
+
+
+def test_text_that_may_not_have_been_there_is_not_judged(files: dict[str, Path]) -> None:
+    assert changes(files, "logo again", area("erase_text", LOGO)) == [(0, False)]
+    assert changes(files, "clean", area("erase_text", LOGO), area("erase_text", ELSEWHERE)) == [
+        (0, True),
+        (1, False),
+    ]
+
+
+def test_an_erasure_that_a_protection_overlaps_is_not_judged(files: dict[str, Path]) -> None:
+    guard = area("protect", {"x": 0.75, "y": 0.1, "width": 0.2, "height": 0.2})
+    assert changes(files, "logo again", area("erase", LOGO), guard) == [(0, False)]
+    later = {**guard, "start": 1.5}
+    with pytest.raises(OutputRejected):
+        changes(files, "logo again", area("erase", LOGO, end=1.0), later)
+
+
+def test_an_even_surface_says_nothing(files: dict[str, Path]) -> None:
+    found = check_picture_changed(
+        files["black"], files["black"], plan(area("erase", LOGO)), SECONDS
+    )
+    assert [change.changed for change in found] == [True]
+
+
+def test_a_result_that_is_a_frame_late_is_not_another_video(files: dict[str, Path]) -> None:
+    assert changes(files, "late", area("erase_text", LOGO)) == [(0, True)]
+
+
+def test_a_result_that_shows_something_else_is_refused(files: dict[str, Path]) -> None:
+    for areas in ([area("erase", LOGO)], [area("protect", LOGO)]):
+        with pytest.raises(OutputRejected) as caught:
+            changes(files, "other", *areas)
+        assert caught.value.code == "output_picture_foreign"
+
+
+def test_many_areas_are_bounded(files: dict[str, Path]) -> None:
+    many = [
+        area("erase_text", {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.1 + i / 1000})
+        for i in range(30)
+    ]
+    assert len(changes(files, "clean", *many)) == 12
+
+
+def lips(files: dict[str, Path], before: str, after: str, start: float, end: float) -> None:
+    segments = [Segment(start=start, end=end, audio="a")]
+    timeline = lip_sync_timeline(SECONDS, segments, [end - start], "cut_off")
+    check_lips_changed(files[before], files[after], segments, timeline)
+
+
+def test_moved_lips_are_seen_even_when_small(files: dict[str, Path]) -> None:
+    lips(files, "still", "talking", 1.0, 2.0)
+
+
+def test_a_segment_without_any_change_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(OutputRejected) as caught:
+        lips(files, "still", "still again", 1.0, 2.0)
+    assert caught.value.code == "output_picture_unchanged"
+    with pytest.raises(OutputRejected):
+        lips(files, "still", "talking", 2.1, 2.8)
+
+
+def test_another_video_is_refused_after_lip_sync(files: dict[str, Path]) -> None:
+    with pytest.raises(OutputRejected) as caught:
+        lips(files, "logo", "other", 1.0, 2.0)
+    assert caught.value.code == "output_picture_foreign"
+
+
+def test_what_cannot_be_compared_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    page = tmp_path / "page.mp4"
+    page.write_text("<html>")
+    with pytest.raises(OutputRejected) as caught:
+        check_lips_changed(
+            files["logo"], page, [Segment(start=1, end=2, audio="a")], Timeline(SECONDS)
+        )
+    assert caught.value.code == "output_undecodable"
