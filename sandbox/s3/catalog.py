@@ -68,6 +68,29 @@ class WriteCondition:
                 raise S3Error("PreconditionFailed", details={"Condition": "If-Match"})
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """An object that is being read: later writes to its key do not change what this gives."""
+
+    found: StoredObject
+    segments: Sequence[Segment]
+    blobs: Blobs
+
+    def pieces(self, start: int, count: int) -> list[Piece]:
+        """The files that hold `count` bytes of the object from `start`."""
+        pieces: list[Piece] = []
+        for segment in self.segments:
+            if count <= 0:
+                break
+            if start < segment.size:
+                take = min(count, segment.size - start)
+                pieces.append(Piece(self.blobs.path(segment.blob), start, take))
+                start, count = 0, count - take
+            else:
+                start -= segment.size
+        return pieces
+
+
 class Catalog:
     """Buckets and objects in the database, with the bodies in `blobs`."""
 
@@ -133,15 +156,17 @@ class Catalog:
             raise S3Error("NoSuchKey", details={"Key": key})
         return found
 
-    def pin(self, bucket: str, key: str) -> StoredObject:
-        """`require`, and the object's bytes stay on disk until `unpin`, whatever happens."""
+    def pin(self, bucket: str, key: str) -> Reader:
+        """The object as it is now; its bytes stay on disk until `unpin`, whatever happens."""
         with self.database.transaction():
             found = self.require(bucket, key)
+            segments = self._segments(found)
             with self._pin_lock:
                 self._pins[found.id] += 1
-            return found
+        return Reader(found, segments, self.blobs)
 
-    def unpin(self, found: StoredObject) -> None:
+    def unpin(self, reader: Reader) -> None:
+        found = reader.found
         with self._pin_lock:
             self._pins[found.id] -= 1
             doomed: list[str] = []
@@ -151,32 +176,18 @@ class Catalog:
         self.blobs.remove(doomed)
 
     @contextmanager
-    def pinned(self, bucket: str, key: str) -> Iterator[StoredObject]:
-        found = self.pin(bucket, key)
+    def pinned(self, bucket: str, key: str) -> Iterator[Reader]:
+        reader = self.pin(bucket, key)
         try:
-            yield found
+            yield reader
         finally:
-            self.unpin(found)
+            self.unpin(reader)
 
-    def segments(self, found: StoredObject) -> list[Segment]:
+    def _segments(self, found: StoredObject) -> list[Segment]:
         rows = self.database.rows(
             "SELECT blob, size, digest FROM segments WHERE object = ? ORDER BY number", found.id
         )
         return [Segment(row["blob"], row["size"], row["digest"]) for row in rows]
-
-    def pieces(self, found: StoredObject, start: int, count: int) -> list[Piece]:
-        """The files that hold `count` bytes of the object from `start`; pin the object first."""
-        pieces: list[Piece] = []
-        for segment in self.segments(found):
-            if count <= 0:
-                break
-            if start < segment.size:
-                take = min(count, segment.size - start)
-                pieces.append(Piece(self.blobs.path(segment.blob), start, take))
-                start, count = 0, count - take
-            else:
-                start -= segment.size
-        return pieces
 
     def put(
         self,
@@ -278,7 +289,7 @@ class Catalog:
 
     def _drop(self, old: StoredObject) -> None:
         """Removes the rows of an object, and its bodies as soon as nobody reads them."""
-        blobs = [segment.blob for segment in self.segments(old)]
+        blobs = [segment.blob for segment in self._segments(old)]
         self.database.run("DELETE FROM segments WHERE object = ?", old.id)
         self.database.run("DELETE FROM objects WHERE id = ?", old.id)
         self.database.on_commit(lambda: self._condemn(old.id, blobs))

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sandbox.s3 import checksums, xml
 from sandbox.s3.blobs import Staged
-from sandbox.s3.catalog import Catalog, Description, Segment, StoredObject
+from sandbox.s3.catalog import Catalog, Description, Reader, Segment, StoredObject
 from sandbox.s3.checksums import DIGEST_BYTES, FULL_OBJECT, Checksum, Hasher, encode_digest
 from sandbox.s3.conditions import check_read, write_condition
 from sandbox.s3.description import read_description, read_tags
@@ -29,7 +29,8 @@ def copy_object(call: Call) -> Response:
     catalog.require_bucket(call.bucket)
     headers = call.request.headers
     condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
-    with _source(call) as source:
+    with _source(call) as reader:
+        source = reader.found
         description = _description(call, source)
         algorithm = _algorithm(call, source)
         if source.size > MAX_OBJECT_BYTES:
@@ -38,7 +39,7 @@ def copy_object(call: Call) -> Response:
                 "The specified copy source is larger than the maximum allowable size for a copy "
                 f"source: {MAX_OBJECT_BYTES}",
             )
-        etag, segment, checksum = _whole_copy(catalog, source, algorithm)
+        etag, segment, checksum = _whole_copy(catalog, reader, algorithm)
         try:
             stored = catalog.put(
                 call.bucket,
@@ -60,12 +61,10 @@ def copy_object(call: Call) -> Response:
 def upload_part_copy(call: Call) -> Response:
     number = part_number(call)
     upload = find_upload(call)
-    with _source(call) as source:
-        start, length = _source_range(call, source)
+    with _source(call) as reader:
+        start, length = _source_range(call, reader.found)
         with call.service.blobs.stage() as staged:
-            md5, digest = _copy_bytes(
-                call.service.catalog, source, start, length, staged, upload.algorithm
-            )
+            md5, digest = _copy_bytes(reader, start, length, staged, upload.algorithm)
             part = call.service.uploads.add_part(
                 upload, number, staged.keep(), length, md5.hex(), digest
             )
@@ -87,7 +86,7 @@ def _result(etag: str, modified: float, checksum: Checksum | None) -> list[str]:
 
 
 @contextmanager
-def _source(call: Call) -> Iterator[StoredObject]:
+def _source(call: Call) -> Iterator[Reader]:
     """The source of the copy, kept on disk while it is read."""
     text = call.request.headers[_SOURCE]
     path, _, query = text.partition("?")
@@ -104,9 +103,9 @@ def _source(call: Call) -> Iterator[StoredObject]:
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
             details={"ArgumentName": _SOURCE},
         )
-    with call.service.catalog.pinned(bucket, key) as found:
-        check_read(call.request.headers, found, prefix=f"{_SOURCE}-")
-        yield found
+    with call.service.catalog.pinned(bucket, key) as reader:
+        check_read(call.request.headers, reader.found, prefix=f"{_SOURCE}-")
+        yield reader
 
 
 def _directive(call: Call, name: str) -> bool:
@@ -142,20 +141,21 @@ def _algorithm(call: Call, source: StoredObject) -> str | None:
 
 
 def _whole_copy(
-    catalog: Catalog, source: StoredObject, algorithm: str | None
+    catalog: Catalog, reader: Reader, algorithm: str | None
 ) -> tuple[str, Segment, Checksum | None]:
     """A body with the source's content, its ETag and its checksum.
 
     A source that came in one piece is shared on disk. One that came in parts is read, since a
     copy's ETag and checksum are those of the whole.
     """
+    source = reader.found
     if source.parts == 0 and (source.checksum.algorithm if source.checksum else None) == algorithm:
-        segment = catalog.segments(source)[0]
+        segment = reader.segments[0]
         blob = catalog.blobs.share(segment.blob)
         if blob is not None:
             return source.etag, replace(segment, blob=blob), source.checksum
     with catalog.blobs.stage() as staged:
-        md5, digest = _copy_bytes(catalog, source, 0, source.size, staged, algorithm)
+        md5, digest = _copy_bytes(reader, 0, source.size, staged, algorithm)
         checksum = None
         if algorithm and digest:
             checksum = Checksum(algorithm, encode_digest(digest), FULL_OBJECT)
@@ -163,8 +163,7 @@ def _whole_copy(
 
 
 def _copy_bytes(
-    catalog: Catalog,
-    source: StoredObject,
+    reader: Reader,
     start: int,
     length: int,
     staged: Staged,
@@ -176,7 +175,7 @@ def _copy_bytes(
     checksum = checksums.new_hasher(algorithm) if algorithm else None
     if checksum:
         hashers.append(checksum)
-    for piece in catalog.pieces(source, start, length):
+    for piece in reader.pieces(start, length):
         staged.append_file(piece.path, piece.offset, piece.length, hashers)
     return md5.digest(), checksum.digest() if checksum else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.s3 import xml
-from sandbox.s3.catalog import Segment, StoredObject
+from sandbox.s3.catalog import Reader, Segment
 from sandbox.s3.checksums import FULL_OBJECT, Checksum, encode_digest
 from sandbox.s3.conditions import check_read, requested_range, write_condition
 from sandbox.s3.description import check_tags, object_headers, read_description
@@ -49,19 +49,19 @@ def put_object(call: Call) -> Response:
 def get_object(call: Call) -> Response:
     """GetObject and, since the server drops the body of an answer to HEAD, HeadObject."""
     catalog = call.service.catalog
-    found = catalog.pin(call.bucket, call.key)
+    reader = catalog.pin(call.bucket, call.key)
     response: Response | None = None
     try:
-        response = _read(call, found)
-        response.release = lambda: catalog.unpin(found)
+        response = _read(call, reader)
+        response.release = lambda: catalog.unpin(reader)
     finally:
         if response is None:
-            catalog.unpin(found)
+            catalog.unpin(reader)
     return response
 
 
-def _read(call: Call, found: StoredObject) -> Response:
-    request = call.request
+def _read(call: Call, reader: Reader) -> Response:
+    request, found = call.request, reader.found
     headers = object_headers(found, request.query)
     if not check_read(request.headers, found):
         kept = ("ETag", "Last-Modified", "cache-control", "expires")
@@ -74,7 +74,7 @@ def _read(call: Call, found: StoredObject) -> Response:
                 "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
             )
         number = request.number("partNumber", 1, low=1, high=10_000)
-        segments = call.service.catalog.segments(found)
+        segments = reader.segments
         if number > len(segments):
             raise S3Error("InvalidPartNumber")
         start = sum(segment.size for segment in segments[: number - 1])
@@ -95,7 +95,7 @@ def _read(call: Call, found: StoredObject) -> Response:
     if checksum and request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers[checksum.header] = checksum.value
         headers["x-amz-checksum-type"] = checksum.type
-    return Response(status, headers, pieces=call.service.catalog.pieces(found, start, count))
+    return Response(status, headers, pieces=reader.pieces(start, count))
 
 
 def delete_object(call: Call) -> Response:

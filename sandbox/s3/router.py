@@ -74,6 +74,8 @@ _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 
 def route(request: Request) -> tuple[str, Handler]:
     """The operation's name in snake case and its handler."""
+    if request.bucket is None and request.key is not None:
+        raise S3Error("InvalidBucketName", details={"BucketName": ""})
     level = "bucket" if request.key is None else "object"
     if request.bucket is None:
         level = "service"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.s3 import DataDirInUse, S3Server, main
-from tests.sandbox.s3.raw import ACCESS_KEY, SECRET_KEY, Raw
+from tests.sandbox.s3.raw import ACCESS_KEY, SECRET_KEY, Raw, sign_headers
 from tests.sandbox.s3.test_protocol import conversation, put_head, until
 
 if TYPE_CHECKING:
@@ -208,3 +208,34 @@ def test_command_line_needs_a_secret(
     with pytest.raises(SystemExit):
         main(["--data-dir", str(tmp_path)])
     assert "SANDBOX_S3_SECRET_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory_does_not_grow_with_the_object(tmp_path: Path) -> None:
+    size = 96 * 1024 * 1024
+    with process(tmp_path / "data") as (child, raw):
+        raw.signed("PUT", "/bucket", b"")
+        before = peak_memory(child.pid)
+        with conversation(raw, put_head(raw, "/bucket/k", size)) as sock:
+            block = bytes(1024 * 1024)
+            for _ in range(size // len(block)):
+                sock.sendall(block)
+            assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        connection = raw.connect()
+        connection.request(
+            "GET", "/bucket/k", headers=sign_headers("GET", raw.host, "/bucket/k").headers
+        )
+        answer = connection.getresponse()
+        received = 0
+        while data := answer.read(1024 * 1024):
+            received += len(data)
+        connection.close()
+        assert received == size
+        assert peak_memory(child.pid) - before < 12 * 1024 * 1024
+
+
+def peak_memory(pid: int) -> int:
+    """The largest resident size of a process so far, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,8 +11,9 @@ from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
-from tests.sandbox.s3.raw import Raw
+from tests.sandbox.s3.raw import Raw, sign_headers
 
 HOSTILE_KEYS = [
     "a",
@@ -252,3 +255,56 @@ def test_unseekable_bodies_of_unknown_length_are_refused_like_on_s3(raw: Raw, bu
         unsigned_headers={"Transfer-Encoding": "chunked"},
     )
     assert (answer.status, answer.code) == (501, "NotImplemented")
+
+
+def test_readers_and_writers_of_one_key(raw: Raw, client: S3Client, bucket: str) -> None:
+    """Whatever a reader gets is one version as a whole, with that version's ETag."""
+    path = f"/{bucket}/k"
+    versions = [bytes([number]) * (150_000 + number) for number in range(4)]
+    client.put_object(Bucket=bucket, Key="k", Body=versions[0])
+    source: CopySourceTypeDef = {"Bucket": bucket, "Key": "k"}
+
+    def write(number: int) -> None:
+        for _ in range(12):
+            assert raw.signed("PUT", path, versions[number]).status == 200
+
+    def read(number: int) -> None:
+        for _ in range(25):
+            answer = raw.signed("GET", path)
+            assert answer.body in versions
+            assert answer.headers["etag"] == f'"{hashlib.md5(answer.body).hexdigest()}"'
+        copy = client.copy_object(Bucket=bucket, Key=f"copy-{number}", CopySource=source)
+        body = client.get_object(Bucket=bucket, Key=f"copy-{number}")["Body"].read()
+        assert copy["CopyObjectResult"]["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+
+    with ThreadPoolExecutor(8) as pool:
+        work = [pool.submit(write, number) for number in range(4)]
+        work += [pool.submit(read, number) for number in range(4)]
+        for item in work:
+            item.result(timeout=60)
+
+
+def test_what_is_missing_has_its_name(raw: Raw, client: S3Client, bucket: str) -> None:
+    for method, path, code, name in (
+        ("GET", f"/{bucket}/absent", "NoSuchKey", "Key"),
+        ("GET", "/absent-bucket/k", "NoSuchBucket", "BucketName"),
+        ("PUT", "/absent-bucket/k", "NoSuchBucket", "BucketName"),
+        ("DELETE", "/absent-bucket", "NoSuchBucket", "BucketName"),
+        ("GET", "/absent-bucket", "NoSuchBucket", "BucketName"),
+        ("GET", f"/{bucket}/{'x' * 1025}", "KeyTooLongError", "MaxSizeAllowed"),
+        ("PUT", "/Bad_Name", "InvalidBucketName", "BucketName"),
+        ("GET", "//k", "InvalidBucketName", "BucketName"),
+    ):
+        answer = raw.signed(method, path, b"" if method == "PUT" else None)
+        assert answer.code == code
+        assert answer.element(name) or path == "//k"
+        assert answer.element("RequestId") == answer.headers["x-amz-request-id"]
+    client.delete_object(Bucket=bucket, Key="absent")
+    signed = sign_headers("PUT", raw.host, f"/{bucket}/k").headers
+    connection = raw.connect()
+    connection.putrequest("PUT", f"/{bucket}/k", skip_host=True, skip_accept_encoding=True)
+    for header, value in signed.items():
+        connection.putheader(header, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 411
+    connection.close()
