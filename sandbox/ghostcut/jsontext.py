@@ -13,13 +13,16 @@ def dump(value: Any) -> bytes:
 def load(text: bytes | str) -> Any:
     """Parse strict JSON.
 
-    Raises ValueError for malformed text, invalid UTF-8, NaN and infinity, and for nesting deeper
-    than the parser allows.
+    Raises ValueError for malformed text, invalid UTF-8, half of a surrogate pair, NaN and
+    infinity, and for nesting deeper than the parser allows.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        # What cannot be written as UTF-8 could not be stored or answered either.
+        dump(value)
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
+    return value
 
 
 def _refuse(constant: str) -> float:

@@ -54,7 +54,7 @@ async def check_address(url: str, *, allow_private: bool) -> None:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port or 80, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         raise RefusedAddressError("the host cannot be resolved") from None
     if allow_private:
         return

@@ -36,9 +36,12 @@ def test_checks_come_in_the_vendors_order(vendor: Vendor) -> None:
         2004,
         "AppSign is invalid",
     )
-    for raw in (b"nonsense", b"[]", b'{"a":NaN}', b"\xff", b"[" * 100_000, b'{"a":1e999}'):
+    broken = [b"nonsense", b"[]", b'{"a":NaN}', b"\xff", b"[" * 100_000, b'{"a":1e999}']
+    for raw in [*broken, b'{"names":["\\ud800"]}', b""]:
         signature = sign(raw, vendor.secret)
         assert code("POST", raw, AppKey=vendor.key, AppSign=signature)[1] == 4001
+    huge = b"{}" + b" " * (5 << 20)
+    assert code("POST", huge, AppKey=vendor.key, AppSign=sign(huge, vendor.secret))[1] == 2004
 
 
 def test_header_names_and_body_format_are_free(vendor: Vendor) -> None:

@@ -112,6 +112,8 @@ SOURCES = [
     ("ftp://127.0.0.1/a.mp4", 2),
     ("not an address", 2),
     ("http://[::1/a.mp4", 2),
+    ("http://a\0b/a.mp4", 2),
+    (f"http://{'a' * 80}.invalid/a.mp4", 2),
     ("http://127.0.0.1:99999/a.mp4", 2),
     ("{base}/视频.mp4", 2),
     ("{base}/missing.mp4", 3),
