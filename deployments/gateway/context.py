@@ -1,0 +1,126 @@
+"""What the parts of the gateway share: settings, Prefect, the bucket, tokens and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+import httpx
+from fastapi import Depends
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect_aws.s3 import S3Bucket
+from starlette.requests import HTTPConnection
+
+from deployments.gateway.prefect_api import PrefectApi
+from deployments.gateway.problems import unavailable
+from deployments.gateway.settings import GatewaySettings
+from deployments.gateway.token_store import TokenStore
+from pro_video.errors import ProVideoError
+from pro_video.settings import get_settings
+from pro_video.storage import Storage
+from tasks.connections import storage_of
+
+# Changed credentials are picked up within this time, in seconds.
+_BLOCK_LIFE = 60.0
+
+
+class BucketSource:
+    """The bucket of the block ``PRO_VIDEO_BLOCK``; looked up when it is first needed, so that the
+    gateway starts before Prefect does."""
+
+    def __init__(self, client: PrefectClient, *, seconds: float) -> None:
+        self._client = client
+        self._seconds = seconds
+        self._block: S3Bucket | None = None
+        self._storage: Storage | None = None
+        self._loaded_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> Storage:
+        """The storage.
+
+        Raises:
+            ProblemError: 503, when Prefect is away or has no such block.
+        """
+        if self._storage is not None and time.monotonic() - self._loaded_at < _BLOCK_LIFE:
+            return self._storage
+        async with self._lock:
+            if self._storage is None or time.monotonic() - self._loaded_at >= _BLOCK_LIFE:
+                await self._load()
+            assert self._storage is not None
+            return self._storage
+
+    async def _load(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                block = await S3Bucket.aload(get_settings().block, client=self._client)
+            if self._storage is None or block != self._block:
+                self._storage, self._block = storage_of(block), block
+        except (httpx.HTTPError, TimeoutError, ValueError, ProVideoError):
+            if self._storage is None:
+                raise unavailable("The storage") from None
+        self._loaded_at = time.monotonic()
+
+
+@dataclass(frozen=True)
+class GatewayContext:
+    """The shared objects of one gateway; one per application, made at its start.
+
+    Attributes:
+        settings: the gateway's settings.
+        prefect: an open Prefect client.
+        api: the same by path, with a deadline and problems as errors.
+        bucket: gives the storage; use :meth:`storage`.
+        tokens: who may.
+        threads: for blocking parts of uploads.
+    """
+
+    settings: GatewaySettings
+    prefect: PrefectClient
+    api: PrefectApi
+    bucket: BucketSource
+    tokens: TokenStore
+    threads: ThreadPoolExecutor
+
+    async def storage(self) -> Storage:
+        """The bucket of the jobs.
+
+        Raises:
+            ProblemError: 503, while it cannot be known.
+        """
+        return await self.bucket.get()
+
+
+@contextlib.asynccontextmanager
+async def open_context(settings: GatewaySettings) -> AsyncIterator[GatewayContext]:
+    """The shared objects, for the life of the application. Needs no server to be there yet."""
+    threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="gateway")
+    try:
+        async with get_client() as client:
+            yield GatewayContext(
+                settings=settings,
+                prefect=client,
+                api=PrefectApi(client, seconds=settings.upstream_seconds),
+                bucket=BucketSource(client, seconds=settings.upstream_seconds),
+                tokens=TokenStore(client, settings),
+                threads=threads,
+            )
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def context_of(connection: HTTPConnection) -> GatewayContext:
+    """The context of the application that handles a request."""
+    context = connection.app.state.context
+    assert isinstance(context, GatewayContext)
+    return context
+
+
+Context = Annotated[GatewayContext, Depends(context_of)]
+"""For parameters of routes."""

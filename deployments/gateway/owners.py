@@ -1,0 +1,85 @@
+"""Who calls: the owner of the bearer token, or the local machine while there is no token."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from deployments.gateway.context import Context
+from deployments.gateway.problems import ProblemError
+from deployments.gateway.token_store import LOCAL_OWNER
+
+_BEARER = HTTPBearer(
+    auto_error=False,
+    bearerFormat="opaque",
+    description="A token from `python -m deployments.gateway.tokens create OWNER`. While none "
+    "exists, clients on the same machine need none.",
+)
+# With any of these the peer is a proxy and the client may be anywhere.
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+async def owner_of(
+    request: Request,
+    context: Context,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)] = None,
+) -> str:
+    """The name of the caller.
+
+    Raises:
+        ProblemError: 401 without a valid token, 403 from a page that may not use the API, 503
+            while the tokens cannot be read.
+    """
+    if not await context.tokens.any_configured():
+        _refuse_remote(request, context)
+        return LOCAL_OWNER
+    owner = await context.tokens.owner_of(credentials.credentials) if credentials else None
+    if owner is None:
+        raise ProblemError(
+            401,
+            "unauthorized",
+            "Send a valid token: Authorization: Bearer …",
+            headers={"WWW-Authenticate": 'Bearer realm="pro-video"'},
+        )
+    return owner
+
+
+CurrentOwner = Annotated[str, Depends(owner_of)]
+"""For parameters of routes: the name of the caller."""
+
+
+def _refuse_remote(request: Request, context: Context) -> None:
+    peer = request.client.host if request.client else ""
+    forwarded = any(name in request.headers for name in _FORWARDED)
+    # A name that resolves to this machine lets a foreign page in (DNS rebinding), hence the host.
+    if not _is_loopback(peer) or forwarded or not _is_loopback(request.url.hostname or ""):
+        raise ProblemError(
+            401,
+            "unauthorized",
+            "No token is configured, so only clients on the same machine are served. Make one "
+            "with: python -m deployments.gateway.tokens create OWNER",
+            headers={"WWW-Authenticate": 'Bearer realm="pro-video"'},
+        )
+    origin = request.headers.get("origin")
+    allowed = context.settings.cors_origins
+    if origin is None or origin in allowed or "*" in allowed:
+        return
+    if urlsplit(origin).netloc != request.headers.get("host"):
+        raise ProblemError(
+            403,
+            "origin_refused",
+            "Pages of this origin may not use the API. Name it in PRO_VIDEO_GATEWAY_CORS_ORIGINS.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

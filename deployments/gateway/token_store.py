@@ -1,0 +1,178 @@
+"""Bearer tokens: made from 256 random bits, kept only as their hash, in one Prefect block.
+
+A slow password hash would add nothing: nobody guesses 256 random bits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httpx
+from prefect.blocks.core import Block
+from prefect.exceptions import ObjectNotFound
+from pydantic import BaseModel, Field, SecretStr, TypeAdapter
+
+from deployments.gateway.problems import unavailable
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+    from deployments.gateway.settings import GatewaySettings
+
+OWNER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+"""Names of owners; they become part of object keys and tags."""
+
+LOCAL_OWNER = "local"
+"""Who calls while there is no token."""
+
+_PREFIX = "pvk_"
+_STALE_LIMIT = 60.0
+_FAILURE_LIFE = 2.0
+
+
+class StoredToken(BaseModel):
+    """One token as it is kept.
+
+    Attributes:
+        id: short public name, for revoking.
+        owner: whose requests it signs.
+        hash: SHA-256 of the token, hexadecimal.
+        created_at: when.
+    """
+
+    id: str
+    owner: str
+    hash: str
+    created_at: datetime
+
+
+_TOKENS = TypeAdapter(list[StoredToken])
+
+
+class GatewayTokens(Block):
+    """Tokens of the HTTP gateway, hashed. Managed by ``python -m deployments.gateway.tokens``."""
+
+    _block_type_name: ClassVar[str | None] = "Pro Video Gateway Tokens"
+    _block_type_slug: ClassVar[str | None] = "pro-video-gateway-tokens"
+    _description: ClassVar[str | None] = "Who may use the HTTP gateway; holds hashes only."
+
+    tokens: SecretStr = Field(
+        default=SecretStr("[]"), title="Tokens", description="JSON list of hashed tokens."
+    )
+
+    def entries(self) -> list[StoredToken]:
+        """The tokens."""
+        return _TOKENS.validate_json(self.tokens.get_secret_value())
+
+    @classmethod
+    def holding(cls, entries: list[StoredToken]) -> GatewayTokens:
+        """A block with these tokens."""
+        return cls(tokens=SecretStr(_TOKENS.dump_json(entries).decode()))
+
+
+def new_token(owner: str) -> tuple[str, StoredToken]:
+    """A fresh token, to be shown once, and what is kept of it.
+
+    Raises:
+        ValueError: not a name for an owner.
+    """
+    if not OWNER.fullmatch(owner):
+        raise ValueError(
+            "An owner is named by 1 to 40 lower-case letters, digits and hyphens, "
+            "with no hyphen at its ends"
+        )
+    token = _PREFIX + secrets.token_urlsafe(32)
+    entry = StoredToken(
+        id=secrets.token_hex(4), owner=owner, hash=_hash(token), created_at=datetime.now(UTC)
+    )
+    return token, entry
+
+
+async def load_entries(name: str, client: PrefectClient | None = None) -> list[StoredToken]:
+    """The tokens of a block; none when it does not exist."""
+    options: dict[str, Any] = {} if client is None else {"client": client}
+    try:
+        block: GatewayTokens = await GatewayTokens.aload(name, **options)
+    except ValueError as error:
+        # Prefect's way to say that there is no such block, or no such block type yet.
+        if isinstance(error.__cause__, ObjectNotFound) or "Unable to find" in str(error):
+            return []
+        raise
+    return block.entries()
+
+
+async def save_entries(name: str, entries: list[StoredToken]) -> None:
+    """Replace the tokens of a block."""
+    await GatewayTokens.aregister_type_and_schema()
+    await GatewayTokens.holding(entries).asave(name, overwrite=True)
+
+
+class TokenStore:
+    """The gateway's view of the tokens, read anew every few seconds."""
+
+    def __init__(self, client: PrefectClient, settings: GatewaySettings) -> None:
+        self._client = client
+        self._name = settings.token_block
+        self._life = settings.token_seconds
+        self._seconds = settings.upstream_seconds
+        self._entries: list[StoredToken] = []
+        self._loaded_at = float("-inf")
+        self._failed_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def any_configured(self) -> bool:
+        """Is there any token?
+
+        Raises:
+            ProblemError: 503, when the tokens cannot be read.
+        """
+        return bool(await self._current())
+
+    async def owner_of(self, token: str) -> str | None:
+        """Whose token it is; None for one that is unknown or revoked.
+
+        Raises:
+            ProblemError: 503, when the tokens cannot be read.
+        """
+        given = _hash(token)
+        owner = None
+        for entry in await self._current():
+            if hmac.compare_digest(entry.hash, given):
+                owner = entry.owner
+        return owner
+
+    async def _current(self) -> list[StoredToken]:
+        if time.monotonic() - self._loaded_at < self._life:
+            return self._entries
+        async with self._lock:
+            if time.monotonic() - self._loaded_at >= self._life:
+                await self._load()
+        return self._entries
+
+    async def _load(self) -> None:
+        # Those who queued behind a failed read do not each wait for one of their own.
+        if time.monotonic() - self._failed_at > _FAILURE_LIFE:
+            await self._read()
+        # What was known a moment ago still holds; later, nobody may.
+        if time.monotonic() - self._loaded_at > _STALE_LIMIT:
+            raise unavailable("The list of tokens")
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                self._entries = await load_entries(self._name, self._client)
+        except (httpx.HTTPError, TimeoutError, RuntimeError, ValueError):
+            self._failed_at = time.monotonic()
+        else:
+            self._loaded_at = time.monotonic()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
