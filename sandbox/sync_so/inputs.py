@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.kit.fetch import FetchError, fetch
+from sandbox.media import MediaError
 from sandbox.sync_so import uploads
 from sandbox.sync_so.catalogue import ERROR_CODES, MODELS, PLANS, VIDEO_MAX_HEIGHT, VIDEO_MAX_WIDTH
 from sandbox.sync_so.emulator import Emulator
@@ -70,7 +71,10 @@ async def prepare(emulator: Emulator, request: dict[str, Any], folder: Path) -> 
     if image:
         still = folder / "still.mp4"
         seconds = max(lengths.values())
-        await emulator.pool.run(still_video, video, seconds, still)
+        try:
+            await emulator.pool.run(still_video, video, seconds, still)
+        except MediaError as error:
+            raise InputProblem("generation_input_validation_failed", str(error)) from error
         shown = await emulator.pool.run(probe, still)
         video, video_probe = still, shown or Probe()
     _check_lengths(emulator, request["model"], video_probe)
@@ -78,6 +82,12 @@ async def prepare(emulator: Emulator, request: dict[str, Any], folder: Path) -> 
     if emulator.switches["reject_beyond_media_end"]:
         _check_ends(request, video_probe.video_seconds, lengths)
     return Inputs(video, video_probe, sounds, synthesized)
+
+
+def discard(folder: Path) -> None:
+    """Remove the inputs of a generation that is at its end; its results stay."""
+    for path in [*folder.glob("input-*"), *folder.glob("still.mp4"), *folder.glob("making*")]:
+        path.unlink(missing_ok=True)
 
 
 async def _get(emulator: Emulator, item: dict[str, Any], path: Path) -> None:

@@ -5,6 +5,7 @@ due, then COMPLETED (billed), FAILED or REJECTED (not billed). Each change is st
 follows from it, so after a crash `resume` goes on with every generation that was not at its end.
 """
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sandbox.media.lip_sync import LipSyncResult, SegmentPlan
 from sandbox.sync_so.catalogue import ERROR_CODES, expected_seconds
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record
 from sandbox.sync_so.fault_names import MEDIA_KINDS
-from sandbox.sync_so.inputs import InputProblem, Inputs, prepare
+from sandbox.sync_so.inputs import InputProblem, Inputs, discard, prepare
 from sandbox.sync_so.media_work import process
 from sandbox.sync_so.webhooks import deliver
 
@@ -83,6 +84,10 @@ async def _run(emulator: Emulator, id: str) -> None:
             return
         except WorkerDiedError:
             await _end(emulator, record, "FAILED", "generation_infra_resource_exhausted")
+            return
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            await _end(emulator, record, "FAILED", "generation_infra_storage_error", reason)
             return
         result = {
             "duration": made.duration,
@@ -184,4 +189,5 @@ async def _end(
         billed=billed,
         framesBilled=record["result"]["frames"] if billed else 0,
     )
+    await asyncio.to_thread(discard, emulator.folder(record["id"]))
     await deliver(emulator, record)

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 
+from sandbox.media import MediaError
 from sandbox.media.lip_sync import LipSyncResult, SegmentPlan, lip_sync
 
 SPEECH_RATE = 48_000
@@ -133,7 +134,17 @@ def speak(script: str, path: Path) -> float:
 
 
 def still_video(image: Path, seconds: float, path: Path) -> None:
-    """Write a video that shows an image for the given time, for models that animate a picture."""
+    """Write a video that shows an image for the given time, for models that animate a picture.
+
+    Raises sandbox.media.MediaError for an image that cannot be used.
+    """
+    try:
+        _still_video(image, seconds, path)
+    except (FFmpegError, ValueError, StopIteration) as error:
+        raise MediaError(f"{image.name} cannot be used as an image") from error
+
+
+def _still_video(image: Path, seconds: float, path: Path) -> None:
     with av.open(str(image)) as source:
         picture = next(source.decode(video=0))
     width, height = picture.width // 2 * 2, picture.height // 2 * 2

@@ -46,6 +46,8 @@ def test_segments_are_processed_and_billed_by_frame(
     assert (whole.width, whole.height, whole.frames) == (96, 64, round(CLIP_SECONDS * FPS))
     assert whole.has_audio
     assert part.video_seconds == pytest.approx(0.8, abs=0.05)
+    kept = {path.name for path in (vendor.data_dir / "generations" / done["id"]).iterdir()}
+    assert kept == {"output.mp4", "segments.mp4"}
     audit = vendor.audit()
     assert audit["frames_billed"] == {"lipsync-2": 50}
     assert audit["usd_billed"] == 0.1
@@ -221,7 +223,7 @@ def test_a_killed_emulator_goes_on(tmp_path: Path, media: Media, pool: MediaPool
     assert port is not None
     caller = Vendor.__new__(Vendor)
     caller.http = client(url, key=KEY)
-    caller.settings(seconds_per_job=3, media="process")
+    caller.settings(seconds_per_job=2, media="process")
     caller.faults({"call": "job", "kind": "stuck", "match": {"reference": "stuck"}})
     body = one_segment(
         caller.upload(media.clip, "video/mp4"), caller.upload(media.tone, "audio/wav")
@@ -279,7 +281,7 @@ def test_the_real_table_is_scaled(vendor: Vendor, links: Links) -> None:
     assert time.monotonic() - started >= (20 + 4 * CLIP_SECONDS) * 0.02 - 0.01
 
 
-def test_a_silent_tone_helper_is_as_long_as_asked(tmp_path: Path) -> None:
+def test_a_tone_is_as_long_as_asked(tmp_path: Path) -> None:
     found = probe(make_tone(tmp_path / "t.wav", 0.8))
     assert found is not None
     assert found.audio_seconds == pytest.approx(0.8)
