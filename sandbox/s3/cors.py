@@ -80,6 +80,8 @@ def parse_rules(root: xml.Node) -> list[Rule]:
                     "Found unsupported HTTP method in CORS config. Unsupported method is "
                     f"{method[:20]}",
                 )
+        if any(not char.isprintable() for text in (*origins, *headers, *exposed) for char in text):
+            raise S3Error("MalformedXML")
         if any(item.count("*") > 1 for item in (*origins, *headers)):
             raise S3Error("InvalidRequest", "A pattern can not have more than one wildcard.")
         rules.append(Rule(origins, methods, headers, exposed, max_age and max_age.strip()))

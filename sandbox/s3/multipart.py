@@ -72,9 +72,13 @@ def find_upload(call: Call) -> Upload:
     return call.service.uploads.require(call.bucket, call.key, upload_id)
 
 
+def is_part_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) <= MAX_PARTS
+
+
 def part_number(call: Call) -> int:
     text = call.request.query.get("partNumber", "")
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= MAX_PARTS):
+    if not is_part_number(text):
         raise S3Error(
             "InvalidArgument",
             f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive",
@@ -175,7 +179,7 @@ def _named_parts(body: bytes, algorithm: str | None) -> list[_Named]:
     named: list[_Named] = []
     for node in nodes:
         number = node.required("PartNumber").strip()
-        if not (number.isascii() and number.isdigit() and 0 < int(number[:6]) <= MAX_PARTS):
+        if not is_part_number(number):
             raise S3Error("MalformedXML")
         checksum = node.value(f"Checksum{algorithm}") if algorithm else None
         named.append(_Named(int(number), node.required("ETag").strip().strip('"'), checksum))

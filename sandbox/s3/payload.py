@@ -16,7 +16,6 @@ from sandbox.s3 import checksums
 from sandbox.s3.errors import S3Error
 from sandbox.s3.request import Request
 from sandbox.s3.signature import (
-    EMPTY_SHA256,
     STREAMING_SIGNED,
     STREAMING_SIGNED_TRAILER,
     UNSIGNED,
@@ -330,6 +329,3 @@ class _AwsChunked:
             self._buffer += bytes(self._scratch[:count])
         line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
         return line
-
-
-__all__ = ["EMPTY_SHA256", "Claim", "Payload", "Received"]

@@ -59,10 +59,6 @@ class Request:
     key: str | None
     operation: str = "unknown"
 
-    @property
-    def header_prefixes(self) -> list[str]:
-        return sorted(name for name in self.headers if name.startswith("x-amz-"))
-
     def number(self, name: str, default: int, *, low: int, high: int) -> int:
         """An integer of the query; S3 refuses what is not one and clamps nothing below `low`."""
         text = self.query.get(name)

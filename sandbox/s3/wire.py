@@ -182,7 +182,9 @@ class Body:
             raise S3Error("BadRequest", "Both Content-Length and Transfer-Encoding are present.")
         if encoding is not None and encoding.lower() != "chunked":
             raise S3Error("NotImplemented", details={"Header": "Transfer-Encoding"})
-        if declared is not None and not (declared.isascii() and declared.isdigit()):
+        if declared is not None and not (
+            declared.isascii() and declared.isdigit() and len(declared) < 20
+        ):
             raise S3Error("BadRequest", "Content-Length is not a number.")
         self.chunked = encoding is not None
         self.declared_length = int(declared) if declared is not None else None

@@ -70,7 +70,9 @@ def test_another_region_wants_its_name_and_says_whose_the_bucket_is(
         b"<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint>"
         b"</CreateBucketConfiguration>"
     )
-    here = {"region": "eu-central-1"}
+    classic = body.replace(b"eu-central-1", b"us-east-1")
+    answer = raw.signed("PUT", "/some-bucket", classic, region="eu-central-1")
+    assert answer.code == "InvalidLocationConstraint"
     answer = raw.signed("PUT", "/some-bucket", b"", region="eu-central-1")
     assert answer.code == "IllegalLocationConstraintException"
     assert raw.signed("PUT", "/some-bucket", body, region="eu-central-1").status == 200
@@ -79,7 +81,7 @@ def test_another_region_wants_its_name_and_says_whose_the_bucket_is(
     wrong = raw.signed("GET", "/some-bucket", region="us-east-1")
     assert (wrong.code, wrong.element("Region")) == (
         "AuthorizationHeaderMalformed",
-        here["region"],
+        "eu-central-1",
     )
 
 
