@@ -2,8 +2,8 @@
 repeat.
 
 Makes the block types, the blocks whose values the environment gives (see
-:mod:`deployments.connection`), the work pool and the deployments of ``prefect.yaml``. What exists
-is brought up to date, nothing is removed.
+:mod:`deployments.connection`), the work pool, the deployments of ``prefect.yaml``, and the
+automations that notice lost workers. What exists is brought up to date, nothing is removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from prefect.flows import load_flow_from_entrypoint
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.connection import ConnectionSettings, save_blocks
+from deployments.recovery import save_automations
 from deployments.worker import ProVideoWorker
+from deployments.worker.settings import get_worker_settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -68,11 +70,14 @@ async def register(connection: ConnectionSettings) -> list[str]:
     """Register everything; the full names of the deployments, for example ``pro-video/local``."""
     async with get_client() as client:
         await save_blocks(connection)
-        names = []
+        made = {}
         for deployment in read_deployments():
             await _ensure_work_pool(client, deployment.work_pool.name)
-            names.append(await _deploy(client, deployment))
-        return names
+            name, identifier = await _deploy(client, deployment)
+            made[name] = identifier
+        notice = get_worker_settings().notice_seconds
+        await save_automations(client, list(made.values()), notice)
+        return list(made)
 
 
 async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
@@ -94,12 +99,12 @@ async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
         )
 
 
-async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> str:
+async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> tuple[str, str]:
     flow: Flow[..., Any] = load_flow_from_entrypoint(
         deployment.entrypoint, use_placeholder_flow=False
     )
     flow_id = await client.create_flow(flow)
-    await client.create_deployment(
+    deployment_id = await client.create_deployment(
         flow_id=flow_id,
         name=deployment.name,
         version=flow.version,
@@ -113,7 +118,7 @@ async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> str:
         work_pool_name=deployment.work_pool.name,
         pull_steps=[],
     )
-    return f"{flow.name}/{deployment.name}"
+    return f"{flow.name}/{deployment.name}", str(deployment_id)
 
 
 def main() -> int:

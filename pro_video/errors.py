@@ -19,6 +19,7 @@
         ├── ProviderRefused             a provider refuses this request
         ├── JobFailed                   a provider's job ended as failed
         │   └── JobFailedRetryable      … and its code says that a new attempt may succeed
+        ├── DiedTooOften                the job's process was lost again and again
         ├── DeadlineExceeded            a wait reached its end; the provider's job may still go on
         └── OutputRejected              the result does not pass the checks
 
@@ -183,6 +184,10 @@ class JobFailed(TerminalError):
 
 class JobFailedRetryable(JobFailed):
     """A provider's job ended as failed by a cause that may pass: a new attempt is worth its price."""
+
+
+class DiedTooOften(TerminalError):
+    """The process of the job was lost more often than accident explains."""
 
 
 class DeadlineExceeded(TerminalError):

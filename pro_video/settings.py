@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "", description="Address under which providers reach the gateway; empty: polling alone."
     )
+    max_recoveries: int = Field(
+        5, ge=0, description="Lost workers that one job survives before it ends as failed."
+    )
     max_attempts: int = Field(
         2,
         ge=1,

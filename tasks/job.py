@@ -17,6 +17,7 @@ from pro_video.job import JobKeys
 from tasks.connections import connections
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
+from tasks.recoveries import check_recoveries
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,14 @@ class Job:
         return self.job_id != self.run_id
 
     async def begin(self) -> None:
-        """Take up what an earlier process of this job has shown, and learn where its objects
-        are."""
+        """Take up what an earlier process of this job has shown, and learn where its objects are.
+
+        Raises:
+            DiedTooOften: this job's workers were lost again and again.
+        """
         self.ledger.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
+        await check_recoveries(self.job_id)
 
     def now(self) -> datetime:
         """The time, with its zone."""

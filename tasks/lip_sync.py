@@ -19,6 +19,7 @@ from pro_video.records import (
     UploadedFiles,
 )
 from pro_video.request import JobRequest
+from pro_video.retrying import Backoff
 from pro_video.settings import get_settings
 from pro_video.sync_so.models import (
     AudioInput,
@@ -101,7 +102,8 @@ async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
     """Get the attempt accepted by Sync.so, paying at most once."""
     job = current_job()
     links = await connections()
-    async with links.sync_so.get_client() as client:
+    # One try per send: before each resend the search below covers servers without idempotency.
+    async with links.sync_so.get_client(backoff=Backoff(tries=1)) as client:
 
         def accepted(generation: Generation, *, adopted: bool = False) -> Submission:
             return Submission(
@@ -123,8 +125,7 @@ async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
         async def adopt(generation_id: str) -> Submission:
             return accepted(await client.generation(generation_id), adopted=True)
 
-        # A resend under the same idempotency key is safe at once; one look covers servers that
-        # do not know the key.
+        # A resend under the same idempotency key is safe at once, so one look is enough.
         return await submit_once(
             job, links.storage, prepared, Sender(send, find, adopt, search_seconds=0)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pro_video.errors import (
     AccountBlocked,
@@ -16,6 +17,7 @@ from pro_video.errors import (
     TransientError,
 )
 from pro_video.records import Failure, Prepared, Submission
+from pro_video.retrying import Backoff
 from pro_video.settings import get_settings
 from pro_video.stopping import current_stop
 from pro_video.storage import Storage
@@ -29,6 +31,10 @@ _LARGEST_BODY = 4 * 1024 * 1024
 # Sends of one attempt, each after a search that found nothing.
 _MOST_SENDS = 3
 _FIRST_PAUSE = 5.0
+# Between two tries to reach a provider that is away.
+_PATIENCE = Backoff(first=2.0, longest=60.0)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -104,12 +110,15 @@ async def _send(job: Job, sender: Sender, body: bytes) -> Submission:
     policy = WaitPolicy(
         deadline=settings.slot_deadline_hours * 3600, first=2.0, longest=settings.poll_seconds * 3
     )
-    return await until_slot(
-        lambda: sender.send(body),
-        policy,
-        clock=job.clock,
-        stop=current_stop(),
-        on_wait=told,
+    return await _patiently(
+        job,
+        lambda: until_slot(
+            lambda: sender.send(body),
+            policy,
+            clock=job.clock,
+            stop=current_stop(),
+            on_wait=told,
+        ),
     )
 
 
@@ -118,12 +127,33 @@ async def _search(job: Job, sender: Sender) -> Submission | None:
     until = job.clock.monotonic() + sender.search_seconds
     seconds = _FIRST_PAUSE
     while True:
-        found = await sender.find()
+        found = await _patiently(job, sender.find)
         left = until - job.clock.monotonic()
         if found is not None or left <= 0:
             return found
         await pause(min(seconds, left), clock=job.clock, stop=current_stop())
         seconds *= 2
+
+
+async def _patiently(job: Job, call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call again while the provider cannot be reached, up to the deadline for a slot.
+
+    Only for what is safe to repeat: looks, and sends that surely did not arrive.
+    """
+    deadline = job.clock.monotonic() + get_settings().slot_deadline_hours * 3600
+    failures = 0
+    while True:
+        try:
+            return await call()
+        except OutcomeUnknown:
+            raise
+        except TransientError as error:
+            if job.clock.monotonic() >= deadline:
+                raise
+            failures += 1
+            seconds = _PATIENCE.pause(failures, error.retry_after)
+            logger.warning("%s Trying again in %.0f s.", error.message, seconds)
+        await pause(seconds, clock=job.clock, stop=current_stop())
 
 
 def _refused(job: Job, error: TerminalError) -> Submission:

@@ -86,7 +86,7 @@ async def verify_inpainting(
         check_output,
         reader,
         size=result.size,
-        duration=same_duration(probed.video.duration),
+        duration=same_duration(probed.video),
         sound=probed.video.audio is not None,
         like=probed.video,
         what="the result",

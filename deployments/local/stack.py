@@ -10,6 +10,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deployments.recovery import HEARTBEAT_SECONDS
+
 BUCKET = "pro-video"
 REGION = "us-east-1"
 HOST = "127.0.0.1"
@@ -95,6 +97,7 @@ class Stack:
             "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_LOGGING_COLORS": "false",
             "DO_NOT_TRACK": "1",
             "PRO_VIDEO_ALLOW_LOCAL_FILES": "true",

@@ -15,7 +15,6 @@ from uuid import UUID
 
 import httpx
 from prefect import Flow, get_client
-from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.flow_engine import run_flow_async
 from prefect.utilities.callables import get_call_parameters
@@ -23,6 +22,7 @@ from prefect.utilities.callables import get_call_parameters
 from pro_video.stopping import StopReason, StopSignal, use_stop
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
 logger = logging.getLogger("prefect.workers.pro_video")
@@ -62,9 +62,17 @@ class JobHost:
             self._loop.close()
 
     def submit(self, flow: Flow[..., Any], flow_run: FlowRun) -> Future[State[Any]]:
-        """Run a flow run in the host's loop; the future holds its final (or handed over) state."""
+        """Run a flow run in the host's loop; the future holds its final (or handed over) state.
+
+        A run that is here already goes on as it is. It comes a second time when the server missed
+        its heartbeats, because the server or the network was away, and took it for lost.
+        """
         stop = StopSignal()
         with self._lock:
+            present = self._futures.get(flow_run.id)
+            if present is not None:
+                logger.info("Job %s runs here already and goes on", flow_run.id)
+                return present
             self._stops[flow_run.id] = stop
             future = asyncio.run_coroutine_threadsafe(
                 self._execute(flow, flow_run, stop), self._loop
@@ -113,18 +121,27 @@ class JobHost:
                 if not self.running:
                     continue
                 try:
-                    cancelling = await client.read_flow_runs(
-                        flow_run_filter=FlowRunFilter.model_validate(
-                            {"state": {"type": {"any_": [StateType.CANCELLING]}}}
-                        ),
-                        limit=_CANCELLING_PAGE,
-                    )
+                    cancelling = await self._cancelling(client)
+                except httpx.HTTPStatusError as error:
+                    logger.warning("Prefect refuses to list cancelled runs: %s", error)
                 except httpx.HTTPError as error:
-                    # The server is away or overloaded: jobs go on, the next look is soon.
+                    # The server is away: jobs go on, and the next look is soon.
                     logger.debug("Could not look for cancelled runs: %s", type(error).__name__)
-                    continue
-                for flow_run in cancelling:
-                    self.stop(flow_run.id, StopReason.CANCELLED)
+                else:
+                    for flow_run_id in cancelling:
+                        self.stop(flow_run_id, StopReason.CANCELLED)
+
+    async def _cancelling(self, client: PrefectClient) -> list[UUID]:
+        # Asked for by hand: the client's method sends null filters, which servers refuse.
+        answer = await client.request(
+            "POST",
+            "/flow_runs/filter",
+            json={
+                "flow_runs": {"state": {"type": {"any_": [StateType.CANCELLING.value]}}},
+                "limit": _CANCELLING_PAGE,
+            },
+        )
+        return [UUID(row["id"]) for row in answer.json()]
 
     async def close(self, *, grace_seconds: float) -> None:
         """Hand all jobs over to whichever worker comes next, and end the thread.

@@ -14,6 +14,9 @@ class WorkerSettings(BaseSettings):
     cancel_poll_seconds: float = Field(
         1.0, gt=0, description="Pause between two looks for cancelled runs, in seconds."
     )
+    notice_seconds: float = Field(
+        100.0, ge=90, description="Silence after which a worker counts as lost, in seconds."
+    )
     grace_seconds: float = Field(
         20.0, gt=0, description="Time to hand jobs over when told to stop, in seconds."
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -20,6 +18,7 @@ from prefect.workers.base import (
 )
 
 from deployments.worker.host import JobHost
+from deployments.worker.orphans import take_up_orphans, this_process
 from deployments.worker.settings import get_worker_settings
 from pro_video.stopping import StopReason
 
@@ -70,6 +69,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         self._host = JobHost(cancel_poll_seconds=self._settings.cancel_poll_seconds)
         self._host.start()
         await super().setup()
+        await take_up_orphans(self._work_pool_name)
 
     async def teardown(self, *exc_info: Any) -> None:
         if self._host is not None:
@@ -87,7 +87,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         if deployment.entrypoint is None:
             raise ValueError(f"The deployment {deployment.name!r} has no entrypoint")
         flow = _load_flow(deployment.entrypoint)
-        identifier = f"{socket.gethostname()}:{os.getpid()}:{flow_run.id}"
+        identifier = f"{this_process()}:{flow_run.id}"
         future = self.host.submit(flow, flow_run)
         if task_status is not None:
             task_status.started(identifier)
@@ -102,7 +102,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
     ) -> None:
         """Stop a job that was cancelled before it began."""
         place, _, flow_run_id = infrastructure_pid.rpartition(":")
-        if place != f"{socket.gethostname()}:{os.getpid()}":
+        if place != this_process():
             raise InfrastructureNotAvailable(f"The job runs in another worker: {place}")
         if not self.host.stop(UUID(flow_run_id), StopReason.CANCELLED):
             raise InfrastructureNotFound("The job does not run here any more")

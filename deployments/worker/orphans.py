@@ -1,0 +1,94 @@
+"""Jobs of a process that died on this machine are taken up at once, without waiting for
+heartbeats."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.client.schemas.objects import State, StateType
+from prefect.states import AwaitingRetry, Crashed
+
+logger = logging.getLogger("prefect.workers.pro_video")
+
+_PAGE = 200
+_PAGES = 100
+
+
+def this_process() -> str:
+    """How this process is named in the ``infrastructure_pid`` of its flow runs."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def take_up_orphans(work_pool: str) -> int:
+    """Schedule the runs anew whose process on this machine is gone; how many there were.
+
+    Called before this process has jobs of its own, so a run with this process' own id is an
+    orphan too: in a restarted container ids repeat. Each lost process counts as a crash in the
+    run's history.
+    """
+    taken = 0
+    try:
+        for flow_run_id in await _orphans(work_pool):
+            async with get_client() as client:
+                lost = Crashed(
+                    message="The worker's process died; this machine noticed at its restart."
+                )
+                await client.set_flow_run_state(flow_run_id, lost, force=True)
+                again: State[Any] = AwaitingRetry(
+                    message="Taken up again after its worker was lost."
+                )
+                await client.set_flow_run_state(flow_run_id, again, force=True)
+            taken += 1
+    except httpx.HTTPError as error:
+        # The heartbeat automations find them too, only later.
+        logger.warning("Could not look for jobs of lost processes: %s", type(error).__name__)
+    if taken:
+        logger.info("Took up %d jobs of lost processes of this machine", taken)
+    return taken
+
+
+async def _orphans(work_pool: str) -> list[UUID]:
+    here = f"{socket.gethostname()}:"
+    found: list[UUID] = []
+    async with get_client() as client:
+        for page in range(_PAGES):
+            answer = await client.request(
+                "POST",
+                "/flow_runs/filter",
+                json={
+                    "flow_runs": {
+                        "state": {
+                            "type": {"any_": [StateType.RUNNING.value, StateType.PENDING.value]}
+                        }
+                    },
+                    "work_pools": {"name": {"any_": [work_pool]}},
+                    "limit": _PAGE,
+                    "offset": page * _PAGE,
+                },
+            )
+            rows = answer.json()
+            for row in rows:
+                place = str(row.get("infrastructure_pid") or "")
+                if place.startswith(here) and not _is_alive(place.split(":")[1]):
+                    found.append(UUID(row["id"]))
+            if len(rows) < _PAGE:
+                break
+    return found
+
+
+def _is_alive(pid: str) -> bool:
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
