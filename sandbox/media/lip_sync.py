@@ -160,10 +160,10 @@ class _Job:
         time_base = 1 / self.reader.fps if retimed else self.reader.time_base
         inside = [piece for piece in self.pieces if piece.segment is not None]
         with ExitStack() as stack:
-            whole = self._output(out, time_base, self.pieces, self.sound, stack)
+            whole = self._output(out, time_base, self.pieces, self.sound, length, stack)
             parts = None
             if segment_out is not None:
-                parts = self._output(segment_out, time_base, inside, None, stack)
+                parts = self._output(segment_out, time_base, inside, None, length, stack)
             for time, piece, picture in self._retimed() if retimed else self._as_they_are():
                 if time >= length:
                     break
@@ -179,10 +179,9 @@ class _Job:
                         if p is not piece and p.out_start < piece.out_start
                     )
                     parts.picture(picture, time - (piece.out_start - earlier) / self.rate)
-            limit = length if self.fault == "wrong_duration" else math.inf
-            whole.finish(limit)
+            whole.finish()
             if parts is not None:
-                parts.finish(limit)
+                parts.finish()
         return LipSyncResult(
             duration=round(length, 6),
             frames=whole.frames,
@@ -196,6 +195,7 @@ class _Job:
         time_base: Fraction,
         pieces: Sequence[Piece],
         original: SoundReader | None,
+        length: float,
         stack: ExitStack,
     ) -> _Output:
         with_sound = self.fault != "audio_dropped"
@@ -208,7 +208,8 @@ class _Job:
             channels=self.channels if with_sound else 0,
         )
         blocks = soundtrack(pieces, self.crops, original, rate=self.rate, channels=self.channels)
-        return _Output(stack.enter_context(writer), time_base, blocks, self.rate)
+        limit = length if self.fault == "wrong_duration" else math.inf
+        return _Output(stack.enter_context(writer), time_base, blocks, self.rate, limit)
 
     def _as_they_are(self) -> Iterator[tuple[float, Piece, Picture]]:
         """All pictures with their own times: nothing moves on the timeline."""
@@ -238,12 +239,18 @@ class _Output:
     """A file under way: pictures as they come, sound a little ahead of them."""
 
     def __init__(
-        self, writer: Mp4Writer, time_base: Fraction, blocks: Iterator[Samples], rate: int
+        self,
+        writer: Mp4Writer,
+        time_base: Fraction,
+        blocks: Iterator[Samples],
+        rate: int,
+        limit: float,
     ) -> None:
         self._writer = writer
         self._time_base = time_base
         self._blocks = blocks
         self._rate = rate
+        self._limit = limit
         self._last = -1
         self.frames = 0
 
@@ -257,16 +264,13 @@ class _Output:
         self._sound_until(time + SOUND_AHEAD_SECONDS)
 
     def _sound_until(self, time: float) -> None:
-        while self._writer.samples < time * self._rate:
+        while self._writer.samples < min(time, self._limit) * self._rate:
             block = next(self._blocks, None)
             if block is None:
                 return
-            self._writer.sound(block)
+            room = self._limit * self._rate - self._writer.samples
+            self._writer.sound(block[: math.ceil(min(room, len(block)))])
 
-    def finish(self, limit: float) -> None:
-        """Write the sound that is left, up to `limit` seconds."""
-        while (room := limit * self._rate - self._writer.samples) >= 1:
-            block = next(self._blocks, None)
-            if block is None:
-                return
-            self._writer.sound(block[: int(min(room, len(block)))])
+    def finish(self) -> None:
+        """Write the sound that is left."""
+        self._sound_until(math.inf)

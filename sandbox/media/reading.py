@@ -79,24 +79,28 @@ class VideoReader:
             MediaError: the file is no media, has no picture, or does not decode.
         """
         self.path = path
-        self._container = open_container(path)
+        self._open()
         try:
             self._prepare(max_short_side)
         except BaseException:
             self._container.close()
             raise
 
-    def _prepare(self, max_short_side: int | None) -> None:
+    def _open(self) -> None:
+        self._container = open_container(self.path)
         streams = [
             stream
             for stream in self._container.streams.video
             if not stream.disposition & Disposition.attached_pic
         ]
         if not streams:
+            self._container.close()
             raise MediaError(f"{self.path.name} has no video stream")
         self._stream = streams[0]
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = 2
+
+    def _prepare(self, max_short_side: int | None) -> None:
         self.has_audio = bool(self._container.streams.audio)
         self.origin = container_start(self._container)
         if not self._stream.time_base:
@@ -131,7 +135,6 @@ class VideoReader:
         }
         if first.format.name != "yuv420p":
             self.colour["color_range"] = 1  # converted to limited range
-        self._fresh = False
         self.duration = self._measure()
 
     def _measure(self) -> float:
@@ -142,7 +145,7 @@ class VideoReader:
             return self._container.duration / av.time_base
         end = 0.0
         with media_errors(self.path):
-            self._rewind(0.0)
+            self._reopen()
             for packet in self._container.demux(self._stream):
                 if packet.pts is not None:
                     length = (packet.duration or 0) * self.time_base or 1 / self.fps
@@ -153,27 +156,39 @@ class VideoReader:
         with media_errors(self.path):
             yield from self._container.decode(self._stream)
 
-    def _rewind(self, time: float) -> None:
-        target = int((time + self.origin) / self.time_base)
-        first = self._stream.start_time or 0
-        self._container.seek(max(target, min(first, 0)), stream=self._stream, backward=True)
+    def _reopen(self) -> None:
+        self._container.close()
+        self._open()
 
     def pictures(self, start: float = 0.0) -> Iterator[TimedPicture]:
         """Pictures in display order from the one shown at `start` seconds (or earlier) on.
 
         Only one iteration at a time: a second call moves the first one's position.
         """
-        with media_errors(self.path):
-            self._rewind(max(start, 0.0))
+        frames = self._frames(start)
         last: int | None = None
         step = max(1, round(1 / self.fps / self.time_base))
-        for frame in self._decode():
+        for frame in frames:
             pts = frame.pts if frame.pts is not None else (0 if last is None else last + step)
             if last is not None and pts <= last:
                 continue
             last = pts
             time = float(pts * self.time_base) - self.origin
             yield TimedPicture(time, pts, from_frame(frame, self._size))
+
+    def _frames(self, start: float) -> Iterator[av.VideoFrame]:
+        if start > 0:
+            with media_errors(self.path):
+                target = int((start + self.origin) / self.time_base)
+                self._container.seek(target, stream=self._stream, backward=True)
+            first = next(frames := self._decode(), None)
+            if first is not None and first.pts is not None and first.pts <= target:
+                yield first
+                yield from frames
+                return
+            # Some containers overshoot (no index, or a seek before the first key picture).
+        self._reopen()
+        yield from self._decode()
 
     def close(self) -> None:
         self._container.close()
@@ -225,10 +240,6 @@ class PicturesByTime:
         self._stream = self._reader.pictures(max(time, 0.0))
         self._ended = False
         self._advance()
-        if not self._window:  # the seek went past the last key frame's pictures
-            self._stream = self._reader.pictures(0.0)
-            self._ended = False
-            self._advance()
         if not self._window:
             raise MediaError(f"{self._reader.path.name} has no decodable picture")
 

@@ -76,8 +76,7 @@ def fill(
         seen[top : top + box.height, left : left + box.width] = visible
         shown = picture.y[rows, columns]
         weights = [
-            weight * _agrees(shown, luma, seen)
-            for weight, luma in zip(weights, lumas, strict=True)
+            weight * _agrees(shown, luma, seen) for weight, luma in zip(weights, lumas, strict=True)
         ]
     if len(references) == 2:
         _prefer(lumas, weights)

@@ -1,0 +1,28 @@
+"""Samples that are made once; tests only read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.media.sample import Sample, make_sample
+
+
+@pytest.fixture(scope="session")
+def panning(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return make_sample(tmp_path_factory.mktemp("pan"), width=480, height=270, seconds=4.0)
+
+
+@pytest.fixture(scope="session")
+def static(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    folder = tmp_path_factory.mktemp("static")
+    return make_sample(folder, width=480, height=270, seconds=4.0, pan=False)
+
+
+@pytest.fixture(scope="session")
+def real_media() -> Path:
+    folder = Path(__file__).parents[3] / "../shared/media"
+    if not (folder / "talking-head.mp4").exists():
+        pytest.skip("the folder with real clips is absent")
+    return folder
