@@ -125,9 +125,7 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
             yield container
     except (av.FFmpegError, UnicodeError, IndexError) as error:
         # PyAV's demuxer fails with an IndexError when a damaged file adds a stream under way.
-        if reader.failure is not None:
-            raise reader.failure from None
-        raise MediaUnusable(
+        raise reader.failure or MediaUnusable(
             f"{what} is not a video or audio file that can be read; convert it to MP4 (H.264) or "
             "WAV and check that it plays",
             code="media_unreadable",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import StorageUnavailable
 from pro_video.media import AudioStream, probe
-from tests.pro_video.clips import write_clip, write_sound
+from tests.pro_video.clips import Counting, write_clip, write_large, write_sound
 
 SHARED = Path(__file__).parents[2] / "../shared/media"
 
@@ -106,44 +103,6 @@ def test_cover_art_is_not_a_video(tmp_path: Path) -> None:
     _, video, audio = describe(path)
     assert video is None
     assert audio is not None
-
-
-class Counting(io.BytesIO):
-    """Counts what is read, as a ranged reader would pay for it."""
-
-    bytes_read = 0
-    reads = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self.bytes_read += len(data)
-        self.reads += 1
-        return data
-
-
-def write_large(path: Path, frames: int, *, faststart: bool) -> Path:
-    """A long clip of one noisy picture, repeated: large without the work of encoding."""
-    encoder = av.CodecContext.create("mjpeg", "w")
-    noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    encoder.width, encoder.height, encoder.pix_fmt = 640, 480, "yuvj420p"
-    encoder.time_base = Fraction(1, 25)
-    encoder.qmin = encoder.qmax = 2
-    picture = VideoFrame.from_ndarray(noise, format="rgb24").reformat(format="yuvj420p")
-    picture.pts, picture.time_base = 0, Fraction(1, 25)
-    data = b"".join(bytes(packet) for packet in encoder.encode(picture))
-    options = {"movflags": "faststart"} if faststart else {}
-    with av.open(str(path), "w", format="mov", options=options) as out:
-        stream = out.add_stream("mjpeg", rate=25)
-        assert isinstance(stream, AvVideo)
-        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p"
-        for index in range(frames):
-            packet = Packet(data)
-            packet.stream = stream
-            packet.pts = packet.dts = index
-            packet.time_base = Fraction(1, 25)
-            packet.is_keyframe = True
-            out.mux(packet)
-    return path
 
 
 @pytest.mark.parametrize("faststart", [True, False])

@@ -8,13 +8,15 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
+from av.audio.stream import AudioStream
 
 from pro_video.errors import MediaUnusable
 from pro_video.media import probe
 from pro_video.media_layout import inspect
 from pro_video.media_reading import bounded, opened
-from tests.pro_video.clips import write_clip, write_sound
+from tests.pro_video.clips import tone, write_clip, write_sound
 
 
 def code_of(data: bytes) -> str | None:
@@ -131,6 +133,16 @@ def test_absurd_dimensions(tmp_path: Path) -> None:
         codes = {str((info.video.width, info.video.height))}
     # Either the header's claim is refused or what was decoded is told.
     assert codes <= {"media_absurd", "media_undecodable", "(160, 96)"}
+
+
+def test_an_absurd_number_of_streams(tmp_path: Path) -> None:
+    path = tmp_path / "many.mkv"
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("pcm_s16le", rate=48000) for _ in range(65)]
+        for stream in streams:
+            assert isinstance(stream, AudioStream)
+            out.mux(stream.encode(tone(0.1)[0]))
+    assert code_of(path.read_bytes()) == "media_absurd"
 
 
 def test_a_compressed_index_is_not_unpacked() -> None:

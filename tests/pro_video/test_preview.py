@@ -13,7 +13,7 @@ from PIL import Image
 from pro_video.errors import MediaUnusable
 from pro_video.preview import choose_instants, make_preview
 from pro_video.request import AnnotationArea, Region, Segment
-from tests.pro_video.clips import Picture, write_clip, write_sound
+from tests.pro_video.clips import Counting, Picture, write_clip, write_large, write_sound
 
 REGION = Region(x=0.1, y=0.1, width=0.5, height=0.5)
 
@@ -96,6 +96,13 @@ def test_other_moments_of_a_retimed_result(tmp_path: Path) -> None:
 def test_a_moment_past_the_end_shows_the_last_picture(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "c.mp4", seconds=2, draw=numbered)
     assert np.median(sheet(make_preview(clip, clip, instants=(9.0,)))) == pytest.approx(60, abs=4)
+
+
+def test_only_the_intervals_that_are_shown_are_read(tmp_path: Path) -> None:
+    path = write_large(tmp_path / "large.mov", 250, faststart=True)
+    stream = Counting(path.read_bytes())
+    assert make_preview(path, stream, instants=(0.1, 5.0, 9.8))
+    assert stream.bytes_read < 6_000_000
 
 
 def test_what_cannot_be_shown(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from pro_video.errors import OutputRejected
 from pro_video.media import AudioStream, MediaInfo, VideoStream, probe
+from pro_video.preview import make_preview
 from pro_video.request import Segment
 from pro_video.request_models import SyncMode
 from pro_video.verify import check_output, expected_duration, same_duration
@@ -114,6 +116,17 @@ def test_damage_in_the_middle(tmp_path: Path, source: MediaInfo) -> None:
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(data)
     assert code_of(damaged, source, sound=False) == "output_undecodable"
+
+
+def test_one_damaged_picture_of_the_result(tmp_path: Path, source: MediaInfo) -> None:
+    path = write_clip(tmp_path / "out.mp4", width=320, height=192, gop=250)
+    with av.open(str(path)) as container:
+        entry = container.streams.video[0].index_entries[30]
+    data = bytearray(path.read_bytes())
+    data[entry.pos : entry.pos + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert code_of(path, source) == "output_undecodable"
+    assert len(make_preview(path, path, instants=(1.0,))) > 1000
 
 
 VIDEO = MediaInfo(
