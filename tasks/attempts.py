@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pro_video.checkpoints import reach
 from pro_video.errors import TerminalError
 from pro_video.records import Outcome, Prepared, StageResult, StoredResult, Submission
 from pro_video.settings import get_settings
@@ -92,6 +93,7 @@ class AttemptFailed(Exception):
 async def close_attempt(job: Job, step: str, attempt: int) -> None:
     """Remember that a failed attempt was reported, so that a retry of the run may pay for another
     one."""
+    reach("attempt.closing", step)
     storage = (await connections()).storage
     await storage.put_bytes(
         _reported_key(job, step, attempt),
@@ -99,6 +101,7 @@ async def close_attempt(job: Job, step: str, attempt: int) -> None:
         content_type="text/plain",
         if_absent=True,
     )
+    reach("attempt.closed", step)
 
 
 async def _was_reported(storage: Storage, job: Job, step: str, attempt: int) -> bool:

@@ -12,6 +12,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
+from pro_video.checkpoints import reach
 from pro_video.errors import OutcomeUnknown, ProVideoError, RequestRefused, TransientError
 from pro_video.progress import Stage
 from pro_video.records import JobError, JobResult
@@ -72,6 +73,7 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
         end.state = await _failed(job, failed.error)
     except ProVideoError as error:
         end.state = await _failed(job, _error(job, error))
+    reach("ending.final")
 
 
 async def completed(job: Job, message: str) -> State[JobResult]:

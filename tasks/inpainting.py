@@ -104,7 +104,10 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
 
         search = get_settings().orphan_search_seconds
         return await submit_once(
-            job, links.storage, prepared, Sender(send, find, adopt, search_seconds=search)
+            job,
+            links.storage,
+            prepared,
+            Sender(INPAINTING, send, find, adopt, search_seconds=search),
         )
 
 
@@ -122,6 +125,7 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
             current_job(),
             prepared,
             submission,
+            step=INPAINTING,
             provider="ghostcut",
             stage=Stage.INPAINTING_PROCESSING,
             deadline_hours=get_settings().inpainting_deadline_hours,
@@ -150,7 +154,7 @@ async def store_inpainting(record: str, submission: Submission) -> StoredResult:
             return work.video_url
 
         return await bring_result(
-            job, links.storage, job.keys.final_result, link, Stage.INPAINTING_PROCESSING
+            job, links.storage, INPAINTING, job.keys.final_result, link, Stage.INPAINTING_PROCESSING
         )
 
 

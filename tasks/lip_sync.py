@@ -127,7 +127,7 @@ async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
 
         # A resend under the same idempotency key is safe at once, so one look is enough.
         return await submit_once(
-            job, links.storage, prepared, Sender(send, find, adopt, search_seconds=0)
+            job, links.storage, prepared, Sender(LIP_SYNC, send, find, adopt, search_seconds=0)
         )
 
 
@@ -145,6 +145,7 @@ async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission)
             current_job(),
             prepared,
             submission,
+            step=LIP_SYNC,
             provider="sync-so",
             stage=Stage.LIP_SYNC_PROCESSING,
             deadline_hours=get_settings().lip_sync_deadline_hours,
@@ -168,7 +169,7 @@ async def store_lip_sync(record: str, submission: Submission) -> StoredResult:
             return generation.output_url
 
         return await bring_result(
-            job, links.storage, job.keys.lip_sync_result, link, Stage.LIP_SYNC_COMPLETED
+            job, links.storage, LIP_SYNC, job.keys.lip_sync_result, link, Stage.LIP_SYNC_COMPLETED
         )
 
 

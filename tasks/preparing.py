@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from pro_video.checkpoints import reach
 from pro_video.job import attempt_reference
 from pro_video.records import Prepared
 from pro_video.storage import Storage
@@ -25,7 +26,9 @@ async def keep_request(
     The body holds signed links, so it is an object of its own, which no state, log or result shows.
     """
     key = job.keys.record(f"{step}-{attempt}-request")
+    reach("prepare.before-persist", step)
     await storage.put_bytes(key, body, content_type="application/json", if_absent=True)
+    reach("prepare.persisted", step)
     return Prepared(
         attempt=attempt,
         reference=attempt_reference(job.job_id, step, attempt),

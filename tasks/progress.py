@@ -22,6 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
 from pydantic import TypeAdapter
 
+from pro_video.checkpoints import reach
 from pro_video.progress import Progress, Stage
 
 if TYPE_CHECKING:
@@ -164,8 +165,10 @@ class ProgressReporter:
             logger.warning("Could not show the stage: %s", type(error).__name__)
 
     async def _set_state(self, client: PrefectClient, run: UUID, state: State[Any]) -> None:
+        reach("progress.before-state")
         # Not forced: a run that is being cancelled keeps its state, and the stop signal ends it.
         answer = await client.set_flow_run_state(run, state)
+        reach("progress.state-written")
         if answer.status is not SetStateStatus.ACCEPT:
             logger.debug("The run's state was kept: %s", answer.status)
 

@@ -8,6 +8,7 @@ import httpx
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
+from pro_video.checkpoints import reach
 from pro_video.records import JobResult
 from tasks.connections import connections
 from tasks.job import Job, current_job
@@ -24,6 +25,7 @@ async def write_report(result: JobResult) -> None:
 
     Neither holds a signed link: the object keys are enough for whoever may read the bucket.
     """
+    reach("report.begin")
     job = current_job()
     storage = (await connections()).storage
     unsigned = result.model_copy(
@@ -35,6 +37,7 @@ async def write_report(result: JobResult) -> None:
         content_type="application/json",
     )
     await _show(job, unsigned)
+    reach("report.written")
 
 
 async def _show(job: Job, result: JobResult) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from pro_video.checkpoints import reach
 from pro_video.errors import LinkExpired
 from pro_video.progress import Stage
 from pro_video.records import StoredResult
@@ -20,6 +21,7 @@ _MOST_LINKS = 4
 async def bring_result(
     job: Job,
     storage: Storage,
+    step: str,
     key: str,
     link: Callable[[], Awaitable[str]],
     stage: Stage,
@@ -29,6 +31,7 @@ async def bring_result(
     Args:
         job: the job whose progress is shown.
         storage: the bucket.
+        step: ``lip-sync`` or ``inpainting``.
         key: where the result goes.
         link: asks the provider for a link that works now.
         stage: the row of the progress table that the transfer fills.
@@ -40,17 +43,25 @@ async def bring_result(
     """
     present = await storage.head(key)
     if present is None:
-        present = await _fetch(job, storage, key, link, stage)
+        reach("store.begin", step)
+        present = await _fetch(job, storage, step, key, link, stage)
+        reach("store.stored", step)
     return StoredResult(file=stored_file(present), stored_at=job.now())
 
 
 async def _fetch(
-    job: Job, storage: Storage, key: str, link: Callable[[], Awaitable[str]], stage: Stage
+    job: Job,
+    storage: Storage,
+    step: str,
+    key: str,
+    link: Callable[[], Awaitable[str]],
+    stage: Stage,
 ) -> StoredObject:
     share = 0.0
 
     def told(done: int, total: int | None) -> None:
         nonlocal share
+        reach("store.part", step)
         share = done / total if total else 0.0
 
     async with job.reporter.following(stage, lambda: share):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pro_video.checkpoints import reach
 from pro_video.errors import (
     AccountBlocked,
     CredentialsRefused,
@@ -42,12 +43,14 @@ class Sender:
     """How one provider is asked.
 
     Attributes:
+        step: ``lip-sync`` or ``inpainting``.
         send: send the exact bytes once. Raises ``OutcomeUnknown`` when the answer is lost.
         find: look for the attempt's job at the provider, by its reference.
         adopt: read a job that the provider named itself.
         search_seconds: how long a listing may lag behind a submit, in seconds; 0 is one look.
     """
 
+    step: str
     send: Callable[[bytes], Awaitable[Submission]]
     find: Callable[[], Awaitable[Submission | None]]
     adopt: Callable[[str], Awaitable[Submission]]
@@ -66,12 +69,14 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
         TransientError: the provider cannot be asked now.
         Stopped: the job was cancelled or is handed over.
     """
+    reach("submit.before-mark", sender.step)
     uncertain = not await storage.put_bytes(
         f"{prepared.body_key}-sent",
         job.now().isoformat().encode(),
         content_type="text/plain",
         if_absent=True,
     )
+    reach("submit.marked", sender.step)
     if uncertain:
         found = await _search(job, sender)
         if found is not None:
@@ -103,6 +108,12 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
 
 
 async def _send(job: Job, sender: Sender, body: bytes) -> Submission:
+    async def send() -> Submission:
+        reach("submit.before-send", sender.step)
+        submission = await sender.send(body)
+        reach("submit.answered", sender.step)
+        return submission
+
     async def told(error: TransientError, elapsed: float, seconds: float) -> None:
         logger.info("Waiting for a free slot since %.0f s: %s", elapsed, error.message)
 
@@ -113,7 +124,7 @@ async def _send(job: Job, sender: Sender, body: bytes) -> Submission:
     return await _patiently(
         job,
         lambda: until_slot(
-            lambda: sender.send(body),
+            send,
             policy,
             clock=job.clock,
             stop=current_stop(),

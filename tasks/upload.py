@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 
 from prefect import task
 
+from pro_video.checkpoints import reach
 from pro_video.errors import StorageRefused
 from pro_video.job import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.media import MediaInfo, probe
@@ -35,6 +36,7 @@ async def upload_sources(record: str, video: str, segment_audios: Sequence[str])
         video: source of the video.
         segment_audios: source of each segment's audio, in the order of the segments.
     """
+    reach("upload.begin")
     job = current_job()
     storage = (await connections()).storage
     distinct = list(dict.fromkeys(segment_audios))
@@ -51,6 +53,7 @@ async def upload_sources(record: str, video: str, segment_audios: Sequence[str])
                 )
             )
             shown.audios_done = number
+    reach("upload.done")
     return UploadedFiles(
         video=video_file,
         audios=tuple(audios),
@@ -68,6 +71,7 @@ class _Shown:
         self.audios_done = 0
 
     def of_video(self, done: int, total: int | None) -> None:
+        reach("upload.part")
         if total:
             self.video = done / total
 
@@ -92,15 +96,17 @@ async def _bring(
         f".{extension(source, extensions)}", "application/octet-stream"
     )
     if source.startswith("s3://"):
-        copied = await storage.copy_object(source, key, content_type=content_type)
-        return stored_file(copied)
-    if "://" in source:
-        fetched = await storage.fetch(
+        stored = await storage.copy_object(source, key, content_type=content_type)
+    elif "://" in source:
+        stored = await storage.fetch(
             source, key, content_type=content_type, on_progress=on_progress
         )
-        return stored_file(fetched)
-    put = await storage.put_file(source, key, content_type=content_type, on_progress=on_progress)
-    return stored_file(put)
+    else:
+        stored = await storage.put_file(
+            source, key, content_type=content_type, on_progress=on_progress
+        )
+    reach("upload.file-stored")
+    return stored_file(stored)
 
 
 async def own_file(job: Job, address: str) -> UploadedFiles:
@@ -141,6 +147,7 @@ async def probe_files(record: str, files: UploadedFiles) -> ProbedFiles:
         await _probe(storage, audio, f"audio {number}")
         for number, audio in enumerate(files.audios, start=1)
     ]
+    reach("probe.done")
     return ProbedFiles(video=video, audios=tuple(audios))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from prefect import get_run_logger, task
 
+from pro_video.checkpoints import reach
 from pro_video.errors import MediaUnusable
 from pro_video.inpainting_plan import inpainting_plan
 from pro_video.media import MediaInfo
@@ -19,6 +20,7 @@ from pro_video.verify import check_output, expected_duration, same_duration
 from pro_video.verify_picture import check_lips_changed, check_picture_changed
 from tasks.connections import connections
 from tasks.job import Job, current_job
+from tasks.ledger import INPAINTING, LIP_SYNC
 from tasks.options import PERSISTED
 from tasks.requests import timeline_of
 from tasks.upload import read_object
@@ -38,6 +40,7 @@ async def verify_lip_sync(
     Raises:
         OutputRejected: naming the check it does not pass. Both files stay in the bucket.
     """
+    reach("verify.begin", LIP_SYNC)
     job = current_job()
     storage = (await connections()).storage
     reader = await read_object(storage, result.key)
@@ -59,6 +62,7 @@ async def verify_lip_sync(
         request.segments,
         timeline_of(request, audios, probed.video, info),
     )
+    reach("verify.done", LIP_SYNC)
     if request.annotation_areas:
         return Verified(info=info)
     instants = choose_instants(info.duration, request.segments)
@@ -79,6 +83,7 @@ async def verify_inpainting(
     Raises:
         OutputRejected: naming the check it does not pass. Both files stay in the bucket.
     """
+    reach("verify.begin", INPAINTING)
     job = current_job()
     storage = (await connections()).storage
     reader = await read_object(storage, result.key)
@@ -102,6 +107,7 @@ async def verify_inpainting(
     instants = choose_instants(info.duration, (), request.annotation_areas)
     original = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
     preview = await _preview(job, storage, original, result, instants)
+    reach("verify.done", INPAINTING)
     return Verified(info=info, preview=preview)
 
 

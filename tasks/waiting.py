@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from pro_video.checkpoints import reach
 from pro_video.errors import AccountBlocked, JobFailed
 from pro_video.progress import Stage, expected_fraction
 from pro_video.records import Failure, Outcome, Prepared, Submission
@@ -22,6 +23,7 @@ async def follow(
     prepared: Prepared,
     submission: Submission,
     *,
+    step: str,
     provider: str,
     stage: Stage,
     deadline_hours: float,
@@ -37,6 +39,7 @@ async def follow(
         job: the job whose progress is shown.
         prepared: the attempt.
         submission: the provider's acceptance.
+        step: ``lip-sync`` or ``inpainting``.
         provider: whose doorbell ends a pause early.
         stage: the row of the progress table that fills up meanwhile.
         deadline_hours: longest wait, in hours.
@@ -55,6 +58,12 @@ async def follow(
             fraction = expected_fraction(elapsed, prepared.expected_seconds)
         await job.reporter.fraction(stage, fraction)
 
+    async def look() -> Observation[T]:
+        reach("wait.before-look", step)
+        seen = await fetch()
+        reach("wait.looked", step)
+        return seen
+
     deadline = deadline_hours * 3600
     started_at = submission.submitted_at.timestamp()
     if job.clock.time() - started_at > deadline:
@@ -69,7 +78,7 @@ async def follow(
     try:
         with bells.listening(provider, submission.provider_job_id or "") as bell:
             await wait_for(
-                fetch,
+                look,
                 policy,
                 clock=job.clock,
                 stop=current_stop(),
@@ -79,12 +88,14 @@ async def follow(
                 what=what,
             )
     except JobFailed as error:
+        reach("wait.ended", step)
         return Outcome(finished_at=job.now(), failure=Failure.of(error))
     except AccountBlocked as error:
         if error.code == _HELD_BACK:
             # Paid work waits there for a top-up: a retry must look at it again, not buy another.
             raise
         return Outcome(finished_at=job.now(), failure=Failure.of(error))
+    reach("wait.ended", step)
     return Outcome(finished_at=job.now())
 
 

@@ -36,7 +36,7 @@ async def take_up_orphans(work_pool: str) -> int:
     try:
         for flow_run_id in await _orphans(work_pool):
             async with get_client() as client:
-                lost = Crashed(
+                lost: State[Any] = Crashed(
                     message="The worker's process died; this machine noticed at its restart."
                 )
                 await client.set_flow_run_state(flow_run_id, lost, force=True)
