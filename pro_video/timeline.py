@@ -15,6 +15,7 @@ from pro_video.request_models import AnnotationArea, Segment, SyncMode
 
 _SAME = 0.02
 """Seconds: about half a frame. A smaller difference of lengths changes nothing."""
+_SHORTEST = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,19 @@ class Timeline:
         return min(offset, piece.length)
 
     def moved(self, areas: Sequence[AnnotationArea]) -> tuple[AnnotationArea, ...]:
-        """The areas with their windows in the time of the result."""
+        """The areas with their windows in the time of the result.
+
+        A window inside a part that a shorter audio cut off keeps the length of a frame, so that
+        lip-sync never turns a sound area into one that is refused.
+        """
         if not self.pieces:
             return tuple(areas)
-        return tuple(
-            area.model_copy(
-                update={
-                    "start": self.at(area.start),
-                    "end": None if area.end is None else self.at(area.end, end=True),
-                }
-            )
-            for area in areas
-        )
+        return tuple(area.model_copy(update=self._window(area)) for area in areas)
+
+    def _window(self, area: AnnotationArea) -> dict[str, float | None]:
+        start = max(0.0, min(self.at(area.start), self.length - _SHORTEST))
+        end = None if area.end is None else max(self.at(area.end, end=True), start + _SHORTEST)
+        return {"start": start, "end": end}
 
 
 def lip_sync_timeline(

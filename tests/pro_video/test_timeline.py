@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pro_video.request import AnnotationArea, Region, Segment
+from pro_video.request import AnnotationArea, Region, Segment, check_areas
 from pro_video.request_models import SyncMode
 from pro_video.timeline import Timeline, lip_sync_timeline
 
@@ -66,3 +66,14 @@ def test_windows_of_areas_move_and_open_ends_stay_open() -> None:
     moved = timeline("remap").moved(areas)
     assert [(area.start, area.end) for area in moved] == [(5.0, 7.0), (8.5, None)]
     assert Timeline(10.0).moved(areas) == tuple(areas)
+
+
+def test_a_window_that_was_cut_off_stays_a_window() -> None:
+    region = Region(x=0, y=0, width=1, height=0.5)
+    cut = timeline("cut_off", 1.0)
+    inside = AnnotationArea(kind="erase", region=region, start=3.2, end=3.8)
+    last = AnnotationArea(kind="erase", region=region, start=9.999, end=12)
+    moved = cut.moved([inside, last])
+    assert [area.start for area in moved] == pytest.approx([3.0, cut.length - 0.04])
+    assert moved[0].end == pytest.approx(3.04)
+    assert check_areas(moved)[0] == moved
