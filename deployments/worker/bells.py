@@ -1,0 +1,61 @@
+"""Rings the bells of this process when the gateway has heard a provider's callback.
+
+The gateway does not know which worker waits for a job, so it emits a Prefect event that every
+worker hears. A worker that misses one loses nothing: its waits look at the provider anyway, only
+later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+
+from pro_video.clock import SYSTEM_CLOCK, Clock
+from pro_video.doorbell import EVENT, rung
+from pro_video.retrying import Backoff
+from tasks.bells import Bells, bells
+
+logger = logging.getLogger("prefect.workers.pro_video")
+
+_RECONNECT = Backoff(first=0.5, factor=2.0, longest=30.0, jitter=0.5)
+# A connection that lasted this long was a good one: the next pause is short again.
+_GOOD_SECONDS = 60.0
+
+
+async def listen_for_bells(registry: Bells = bells, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Ring for every doorbell's event, for ever; only a cancellation ends it.
+
+    Args:
+        registry: the bells to ring.
+        clock: source of time for the pauses between connections.
+    """
+    failures = 0
+    while True:
+        began = clock.monotonic()
+        try:
+            await _listen(registry)
+        except Exception as error:  # noqa: BLE001 - polling goes on; a listener must never end
+            logger.debug("No doorbells at the moment: %s", type(error).__name__)
+        failures = 1 if clock.monotonic() - began >= _GOOD_SECONDS else failures + 1
+        if failures == 3:
+            logger.warning("Prefect's event stream cannot be followed; jobs are polled meanwhile")
+        await clock.sleep(_RECONNECT.pause(failures))
+
+
+async def _listen(registry: Bells) -> None:
+    """Follow one connection to its end."""
+    wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
+    # What came within the last minute is told again at the begin: a harmless extra ring.
+    subscriber = get_events_subscriber(filter=wanted, reconnection_attempts=0)
+    async with subscriber:
+        logger.debug("Listening for doorbells")
+        async for event in subscriber:
+            found = rung(event.resource.root)
+            if found is not None:
+                heard = registry.ring(*found)
+                logger.debug("A doorbell of %s rang for %d waits here", found[0], heard)
+            # Many events at once must not hold up the jobs that share this loop.
+            await asyncio.sleep(0)

@@ -1,0 +1,32 @@
+"""What the gateway says to the workers when a provider has called: the name of the event, and of
+the provider's job in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+EVENT: Final = "pro-video.doorbell"
+"""Name of the Prefect event."""
+
+_ID: Final = "prefect.resource.id"
+_PREFIX: Final = "pro-video.provider-job."
+
+
+def resource_of(provider: str, job_id: str) -> dict[str, str]:
+    """The event's resource.
+
+    Args:
+        provider: ``sync-so`` or ``ghostcut``; without a dot.
+        job_id: the provider's id of its job.
+    """
+    return {_ID: f"{_PREFIX}{provider}.{job_id}"}
+
+
+def rung(resource: Mapping[str, str]) -> tuple[str, str] | None:
+    """Provider and job id of an event's resource; None when it names none."""
+    name = resource.get(_ID, "")
+    if not name.startswith(_PREFIX):
+        return None
+    provider, _, job_id = name.removeprefix(_PREFIX).partition(".")
+    return (provider, job_id) if provider and job_id else None
