@@ -18,7 +18,7 @@ from tasks.job import Job, running_job
 from tasks.ledger import LIP_SYNC
 from tasks.lip_sync import LipSyncStep
 from tasks.options import RESULTS
-from tasks.requests import checked_request, media_by_source, moved_areas, timeline_of
+from tasks.requests import checked_request, media_by_source, timeline_of
 from tasks.subflow import adopt_inpainting
 from tasks.upload import probe_files, upload_sources
 from tasks.verify import verify_lip_sync
@@ -134,8 +134,11 @@ async def _steps(job: Job, request: JobRequest) -> State[JobResult]:
     await job.reporter.stage(Stage.INPAINTING_STARTING)
     state = await text_inpainting_flow(
         video=job.ledger.address(lip_sync.stored.key),
-        annotation_areas=moved_areas(
-            request.annotation_areas, timeline_of(request, audios, probed.video, verified.info)
+        # Some sync modes change the video's length; the areas' windows move with its pictures.
+        annotation_areas=list(
+            timeline_of(request, audios, probed.video, verified.info).moved(
+                request.annotation_areas
+            )
         ),
         display_name=request.display_name or "",
         language=request.inpainting.language,

@@ -8,7 +8,6 @@ from typing import Any
 from pro_video.media import MediaInfo
 from pro_video.records import ProbedFiles, UploadedFiles
 from pro_video.request import (
-    AnnotationArea,
     InpaintingRequest,
     JobRequest,
     check_inpainting_request,
@@ -77,16 +76,3 @@ def timeline_of(
         video.duration, request.segments, heard, request.lip_sync.sync_mode
     )
     return predicted.observed(result.duration)
-
-
-def moved_areas(areas: Sequence[AnnotationArea], timeline: Timeline) -> list[AnnotationArea]:
-    """The areas in the time of the lip-sync result, whose length some sync modes change."""
-    return [
-        area.model_copy(
-            update={
-                "start": timeline.at(area.start),
-                "end": None if area.end is None else timeline.at(area.end, end=True),
-            }
-        )
-        for area in areas
-    ]
