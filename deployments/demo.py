@@ -112,7 +112,6 @@ async def fetch_results(description: dict[str, Any], ended: Ended, out: Path) ->
         secret_key=s3["secret_key"],
     )
     storage = Storage(client, s3["bucket"])
-    out.mkdir(parents=True, exist_ok=True)
     wanted = [
         (ended.result.output_key, "result.mp4"),
         (ended.result.preview_key, "before-after.jpg"),
@@ -143,6 +142,7 @@ def run_demo(video: Path | None, folder: Path, out: Path) -> int:
         if video is None
         else job_of_video(video, folder / "sample")
     )
+    out.mkdir(parents=True, exist_ok=True)
     console.print("Starting Prefect, the sandbox (S3, Sync.so, GhostCut) and a worker …")
     with running_stack(folder) as description:
         _hurry(description)

@@ -19,6 +19,8 @@ from tasks.ledger import LIP_SYNC
 from tasks.lip_sync import LipSyncStep
 from tasks.options import RESULTS
 from tasks.requests import checked_request, media_by_source, timeline_of
+from tasks.reuse import Reused, remember_lip_sync
+from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.subflow import adopt_inpainting
 from tasks.upload import probe_files, upload_sources
 from tasks.verify import verify_lip_sync
@@ -61,6 +63,12 @@ async def pro_video_flow(
         "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
         "basic",
     ),
+    reuse_lip_sync: bool = parameter(
+        "Reuse lip-sync",
+        "Take the lip-sync of an earlier job with the same video, audios, segments and options, so "
+        "that other annotation areas cost only the text removal.",
+        True,
+    ),
 ) -> State[JobResult]:
     """Lip-sync segments of a video with Sync.so and remove text with GhostCut.
 
@@ -84,11 +92,12 @@ async def pro_video_flow(
                         "quality": quality,
                     },
                 ),
+                reuse=reuse_lip_sync,
             )
         return end.final
 
 
-async def _steps(job: Job, request: JobRequest) -> State[JobResult]:
+async def _steps(job: Job, request: JobRequest, *, reuse: bool) -> State[JobResult]:
     log = get_run_logger()
     log.info(
         "Created Pro job %s with %d segments and %d annotation areas",
@@ -107,7 +116,13 @@ async def _steps(job: Job, request: JobRequest) -> State[JobResult]:
     for note in media_notes(request, probed.video, audios):
         log.warning("Job %s: %s", job.job_id, note)
 
-    lip_sync = await run_attempts(job, LipSyncStep(job, request, files, probed))
+    reused = await take_over_lip_sync(f"{job.job_id}/reused", request, files) if reuse else Reused()
+    lip_sync = reused.stage
+    if lip_sync is None:
+        lip_sync = await run_attempts(job, LipSyncStep(job, request, files, probed))
+    else:
+        log.info("Job %s: Lip-sync taken over from job %s", job.job_id, lip_sync.reused_from)
+        await job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
     verified = await verify_lip_sync(
         f"{job.job_id}/lip-sync-{lip_sync.attempt}-verified",
         request,
@@ -116,6 +131,7 @@ async def _steps(job: Job, request: JobRequest) -> State[JobResult]:
         probed,
         lip_sync.stored,
     )
+    await remember_lip_sync(request, files, lip_sync)
     job.ledger.stages[LIP_SYNC] = lip_sync
     job.ledger.preview = verified.preview
     log.info(

@@ -128,7 +128,11 @@ class Outcome(Record):
 
 
 class StageResult(Record):
-    """A finished provider stage: which attempt succeeded, and where its result is."""
+    """A finished provider stage: which attempt succeeded, and where its result is.
+
+    ``reused_from`` is the job that bought the result, when it was not this one; then ``attempt``
+    is 0.
+    """
 
     attempt: int
     reference: str
@@ -139,6 +143,7 @@ class StageResult(Record):
     finished_at: datetime
     stored_at: datetime
     cost_usd: Decimal | None = None
+    reused_from: str | None = None
 
 
 class StoredResult(Record):

@@ -12,6 +12,7 @@ from pro_video.checkpoints import reach
 from pro_video.records import JobResult
 from tasks.connections import connections
 from tasks.job import Job, current_job
+from tasks.ledger import LIP_SYNC
 
 logger = logging.getLogger("prefect.pro_video.report")
 
@@ -59,6 +60,7 @@ def report_markdown(result: JobResult) -> str:
         ("Preview", result.preview_key),
         ("Segments", str(result.metadata.segments_count)),
         ("Sync.so generation", result.metadata.sync_generation_id),
+        ("Lip-sync reused from job", _origin(result)),
         ("GhostCut work", result.metadata.ghostcut_task_id),
         (
             "Estimated cost",
@@ -75,6 +77,11 @@ def report_markdown(result: JobResult) -> str:
     lines = [f"# {result.display_name or 'Pro Video job'}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in rows if value is not None]
     return "\n".join(lines) + "\n"
+
+
+def _origin(result: JobResult) -> str | None:
+    lip_sync = result.stages.get(LIP_SYNC)
+    return lip_sync.reused_from if lip_sync is not None else None
 
 
 def _cell(text: str) -> str:

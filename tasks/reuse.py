@@ -1,0 +1,155 @@
+"""A lip-sync that was bought before is not bought again for other annotation areas.
+
+Moving a box and running again costs only the text removal: the lip-sync result of an earlier job
+is taken when the bytes of video and audios, the segments and the lip-sync options are the same. A
+job that repeats the last one to the letter, areas included, asks for a new try and gets one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+
+from prefect import task
+from prefect.context import FlowRunContext
+
+from pro_video.errors import SourceRefused
+from pro_video.records import Record, StageResult, StoredFile, UploadedFiles
+from pro_video.request import JobRequest
+from tasks.connections import connections
+from tasks.job import current_job
+from tasks.options import PERSISTED
+from tasks.upload import stored_file
+
+OWNER_TAG = "owner:"
+"""Flow-run tag that names whose job it is; reuse never crosses owners."""
+
+_LARGEST_ENTRY = 64 * 1024
+
+
+class Reusable(Record):
+    """An entry of the index: the last finished lip-sync of one kind.
+
+    Attributes:
+        job_id: the job that bought it.
+        areas: fingerprint of the areas of the last job that used it.
+        stage: what was bought, and where its result is.
+    """
+
+    job_id: str
+    areas: str
+    stage: StageResult
+
+
+class Reused(Record):
+    """Whether a job takes over an earlier lip-sync; decided once."""
+
+    stage: StageResult | None = None
+
+
+def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) -> str:
+    """Identifies a lip-sync by what goes into it.
+
+    The bytes are identified by size and ETag, which S3 derives from them. Where it does not
+    (encrypted buckets) or where files came in other parts, equal bytes are not recognised and the
+    lip-sync is bought: never the wrong way round.
+    """
+    return _digest(
+        {
+            "owner": owner,
+            "video": [files.video.size, files.video.etag],
+            "segments": [
+                [
+                    segment.start,
+                    segment.end,
+                    segment.audio_start,
+                    segment.audio_end,
+                    files.audios[audio].size,
+                    files.audios[audio].etag,
+                ]
+                for segment, audio in zip(request.segments, files.audio_of_segment, strict=True)
+            ],
+            "options": request.lip_sync.model_dump(mode="json"),
+        }
+    )
+
+
+def areas_fingerprint(request: JobRequest) -> str:
+    """Identifies what a job does after the lip-sync."""
+    return _digest(
+        {
+            "areas": [area.model_dump(mode="json") for area in request.annotation_areas],
+            "options": request.inpainting.model_dump(mode="json"),
+        }
+    )
+
+
+@task(name="lip-sync: reuse", **PERSISTED)
+async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles) -> Reused:
+    """Take over the lip-sync of an earlier job when there is the same one.
+
+    Args:
+        record: key of this step's record.
+        request: the checked request.
+        files: the job's copies of its sources.
+    """
+    job = current_job()
+    storage = (await connections()).storage
+    raw = await storage.get_bytes(_key(request, files), _LARGEST_ENTRY)
+    if raw is None:
+        return Reused()
+    entry = Reusable.model_validate_json(raw)
+    source = entry.stage.stored
+    if entry.job_id == job.job_id or entry.areas == areas_fingerprint(request):
+        return Reused()
+    present = await storage.head(source.key)
+    if present is None or present.etag != source.etag:
+        return Reused()
+    try:
+        copied = await storage.copy_object(
+            storage.uri(source.key), job.keys.lip_sync_result, content_type="video/mp4"
+        )
+    except SourceRefused:
+        # Removed since the look; it is bought anew.
+        return Reused()
+    return Reused(stage=_taken_over(entry, stored_file(copied), job.now()))
+
+
+async def remember_lip_sync(request: JobRequest, files: UploadedFiles, stage: StageResult) -> None:
+    """Let later jobs with the same inputs find this job's lip-sync."""
+    job = current_job()
+    storage = (await connections()).storage
+    origin = stage.reused_from or job.job_id
+    entry = Reusable(job_id=origin, areas=areas_fingerprint(request), stage=stage)
+    await storage.put_bytes(
+        _key(request, files), entry.model_dump_json().encode(), content_type="application/json"
+    )
+
+
+def _taken_over(entry: Reusable, file: StoredFile, now: datetime) -> StageResult:
+    return entry.stage.model_copy(
+        update={
+            "attempt": 0,
+            "reused_from": entry.job_id,
+            "stored": file,
+            "submitted_at": now,
+            "finished_at": now,
+            "stored_at": now,
+            "cost_usd": None,
+        }
+    )
+
+
+def _key(request: JobRequest, files: UploadedFiles) -> str:
+    return f"results/lip-sync/{lip_sync_fingerprint(_owner(), request, files)}"
+
+
+def _owner() -> str:
+    context = FlowRunContext.get()
+    tags = context.flow_run.tags if context is not None and context.flow_run is not None else []
+    return next((tag for tag in sorted(tags) if tag.startswith(OWNER_TAG)), "")
+
+
+def _digest(parts: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
