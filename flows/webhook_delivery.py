@@ -1,0 +1,24 @@
+"""Delivery of one message about a job to the receiver that the job's owner named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.parameters import parameter
+from tasks.webhook_delivery import run_delivery
+
+
+@flow(name="webhook-delivery")
+async def webhook_delivery_flow(
+    job_id: str = parameter("Job", "Id of the job whose news this is."),
+    webhook_id: str = parameter("Message", "Id of the message, as its receiver sees it."),
+) -> State[Any]:
+    """Send one message, signed, until its receiver takes it: tries with growing pauses over about
+    a day.
+
+    Jobs start these runs by themselves. A retry of a run that was given up makes one more try.
+    """
+    return await run_delivery(job_id, webhook_id)
