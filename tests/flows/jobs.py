@@ -1,0 +1,237 @@
+"""Starting, following and auditing jobs of a running stack, for tests."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
+from prefect.serializers import CompressedJSONSerializer
+from prefect.states import Cancelling, Scheduled
+
+from pro_video.records import JobResult
+from tests.local_stack import LocalStack, wait_until
+
+JOB_SECONDS = 150.0
+"""Bound of one wait; a job takes a few seconds, many at once on a busy machine take more."""
+
+_LOOK_SECONDS = 0.4
+
+
+@dataclass
+class Followed:
+    """What was seen of one job from outside while it ran.
+
+    Attributes:
+        percents: values of its progress artifacts, in the order in which they were read.
+        artifacts: ids of its progress artifacts.
+    """
+
+    percents: list[float] = field(default_factory=list)
+    artifacts: set[str] = field(default_factory=set)
+
+
+class Jobs:
+    """Jobs of one stack."""
+
+    def __init__(self, stack: LocalStack, client: SyncPrefectClient) -> None:
+        self.stack = stack
+        self.client = client
+        self.s3 = stack.s3()
+        self._prepared = 0
+
+    # Starting
+
+    def prepare(self, parameters: Mapping[str, Any], deployment: str = "pro-video/local") -> str:
+        """Create a job that no worker takes up before :meth:`release`; its id.
+
+        Faults can thus be meant for one job, before it begins. A lip-sync gets a temperature of its
+        own unless it has one, because a job may take over an earlier job's lip-sync of the same
+        kind.
+        """
+        found = self.client.read_deployment_by_name(deployment)
+        if deployment.startswith("pro-video/"):
+            self._prepared += 1
+            parameters = {"temperature": self._prepared / 1000, **parameters}
+        run = self.client.create_flow_run_from_deployment(
+            found.id,
+            parameters=dict(parameters),
+            state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1)),
+        )
+        return str(run.id)
+
+    def release(self, *job_ids: str) -> None:
+        """Let a worker take the jobs up now. Also: retry jobs that have ended."""
+        for job_id in job_ids:
+            self.client.set_flow_run_state(UUID(job_id), Scheduled(), force=False)
+
+    def start(self, parameters: Mapping[str, Any], deployment: str = "pro-video/local") -> str:
+        """Start a job at once; its id."""
+        job_id = self.prepare(parameters, deployment)
+        self.release(job_id)
+        return job_id
+
+    def cancel(self, job_id: str) -> None:
+        """What the Cancel button does."""
+        self.client.set_flow_run_state(UUID(job_id), Cancelling())
+
+    def plan_faults(self, provider: str, *faults: Mapping[str, Any]) -> None:
+        """Add faults behind those that are planned already."""
+        planned = self.stack.control(provider, "faults")["faults"]
+        self.stack.control(provider, "faults", faults=[*planned, *faults])
+
+    # Following
+
+    def run(self, job_id: str) -> FlowRun:
+        return self.client.read_flow_run(UUID(job_id))
+
+    def state(self, job_id: str) -> State[Any]:
+        state = self.run(job_id).state
+        assert state is not None
+        return state
+
+    def finish(
+        self, job_ids: Iterable[str], *, follow: Collection[str] = (), seconds: float = JOB_SECONDS
+    ) -> dict[str, Followed]:
+        """Wait for the end of all jobs; what was seen meanwhile of those to ``follow``."""
+        waiting, seen = set(job_ids), {job_id: Followed() for job_id in follow}
+        deadline = time.monotonic() + seconds
+        while True:
+            # States first, so that the last look at an ended job sees its last progress.
+            waiting = self._unfinished(waiting)
+            self._look(seen)
+            if not waiting:
+                return seen
+            assert time.monotonic() < deadline, (
+                f"jobs do not end: {[f'{each}: {self.state(each)!r}' for each in sorted(waiting)]}"
+                f"\n{self.stack.tail()}"
+            )
+            time.sleep(_LOOK_SECONDS)
+
+    def _unfinished(self, job_ids: Collection[str]) -> set[str]:
+        """Those of the jobs that have not ended; one request, however many they are."""
+        final = [each.value for each in TERMINAL_STATES]
+        answer = self.client.request(
+            "POST",
+            "/flow_runs/filter",
+            json={
+                "flow_runs": {
+                    "id": {"any_": sorted(job_ids)},
+                    "state": {"type": {"not_any_": final}},
+                }
+            },
+        )
+        return {row["id"] for row in answer.json()}
+
+    def _look(self, seen: Mapping[str, Followed]) -> None:
+        if not seen:
+            return
+        for artifact in self.artifacts("pro-video-progress", *seen):
+            followed = seen[artifact["flow_run_id"]]
+            followed.artifacts.add(artifact["id"])
+            followed.percents.append(float(artifact["data"]))
+
+    def until_state(self, job_id: str, name: str, seconds: float = 60) -> None:
+        """Wait until a job's state has a name."""
+        wait_until(
+            lambda: self.state(job_id).name == name, seconds, f"{job_id} shows the state {name}"
+        )
+
+    def until_accepted(self, provider: str, job_id: str, seconds: float = 60) -> dict[str, Any]:
+        """Wait until a provider has taken a job; the audit's entry of it."""
+        wait_until(
+            lambda: bool(self.audit(provider, job_id)), seconds, f"{provider} takes {job_id}"
+        )
+        return self.audit(provider, job_id)[0]
+
+    # Reading
+
+    def history(self, job_id: str) -> list[State[Any]]:
+        """The states of a run in their order."""
+        states = self.client.read_flow_run_states(UUID(job_id))
+        return sorted(states, key=lambda state: state.timestamp)
+
+    def result(self, job_id: str) -> JobResult:
+        """What the flow returned."""
+        # Read from the bucket by hand: Prefect's own way leaves connections open in this process.
+        data = self.state(job_id).data
+        stored = self.object(f"results/{data.storage_key}")
+        found: object = CompressedJSONSerializer().loads(stored)
+        assert isinstance(found, JobResult), found
+        return found
+
+    def artifacts(self, key: str, *job_ids: str) -> list[dict[str, Any]]:
+        """Artifacts of jobs with a key."""
+        # Asked for by hand: the client's method sends null filters, which servers refuse.
+        answer = self.client.request(
+            "POST",
+            "/artifacts/filter",
+            json={
+                "artifacts": {"key": {"any_": [key]}, "flow_run_id": {"any_": list(job_ids)}},
+                "limit": 200,
+            },
+        )
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+    def subflows(self, job_id: str) -> list[FlowRun]:
+        """Runs that a job started as a part of itself."""
+        answer = self.client.request(
+            "POST",
+            "/flow_runs/filter",
+            json={"flow_runs": {"parent_flow_run_id": {"any_": [job_id]}}},
+        )
+        return [FlowRun.model_validate(row) for row in answer.json()]
+
+    def log(self, *run_ids: str) -> list[str]:
+        """The log lines of runs."""
+        answer = self.client.request(
+            "POST",
+            "/logs/filter",
+            json={"logs": {"flow_run_id": {"any_": list(run_ids)}}, "sort": "TIMESTAMP_ASC"},
+        )
+        return [line["message"] for line in answer.json()]
+
+    def audit(self, provider: str, job_id: str) -> list[dict[str, Any]]:
+        """An emulator's entries of one job, oldest first."""
+        return [
+            entry
+            for entry in self.stack.control(provider, "audit")["jobs"]
+            if job_id in (entry["reference"] or "")
+        ]
+
+    def paid(self, job_id: str) -> dict[str, tuple[int, int]]:
+        """Accepted and billed attempts of one job at each provider."""
+        found = {}
+        for provider in ("sync_so", "ghostcut"):
+            entries = self.audit(provider, job_id)
+            found[provider] = (len(entries), sum(entry["billed"] for entry in entries))
+        return found
+
+    def objects(self, job_id: str) -> dict[str, int]:
+        """Names and sizes of the objects in a job's folder."""
+        prefix = f"jobs/{job_id}/"
+        answer = self.s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=prefix)
+        return {
+            entry["Key"].removeprefix(prefix): entry["Size"] for entry in answer.get("Contents", [])
+        }
+
+    def object(self, key: str) -> bytes:
+        body: bytes = self.s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read()
+        return body
+
+    def report(self, job_id: str) -> dict[str, Any]:
+        """``job.json``."""
+        found: dict[str, Any] = json.loads(self.object(f"jobs/{job_id}/job.json"))
+        return found
+
+    def put(self, key: str, data: bytes) -> str:
+        """Store an object; its address."""
+        self.s3.put_object(Bucket=self.stack.bucket, Key=key, Body=data)
+        return f"s3://{self.stack.bucket}/{key}"

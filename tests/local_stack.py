@@ -1,0 +1,178 @@
+"""A local stack in processes of its own, as ``python -m deployments.up`` starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from deployments.local.stack import free_port_base
+
+READY_SECONDS = 150.0
+STOP_SECONDS = 60.0
+
+PACE = {
+    # A listing of the emulator does not lag; a short search still has to look twice.
+    "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "2",
+    # Small machines deliver events late; tests read states, never events.
+    "PREFECT_CLIENT_MAX_RETRIES": "10",
+    # A worker notices a cancelled run at once.
+    "PRO_VIDEO_WORKER_CANCEL_POLL_SECONDS": "0.3",
+}
+"""Settings that make the stack quick enough for tests; nothing of its behaviour changes."""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for a condition, at most ``seconds``; ``what`` names it in the failure."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def processes_with(name: str, value: str) -> list[int]:
+    """Living processes whose environment holds ``name=value``; every child inherits it.
+
+    Needs ``/proc``; elsewhere the list is empty and freed ports are the only evidence.
+    """
+    marker = f"{name}={value}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        # Processes end while they are looked at, and others' may not be read.
+        with contextlib.suppress(OSError):
+            if marker in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+class LocalStack:
+    """One stack; its description is what ``stack.json`` says."""
+
+    def __init__(self, folder: Path, *, port_base: int | None = None) -> None:
+        self.folder = folder.resolve()
+        self.port_base = port_base or free_port_base()
+        self.log = self.folder.parent / f"{self.folder.name}.log"
+        self.description: dict[str, Any] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Environment for the command, without what a developer's shell may have set."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "PRO_VIDEO_", "SANDBOX_"))
+        }
+        return {**kept, **PACE, "PRO_VIDEO_PORT_BASE": str(self.port_base)}
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deployments.up", "--folder", str(self.folder)],
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        ready = self.folder / "stack.json"
+
+        def settled() -> bool:
+            return ready.exists() or self.process.poll() is not None
+
+        try:
+            wait_until(settled, READY_SECONDS, "the stack is ready")
+            assert ready.exists(), f"the stack ended by itself:\n{self.tail()}"
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError(f"{error}\n{self.tail()}") from None
+        self.description = json.loads(ready.read_text(encoding="utf-8"))
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The command's process."""
+        assert self._process is not None, "the stack was not started"
+        return self._process
+
+    def tail(self) -> str:
+        """The end of the stack's output."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+
+    def members(self) -> list[int]:
+        """Its living processes, the command itself left out."""
+        return processes_with("PREFECT_HOME", str(self.folder / "prefect"))
+
+    def stop(self, order: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it and return the command's exit status; whatever is left over is a failure."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(order)
+        try:
+            status = self.process.wait(STOP_SECONDS)
+            wait_until(lambda: not self.members(), 10, "no process of the stack is left")
+        finally:
+            for pid in [*self.members(), self.process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait(10)
+        return status
+
+    # What the stack consists of
+
+    @property
+    def api_url(self) -> str:
+        return str(self.description["prefect_api_url"])
+
+    @property
+    def bucket(self) -> str:
+        return str(self.description["s3"]["bucket"])
+
+    def base_url(self, provider: str) -> str:
+        """Address of an emulator: ``sync_so`` or ``ghostcut``."""
+        return str(self.description[provider]["base_url"])
+
+    def s3(self) -> Any:
+        """A boto3 client of its S3."""
+        s3 = self.description["s3"]
+        return boto3.client(
+            "s3",
+            endpoint_url=s3["endpoint_url"],
+            aws_access_key_id=s3["access_key"],
+            aws_secret_access_key=s3["secret_key"],
+            region_name=s3["region"],
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
+
+    def control(self, provider: str, what: str, **content: Any) -> dict[str, Any]:
+        """One call of an emulator's control API: PUT with content, else GET."""
+        url = f"{self.base_url(provider)}/_sandbox/{what}"
+        with httpx.Client(timeout=20, trust_env=False) as client:
+            answer = client.put(url, json=content) if content else client.get(url)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@contextlib.contextmanager
+def running_stack(folder: Path) -> Iterator[LocalStack]:
+    """A stack that runs while the block does."""
+    stack = LocalStack(folder)
+    stack.start()
+    try:
+        yield stack
+    except BaseException:
+        # The failure of the block is the one to show.
+        with contextlib.suppress(AssertionError):
+            stack.stop()
+        raise
+    assert stack.stop() == 0, stack.tail()
