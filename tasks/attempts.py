@@ -16,11 +16,11 @@ from pro_video.errors import TerminalError
 from pro_video.records import Outcome, Prepared, StageResult, StoredResult, Submission
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
-from tasks.connections import connections
 from tasks.job import Job
 
 # A job that has come this far has been retried by hand again and again.
 _MOST_ATTEMPTS = 50
+_LARGEST_MARK = 100
 
 
 class ProviderStep(Protocol):
@@ -34,6 +34,10 @@ class ProviderStep(Protocol):
     @property
     def provider_job(self) -> str:
         """What a job of this provider is called, for texts: ``Sync.so generation``."""
+        ...
+
+    async def storage(self) -> Storage:
+        """The bucket that keeps the records."""
         ...
 
     async def prepare(self, attempt: int) -> Prepared: ...
@@ -53,12 +57,14 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
         TransientError: storage or provider stayed out of reach; a retry of the run goes on here.
         Stopped: the job was cancelled or is handed over.
     """
-    storage = (await connections()).storage
+    storage = await step.storage()
     attempt = 1
     by_itself = 1
     while True:
         prepared = await step.prepare(attempt)
+        job.ledger.unsure = step.provider_job
         submission = await step.submit(prepared)
+        job.ledger.unsure = None
         failure = submission.refusal
         if failure is None:
             job.ledger.awaited = f"{step.provider_job} {submission.provider_job_id}"
@@ -90,14 +96,13 @@ class AttemptFailed(Exception):
         self.attempt = attempt
 
 
-async def close_attempt(job: Job, step: str, attempt: int) -> None:
-    """Remember that a failed attempt was reported, so that a retry of the run may pay for another
-    one."""
+async def close_attempt(job: Job, storage: Storage, step: str, attempt: int) -> None:
+    """Remember which of the job's ends will show that the attempt failed, so that a retry of the
+    run may pay for another one."""
     reach("attempt.closing", step)
-    storage = (await connections()).storage
     await storage.put_bytes(
         _reported_key(job, step, attempt),
-        b"reported",
+        str(job.ledger.ends_seen).encode(),
         content_type="text/plain",
         if_absent=True,
     )
@@ -105,7 +110,13 @@ async def close_attempt(job: Job, step: str, attempt: int) -> None:
 
 
 async def _was_reported(storage: Storage, job: Job, step: str, attempt: int) -> bool:
-    return await storage.head(_reported_key(job, step, attempt)) is not None
+    """Has the job been seen to end since the attempt was closed?
+
+    A process that dies between the closing and the final state is taken up again by itself; that
+    is nobody's wish to pay.
+    """
+    ends = await storage.get_bytes(_reported_key(job, step, attempt), _LARGEST_MARK)
+    return ends is not None and int(ends) < job.ledger.ends_seen
 
 
 def _reported_key(job: Job, step: str, attempt: int) -> str:

@@ -22,6 +22,7 @@ from tasks.attempts import AttemptFailed, close_attempt
 from tasks.connections import connections
 from tasks.job import Job
 from tasks.report import write_report
+from tasks.webhooks import announce
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,22 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
         end.state = await _stopped(job, stopped.reason)
     except AttemptFailed as failed:
         end.state = await _failed(job, _error(job, failed.error))
-        await close_attempt(job, failed.step, failed.attempt)
+        await _close(job, failed)
     except SubflowFailed as failed:
         end.state = await _failed(job, failed.error)
     except ProVideoError as error:
         end.state = await _failed(job, _error(job, error))
     reach("ending.final")
+
+
+async def _close(job: Job, failed: AttemptFailed) -> None:
+    try:
+        storage = (await connections()).storage
+        await close_attempt(job, storage, failed.step, failed.attempt)
+    except ProVideoError as trouble:
+        # The state must still say why the job failed. The next retry reports the same failure
+        # once more, and the one after it pays for a new attempt.
+        get_run_logger().warning("Could not close the attempt: %s", trouble.message)
 
 
 async def completed(job: Job, message: str) -> State[JobResult]:
@@ -82,12 +93,38 @@ async def completed(job: Job, message: str) -> State[JobResult]:
     if not job.is_subflow:
         await write_report(result)
         await job.reporter.stage(Stage.COMPLETED)
-    return Completed(message=message, data=await _with_links(result))
+    result = await _with_links(result)
+    await _announce(job, result)
+    return Completed(message=message, data=result)
 
 
 async def _failed(job: Job, error: JobError) -> State[JobResult]:
+    result = await _told(job, "failed", error.message, error)
+    return Failed(message=error.message, data=result)
+
+
+async def _stopped(job: Job, reason: StopReason) -> State[Any]:
+    awaited, unsure = job.ledger.awaited, job.ledger.unsure
+    if reason is StopReason.HANDOVER:
+        rest = f"; {awaited} goes on" if awaited else ""
+        return AwaitingRetry(message=f"Handed over by a worker that stops{rest}")
+    message = f"Cancelled during: {job.reporter.stage_name}. "
+    if awaited:
+        message += (
+            f"{awaited} goes on at the provider and is billed there; retry this run to pick its "
+            "result up."
+        )
+    elif unsure:
+        message += f"A {unsure} may have been created; retry this run to look for it."
+    else:
+        message += "No provider's job is going on."
+    return Cancelled(message=message, data=await _told(job, "cancelled", message, None))
+
+
+async def _told(job: Job, status: str, message: str, error: JobError | None) -> JobResult:
+    """The result of a job that did not complete, reported as far as that is possible."""
     result = job.ledger.result(
-        job.job_id, status="failed", message=error.message, ended_at=job.now(), error=error
+        job.job_id, status=status, message=message, ended_at=job.now(), error=error
     )
     try:
         if not job.is_subflow:
@@ -96,23 +133,13 @@ async def _failed(job: Job, error: JobError) -> State[JobResult]:
     except ProVideoError as trouble:
         # The bucket may be what failed the job; its state still says why.
         get_run_logger().warning("Could not write the report: %s", trouble.message)
-    return Failed(message=error.message, data=result)
+    await _announce(job, result)
+    return result
 
 
-async def _stopped(job: Job, reason: StopReason) -> State[Any]:
-    awaited = job.ledger.awaited
-    if reason is StopReason.HANDOVER:
-        rest = f"; {awaited} goes on" if awaited else ""
-        return AwaitingRetry(message=f"Handed over by a worker that stops{rest}")
-    where = job.reporter.stage_name
-    if awaited:
-        message = (
-            f"Cancelled during: {where}. {awaited} goes on at the provider and is billed there; "
-            "retry this run to pick its result up."
-        )
-    else:
-        message = f"Cancelled during: {where}. No provider's job is going on."
-    return Cancelled(message=message)
+async def _announce(job: Job, result: JobResult) -> None:
+    if not job.is_subflow:
+        await announce(result)
 
 
 def _error(job: Job, error: ProVideoError) -> JobError:

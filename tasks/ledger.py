@@ -31,7 +31,9 @@ class Ledger:
         files: the uploaded sources.
         stages: finished provider stages.
         preview: before/after picture.
+        unsure: what the provider has been asked for without an answer yet.
         awaited: the provider's job that goes on by itself if this process stops now.
+        ends_seen: how often the job has ended before, in a state that people see.
     """
 
     created_at: datetime
@@ -41,7 +43,9 @@ class Ledger:
     files: UploadedFiles | None = None
     stages: dict[str, StageResult] = field(default_factory=dict)
     preview: StoredFile | None = None
+    unsure: str | None = None
     awaited: str | None = None
+    ends_seen: int = 0
 
     def address(self, key: str) -> str:
         """An object's ``s3://`` address."""

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 
 from pro_video.checkpoints import reach
 from pro_video.progress import Progress, Stage
+from tasks.webhooks import announce_stage
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -144,6 +145,7 @@ class ProgressReporter:
             self._progress.advance(stage, fraction)
             if entering and stage is not Stage.COMPLETED:
                 await self._show_state(stage)
+                await announce_stage(self._job_id, stage, self._progress.percent)
             await self._show_percent()
 
     async def fraction(self, stage: Stage, fraction: float) -> None:

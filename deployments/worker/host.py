@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.flow_engine import run_flow_async
 from prefect.utilities.callables import get_call_parameters
 
+from deployments.worker.bells import listen_for_bells
 from pro_video.stopping import StopReason, StopSignal, use_stop
 
 if TYPE_CHECKING:
@@ -46,12 +47,15 @@ class JobHost:
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="pro-video-jobs", daemon=True)
-        self._watcher: Future[None] | None = None
+        self._watchers: list[Future[None]] = []
 
     def start(self) -> None:
-        """Start the thread, its event loop and the watch for cancelled runs."""
+        """Start the thread, its event loop, the watch for cancelled runs and the doorbells."""
         self._thread.start()
-        self._watcher = asyncio.run_coroutine_threadsafe(self._watch_cancellations(), self._loop)
+        self._watchers = [
+            asyncio.run_coroutine_threadsafe(watch, self._loop)
+            for watch in (self._watch_cancellations(), listen_for_bells())
+        ]
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -156,8 +160,8 @@ class JobHost:
             _, late = await asyncio.wait(pending, timeout=grace_seconds)
             if late:
                 logger.warning("%d jobs did not let go in time", len(late))
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for watcher in self._watchers:
+            watcher.cancel()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             await asyncio.to_thread(self._thread.join, 5)
