@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -10,6 +11,10 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+
+from pro_video.errors import ProVideoError, TransientError
+
+logger = logging.getLogger("pro_video.gateway")
 
 MEDIA_TYPE = "application/problem+json"
 _LONGEST_TEXT = 500
@@ -157,3 +162,10 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
             entry["headers"] = retry_after
         described[status] = entry
     return described
+
+
+def problem_of(error: ProVideoError) -> ProblemError:
+    """The problem that trouble with the bucket is for a client; the log has the cause."""
+    logger.error("%s: %s", type(error).__name__, error.message)
+    after = error.retry_after if isinstance(error, TransientError) else None
+    return unavailable("The storage", retry_after=after or 5.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _GIB = 1024**3
@@ -32,6 +32,12 @@ class GatewaySettings(BaseSettings):
     cors_origins: list[str] = Field(
         default_factory=list,
         description='Origins whose pages may use the API, as a JSON list; ["*"] allows all.',
+    )
+
+    source_prefixes: list[str] = Field(
+        default_factory=list,
+        description="Places in S3 that every owner may name as a source, as a JSON list of "
+        "s3://bucket/prefix/ with the slash at the end.",
     )
 
     # Limits per owner.
@@ -74,6 +80,14 @@ class GatewaySettings(BaseSettings):
     status_cache_seconds: float = Field(
         1.0, ge=0, description="A status may be this old, so that many pollers cost one read."
     )
+
+    @field_validator("source_prefixes")
+    @classmethod
+    def _whole_folders(cls, value: list[str]) -> list[str]:
+        for prefix in value:
+            if not prefix.startswith("s3://") or prefix.count("/") < 3 or not prefix.endswith("/"):
+                raise ValueError("each must have the form s3://bucket/prefix/ or s3://bucket/")
+        return value
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,49 @@
+"""Starts the gateway: ``python -m deployments.gateway [--host HOST] [--port PORT]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from deployments.gateway.app import create_app
+from deployments.gateway.logs import configure_logging
+from deployments.gateway.settings import get_gateway_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; forms under way get some time to end."""
+    try:
+        settings = get_gateway_settings()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            sys.stderr.write(f"PRO_VIDEO_GATEWAY_{name}: {problem['msg']}\n")
+        return 2
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default=settings.host)
+    parser.add_argument("--port", type=int, default=settings.port)
+    options = parser.parse_args(arguments)
+    configure_logging()
+    uvicorn.run(
+        create_app(settings),
+        host=options.host,
+        port=options.port,
+        # The peer's address decides whether a client is local: no header may change it.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=30,
+        h11_max_incomplete_event_size=32 * 1024,
+        http="h11",
+        ws="none",
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""The application: routes, errors as problems, and the OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from deployments.gateway import doorbells, health, job_routes, seed_routes, upload_routes
+from deployments.gateway.context import open_context
+from deployments.gateway.direct_uploads import UploadRequest
+from deployments.gateway.job_body import JobBody
+from deployments.gateway.logs import RequestIds
+from deployments.gateway.prefect_api import PrefectRefused
+from deployments.gateway.problems import (
+    FieldProblem,
+    Problem,
+    ProblemError,
+    invalid,
+    problem_of,
+    problem_response,
+    request_id_of,
+    unavailable,
+)
+from deployments.gateway.services import open_services
+from deployments.gateway.settings import GatewaySettings
+from deployments.gateway.sweeper import sweep_forever
+from pro_video.errors import ProVideoError
+
+logger = logging.getLogger("pro_video.gateway")
+
+_VERSION = "1.0.0"
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """The gateway as an ASGI application."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_context(settings) as context:
+            services = open_services(context)
+            app.state.context = context
+            app.state.services = services
+            sweeper = asyncio.create_task(sweep_forever(context, services.runs))
+            try:
+                yield
+            finally:
+                sweeper.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await sweeper
+                await services.status.close()
+
+    app = FastAPI(
+        title="Pro Video",
+        version=_VERSION,
+        description="Lip-sync segments of a video and remove text from it. Errors are problem "
+        "documents (RFC 9457) with a stable `code`.",
+        lifespan=lifespan,
+    )
+    for module in (seed_routes, job_routes, upload_routes, doorbells, health):
+        app.include_router(module.router)
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(ProVideoError, _on_product_error)
+    app.add_exception_handler(PrefectRefused, _on_prefect_refused)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
+            expose_headers=["Location", "Retry-After", "X-Request-Id"],
+            max_age=600,
+        )
+    app.add_middleware(RequestIds)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        _, definitions = models_json_schema(
+            [(Problem, "serialization"), (JobBody, "validation"), (UploadRequest, "validation")],
+            ref_template="#/components/schemas/{model}",
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(definitions["$defs"])
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _answer(request: Request, problem: ProblemError) -> Response:
+    return problem_response(problem, request_id_of(request))
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return _answer(request, error)
+
+
+async def _on_product_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProVideoError)
+    return _answer(request, problem_of(error))
+
+
+async def _on_prefect_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PrefectRefused)
+    logger.error("Prefect refused a request with %d: %s", error.status, error.body[:300])
+    return _answer(request, unavailable("The job service"))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # Values never appear: they may be secrets.
+    found = [
+        FieldProblem(
+            field=".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
+            code=detail["type"],
+            message=detail["msg"],
+        )
+        for detail in error.errors()
+    ]
+    return _answer(request, invalid(found))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "refused")
+    problem = ProblemError(
+        error.status_code, code, str(error.detail), headers=dict(error.headers or {})
+    )
+    return _answer(request, problem)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again behind this answer, so that the server logs it.
+    return _answer(
+        request,
+        ProblemError(500, "internal_error", "Something went wrong here. Tell the request id."),
+    )

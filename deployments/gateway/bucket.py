@@ -1,0 +1,194 @@
+"""What the gateway does in the bucket beyond :class:`pro_video.storage.Storage`: parts that arrive
+bit by bit, listings, and tidying."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from deployments.gateway.problems import ProblemError
+from pro_video.errors import ProVideoError
+from pro_video.multipart import MultipartUpload, Part, Target, put_object
+from pro_video.s3_errors import translated
+from pro_video.storage import Storage
+
+logger = logging.getLogger("pro_video.gateway.bucket")
+
+# S3's smallest part. A writer holds one part while it fills and one that is being sent.
+PART_SIZE = 5 * 1024 * 1024
+_CLEAN_UP_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One object of a listing."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+
+def target_of(storage: Storage, key: str, content_type: str) -> Target:
+    """Where an object goes, for the writing functions of :mod:`pro_video.multipart`."""
+    return storage._target(key, content_type)
+
+
+def list_objects(storage: Storage, prefix: str) -> Iterator[Listed]:
+    """All objects below a prefix; blocking, page by page."""
+    client = target_of(storage, prefix, "").client
+    with translated(f"listing {prefix}"):
+        for page in client.get_paginator("list_objects_v2").paginate(
+            Bucket=storage.bucket, Prefix=prefix
+        ):
+            for entry in page.get("Contents", []):
+                yield Listed(entry["Key"], entry["Size"], entry["LastModified"])
+
+
+def abort_uploads(storage: Storage, prefix: str, *, before: datetime | None = None) -> int:
+    """Abort unfinished multipart uploads below a prefix, begun before a time; blocking."""
+    client = target_of(storage, prefix, "").client
+    aborted = 0
+    with translated(f"aborting unfinished uploads of {prefix}"):
+        for page in client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=storage.bucket, Prefix=prefix
+        ):
+            for entry in page.get("Uploads", []):
+                if before is None or entry["Initiated"] < before:
+                    client.abort_multipart_upload(
+                        Bucket=storage.bucket, Key=entry["Key"], UploadId=entry["UploadId"]
+                    )
+                    aborted += 1
+    return aborted
+
+
+def remove_all(storage: Storage, prefix: str) -> None:
+    """Abort the unfinished uploads and delete the objects below a prefix; blocking."""
+    abort_uploads(storage, prefix)
+    client = target_of(storage, prefix, "").client
+    for found in list(list_objects(storage, prefix)):
+        with translated(f"removing {found.key}"):
+            client.delete_object(Bucket=storage.bucket, Key=found.key)
+
+
+async def in_thread(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Run blocking work in the gateway's own threads."""
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+
+async def discard(threads: ThreadPoolExecutor, storage: Storage, prefix: str) -> None:
+    """Remove what a refused or broken request left below its prefix; a caller that is cancelled
+    does not stop it. What cannot be removed now is left to the sweeper."""
+    work = asyncio.ensure_future(in_thread(threads, lambda: remove_all(storage, prefix)))
+    try:
+        async with asyncio.timeout(_CLEAN_UP_SECONDS):
+            await asyncio.shield(work)
+    except (ProVideoError, TimeoutError) as error:
+        logger.warning("Could not tidy %s yet: %s", prefix, type(error).__name__)
+
+
+class ObjectWriter:
+    """Writes bytes that arrive bit by bit into an object, a part at a time.
+
+    Memory is bounded by two parts, and a write waits while S3 is slower than the client, which
+    slows the client down. Until :meth:`finish` the key shows nothing.
+
+    Args:
+        target: where to.
+        threads: for the blocking requests.
+        max_bytes: largest object.
+        name: names the file in problems.
+    """
+
+    def __init__(
+        self, target: Target, threads: ThreadPoolExecutor, *, max_bytes: int, name: str
+    ) -> None:
+        self.target = target
+        self.size = 0
+        self._threads = threads
+        self._max_bytes = max_bytes
+        self._name = name
+        self._digest = hashlib.sha256()
+        self._buffer = bytearray()
+        self._multipart: MultipartUpload | None = None
+        self._sent = 0
+        self._pending: asyncio.Future[None] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the bytes so far, hexadecimal."""
+        return self._digest.hexdigest()
+
+    async def write(self, data: bytes) -> None:
+        """Take some bytes.
+
+        Raises:
+            ProblemError: 413, when they are more than allowed.
+            ProVideoError: S3 does not take them.
+        """
+        self.size += len(data)
+        if self.size > self._max_bytes:
+            raise ProblemError(
+                413, "file_too_large", f"{self._name} may have {self._max_bytes} bytes at most."
+            )
+        self._digest.update(data)
+        self._buffer += data
+        while len(self._buffer) >= PART_SIZE:
+            part, self._buffer = self._buffer[:PART_SIZE], self._buffer[PART_SIZE:]
+            await self._send(part)
+
+    async def finish(self) -> None:
+        """Make the object appear; there must be at least one byte."""
+        if self._multipart is None and self._pending is None:
+            await in_thread(self._threads, self._put_whole)
+        else:
+            if self._buffer:
+                await self._send(self._buffer)
+                self._buffer = bytearray()
+            await self._settled()
+            await in_thread(self._threads, self._complete)
+
+    async def close(self) -> None:
+        """Abort what was not finished. The prefix of the request is removed separately."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            await asyncio.wait({pending}, timeout=_CLEAN_UP_SECONDS)
+            if pending.done() and not pending.cancelled():
+                pending.exception()
+        multipart, self._multipart = self._multipart, None
+        if multipart is not None:
+            await in_thread(self._threads, lambda: multipart.__exit__(None, None, None))
+
+    async def _send(self, data: bytearray) -> None:
+        await self._settled()
+        self._sent += 1
+        number = self._sent
+        self._pending = asyncio.ensure_future(
+            in_thread(self._threads, lambda: self._put(Part(number, data)))
+        )
+
+    async def _settled(self) -> None:
+        if self._pending is not None:
+            await asyncio.shield(self._pending)
+            self._pending = None
+
+    def _put(self, part: Part) -> None:
+        if self._multipart is None:
+            self._multipart = MultipartUpload(self.target).__enter__()
+        self._multipart.put(part)
+
+    def _put_whole(self) -> None:
+        with translated(f"storing {self.target.key}"):
+            put_object(self.target, self._buffer)
+
+    def _complete(self) -> None:
+        assert self._multipart is not None
+        self._multipart.complete()
+        self._multipart = None

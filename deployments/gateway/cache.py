@@ -1,0 +1,55 @@
+"""A small cache in which many askers for the same thing cost one look upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[V]):
+    value: asyncio.Future[V]
+    until: float
+
+
+class FlightCache(Generic[K, V]):
+    """Values by key, bounded in number and age; the oldest go first.
+
+    A value's age counts from the begin of the look. A look that fails is not kept, but all who
+    waited for it share its error.
+    """
+
+    def __init__(self, *, size: int) -> None:
+        self._size = size
+        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+
+    async def get(self, key: K, look: Callable[[], Awaitable[V]], *, seconds: float) -> V:
+        """The value, at most ``seconds`` old; a look that is under way is always shared."""
+        now = time.monotonic()
+        entry = self._entries.get(key)
+        if entry is None or (entry.value.done() and now >= entry.until):
+            entry = _Entry(asyncio.ensure_future(look()), now + seconds)
+            self._entries[key] = entry
+            self._entries.move_to_end(key)
+            entry.value.add_done_callback(lambda done: self._settle(key, done))
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        # One asker who goes away must not end the look of the others.
+        return await asyncio.shield(entry.value)
+
+    def forget(self, key: K) -> None:
+        """Look anew next time."""
+        self._entries.pop(key, None)
+
+    def _settle(self, key: K, done: asyncio.Future[V]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            entry = self._entries.get(key)
+            if entry is not None and entry.value is done:
+                del self._entries[key]

@@ -1,0 +1,237 @@
+"""The job as a resource: create, list, read, cancel, retry."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from deployments.gateway.context import Context
+from deployments.gateway.job_body import JOB_EXAMPLE
+from deployments.gateway.json_body import read_object
+from deployments.gateway.problems import invalid_field, problem_responses
+from deployments.gateway.runs import UNFINISHED, NewJob, Run, fingerprint_of
+from deployments.gateway.seed_routes import JobId, read_job
+from deployments.gateway.services import Caller, IdempotencyKey, Parts
+from deployments.gateway.sources import Refused, Sources
+from deployments.gateway.views import (
+    JobCreated,
+    JobList,
+    JobView,
+    Status,
+    created_view,
+    status_of,
+    summary,
+)
+from deployments.gateway.wire import Wire, flow_parameters, product_request
+from pro_video.settings import get_settings
+
+router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+
+_FIELDS = frozenset({"video", "audios", "segments_data", "effects", "display_name", "options"})
+_STATES: dict[Status, tuple[str, ...]] = {
+    "processing": (*UNFINISHED, "CRASHED"),
+    "completed": ("COMPLETED",),
+    "failed": ("FAILED", "CRASHED"),
+    "cancelled": ("CANCELLED",),
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/JobBody"},
+                "example": JOB_EXAMPLE,
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Hand a job over as JSON",
+    responses={
+        **problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        200: {"model": JobCreated, "description": "The job that the same key made before."},
+        201: {"headers": {"Location": {"schema": {"type": "string"}}}},
+    },
+    openapi_extra=_BODY,
+)
+async def create_job(
+    request: Request,
+    response: Response,
+    context: Context,
+    services: Parts,
+    owner: Caller,
+    key: IdempotencyKey,
+) -> JobCreated:
+    """For files that are uploaded already, or that are on the web."""
+    body = await read_object(request)
+    storage = await context.storage()
+    sources = Sources(
+        owner,
+        storage,
+        services.runs,
+        services.uploads,
+        prefixes=context.settings.source_prefixes,
+    )
+    wire = Wire(
+        segments=body.get("segments_data"),
+        effects=body.get("effects"),
+        display_name=body.get("display_name"),
+        options=body.get("options"),
+    )
+    for name in body:
+        if name not in _FIELDS:
+            wire.problem(str(name)[:200], "unknown_field", "is not a known field; remove it")
+    video = await _resolved(wire, sources, body, "video")
+    audios = await _audios(wire, sources, body.get("audios"))
+    checked = product_request(wire, video=video, audio_of=audios.get)
+    run, is_new = await services.runs.create(
+        NewJob(
+            owner=owner,
+            parameters=flow_parameters(checked),
+            segments_data=wire.segments,
+            fingerprint=fingerprint_of({"json": body}),
+            idempotency_key=key,
+            uploads=tuple(dict.fromkeys(sources.uploads)),
+        )
+    )
+    response.status_code = 201 if is_new else 200
+    response.headers["Location"] = f"/api/v1/jobs/{run.id}"
+    return created_view(run)
+
+
+@router.get("", summary="Your jobs", responses=problem_responses(401, 403, 422, 429, 503))
+async def list_jobs(
+    services: Parts,
+    owner: Caller,
+    status: Annotated[Status | None, Query(description="Only jobs of this status.")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=2000, description="next_cursor of the page before.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> JobList:
+    """The latest first."""
+    place = _Cursor.read(cursor)
+    filters: dict[str, Any] = {}
+    if status is not None:
+        filters["state"] = {"type": {"any_": list(_STATES[status])}}
+    if place is not None:
+        filters["expected_start_time"] = {"before_": place.before.isoformat()}
+    skip = set(place.skip) if place else set()
+    # One more than wanted tells whether there is a next page.
+    found = await services.runs.search(owner, filters, limit=limit + len(skip) + 1)
+    fresh = [run for run in found if str(run.id) not in skip]
+    page = fresh[:limit]
+    more = len(fresh) > limit
+    snapshots = await services.status.snapshots(page)
+    return JobList(
+        jobs=[
+            summary(snapshot)
+            for snapshot in snapshots
+            if status is None or status_of(snapshot.run) == status
+        ],
+        next_cursor=_Cursor.after(page, skip).write() if more else None,
+    )
+
+
+@router.get(
+    "/{job_id}", summary="One job", responses=problem_responses(401, 403, 404, 422, 429, 503)
+)
+async def get_job(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+    """The same as the editor's status endpoint."""
+    return await read_job(services, owner, job_id)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
+)
+async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+    """Waiting ends; what a provider has begun goes on there and is billed. Retrying the job picks
+    its result up. Cancelling a cancelled job is fine."""
+    await services.runs.cancel(owner, job_id)
+    services.status.forget(job_id)
+    return await read_job(services, owner, job_id)
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Retry a failed or cancelled job",
+    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
+)
+async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+    """Only the stage that failed is done again; what was finished is kept and not paid again."""
+    await services.runs.retry(owner, job_id)
+    services.status.forget(job_id)
+    return await read_job(services, owner, job_id)
+
+
+class _Cursor(BaseModel):
+    """Where a page ended: a time, and the jobs of exactly that time that were shown."""
+
+    before: AwareDatetime
+    skip: list[str]
+
+    @classmethod
+    def read(cls, text: str | None) -> _Cursor | None:
+        if text is None:
+            return None
+        try:
+            return cls.model_validate_json(base64.urlsafe_b64decode(text.encode()))
+        except (binascii.Error, ValidationError, ValueError):
+            raise invalid_field(
+                "cursor", "malformed", "must be the next_cursor of an earlier answer"
+            ) from None
+
+    @classmethod
+    def after(cls, page: list[Run], skipped: set[str]) -> _Cursor:
+        last = _time(page[-1])
+        same = [str(run.id) for run in page if _time(run) == last]
+        # A page within one moment: what earlier pages showed of it is still to be left out.
+        earlier = sorted(skipped) if _time(page[0]) == last else []
+        return cls(before=last, skip=[*earlier, *same])
+
+    def write(self) -> str:
+        return base64.urlsafe_b64encode(self.model_dump_json().encode()).decode()
+
+
+def _time(run: Run) -> datetime:
+    return run.expected_start_time or run.created
+
+
+async def _resolved(wire: Wire, sources: Sources, body: dict[str, Any], name: str) -> str:
+    try:
+        if name not in body:
+            raise Refused("missing", "is missing; name the video")
+        return await sources.resolve(body[name])
+    except Refused as refused:
+        wire.problem(name, refused.code, refused.message)
+        return "s3://placeholder/video"
+
+
+async def _audios(wire: Wire, sources: Sources, given: object) -> dict[str, str]:
+    if not isinstance(given, dict) or not given:
+        wire.problem("audios", "missing", "must be an object that names an audio for each refId")
+        return {}
+    if len(given) > get_settings().max_segments:
+        wire.problem("audios", "too_many", f"may name {get_settings().max_segments} audios at most")
+        return {}
+    found = {}
+    for ref, source in given.items():
+        try:
+            found[ref] = await sources.resolve(source)
+        except Refused as refused:
+            wire.problem(f"audios.{ref[:200]}", refused.code, refused.message)
+            found[ref] = "s3://placeholder/audio"
+    return found

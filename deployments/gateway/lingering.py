@@ -1,0 +1,49 @@
+"""An answer that a client gets although it is still sending."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+_SECONDS = 2.0
+_BYTES = 32 * 1024 * 1024
+
+
+class Lingering:
+    """Sends ``response`` at once, goes on reading for a moment, then closes the connection.
+
+    A server that closes while bytes are on their way makes the client's system throw the answer
+    away, so that it sees a broken connection in the place of, say, a 413.
+    """
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        response.headers["Connection"] = "close"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = self._response
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": response.raw_headers,
+            }
+        )
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        await _drain(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drain(receive: Receive) -> None:
+    left = _BYTES
+    try:
+        async with asyncio.timeout(_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return

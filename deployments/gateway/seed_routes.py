@@ -1,0 +1,269 @@
+"""The two endpoints that the editor's backend knows."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from deployments.gateway.bucket import discard
+from deployments.gateway.context import Context, GatewayContext
+from deployments.gateway.direct_uploads import upload_prefix
+from deployments.gateway.form_receiver import FormReceiver, no_room
+from deployments.gateway.forms import ClientGone, boundary_of, form_too_large, read_form
+from deployments.gateway.lingering import Lingering
+from deployments.gateway.problems import (
+    FieldProblem,
+    ProblemError,
+    problem_of,
+    problem_response,
+    problem_responses,
+    request_id_of,
+)
+from deployments.gateway.runs import CreateUnknown, NewJob, Run, fingerprint_of
+from deployments.gateway.services import Caller, IdempotencyKey, Parts, Services
+from deployments.gateway.views import JobCreated, JobView, created_view, job_view, status_of
+from deployments.gateway.wire import (
+    Wire,
+    distinct_refs,
+    flow_parameters,
+    loads,
+    product_request,
+)
+from pro_video.errors import ProVideoError
+from pro_video.storage import Storage
+
+logger = logging.getLogger("pro_video.gateway.form")
+
+router = APIRouter(prefix="/api/v1/video-editors", tags=["editor"])
+
+JobId = Annotated[UUID, Path(description="Id of the job.")]
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "audio_files", "segments_data"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The video.",
+                        },
+                        "audio_files": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "description": "The i-th file belongs to the i-th distinct refId, in "
+                            "the order in which the segments first name them.",
+                        },
+                        "segments_data": {
+                            "type": "string",
+                            "description": "JSON list of {startTime, endTime, audioInput: {refId, "
+                            "startTime?, endTime?}, label?}; times in seconds.",
+                            "example": '[{"startTime": 0, "endTime": 2.5, '
+                            '"audioInput": {"refId": "line-1"}}]',
+                        },
+                        "effects": {
+                            "type": "string",
+                            "description": "JSON list of {type: erasure | protection | text, "
+                            "startTime, endTime, region: {x, y, width, height}}; an invalid one "
+                            "refuses the request.",
+                            "example": '[{"type": "erasure", "startTime": 0, "endTime": 2.5, '
+                            '"region": {"x": 0.1, "y": 0.8, "width": 0.5, "height": 0.1}}]',
+                        },
+                        "display_name": {"type": "string", "description": "A name for the job."},
+                        "options": {
+                            "type": "string",
+                            "description": "JSON object as `options` of POST /api/v1/jobs.",
+                        },
+                    },
+                },
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/pro-sync-process",
+    summary="Hand a job over as a form",
+    response_model=JobCreated,
+    responses=problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
+    openapi_extra=_FORM,
+)
+async def pro_sync_process(
+    request: Request, context: Context, services: Parts, owner: Caller, key: IdempotencyKey
+) -> Any:
+    """The parts may come in any order. Files stream into the bucket while they arrive; a request
+    that is refused or breaks off leaves nothing there."""
+    try:
+        run = await _receive(request, context, services, owner, key)
+    except ClientGone:
+        return Response(status_code=400)
+    except ProblemError as problem:
+        answer = problem_response(problem, request_id_of(request))
+        return Lingering(answer)
+    except ProVideoError as error:
+        answer = problem_response(problem_of(error), request_id_of(request))
+        return Lingering(answer)
+    return JSONResponse(created_view(run).model_dump(mode="json"))
+
+
+@router.get(
+    "/pro-job/{job_id}/status",
+    summary="How far a job is",
+    responses=problem_responses(401, 403, 404, 422, 429, 503),
+)
+async def pro_job_status(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+    """May be a second old, however many ask."""
+    return await read_job(services, owner, job_id)
+
+
+async def read_job(services: Services, owner: str, job_id: UUID) -> JobView:
+    """The whole view of a job of the owner.
+
+    Raises:
+        ProblemError: 404, also for the job of somebody else; 503.
+    """
+    snapshot = await services.status.snapshot(owner, job_id)
+    over = status_of(snapshot.run) != "processing"
+    ended = await services.status.ended(snapshot.run) if over else None
+    return job_view(snapshot, ended)
+
+
+async def _receive(
+    request: Request,
+    context: GatewayContext,
+    services: Services,
+    owner: str,
+    key: str | None,
+) -> Run:
+    settings = context.settings
+    boundary_of(request)
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isdecimal() else 0
+    if announced > settings.max_form_bytes:
+        raise form_too_large(settings)
+    room = await services.usage.room(owner)
+    if room < max(announced, 1):
+        raise no_room(settings)
+    if key is None:
+        # With a key the request may be a repetition, which any number of jobs does not hinder.
+        await services.runs.check_room(owner)
+    if services.forms.locked():
+        raise ProblemError(
+            503,
+            "too_many_forms",
+            f"{settings.forms_at_once} forms are being received already. Try again soon, or use "
+            "POST /api/v1/uploads.",
+            retry_after=5,
+        )
+    async with services.forms:
+        upload_id = secrets.token_hex(16)
+        prefix = upload_prefix(owner, upload_id)
+        storage = await context.storage()
+        receiver = FormReceiver(storage, context.threads, settings, prefix=prefix, room=room)
+        keep = False
+        try:
+            await read_form(request, receiver, settings)
+            run, keep = await services.runs.create(
+                _new_job(receiver, storage, owner, upload_id, key)
+            )
+            services.usage.add(owner, receiver.stored if keep else 0)
+        except CreateUnknown:
+            keep = await _maybe_used(services, upload_id)
+            raise
+        finally:
+            if not keep:
+                await receiver.close()
+                await discard(context.threads, storage, prefix)
+        return run
+
+
+async def _maybe_used(services: Services, upload_id: str) -> bool:
+    """May a job exist that needs the files? What nobody can say now, the sweeper finds out."""
+    try:
+        return await services.runs.uses_upload(upload_id)
+    except ProblemError:
+        return True
+
+
+def _new_job(
+    receiver: FormReceiver, storage: Storage, owner: str, upload_id: str, key: str | None
+) -> NewJob:
+    texts = receiver.texts
+    problems = list(receiver.problems)
+
+    def missing(field: str, message: str) -> None:
+        if field not in {problem.field for problem in problems}:
+            problems.append(FieldProblem(field=field, code="missing", message=message))
+
+    if receiver.video is None:
+        missing("file", "is missing; send the video as a file")
+    if "segments_data" not in texts:
+        missing("segments_data", "is missing; send the segments as JSON")
+    segments = _json(texts, "segments_data", problems)
+    effects = _json(texts, "effects", problems)
+    options = _json(texts, "options", problems)
+    refs = distinct_refs(segments)
+    if len(refs) != len(receiver.audios):
+        problems.append(
+            FieldProblem(
+                field="audio_files",
+                code="count_differs",
+                message=f"has {len(receiver.audios)} files, but the segments name {len(refs)} "
+                "distinct refIds; send one file for each",
+            )
+        )
+    audio_of = {ref: storage.uri(audio) for ref, audio in zip(refs, receiver.audios, strict=False)}
+    # A ref without a file is told once, as the number of files.
+    spare = storage.uri("missing")
+    wire = Wire(
+        segments=segments,
+        effects=effects,
+        display_name=_name(texts, problems),
+        options=options,
+        strict=False,
+        problems=problems,
+    )
+    checked = product_request(
+        wire,
+        video=storage.uri(receiver.video or "missing"),
+        audio_of=lambda ref: audio_of.get(ref, spare),
+    )
+    content = {"form": [segments, effects, options, wire.display_name], **receiver.digests}
+    return NewJob(
+        owner=owner,
+        parameters=flow_parameters(checked),
+        segments_data=segments,
+        fingerprint=fingerprint_of(content),
+        idempotency_key=key,
+        uploads=(upload_id,),
+    )
+
+
+def _json(texts: dict[str, bytes], name: str, problems: list[FieldProblem]) -> Any:
+    try:
+        return loads(texts.get(name, b""), name)
+    except ProblemError as problem:
+        problems.extend(problem.errors)
+        return None
+
+
+def _name(texts: dict[str, bytes], problems: list[FieldProblem]) -> str:
+    try:
+        return texts.get("display_name", b"").decode("utf-8")
+    except UnicodeDecodeError:
+        problems.append(
+            FieldProblem(field="display_name", code="not_utf8", message="must be text in UTF-8")
+        )
+        return ""

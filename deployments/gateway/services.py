@@ -1,0 +1,91 @@
+"""The gateway's own parts over the shared context, and who uses them in a request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from deployments.gateway.context import GatewayContext
+from deployments.gateway.direct_uploads import DirectUploads, check_idempotency_key
+from deployments.gateway.limits import Pace, Usage
+from deployments.gateway.owners import CurrentOwner
+from deployments.gateway.runs import Runs
+from deployments.gateway.status import StatusReader
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each per application.
+
+    Attributes:
+        runs: jobs in Prefect.
+        status: cached reads of jobs.
+        usage: bytes per owner.
+        uploads: direct uploads.
+        pace: requests per owner.
+        forms: bounds the forms that are received at the same time.
+    """
+
+    runs: Runs
+    status: StatusReader
+    usage: Usage
+    uploads: DirectUploads
+    pace: Pace
+    forms: asyncio.Semaphore
+
+
+def open_services(context: GatewayContext) -> Services:
+    """The parts of one application."""
+    runs = Runs(context)
+    usage = Usage(context)
+    return Services(
+        runs=runs,
+        status=StatusReader(context, runs),
+        usage=usage,
+        uploads=DirectUploads(context, usage),
+        pace=Pace(context.settings),
+        forms=asyncio.Semaphore(context.settings.forms_at_once),
+    )
+
+
+def services_of(request: Request) -> Services:
+    """The parts of the application that handles ``request``."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+Parts = Annotated[Services, Depends(services_of)]
+"""For parameters of routes."""
+
+
+def paced_owner(request: Request, owner: CurrentOwner, services: Parts) -> str:
+    """The caller, counted against the limit of requests."""
+    request.scope.setdefault("state", {})["owner"] = owner
+    services.pace.take(owner)
+    return owner
+
+
+Caller = Annotated[str, Depends(paced_owner)]
+"""For parameters of routes: the name of the caller, who is not too fast."""
+
+
+def idempotency_key(
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Same key and body: same job or upload, however often it is sent.",
+            examples=["order-4711"],
+        ),
+    ] = None,
+) -> str | None:
+    """The client's key."""
+    return check_idempotency_key(key)
+
+
+IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
+"""For parameters of routes that create."""

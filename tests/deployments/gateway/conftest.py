@@ -1,0 +1,145 @@
+"""A Prefect server and an S3 server for the session, and gateways in front of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.connection import ConnectionSettings
+from deployments.register import register
+from pro_video.storage import Storage, make_client
+from sandbox.s3 import start_s3
+from tests.deployments.gateway.kit import (
+    ACCESS_KEY,
+    BUCKET,
+    REGION,
+    SECRET_KEY,
+    Gateway,
+    World,
+    free_port,
+    serving,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_START_SECONDS = 90.0
+
+
+@pytest.fixture(scope="session")
+def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a Prefect server of its own."""
+    home = tmp_path_factory.mktemp("prefect")
+    url = f"http://127.0.0.1:{(port := free_port())}/api"
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_for(f"{url}/health", process, home / "server.log")
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=5)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url, timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            pass
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise RuntimeError(f"Prefect did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server."""
+    with start_s3(
+        tmp_path_factory.mktemp("s3"),
+        host="127.0.0.1",
+        port=0,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+        region=REGION,
+    ) as server:
+        yield server.endpoint_url
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_endpoint: str) -> Iterator[S3Client]:
+    """A client of it, with the bucket in place."""
+    client = make_client(
+        endpoint_url=s3_endpoint, region=REGION, access_key=ACCESS_KEY, secret_key=SECRET_KEY
+    )
+    client.create_bucket(Bucket=BUCKET)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def world(prefect_api_url: str, s3_endpoint: str, s3_client: S3Client) -> Iterator[World]:
+    """Both servers, with blocks and deployments registered."""
+    connection = ConnectionSettings.model_validate(
+        {
+            "s3_bucket": BUCKET,
+            "s3_region": REGION,
+            "s3_endpoint_url": s3_endpoint,
+            "s3_access_key": ACCESS_KEY,
+            "s3_secret_key": SECRET_KEY,
+        }
+    )
+    with temporary_settings({PREFECT_API_URL: prefect_api_url}):
+        asyncio.run(register(connection))
+        yield World(prefect_api_url, Storage(s3_client, BUCKET, allow_private=True), s3_client)
+
+
+@pytest.fixture(scope="session")
+def gateway(world: World) -> Iterator[Gateway]:
+    """A gateway with its usual settings, fresh statuses, and tokens for two owners."""
+    with serving(world, status_cache_seconds=0.05, token_seconds=0.05) as running:
+        yield running
+
+
+@pytest.fixture
+def start_gateway(world: World) -> Iterator[Callable[..., Gateway]]:
+    """Gateways with settings of their own; keyword arguments as of ``GatewaySettings``."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Gateway:
+            return stack.enter_context(serving(world, **settings))
+
+        yield start
