@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -26,7 +26,7 @@ from pro_video.records import Outcome, Prepared, StoredFile, StoredResult, Submi
 from pro_video.redaction import redact_url
 from pro_video.request import InpaintingRequest
 from pro_video.settings import get_settings
-from pro_video.waiting import Observation
+from pro_video.storage import Storage
 from tasks.bells import doorbell_url
 from tasks.connections import connections
 from tasks.job import Job, current_job
@@ -75,7 +75,7 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
     """Get the attempt accepted by GhostCut, which knows no idempotency key."""
     job = current_job()
     links = await connections()
-    since = prepared.prepared_at - timedelta(seconds=_CLOCK_SLACK_SECONDS)
+    slack = timedelta(seconds=_CLOCK_SLACK_SECONDS)
     async with links.ghostcut.get_client() as client:
 
         def accepted(work_id: str, response: dict[str, Any], *, adopted: bool) -> Submission:
@@ -91,11 +91,9 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
             response = {"work_id": answer.work_id, "project_id": answer.project_id}
             return accepted(answer.work_id, response, adopted=False)
 
-        async def find() -> Submission | None:
+        async def find(since: datetime) -> Submission | None:
             found = await client.find_work(
-                planted(prepared.reference),
-                since=since,
-                until=job.now() + timedelta(seconds=_CLOCK_SLACK_SECONDS),
+                planted(prepared.reference), since=since - slack, until=job.now() + slack
             )
             return None if found is None else accepted(found.id, found.summary(), adopted=True)
 
@@ -118,8 +116,8 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
     work_id = _work_id(submission)
     async with links.ghostcut.get_client() as client:
 
-        async def fetch() -> Observation[Work]:
-            return observe(_known(await client.work(work_id), work_id))
+        async def fetch() -> Work:
+            return _known(await client.work(work_id), work_id)
 
         return await follow(
             current_job(),
@@ -130,6 +128,7 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
             stage=Stage.INPAINTING_PROCESSING,
             deadline_hours=get_settings().inpainting_deadline_hours,
             fetch=fetch,
+            observe=observe,
             what=f"GhostCut work {work_id}",
         )
 
@@ -184,6 +183,9 @@ class InpaintingStep:
 
     def _record(self, attempt: int, task_name: str) -> str:
         return f"{self.job.job_id}/{self.name}-{attempt}-{task_name}"
+
+    async def storage(self) -> Storage:
+        return (await connections()).storage
 
     async def prepare(self, attempt: int) -> Prepared:
         return await prepare_inpainting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from prefect import task
 
@@ -21,6 +22,7 @@ from pro_video.records import (
 from pro_video.request import JobRequest
 from pro_video.retrying import Backoff
 from pro_video.settings import get_settings
+from pro_video.storage import Storage
 from pro_video.sync_so.models import (
     AudioInput,
     Generation,
@@ -31,7 +33,6 @@ from pro_video.sync_so.models import (
     planted,
 )
 from pro_video.sync_so.status import observe
-from pro_video.waiting import Observation
 from tasks.bells import doorbell_url
 from tasks.connections import connections
 from tasks.job import Job, current_job
@@ -116,18 +117,18 @@ async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
         async def send(body: bytes) -> Submission:
             return accepted(await client.create(body, prepared.reference))
 
-        async def find() -> Submission | None:
-            found = await client.find_generation(
-                planted(prepared.reference), since=prepared.prepared_at
-            )
+        async def find(since: datetime) -> Submission | None:
+            found = await client.find_generation(planted(prepared.reference), since=since)
             return None if found is None else accepted(found, adopted=True)
 
         async def adopt(generation_id: str) -> Submission:
             return accepted(await client.generation(generation_id), adopted=True)
 
-        # A resend under the same idempotency key is safe at once, so one look is enough.
+        # A resend under the same idempotency key would be safe at once, but the key is a new part
+        # of the API, and nothing in an answer tells whether a server heeds it.
+        search = get_settings().orphan_search_seconds
         return await submit_once(
-            job, links.storage, prepared, Sender(LIP_SYNC, send, find, adopt, search_seconds=0)
+            job, links.storage, prepared, Sender(LIP_SYNC, send, find, adopt, search_seconds=search)
         )
 
 
@@ -138,8 +139,8 @@ async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission)
     generation_id = _generation_id(submission)
     async with links.sync_so.get_client() as client:
 
-        async def fetch() -> Observation[Generation]:
-            return observe(await client.generation(generation_id, progress=True))
+        async def fetch() -> Generation:
+            return await client.generation(generation_id, progress=True)
 
         return await follow(
             current_job(),
@@ -150,6 +151,7 @@ async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission)
             stage=Stage.LIP_SYNC_PROCESSING,
             deadline_hours=get_settings().lip_sync_deadline_hours,
             fetch=fetch,
+            observe=observe,
             what=f"Sync.so generation {generation_id}",
         )
 
@@ -192,6 +194,9 @@ class LipSyncStep:
 
     def _record(self, attempt: int, task_name: str) -> str:
         return f"{self.job.job_id}/{self.name}-{attempt}-{task_name}"
+
+    async def storage(self) -> Storage:
+        return (await connections()).storage
 
     async def prepare(self, attempt: int) -> Prepared:
         return await prepare_lip_sync(

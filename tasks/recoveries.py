@@ -14,20 +14,23 @@ from pro_video.settings import get_settings
 _SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
 
 
-async def check_recoveries(job_id: str) -> None:
+async def check_recoveries(job_id: str) -> int:
     """End a job whose worker was lost too often, instead of taking it up again and again.
+
+    Returns:
+        How often the job has ended before this run and was seen to: so often was it retried.
 
     Raises:
         DiedTooOften: more often than the setting ``PRO_VIDEO_MAX_RECOVERIES`` since the job began
-        or was
-            retried by hand.
+            or was retried by hand.
     """
     async with get_client() as client:
         states = await client.read_flow_run_states(UUID(job_id))
-    crashes = 0
+    crashes = ends = 0
     for state in sorted(states, key=lambda each: each.timestamp):
         if state.type in _SEEN:
             crashes = 0
+            ends += 1
         elif state.type is StateType.CRASHED:
             crashes += 1
     allowed = get_settings().max_recoveries
@@ -37,3 +40,4 @@ async def check_recoveries(job_id: str) -> None:
             "workers' logs and memory, then retry this run.",
             code="died_too_often",
         )
+    return ends

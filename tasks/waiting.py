@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pro_video.checkpoints import reach
-from pro_video.errors import AccountBlocked, JobFailed
+from pro_video.errors import AccountBlocked, TerminalError
 from pro_video.progress import Stage, expected_fraction
 from pro_video.records import Failure, Outcome, Prepared, Submission
 from pro_video.settings import get_settings
@@ -27,7 +27,8 @@ async def follow(
     provider: str,
     stage: Stage,
     deadline_hours: float,
-    fetch: Callable[[], Awaitable[Observation[T]]],
+    fetch: Callable[[], Awaitable[T]],
+    observe: Callable[[T], Observation[T]],
     what: str,
 ) -> Outcome:
     """Wait for one provider's job.
@@ -43,12 +44,16 @@ async def follow(
         provider: whose doorbell ends a pause early.
         stage: the row of the progress table that fills up meanwhile.
         deadline_hours: longest wait, in hours.
-        fetch: one look; raises ``JobFailed`` when the provider says that the job failed.
+        fetch: reads the job; an error of it says nothing about how the job ended.
+        observe: what the job as read means; raises a ``TerminalError`` when the provider says that
+            it ended badly.
         what: names the provider's job in texts.
 
     Raises:
         DeadlineExceeded: not done in time; the provider's job may go on.
         AccountBlocked: the result is held back until the account has points again.
+        TerminalError: the job cannot be read (a key that was withdrawn, an account that is
+            blocked); it may still go on.
         Stopped: the job was cancelled or is handed over.
     """
 
@@ -62,7 +67,10 @@ async def follow(
         reach("wait.before-look", step)
         seen = await fetch()
         reach("wait.looked", step)
-        return seen
+        try:
+            return observe(seen)
+        except TerminalError as error:
+            raise _Ended(error) from None
 
     deadline = deadline_hours * 3600
     started_at = submission.submitted_at.timestamp()
@@ -87,13 +95,12 @@ async def follow(
                 started_at=started_at,
                 what=what,
             )
-    except JobFailed as error:
-        reach("wait.ended", step)
-        return Outcome(finished_at=job.now(), failure=Failure.of(error))
-    except AccountBlocked as error:
-        if error.code == _HELD_BACK:
+    except _Ended as ended:
+        error = ended.error
+        if isinstance(error, AccountBlocked) and error.code == _HELD_BACK:
             # Paid work waits there for a top-up: a retry must look at it again, not buy another.
-            raise
+            raise error from None
+        reach("wait.ended", step)
         return Outcome(finished_at=job.now(), failure=Failure.of(error))
     reach("wait.ended", step)
     return Outcome(finished_at=job.now())
@@ -101,3 +108,11 @@ async def follow(
 
 # GhostCut: processed, but locked for lack of points.
 _HELD_BACK = "83"
+
+
+class _Ended(Exception):
+    """The provider itself said that the job ended badly: alone this allows another attempt."""
+
+    def __init__(self, error: TerminalError) -> None:
+        super().__init__(error.message)
+        self.error = error
