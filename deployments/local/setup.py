@@ -51,6 +51,19 @@ def wait_for_answers(stack: Stack, deadline: float) -> None:
                 time.sleep(_PAUSE)
 
 
+def wait_for_gateway(stack: Stack, deadline: float) -> None:
+    """Wait until the gateway says that it reaches Prefect and S3.
+
+    Raises:
+        NotReady: it does not.
+    """
+    with httpx.Client(timeout=5.0, trust_env=False) as client:
+        while not answers(client, f"{stack.url('Gateway')}/readyz"):
+            if time.monotonic() > deadline:
+                raise NotReady("the gateway does not become ready")
+            time.sleep(_PAUSE)
+
+
 def ensure_bucket(stack: Stack, deadline: float) -> None:
     """Make the bucket; one that exists stays as it is."""
     s3 = make_client(
@@ -112,12 +125,14 @@ def main() -> int:
         ensure_bucket(stack, deadline)
         asyncio.run(register(ConnectionSettings()))
         asyncio.run(wait_for_worker(deadline))
+        wait_for_gateway(stack, deadline)
     except NotReady as error:
         logger.error("The stack is not ready: %s", error)
         return 1
     write_description(stack)
     logger.info("Pro Video is ready.")
     logger.info("  Prefect UI   %s", stack.url("Prefect"))
+    logger.info("  HTTP API     %s/docs", stack.url("Gateway"))
     logger.info("  for the CLI  export PREFECT_API_URL=%s", stack.prefect_api_url)
     logger.info("  addresses    %s", stack.description_file)
     return 0

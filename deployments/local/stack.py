@@ -17,7 +17,7 @@ REGION = "us-east-1"
 HOST = "127.0.0.1"
 
 DEFAULT_PORT_BASE = 4200
-_SERVICES = ("Prefect", "S3", "Sync.so", "GhostCut")
+_SERVICES = ("Prefect", "S3", "Sync.so", "GhostCut", "Gateway")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Stack:
     keys: Keys
 
     def port(self, service: str) -> int:
-        """Port of a service: Prefect, S3, Sync.so, GhostCut."""
+        """Port of a service: Prefect, S3, Sync.so, GhostCut, Gateway."""
         return self.port_base + _SERVICES.index(service)
 
     def url(self, service: str) -> str:
@@ -86,6 +86,7 @@ class Stack:
                 "app_key": self.keys.ghostcut_app_key,
                 "app_secret": self.keys.ghostcut_app_secret,
             },
+            "gateway": {"base_url": self.url("Gateway")},
         }
 
     def environment(self) -> dict[str, str]:
@@ -103,6 +104,8 @@ class Stack:
             "PRO_VIDEO_ALLOW_LOCAL_FILES": "true",
             "PRO_VIDEO_ALLOW_PRIVATE_ADDRESSES": "true",
             "PRO_VIDEO_POLL_SECONDS": "1",
+            "PRO_VIDEO_PUBLIC_URL": self.url("Gateway"),
+            "PRO_VIDEO_GATEWAY_PORT": str(self.port("Gateway")),
             "PRO_VIDEO_S3_BUCKET": BUCKET,
             "PRO_VIDEO_S3_REGION": REGION,
             "PRO_VIDEO_S3_ENDPOINT_URL": self.url("S3"),
@@ -149,6 +152,7 @@ class Stack:
             "ghostcut": emulator("ghostcut", "GhostCut"),
             "setup": [*python, "deployments.local.setup", "--folder", str(self.folder)],
             "worker": [*python, "deployments.local.waiting_worker"],
+            "gateway": [*python, "deployments.gateway", "--host", HOST],
         }
 
 
