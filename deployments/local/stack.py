@@ -97,6 +97,9 @@ class Stack:
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # SQLite has one writer; on a busy machine its queue is longer than the defaults wait.
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_LOGGING_COLORS": "false",
