@@ -59,34 +59,52 @@ _hosts: weakref.WeakValueDictionary[tuple[int, str], asyncio.Semaphore] = (
 )
 
 
-async def run_delivery(
-    job_id: str, webhook_id: str, *, clock: Clock = SYSTEM_CLOCK, gate: Gate | None = None
-) -> State[Any]:
-    """Go on with a delivery until it has ended, or until its next try is far away.
+async def run_delivery(job_id: str, webhook_id: str) -> State[Any]:
+    """The body of the delivery's flow.
 
     Returns:
         The state for the flow run: an end, or ``AwaitingRetry`` at the time of the next try.
 
     Raises:
-        TransientError: the bucket stayed out of reach.
+        ProVideoError: the bucket refuses, or stayed out of reach.
     """
     storage = (await connections()).storage
-    gate = gate or Gate(
+    gate = Gate(
         allow_private=get_settings().allow_private_addresses,
         connect_timeout=10.0,
         read_timeout=10.0,
     )
     try:
-        return await _deliver(storage, job_id, webhook_id, clock, gate)
+        return await deliver(storage, job_id, webhook_id, gate=gate, settled=_settled)
     except Stopped as stopped:
         if stopped.reason is StopReason.HANDOVER:
             return AwaitingRetry(message="Handed over by a worker that stops")
         return Cancelled(message="The delivery was cancelled")
 
 
-async def _deliver(
-    storage: Storage, job_id: str, webhook_id: str, clock: Clock, gate: Gate
+async def deliver(
+    storage: Storage,
+    job_id: str,
+    webhook_id: str,
+    *,
+    gate: Gate,
+    settled: Callable[[str, Clock], Awaitable[None]],
+    clock: Clock = SYSTEM_CLOCK,
 ) -> State[Any]:
+    """Go on with a delivery until it has ended, or until its next try is far away.
+
+    Args:
+        storage: the bucket.
+        job_id: whose news it is.
+        webhook_id: the message.
+        gate: which receivers are allowed.
+        settled: waits, before the first try, until the job's run has really ended.
+        clock: source of time.
+
+    Raises:
+        ProVideoError: the bucket refuses, or stayed out of reach.
+        Stopped: the run was cancelled or is handed over.
+    """
     record = await _patiently(clock, lambda: read_delivery(storage, job_id, webhook_id))
     target = await _patiently(clock, lambda: read_target(storage, job_id))
     if record is None or target is None:
@@ -95,7 +113,7 @@ async def _deliver(
         # Somebody retries a run that was given up: one more try.
         record = record.model_copy(update={"state": "pending", "next_try_at": None})
     if not record.tries and record.type != "job.stage":
-        await _settled(job_id, clock)
+        await settled(job_id, clock)
     while record.state == "pending":
         if await _patiently(clock, lambda: storage.head(gone_key(job_id))) is not None:
             record = record.model_copy(update={"state": "gone", "next_try_at": None})

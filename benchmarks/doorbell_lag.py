@@ -1,0 +1,169 @@
+"""How long after a provider is done does its job go on?
+
+Runs lip-sync jobs on a local stack of its own whose polls are far apart, once with doorbells and,
+on request, once without, and prints the time from the emulator's end of each generation to the
+end of the job's wait for it. Usage: ``python -m benchmarks.doorbell_lag --jobs 100 --compare``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import arun_deployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.local.stack import Stack, free_port_base, open_stack
+from deployments.local.supervisor import run
+from pro_video.job import JobKeys
+from sandbox.media.sample import describe, make_sample
+
+_START_SECONDS = 240.0
+_PAUSE = 0.5
+
+
+@dataclass(frozen=True)
+class _QuietStack(Stack):
+    """A stack whose jobs look rarely, with or without doorbells."""
+
+    poll_seconds: float = 15.0
+    doorbells: bool = True
+
+    def environment(self) -> dict[str, str]:
+        changed = super().environment()
+        changed["PRO_VIDEO_POLL_SECONDS"] = str(self.poll_seconds)
+        if not self.doorbells:
+            changed["PRO_VIDEO_PUBLIC_URL"] = ""
+        return changed
+
+
+@contextmanager
+def running_stack(folder: Path, poll_seconds: float, doorbells: bool) -> Iterator[dict[str, Any]]:
+    """A stack in a process of its own, stopped at the end."""
+    command = [sys.executable, "-m", "benchmarks.doorbell_lag", "--serve", str(folder)]
+    command += ["--poll", str(poll_seconds)]
+    if not doorbells:
+        command.append("--silent")
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        description = folder / "stack.json"
+        while not description.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the stack did not come up")
+            time.sleep(_PAUSE)
+        yield json.loads(description.read_text(encoding="utf-8"))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(90)
+
+
+def serve(folder: Path, poll_seconds: float, doorbells: bool) -> int:
+    """Be the stack."""
+    base = open_stack(folder, free_port_base())
+    stack = _QuietStack(base.folder, base.port_base, base.keys, poll_seconds, doorbells)
+    return run(stack, output=subprocess.DEVNULL)
+
+
+async def run_jobs(parameters: dict[str, Any], jobs: int, seconds: float) -> list[FlowRun]:
+    """Run the jobs at the same time; their flow runs at the end."""
+    started = [
+        await arun_deployment("pro-video/local", parameters=parameters, timeout=0, as_subflow=False)
+        for _ in range(jobs)
+    ]
+    deadline = time.monotonic() + seconds
+    async with get_client() as client:
+        while True:
+            ended = [await client.read_flow_run(job.id) for job in started]
+            if all(job.state is not None and job.state.is_final() for job in ended):
+                return ended
+            if time.monotonic() > deadline:
+                raise RuntimeError("the jobs did not end in time")
+            await asyncio.sleep(5 * _PAUSE)
+
+
+def lags(description: dict[str, Any], jobs: Sequence[FlowRun]) -> list[float]:
+    """Seconds from the end of each generation to the end of the job's wait for it."""
+    audit = httpx.get(f"{description['sync_so']['base_url']}/_sandbox/audit", trust_env=False)
+    ended = {one["id"]: _seconds(one["ended_at"]) for one in audit.json()["jobs"]}
+    access = description["s3"]
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=access["endpoint_url"],
+        aws_access_key_id=access["access_key"],
+        aws_secret_access_key=access["secret_key"],
+        region_name=access["region"],
+    )
+    found = []
+    for job in jobs:
+        if job.state is None or not job.state.is_completed():
+            raise RuntimeError(f"a job ended as {job.state}")
+        answer = s3.get_object(Bucket=access["bucket"], Key=JobKeys(str(job.id)).report)
+        stage = json.loads(answer["Body"].read())["stages"]["lip-sync"]
+        found.append(_seconds(stage["finished_at"]) - ended[stage["provider_job_id"]])
+    return found
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def measure(folder: Path, options: argparse.Namespace, *, doorbells: bool) -> None:
+    """One run, and a line about it."""
+    sample = describe(make_sample(folder / "sample", width=160, height=90, seconds=2.0))
+    parameters = {"video": sample["video"], "segments": sample["segments"]}
+    name = "on" if doorbells else "off"
+    with running_stack(folder / f"stack-{name}", options.poll, doorbells) as description:
+        url = f"{description['sync_so']['base_url']}/_sandbox/settings"
+        httpx.put(url, json={"seconds_per_job": options.seconds}, trust_env=False)
+        with temporary_settings({PREFECT_API_URL: description["prefect_api_url"]}):
+            jobs = asyncio.run(run_jobs(parameters, options.jobs, 60.0 + 30.0 * options.jobs))
+        found = sorted(lags(description, jobs))
+    p95 = found[min(len(found) - 1, int(0.95 * len(found)))]
+    sys.stdout.write(
+        f"doorbells {name:3}   {len(found)} jobs, polls up to {options.poll:g} s apart: "
+        f"median {statistics.median(found):.2f} s, p95 {p95:.2f} s, longest {found[-1]:.2f} s\n"
+    )
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Entry of ``python -m benchmarks.doorbell_lag``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10)
+    parser.add_argument("--poll", type=float, default=15.0, help="longest pause between two looks")
+    parser.add_argument("--seconds", type=float, default=12.0, help="time of a generation")
+    parser.add_argument("--compare", action="store_true", help="also without doorbells")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--silent", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve is not None:
+        return serve(options.serve, options.poll, not options.silent)
+    with tempfile.TemporaryDirectory() as name:
+        measure(Path(name), options, doorbells=True)
+        if options.compare:
+            measure(Path(name), options, doorbells=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
