@@ -16,7 +16,15 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from deployments.gateway import doorbells, health, job_routes, seed_routes, upload_routes
+from deployments.gateway import (
+    doorbells,
+    events,
+    health,
+    job_routes,
+    seed_routes,
+    upload_routes,
+    webhook_log,
+)
 from deployments.gateway.context import open_context
 from deployments.gateway.direct_uploads import UploadRequest
 from deployments.gateway.job_body import JobBody
@@ -68,7 +76,15 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         "documents (RFC 9457) with a stable `code`.",
         lifespan=lifespan,
     )
-    for module in (seed_routes, job_routes, upload_routes, doorbells, health):
+    for module in (
+        seed_routes,
+        job_routes,
+        events,
+        webhook_log,
+        upload_routes,
+        doorbells,
+        health,
+    ):
         app.include_router(module.router)
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(ProVideoError, _on_product_error)

@@ -14,7 +14,7 @@ from pro_video.job import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
 
-TEXTS = ("segments_data", "effects", "display_name", "options")
+TEXTS = ("segments_data", "effects", "display_name", "options", "webhook")
 FILES = ("file", "audio_files")
 
 

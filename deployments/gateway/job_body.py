@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.gateway.receivers import WebhookBody
 from deployments.gateway.wire import LONGEST_REF
 from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
 
@@ -93,6 +94,7 @@ class JobBody(Body):
     effects: list[EffectBody] | None = Field(None, max_length=100)
     display_name: str | None = Field(None, max_length=200, examples=["Spring spot"])
     options: OptionsBody | None = None
+    webhook: WebhookBody | None = None
 
 
 JOB_EXAMPLE = {

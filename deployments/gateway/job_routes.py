@@ -10,10 +10,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
+from deployments.gateway import creating
 from deployments.gateway.context import Context
 from deployments.gateway.job_body import JOB_EXAMPLE
 from deployments.gateway.json_body import read_object
 from deployments.gateway.problems import invalid_field, problem_responses
+from deployments.gateway.receivers import checked_webhook, webhook_tags
 from deployments.gateway.runs import UNFINISHED, NewJob, Run, fingerprint_of
 from deployments.gateway.seed_routes import JobId, read_job
 from deployments.gateway.services import Caller, IdempotencyKey, Parts
@@ -23,7 +25,6 @@ from deployments.gateway.views import (
     JobList,
     JobView,
     Status,
-    created_view,
     status_of,
     summary,
 )
@@ -32,7 +33,9 @@ from pro_video.settings import get_settings
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
-_FIELDS = frozenset({"video", "audios", "segments_data", "effects", "display_name", "options"})
+_FIELDS = frozenset(
+    {"video", "audios", "segments_data", "effects", "display_name", "options", "webhook"}
+)
 _STATES: dict[Status, tuple[str, ...]] = {
     "processing": (*UNFINISHED, "CRASHED"),
     "completed": ("COMPLETED",),
@@ -92,20 +95,21 @@ async def create_job(
             wire.problem(str(name)[:200], "unknown_field", "is not a known field; remove it")
     video = await _resolved(wire, sources, body, "video")
     audios = await _audios(wire, sources, body.get("audios"))
+    webhook = await checked_webhook(body.get("webhook"), wire.problems)
     checked = product_request(wire, video=video, audio_of=audios.get)
-    run, is_new = await services.runs.create(
-        NewJob(
-            owner=owner,
-            parameters=flow_parameters(checked),
-            segments_data=wire.segments,
-            fingerprint=fingerprint_of({"json": body}),
-            idempotency_key=key,
-            uploads=tuple(dict.fromkeys(sources.uploads)),
-        )
+    job = NewJob(
+        owner=owner,
+        parameters=flow_parameters(checked),
+        segments_data=wire.segments,
+        fingerprint=fingerprint_of({"json": body}),
+        idempotency_key=key,
+        uploads=tuple(dict.fromkeys(sources.uploads)),
+        tags=webhook_tags(webhook),
     )
+    view, is_new = await creating.create_job(services.runs, storage, job, webhook)
     response.status_code = 201 if is_new else 200
-    response.headers["Location"] = f"/api/v1/jobs/{run.id}"
-    return created_view(run)
+    response.headers["Location"] = f"/api/v1/jobs/{view.job_id}"
+    return view
 
 
 @router.get("", summary="Your jobs", responses=problem_responses(401, 403, 422, 429, 503))

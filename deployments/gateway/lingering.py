@@ -11,7 +11,7 @@ _SECONDS = 2.0
 _BYTES = 32 * 1024 * 1024
 
 
-class Lingering:
+class Lingering(Response):
     """Sends ``response`` at once, goes on reading for a moment, then closes the connection.
 
     A server that closes while bytes are on their way makes the client's system throw the answer
@@ -19,19 +19,21 @@ class Lingering:
     """
 
     def __init__(self, response: Response) -> None:
-        self._response = response
-        response.headers["Connection"] = "close"
+        super().__init__()
+        self.status_code = response.status_code
+        self.body = response.body
+        self.raw_headers = response.raw_headers
+        self.headers["Connection"] = "close"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._response
         await send(
             {
                 "type": "http.response.start",
-                "status": response.status_code,
-                "headers": response.raw_headers,
+                "status": self.status_code,
+                "headers": self.raw_headers,
             }
         )
-        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
         await _drain(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

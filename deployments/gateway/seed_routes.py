@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from deployments.gateway.bucket import discard
 from deployments.gateway.context import Context, GatewayContext
+from deployments.gateway.creating import create_job
 from deployments.gateway.direct_uploads import upload_prefix
 from deployments.gateway.form_receiver import FormReceiver, no_room
 from deployments.gateway.forms import ClientGone, boundary_of, form_too_large, read_form
@@ -25,9 +26,15 @@ from deployments.gateway.problems import (
     problem_responses,
     request_id_of,
 )
-from deployments.gateway.runs import CreateUnknown, NewJob, Run, fingerprint_of
+from deployments.gateway.receivers import (
+    WebhookBody,
+    checked_webhook,
+    webhook_content,
+    webhook_tags,
+)
+from deployments.gateway.runs import CreateUnknown, NewJob, fingerprint_of
 from deployments.gateway.services import Caller, IdempotencyKey, Parts, Services
-from deployments.gateway.views import JobCreated, JobView, created_view, job_view, status_of
+from deployments.gateway.views import JobCreated, JobView, job_view, status_of
 from deployments.gateway.wire import (
     Wire,
     distinct_refs,
@@ -85,6 +92,10 @@ _FORM: dict[str, Any] = {
                             "type": "string",
                             "description": "JSON object as `options` of POST /api/v1/jobs.",
                         },
+                        "webhook": {
+                            "type": "string",
+                            "description": "JSON object as `webhook` of POST /api/v1/jobs.",
+                        },
                     },
                 },
             }
@@ -106,7 +117,7 @@ async def pro_sync_process(
     """The parts may come in any order. Files stream into the bucket while they arrive; a request
     that is refused or breaks off leaves nothing there."""
     try:
-        run = await _receive(request, context, services, owner, key)
+        view = await _receive(request, context, services, owner, key)
     except ClientGone:
         return Response(status_code=400)
     except ProblemError as problem:
@@ -115,7 +126,7 @@ async def pro_sync_process(
     except ProVideoError as error:
         answer = problem_response(problem_of(error), request_id_of(request))
         return Lingering(answer)
-    return JSONResponse(created_view(run).model_dump(mode="json"))
+    return JSONResponse(view.model_dump(mode="json"))
 
 
 @router.get(
@@ -146,7 +157,7 @@ async def _receive(
     services: Services,
     owner: str,
     key: str | None,
-) -> Run:
+) -> JobCreated:
     settings = context.settings
     boundary_of(request)
     length = request.headers.get("content-length", "")
@@ -175,18 +186,18 @@ async def _receive(
         keep = False
         try:
             await read_form(request, receiver, settings)
-            run, keep = await services.runs.create(
-                _new_job(receiver, storage, owner, upload_id, key)
-            )
+            job, webhook = await _new_job(receiver, storage, owner, upload_id, key)
+            view, keep = await create_job(services.runs, storage, job, webhook)
             services.usage.add(owner, receiver.stored if keep else 0)
-        except CreateUnknown:
+        except (CreateUnknown, ProVideoError):
+            # The job may exist although its answer, or its receiver, could not be had.
             keep = await _maybe_used(services, upload_id)
             raise
         finally:
             if not keep:
                 await receiver.close()
                 await discard(context.threads, storage, prefix)
-        return run
+        return view
 
 
 async def _maybe_used(services: Services, upload_id: str) -> bool:
@@ -197,9 +208,9 @@ async def _maybe_used(services: Services, upload_id: str) -> bool:
         return True
 
 
-def _new_job(
+async def _new_job(
     receiver: FormReceiver, storage: Storage, owner: str, upload_id: str, key: str | None
-) -> NewJob:
+) -> tuple[NewJob, WebhookBody | None]:
     texts = receiver.texts
     problems = list(receiver.problems)
 
@@ -214,6 +225,7 @@ def _new_job(
     segments = _json(texts, "segments_data", problems)
     effects = _json(texts, "effects", problems)
     options = _json(texts, "options", problems)
+    webhook = await checked_webhook(_json(texts, "webhook", problems), problems)
     refs = distinct_refs(segments)
     if len(refs) != len(receiver.audios):
         problems.append(
@@ -240,15 +252,17 @@ def _new_job(
         video=storage.uri(receiver.video or "missing"),
         audio_of=lambda ref: audio_of.get(ref, spare),
     )
-    content = {"form": [segments, effects, options, wire.display_name], **receiver.digests}
-    return NewJob(
+    written = [segments, effects, options, wire.display_name, webhook_content(webhook)]
+    job = NewJob(
         owner=owner,
         parameters=flow_parameters(checked),
         segments_data=segments,
-        fingerprint=fingerprint_of(content),
+        fingerprint=fingerprint_of({"form": written, **receiver.digests}),
         idempotency_key=key,
         uploads=(upload_id,),
+        tags=webhook_tags(webhook),
     )
+    return job, webhook
 
 
 def _json(texts: dict[str, bytes], name: str, problems: list[FieldProblem]) -> Any:

@@ -98,6 +98,9 @@ class JobCreated(View):
     )
     events_url: str = Field(examples=[f"/api/v1/jobs/{_EXAMPLE_ID}/events"])
     cancel_url: str = Field(examples=[f"/api/v1/jobs/{_EXAMPLE_ID}/cancel"])
+    webhook_secret: str | None = Field(
+        None, description="Signs the messages to the receiver that the request names."
+    )
 
 
 class JobList(View):

@@ -39,7 +39,12 @@ _START_SECONDS = 90.0
 
 @pytest.fixture(scope="session")
 def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of a Prefect server of its own."""
+    """The API of a Prefect server of its own, or of ``PRO_VIDEO_TEST_PREFECT_API_URL``, which
+    makes repeated runs short."""
+    running = os.environ.get("PRO_VIDEO_TEST_PREFECT_API_URL")
+    if running:
+        yield running
+        return
     home = tmp_path_factory.mktemp("prefect")
     url = f"http://127.0.0.1:{(port := free_port())}/api"
     environment = {

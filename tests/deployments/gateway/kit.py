@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import uvicorn
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.gateway.app import create_app
 from deployments.gateway.settings import GatewaySettings
 from pro_video.storage import Storage
+from tests.deployments.gateway.relay import Relay, relaying
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -97,6 +99,7 @@ class Gateway:
 
     url: str
     world: World
+    relay: Relay | None = None
 
     def client(self, token: str | None = None, **options: Any) -> httpx.Client:
         """An HTTP client of it; close it."""
@@ -130,9 +133,28 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+def key_of(address: str) -> str:
+    """The key of an address in the bucket."""
+    return address.removeprefix(f"s3://{BUCKET}/")
+
+
 @contextlib.contextmanager
-def serving(world: World, **settings: Any) -> Iterator[Gateway]:
-    """Run a gateway in a thread."""
+def serving(world: World, *, through_relay: bool = False, **settings: Any) -> Iterator[Gateway]:
+    """Run a gateway in a thread; ``through_relay`` lets Prefect be cut off."""
+    if through_relay:
+        port = httpx.URL(world.prefect_api_url).port
+        assert port is not None
+        with relaying(port) as relay:
+            url = world.prefect_api_url.replace(str(port), str(relay.port))
+            with temporary_settings({PREFECT_API_URL: url}), _serving(world, settings) as gateway:
+                yield Gateway(gateway.url, world, relay)
+        return
+    with _serving(world, settings) as gateway:
+        yield gateway
+
+
+@contextlib.contextmanager
+def _serving(world: World, settings: dict[str, Any]) -> Iterator[Gateway]:
     # Each has tokens of its own, which nobody has unless a test makes some.
     defaults: dict[str, Any] = {"token_block": f"tokens-{secrets.token_hex(4)}"}
     app = create_app(GatewaySettings(**{**defaults, **settings}))

@@ -1,0 +1,176 @@
+"""Forms that are too large, too slow, broken off, or meet servers that are away: a clear answer,
+and nothing left behind."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+import httpx
+
+from tests.deployments.gateway.kit import FORM, Gateway, World, form, until
+
+MIB = 1024 * 1024
+HEAD = (
+    b"--xyz\r\nContent-Disposition: form-data; "
+    b'name="file"; filename="a.mp4"\r\nContent-Type: video/mp4\r\n\r\n'
+)
+FORM_TYPE = {"Content-Type": "multipart/form-data; boundary=xyz"}
+
+
+def nothing_left(world: World, before: list[str]) -> None:
+    until(lambda: world.keys("uploads/") == before and not world.unfinished("uploads/"))
+
+
+def test_large_file_goes_in_parts(gateway: Gateway, world: World) -> None:
+    video = bytes(range(256)) * (13 * MIB // 256) + b"tail"
+    with gateway.client() as client:
+        answer = client.post(FORM, **form(video=video))
+    assert answer.status_code == 200, answer.text
+    key = world.run(answer.json()["job_id"])["parameters"]["video"].split("/", 3)[3]
+    assert world.content(key) == video
+
+
+def test_announced_too_large(start_gateway: Callable[..., Gateway], world: World) -> None:
+    before = world.keys("uploads/")
+    gateway = start_gateway(max_form_bytes=MIB)
+    with gateway.client() as client:
+        answer = client.post(FORM, **form(video=b"v" * (2 * MIB)))
+    assert (answer.status_code, answer.json()["code"]) == (413, "form_too_large")
+    nothing_left(world, before)
+
+
+def test_endless_body(start_gateway: Callable[..., Gateway], world: World) -> None:
+    before = world.keys("uploads/")
+    gateway = start_gateway(max_form_bytes=12 * MIB)
+
+    def endless() -> Iterator[bytes]:
+        yield HEAD
+        for _ in range(100):
+            yield b"v" * MIB
+
+    with gateway.client() as client:
+        answer = client.post(FORM, content=endless(), headers=FORM_TYPE)
+    assert (answer.status_code, answer.json()["code"]) == (413, "form_too_large")
+    nothing_left(world, before)
+
+
+def test_audio_and_fields_too_large(start_gateway: Callable[..., Gateway], world: World) -> None:
+    before = world.keys("uploads/")
+    gateway = start_gateway(max_audio_bytes=1000)
+    with gateway.client() as client:
+        answer = client.post(FORM, **form(audios=(b"1", b"2" * 1001)))
+        assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
+        answer = client.post(FORM, **form(display_name="n" * 200_000))
+        assert (answer.status_code, answer.json()["code"]) == (413, "field_too_large")
+        answer = client.post(FORM, **form(audios=(b"1",) * 30))
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_many_files")
+    nothing_left(world, before)
+
+
+def test_silent_and_slow_clients(start_gateway: Callable[..., Gateway], world: World) -> None:
+    before = world.keys("uploads/")
+    gateway = start_gateway(
+        form_idle_seconds=0.3, form_rate_grace_seconds=0.5, form_bytes_per_second=100_000
+    )
+    head = (
+        f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=xyz\r\n\r\n"
+    ).encode()
+    for drips in (False, True):
+        with socket.create_connection(gateway.address, timeout=10) as connection:
+            connection.sendall(head + HEAD)
+            connection.settimeout(0.05)
+            answer = b""
+            for _ in range(200):
+                try:
+                    answer = connection.recv(65536)
+                    break
+                except TimeoutError:
+                    if drips:
+                        connection.sendall(b"v")
+        assert answer.startswith(b"HTTP/1.1 408"), answer
+        assert b"form_too_slow" in answer
+    nothing_left(world, before)
+
+
+def test_client_goes_away(gateway: Gateway, world: World) -> None:
+    before = world.keys("uploads/")
+    head = (
+        f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000000\r\n"
+        "Content-Type: multipart/form-data; boundary=xyz\r\n\r\n"
+    ).encode()
+    with socket.create_connection(gateway.address, timeout=10) as connection:
+        connection.sendall(head + HEAD + b"v" * (11 * MIB))
+        until(lambda: world.unfinished("uploads/"))
+    nothing_left(world, before)
+
+
+def test_s3_refuses_in_the_middle(gateway: Gateway, world: World) -> None:
+    before = world.keys("uploads/")
+    control = f"{world.s3.meta.endpoint_url}/_sandbox/faults"
+    fault = {"call": "UploadPart", "kind": "error", "code": "AccessDenied", "status": 403}
+    httpx.put(control, json={"faults": [{**fault, "times": 20}]}).raise_for_status()
+    try:
+        with gateway.client() as client:
+            answer = client.post(FORM, **form(video=b"v" * (12 * MIB)))
+    finally:
+        httpx.delete(control).raise_for_status()
+    assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    nothing_left(world, before)
+
+
+def test_prefect_goes_away_in_the_middle(
+    start_gateway: Callable[..., Gateway], world: World
+) -> None:
+    before = world.keys("uploads/")
+    runs = world.count_runs("local")
+    gateway = start_gateway(upstream_seconds=1.0, through_relay=True)
+    relay = gateway.relay
+    assert relay is not None
+    whole = form()
+
+    def body() -> Iterator[bytes]:
+        request = httpx.Request("POST", gateway.url, **whole)
+        content = request.read()
+        yield content[: len(content) // 2]
+        relay.cut()
+        yield content[len(content) // 2 :]
+
+    boundary = httpx.Request("POST", gateway.url, **whole)
+    whole["headers"] = {"Content-Type": boundary.headers["content-type"]}
+    with gateway.client() as client:
+        assert client.get("/readyz").status_code == 200
+        answer = client.post(FORM, content=body(), headers=whole.pop("headers"))
+        assert answer.status_code in (400, 503), answer.text
+        nothing_left(world, before)
+        until(lambda: client.get("/readyz").status_code == 503)
+        ready = client.get("/readyz")
+        assert ready.json()["prefect"] == "unavailable"
+        assert ready.json()["s3"] == "ok"
+        answer = client.get("/api/v1/jobs")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        relay.mend()
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert client.post(FORM, **form()).status_code == 200
+    assert world.count_runs("local") == runs + 1
+
+
+def test_forms_at_once_are_bounded(start_gateway: Callable[..., Gateway]) -> None:
+    gateway = start_gateway(forms_at_once=1)
+    head = (
+        f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+        "Content-Type: multipart/form-data; boundary=xyz\r\nExpect: 100-continue\r\n\r\n"
+    ).encode()
+    with (
+        socket.create_connection(gateway.address, timeout=10) as first,
+        gateway.client() as client,
+    ):
+        first.sendall(head)
+        # The gateway asks for the body once it has a place for the form.
+        assert first.recv(1000).startswith(b"HTTP/1.1 100")
+        answer = client.post(FORM, **form())
+        assert (answer.status_code, answer.json()["code"]) == (503, "too_many_forms")
+        assert "Retry-After" in answer.headers
