@@ -1,6 +1,6 @@
 # Every command of the project. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint format lock
+.PHONY: help install demo up test chaos lint format lock
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
@@ -40,6 +40,9 @@ up: $(STAMP) ## Start the local stack (Prefect, sandbox, worker) in the foregrou
 
 test: $(STAMP) ## Run all tests
 	@$(BIN)/python -m pytest
+
+chaos: $(STAMP) ## Kill and disturb hundreds of jobs at every point; ends with the count of violations
+	@$(BIN)/python -m tests.chaos
 
 lint: $(STAMP) ## Check style and types
 	@$(BIN)/ruff format --check .
