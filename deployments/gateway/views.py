@@ -152,7 +152,7 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
         "sync_generation_id": metadata.get("sync_generation_id"),
         "error": _error(snapshot, ended),
     }
-    if run.state.type in RETRYABLE:
+    if run.state.type in RETRYABLE and fields["status"] != "processing":
         fields["retry_url"] = f"/api/v1/jobs/{run.id}/retry"
     if ended is not None:
         fields |= {

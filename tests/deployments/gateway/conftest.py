@@ -17,6 +17,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.connection import ConnectionSettings
+from deployments.gateway.token_store import new_token, save_entries
 from deployments.register import register
 from pro_video.storage import Storage, make_client
 from sandbox.s3 import start_s3
@@ -34,6 +35,7 @@ from tests.deployments.gateway.kit import (
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+TOKENS = "tokens-of-two"
 _START_SECONDS = 90.0
 
 
@@ -134,9 +136,24 @@ def world(prefect_api_url: str, s3_endpoint: str, s3_client: S3Client) -> Iterat
 
 @pytest.fixture(scope="session")
 def gateway(world: World) -> Iterator[Gateway]:
-    """A gateway with its usual settings, fresh statuses, and tokens for two owners."""
-    with serving(world, status_cache_seconds=0.05, token_seconds=0.05) as running:
+    """A gateway with fresh statuses that serves the local machine."""
+    with serving(world, status_cache_seconds=0.02) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def owned(world: World, tokens: dict[str, str]) -> Iterator[Gateway]:
+    """A gateway that wants the tokens of :func:`tokens`."""
+    with serving(world, status_cache_seconds=0.02, token_block=TOKENS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tokens(world: World) -> dict[str, str]:
+    """A token of each owner."""
+    made = {owner: new_token(owner) for owner in ("anna", "ben")}
+    asyncio.run(save_entries(TOKENS, [entry for _, entry in made.values()]))
+    return {owner: token for owner, (token, _) in made.items()}
 
 
 @pytest.fixture

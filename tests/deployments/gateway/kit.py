@@ -18,6 +18,7 @@ import uvicorn
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.gateway.app import create_app
+from deployments.gateway.runs import UNFINISHED
 from deployments.gateway.settings import GatewaySettings
 from pro_video.storage import Storage
 from tests.deployments.gateway.relay import Relay, relaying
@@ -87,6 +88,14 @@ class World:
         state = {"type": kind, "name": name, "message": message}
         self.prefect("POST", f"/flow_runs/{job_id}/set_state", json={"state": state, "force": True})
 
+    def count_unfinished(self, owner: str) -> int:
+        """Runs of an owner that have not ended."""
+        filters = {
+            "tags": {"all_": [f"owner:{owner}"]},
+            "state": {"type": {"any_": list(UNFINISHED)}},
+        }
+        return int(self.prefect("POST", "/flow_runs/count", json={"flow_runs": filters}))
+
     def count_runs(self, owner: str) -> int:
         """Runs of an owner."""
         filters = {"tags": {"all_": [f"owner:{owner}"]}}
@@ -133,6 +142,16 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+def json_job(**fields: Any) -> dict[str, Any]:
+    """A JSON request for a job."""
+    return {
+        "video": "https://example.com/clip.mp4",
+        "audios": {"a": "https://example.com/a.wav"},
+        "segments_data": [{"startTime": 0, "endTime": 1.5, "audioInput": {"refId": "a"}}],
+        **fields,
+    }
+
+
 def key_of(address: str) -> str:
     """The key of an address in the bucket."""
     return address.removeprefix(f"s3://{BUCKET}/")
@@ -156,7 +175,13 @@ def serving(world: World, *, through_relay: bool = False, **settings: Any) -> It
 @contextlib.contextmanager
 def _serving(world: World, settings: dict[str, Any]) -> Iterator[Gateway]:
     # Each has tokens of its own, which nobody has unless a test makes some.
-    defaults: dict[str, Any] = {"token_block": f"tokens-{secrets.token_hex(4)}"}
+    defaults: dict[str, Any] = {
+        "token_block": f"tokens-{secrets.token_hex(4)}",
+        "jobs_in_flight": 10_000,
+        "requests_per_second": 10_000,
+        "request_burst": 10_000,
+        "open_uploads": 10_000,
+    }
     app = create_app(GatewaySettings(**{**defaults, **settings}))
     server = uvicorn.Server(
         uvicorn.Config(

@@ -1,0 +1,321 @@
+"""The job resource: a view of Prefect's state, for its owner alone."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.gateway.runs import Run, RunState
+from deployments.gateway.status import Snapshot
+from deployments.gateway.views import job_view
+from pro_video.job import JobKeys
+from tests.deployments.gateway.kit import (
+    BUCKET,
+    EFFECTS,
+    FORM,
+    JOBS,
+    Gateway,
+    World,
+    form,
+    json_job,
+)
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[httpx.Client]:
+    with gateway.client() as client:
+        yield client
+
+
+@pytest.fixture
+def job(client: httpx.Client) -> str:
+    answer = client.post(JOBS, json=json_job())
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["job_id"])
+
+
+def view_of(client: httpx.Client, job_id: str) -> Any:
+    asyncio.run(asyncio.sleep(0.06))  # older than the gateway's cache
+    answer = client.get(f"{JOBS}/{job_id}")
+    assert answer.status_code == 200, answer.text
+    assert client.get(f"/api/v1/video-editors/pro-job/{job_id}/status").json() == answer.json()
+    return answer.json()
+
+
+def test_json_job(client: httpx.Client, world: World) -> None:
+    answer = client.post(JOBS, json=json_job(effects=EFFECTS, options={"model": "sync-3"}))
+    assert answer.status_code == 201, answer.text
+    created = answer.json()
+    assert answer.headers["Location"] == f"{JOBS}/{created['job_id']}"
+    parameters = world.run(created["job_id"])["parameters"]
+    assert parameters["video"] == "https://example.com/clip.mp4"
+    assert parameters["model"] == "sync-3"
+    assert parameters["segments"][0]["audio"] == "https://example.com/a.wav"
+
+
+def test_all_problems_of_a_json_job(client: httpx.Client) -> None:
+    body = json_job(effects=[{**EFFECTS[0], "colour": "red"}], options={"model": "x", "speed": 1})
+    body["video"] = "/etc/passwd"
+    body["audios"]["b"] = f"s3://{BUCKET}/uploads/somebody/x/file.wav"
+    body["segments_data"][0]["audioInput"]["refId"] = "nobody"
+    body["extra"] = 1
+    answer = client.post(JOBS, json=body)
+    assert answer.status_code == 422, answer.text
+    fields = {error["field"]: error["code"] for error in answer.json()["errors"]}
+    assert fields == {
+        "extra": "unknown_field",
+        "video": "source_scheme",
+        "audios.b": "source_forbidden",
+        "segments_data[0].audioInput.refId": "audio_missing",
+        "effects[0].colour": "unknown_field",
+        "options.speed": "unknown_field",
+        "options.model": "unknown_choice",
+    }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"s3://{BUCKET}/gateway/tokens.json",
+        f" s3://{BUCKET}/results/x",
+        f"S3://{BUCKET}/uploads/other/{'0' * 32}/file.mp4",
+        f"s3://{BUCKET}/uploads/local/../other/{'0' * 32}/file.mp4",
+        f"s3://{BUCKET}/jobs/{uuid.uuid4()}/video.mp4",
+        "s3://other-bucket/uploads/local/x",
+        "s3:/x",
+        "upload:" + "0" * 32,
+        "upload:../../x",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "relative.mp4",
+        "",
+    ],
+)
+def test_sources_of_others_are_refused(client: httpx.Client, source: str) -> None:
+    answer = client.post(JOBS, json={**json_job(), "video": source})
+    assert answer.status_code == 422, answer.text
+    assert [error["field"] for error in answer.json()["errors"]][:1] == ["video"]
+
+
+def test_stage_and_percentage(client: httpx.Client, world: World, job: str) -> None:
+    view = view_of(client, job)
+    assert (view["status"], view["stage"], view["progress"]) == ("processing", "queued", 0)
+    world.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
+    artifact = {"key": "pro-video-progress", "type": "progress", "data": 75.4, "flow_run_id": job}
+    world.prefect("POST", "/artifacts/", artifact)
+    view = view_of(client, job)
+    assert view["message"] == "Text inpainting in progress..."
+    assert (view["stage"], view["progress"]) == ("inpainting processing", 75)
+    assert view["completed_at"] is None
+
+
+def finish(world: World, job: str, kind: str, message: str, **fields: Any) -> None:
+    report = {
+        "job_id": job,
+        "status": kind.lower(),
+        "message": message,
+        "metadata": {"segments_count": 1, "sync_generation_id": "gen-1"},
+        **fields,
+    }
+    data = httpx.Response(200, json=report).content
+    world.s3.put_object(Bucket=BUCKET, Key=JobKeys(job).report, Body=data)
+    world.set_state(job, kind, kind.capitalize(), message)
+
+
+def test_completed(client: httpx.Client, world: World, job: str) -> None:
+    key = JobKeys(job).final_result
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"result")
+    finish(world, job, "COMPLETED", "Pro video processing completed", output_key=key)
+    view = view_of(client, job)
+    assert (view["status"], view["progress"], view["stage"]) == ("completed", 100, "completed")
+    assert view["sync_generation_id"] == "gen-1"
+    assert view["completed_at"] is not None
+    assert httpx.get(view["output_url"], trust_env=False).content == b"result"
+
+
+def test_failed_with_fallback_then_retried(client: httpx.Client, world: World, job: str) -> None:
+    key = JobKeys(job).lip_sync_result
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"lip-sync")
+    message = "Text inpainting failed: no text was found"
+    error = {"stage": "inpainting processing", "kind": "JobFailed", "code": "26"}
+    finish(world, job, "FAILED", message, fallback_key=key, error={**error, "message": message})
+    view = view_of(client, job)
+    assert (view["status"], view["message"]) == ("failed", message)
+    assert (view["error"]["code"], view["error"]["stage"]) == ("26", "inpainting processing")
+    assert view["output_url"] is None
+    assert httpx.get(view["fallback_url"], trust_env=False).content == b"lip-sync"
+
+    retried = client.post(view["retry_url"])
+    assert retried.status_code == 202, retried.text
+    assert retried.json()["status"] == "processing"
+    assert world.run(job)["state"]["name"] == "AwaitingRetry"
+    again = client.post(view["retry_url"])
+    assert (again.status_code, again.json()["code"]) == (409, "job_not_retryable")
+
+    # The report of the earlier end says nothing of a later one.
+    world.set_state(job, "FAILED", "Failed", "Died too often")
+    view = view_of(client, job)
+    assert view["error"] == {
+        **dict.fromkeys(("stage", "provider", "request_id")),
+        "code": "failed",
+        "message": "Died too often",
+    }
+    assert view["fallback_url"] is None
+
+
+def test_crashed_is_taken_up_again() -> None:
+    now = datetime.now(UTC)
+    state = {"id": uuid.uuid4(), "type": "CRASHED", "name": "Crashed", "timestamp": now}
+    run = Run.model_validate({"id": uuid.uuid4(), "created": now, "state": state})
+    view = job_view(Snapshot(run, 42.0), None)
+    assert (view.status, view.stage, view.progress) == ("processing", "recovering", 42)
+    assert view.retry_url is None
+    assert view.completed_at is None
+    state["timestamp"] = now - timedelta(minutes=6)
+    view = job_view(
+        Snapshot(run.model_copy(update={"state": RunState.model_validate(state)}), 42.0), None
+    )
+    assert view.status == "failed"
+    assert view.error is not None
+    assert view.error.code == "crashed"
+    assert view.retry_url is not None
+
+
+def test_cancel(client: httpx.Client, world: World, job: str) -> None:
+    answer = client.post(f"{JOBS}/{job}/cancel")
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["status"] == "cancelled"
+    assert client.post(f"{JOBS}/{job}/cancel").status_code == 202
+    assert world.run(job)["state"]["type"] == "CANCELLED"
+    assert client.post(f"{JOBS}/{job}/retry").status_code == 202
+
+    world.set_state(job, "RUNNING", "Uploading", "Uploading files...")
+    answer = client.post(f"{JOBS}/{job}/cancel")
+    assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
+
+    world.set_state(job, "COMPLETED", "Completed")
+    answer = client.post(f"{JOBS}/{job}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_ended")
+
+
+def test_list_pages_and_filters(owned: Gateway, world: World, tokens: dict[str, str]) -> None:
+    with owned.client(tokens["anna"]) as client:
+        ids = [client.post(JOBS, json=json_job()).json()["job_id"] for _ in range(5)]
+        world.set_state(ids[1], "COMPLETED", "Completed")
+        seen: list[str] = []
+        cursor = None
+        while True:
+            query = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+            page = client.get(JOBS, params=query).json()
+            seen += [job["job_id"] for job in page["jobs"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert seen[: len(ids)] == ids[::-1]
+        assert len(set(seen)) == len(seen)
+        done = client.get(JOBS, params={"status": "completed"}).json()["jobs"]
+        assert [job["job_id"] for job in done] == [ids[1]]
+        answer = client.get(JOBS, params={"cursor": "nonsense"})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+    with owned.client(tokens["ben"]) as client:
+        assert not set(ids) & {job["job_id"] for job in client.get(JOBS).json()["jobs"]}
+
+
+def test_others_see_nothing(owned: Gateway, world: World, tokens: dict[str, str]) -> None:
+    with owned.client(tokens["anna"]) as anna, owned.client(tokens["ben"]) as ben:
+        created = anna.post(FORM, **form())
+        assert created.status_code == 200, created.text
+        job = created.json()["job_id"]
+        video = world.run(job)["parameters"]["video"]
+        for client, status in ((anna, 200), (ben, 404)):
+            assert client.get(f"{JOBS}/{job}").status_code == status
+            assert client.get(created.json()["status_url"]).status_code == status
+        for action in ("cancel", "retry"):
+            answer = ben.post(f"{JOBS}/{job}/{action}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
+        assert ben.get(f"{JOBS}/{job}/events").status_code == 404
+        for source in (video, f"s3://{BUCKET}/jobs/{job}/video.mp4"):
+            body = {**json_job(), "video": source}
+            assert ben.post(JOBS, json=body).status_code == 422
+            assert anna.post(JOBS, json=body).status_code == 201
+        assert world.run(job)["state"]["type"] == "SCHEDULED"
+
+
+def test_runs_of_prefect_users_are_not_jobs_of_the_api(
+    client: httpx.Client, world: World, job: str
+) -> None:
+    deployment = world.run(job)["deployment_id"]
+    run = world.prefect(
+        "POST",
+        f"/deployments/{deployment}/create_flow_run",
+        {"parameters": {"video": "s3://b/k", "segments": []}},
+    )
+    assert client.get(f"{JOBS}/{run['id']}").status_code == 404
+
+
+class TestIdempotency:
+    def test_same_key_and_body(self, client: httpx.Client) -> None:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        first = client.post(JOBS, json=json_job(), headers=key)
+        second = client.post(JOBS, json=json_job(), headers=key)
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert first.json() == second.json()
+        other = client.post(JOBS, json=json_job(display_name="Other"), headers=key)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+    def test_keys_belong_to_owners(self, owned: Gateway, tokens: dict[str, str]) -> None:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        ids = []
+        for owner in ("anna", "ben"):
+            with owned.client(tokens[owner]) as client:
+                ids.append(client.post(JOBS, json=json_job(), headers=key).json()["job_id"])
+        assert ids[0] != ids[1]
+
+    def test_forms(self, client: httpx.Client, world: World) -> None:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        first = client.post(FORM, **form(), headers=key)
+        kept = world.keys("uploads/")
+        second = client.post(FORM, **form(), headers=key)
+        assert first.json() == second.json()
+        for other in (form(video=b"w" * 1000), form(effects=None), form(audios=(b"b", b"a"))):
+            answer = client.post(FORM, **other, headers=key)
+            assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+        assert world.keys("uploads/") == kept
+
+    def test_fifty_at_once(self, owned: Gateway, world: World, tokens: dict[str, str]) -> None:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        before = world.count_runs("ben")
+        with owned.client(tokens["ben"]) as client, ThreadPoolExecutor(50) as pool:
+            answers = list(
+                pool.map(lambda _: client.post(JOBS, json=json_job(), headers=key), range(50))
+            )
+        assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
+        assert len({answer.json()["job_id"] for answer in answers}) == 1
+        assert world.count_runs("ben") == before + 1
+
+    def test_bad_key(self, client: httpx.Client) -> None:
+        answer = client.post(JOBS, json=json_job(), headers={"Idempotency-Key": "k" * 256})
+        assert answer.status_code == 422
+
+
+def test_webhook_of_a_job(client: httpx.Client, world: World) -> None:
+    body = json_job(webhook={"url": "https://93.184.216.34/hook"})
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    answer = client.post(JOBS, json=body, headers=key)
+    assert answer.status_code == 201, answer.text
+    secret = answer.json()["webhook_secret"]
+    assert secret.startswith("whsec_")
+    assert "pro-video-webhook" in world.run(answer.json()["job_id"])["tags"]
+    assert client.post(JOBS, json=body, headers=key).json()["webhook_secret"] == secret
+    for url in ("http://127.0.0.1/hook", "ftp://example.com/", "https://user@example.com/"):
+        answer = client.post(JOBS, json=json_job(webhook={"url": url, "secret": "short"}))
+        assert answer.status_code == 422
+        fields = [error["field"] for error in answer.json()["errors"]]
+        assert fields == ["webhook.secret", "webhook.url"]
