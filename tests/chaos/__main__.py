@@ -1,0 +1,110 @@
+"""``python -m tests.chaos``: break everything that can break, and count what went wrong.
+
+Prints a table of the checkpoints and faults; the last line is the count of violations. The exit
+status is 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from tests.chaos.crash import crash_matrix
+from tests.chaos.faults import fault_suite
+from tests.chaos.jobs import Clips, Follower, Runs
+from tests.chaos.judge import Judge
+from tests.chaos.lives import Suite
+from tests.chaos.outages import prefect_outages, sandbox_outages, two_workers
+from tests.chaos.retries import retry_suite
+from tests.chaos.table import Table
+from tests.chaos.world import World, running_world
+
+logger = logging.getLogger("tests.chaos")
+
+PARTS = {
+    "crash": crash_matrix,
+    "retries": retry_suite,
+    "faults": fault_suite,
+    "outages": sandbox_outages,
+    "prefect": prefect_outages,
+    "two-workers": two_workers,
+}
+
+
+def open_suite(world: World, seconds: float) -> Suite:
+    """What all parts need, for a run of at most ``seconds``."""
+    runs, follower, table = Runs(world), Follower(world), Table()
+    return Suite(
+        world=world,
+        runs=runs,
+        follower=follower,
+        judge=Judge(world, runs, follower, table),
+        table=table,
+        ends_at=time.monotonic() + seconds,
+    )
+
+
+def main() -> int:
+    """Entry of the command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--only", choices=sorted(PARTS), action="append", help="parts to run")
+    parser.add_argument("--repeat", type=int, default=1, help="rounds of the parts with chance")
+    parser.add_argument("--seed", type=int, default=1, help="of all chance")
+    parser.add_argument(
+        "--budget-seconds", type=float, default=1800, help="no new job begins after this time"
+    )
+    parser.add_argument("--keep", type=Path, help="folder that keeps data and logs")
+    parser.add_argument("--port-base", type=int, help="first of four ports; free ones by default")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, _stop)
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="pro-video-chaos-"))
+    try:
+        table = _run(folder, options)
+    except KeyboardInterrupt:
+        logger.info("stopped")
+        return 130
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.write("\n".join(table.lines()) + "\n")
+    return 1 if table.violations else 0
+
+
+def _run(folder: Path, options: argparse.Namespace) -> Table:
+    began = time.monotonic()
+    with running_world(folder, options.port_base) as world:
+        suite = open_suite(world, options.budget_seconds)
+        try:
+            clips = Clips(world)
+            logger.info("the servers are up after %.0f s", time.monotonic() - began)
+            for name in options.only or PARTS:
+                PARTS[name](suite, clips, random.Random(options.seed), repeat=options.repeat)
+                logger.info(
+                    "%s: %d faults, %d violations after %.0f s",
+                    name,
+                    suite.table.injected,
+                    len(suite.table.violations),
+                    time.monotonic() - began,
+                )
+        finally:
+            suite.close()
+        return suite.table
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Faults of the providers and of S3: lost answers, refusals, lies and broken transfers."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.crash import row
+from tests.chaos.jobs import Clips, Job
+from tests.chaos.lives import Kill, Suite, Walk, walk
+
+_BATCH = 12
+_STEP = {"sync-so": "lip-sync", "ghostcut": "inpainting"}
+_VENDOR = {"sync-so": "Sync.so", "ghostcut": "GhostCut", "s3": "S3"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which a server misbehaves towards one job.
+
+    Attributes:
+        server: whose fault it is.
+        call: call that it befalls.
+        kind: what happens.
+        more: other members of the fault, as the server's control API takes them.
+        ends: state type in which the job must end.
+        accepted: most attempts that may be accepted.
+        billed: attempts that must be billed.
+        key: for S3: the object, below the job's or its records' prefix.
+        source: kind of source, where the fault needs a certain one.
+    """
+
+    server: str
+    call: str
+    kind: str
+    more: dict[str, Any] = field(default_factory=dict)
+    ends: str = "COMPLETED"
+    accepted: tuple[int, int] = (1, 1)
+    billed: tuple[int, int] = (1, 1)
+    key: str = ""
+    source: str = "file"
+
+    @property
+    def row(self) -> str:
+        extra = " ".join(str(value) for name, value in self.more.items() if name != "times")
+        key = f" of {self.key}" if self.key else ""
+        return " ".join(f"{_VENDOR[self.server]} {self.call}{key}: {self.kind} {extra}".split())
+
+    def planned(self, job_id: str) -> dict[str, Any]:
+        """The fault as it is told to the server, for one job."""
+        fault = {"call": self.call, "kind": self.kind, "times": 1, **self.more}
+        if self.server == "s3":
+            fault["match"] = {"key": self.key.replace("{job}", job_id)}
+        elif self.call in ("create", "job"):
+            fault["match"] = {"reference": f"pv-{job_id}-{_STEP[self.server]}-1"}
+        # Other calls name the provider's job, which is not known yet: any job of the batch gets it.
+        return fault
+
+
+_TRANSPORT = ("500_html", "502_html", "503_html", "504", "500_json", "503_json", "drop_connection")
+_SPOILT = ("truncate_json", "truncate_body")
+
+
+def provider_faults() -> list[Fault]:
+    """Faults of both providers, at each of their calls."""
+    found = []
+    for server in ("sync-so", "ghostcut"):
+        for when in ("before", "after"):
+            found += [Fault(server, "create", kind, {"when": when}) for kind in _TRANSPORT]
+        found += [Fault(server, "create", kind, {"when": "after"}) for kind in _SPOILT]
+        found += [
+            Fault(server, "create", "429_rate"),
+            Fault(server, "create", "extra_fields"),
+            Fault(server, "create", "slow", {"seconds": 3, "when": "after"}),
+            Fault(server, "create", "drop_connection", {"when": "after", "times": 2}),
+        ]
+        for kind in (*_TRANSPORT, *_SPOILT, "429_rate", "unknown_status", "extra_fields"):
+            found.append(Fault(server, "status", kind))
+        found += [
+            Fault(server, "list", "503_html"),
+            Fault(server, "download", "expired_link"),
+            Fault(server, "download", "truncated"),
+            Fault(server, "download", "drop_connection"),
+            Fault(server, "download", "503_html"),
+            Fault(server, "job", "slow", {"seconds": 6}),
+        ]
+    return found + _sync_so_only() + _ghostcut_only()
+
+
+def _sync_so_only() -> list[Fault]:
+    unknown = "idempotency_unknown"
+    return [
+        Fault("sync-so", "create", unknown, {"when": "before"}),
+        Fault("sync-so", "create", unknown, {"when": "after", "with_id": True}),
+        Fault("sync-so", "create", unknown, {"when": "after", "with_id": False}),
+        Fault("sync-so", "create", "429_concurrency"),
+        # The vendor's code says that a new attempt may help: it is made, and paid alone.
+        Fault("sync-so", "job", "failed", {"code": "generation_timeout"}, accepted=(2, 1)),
+        Fault(
+            "sync-so",
+            "job",
+            "failed",
+            {"code": "generation_input_validation_failed"},
+            ends="FAILED",
+            accepted=(1, 0),
+            billed=(0, 0),
+        ),
+        Fault("sync-so", "job", "audio_dropped", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
+        Fault("sync-so", "job", "picture_unchanged", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
+    ]
+
+
+def _ghostcut_only() -> list[Fault]:
+    return [
+        Fault("ghostcut", "create", "9999", {"when": "before"}),
+        Fault("ghostcut", "create", "9999", {"when": "after"}),
+        Fault("ghostcut", "status", "9999"),
+        Fault("ghostcut", "status", "empty"),
+        Fault("ghostcut", "job", "failed", {"status": 20}, ends="FAILED", billed=(1, 0)),
+        # The vendor's status says that a new attempt may help.
+        Fault("ghostcut", "job", "failed", {"status": 18}, accepted=(1, 2)),
+        Fault("ghostcut", "job", "wrong_duration", ends="FAILED"),
+        Fault("ghostcut", "job", "picture_unchanged", ends="FAILED"),
+    ]
+
+
+def storage_faults() -> list[Fault]:
+    """Faults of S3, at the job's files, at its records, and in the middle of a multipart upload."""
+    found = []
+    for kind in ("500", "503_slow_down", "drop_connection", "lost_answer"):
+        found += [
+            Fault("s3", "put_object", kind, key="jobs/{job}/pro_*"),
+            Fault("s3", "put_object", kind, key="results/{job}/*"),
+            Fault("s3", "put_object", kind, key="results/{job}/lip-sync-1-request"),
+            Fault("s3", "put_object", kind, key="results/{job}/lip-sync-1-request-sent"),
+            Fault("s3", "put_object", kind, key="results/{job}/inpainting-1-request-sent"),
+            Fault("s3", "head_object", kind, key="jobs/{job}/*"),
+            Fault("s3", "get_object", kind, key="jobs/{job}/*"),
+            Fault("s3", "upload_part", kind, key="jobs/{job}/*", source="large file"),
+            Fault("s3", "complete", kind, key="jobs/{job}/*", source="large link"),
+            Fault("s3", "create_upload", kind, key="jobs/{job}/*", source="large file"),
+            Fault("s3", "copy", kind, key="jobs/{job}/*", source="object"),
+        ]
+    found += [
+        Fault("s3", "get_object", "truncate", key="jobs/{job}/*"),
+        Fault("s3", "get_object", "truncate", key="results/{job}/*"),
+        Fault("s3", "complete", "200_error", key="jobs/{job}/*", source="large file"),
+        Fault("s3", "copy", "200_error", key="jobs/{job}/*", source="object"),
+        Fault("s3", "put_object", "500", {"times": 6}, key="jobs/{job}/pro_*"),
+    ]
+    return found
+
+
+def fault_suite(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
+    """Each fault once alone; ``repeat`` times together with a kill where it hurts."""
+    faults = [*provider_faults(), *storage_faults()]
+    _run(suite, clips, [(fault, None) for fault in faults])
+    pairs: list[tuple[Fault, Kill | None]] = [
+        (fault, _kill(fault, chance)) for _ in range(repeat) for fault in faults
+    ]
+    chance.shuffle(pairs)
+    _run(suite, clips, pairs)
+
+
+def _kill(fault: Fault, chance: random.Random) -> Kill:
+    """A checkpoint near to where a fault acts."""
+    step = _STEP.get(fault.server) or chance.choice(sorted(_STEP.values()))
+    near = {
+        "create": ["submit.marked", "submit.before-send", "submit.answered", "wait.before-look"],
+        "list": ["submit.before-mark", "submit.before-send", "submit.answered"],
+        "status": ["wait.looked", "wait.ended", "store.begin"],
+        "job": ["wait.looked", "wait.ended", "store.begin"],
+        "download": ["store.begin", "store.stored", "verify.begin"],
+    }
+    anywhere = ["prepare.persisted", "submit.answered", "wait.ended", "store.stored", "verify.done"]
+    return chance.choice(near.get(fault.call, anywhere)), step, 1
+
+
+def _run(suite: Suite, clips: Clips, plans: Iterable[tuple[Fault, Kill | None]]) -> None:
+    waiting = deque(plans)
+    while waiting and not suite.over:
+        batch = [waiting.popleft() for _ in range(min(_BATCH, len(waiting)))]
+        _run_batch(suite, clips, batch)
+
+
+def _run_batch(suite: Suite, clips: Clips, batch: list[tuple[Fault, Kill | None]]) -> None:
+    walks = []
+    planned: dict[str, list[tuple[Fault, dict[str, Any]]]] = {}
+    for fault, kill in batch:
+        walks.append(_walk(suite, clips, fault, kill))
+        told = fault.planned(walks[-1].job.job_id)
+        planned.setdefault(fault.server, []).append((fault, told))
+    for server, told_faults in planned.items():
+        suite.world.control(server, "faults", {"faults": [told for _, told in told_faults]})
+    walk(suite, walks, width=len(walks))
+    for server, told_faults in planned.items():
+        _count(suite, server, told_faults)
+
+
+def _walk(suite: Suite, clips: Clips, fault: Fault, kill: Kill | None) -> Walk:
+    rows = [fault.row] + ([row(kill)] if kill else [])
+    job = Job(
+        suite.runs.create(clips.parameters(fault.source)),
+        rows,
+        ends=fault.ends,
+        accepted=fault.accepted,
+        billed=fault.billed,
+    )
+    return Walk(job, deque([(row(kill), kill)] if kill else []))
+
+
+def _count(suite: Suite, server: str, planned: list[tuple[Fault, dict[str, Any]]]) -> None:
+    """Count the faults that acted: those that are not left in the server's queue."""
+    left = suite.world.control(server, "faults")["faults"]
+    for fault, told in planned:
+        same = [
+            each
+            for each in left
+            if all(each.get(key) == told[key] for key in told if key != "times")
+        ]
+        remaining = same[0]["times"] if same else 0
+        if same:
+            left.remove(same[0])
+        suite.table.inject(fault.row, told["times"] - remaining)
+    suite.world.control(server, "faults", {"faults": []})
