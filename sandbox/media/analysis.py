@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ CUT_ERROR = 22.0
 """Difference left after the best shift, in luma steps, from which on it is another shot."""
 STANDING_SHARE = 0.8
 """Share of a shot's pictures in which an edge has to stand for the shot to have it throughout."""
+LEAST = {True: 0.004, False: 0.01}
+"""Share of the rectangle that has to become edges for an overlay to begin, by `text_only`.
+
+More for erasing everything: a change that is none would leave something standing.
+"""
 CELLS = (3, 6)
 """Columns and rows into which the whole frame is divided when text is looked for everywhere."""
 
@@ -51,6 +57,7 @@ class Track:
         box, text_only: the rectangle; whether only text inside it may go.
         mask: index of the mask that this stands for; -1 for a part of the whole frame.
         ignore: protected pixels of the rectangle, None for none.
+        window: of the mask, seconds.
         points: where motion around the rectangle is measured.
         pts, times: of each picture of the analysed span.
         path: sum of the shifts from each picture to the one before; the difference of two entries
@@ -69,6 +76,7 @@ class Track:
     ignore: Bitmap | None
     watcher: EdgeWatcher
     lag: int
+    window: tuple[float, float] = (0.0, math.inf)
     pts: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     path: list[tuple[float, float]] = field(default_factory=list)
@@ -140,6 +148,7 @@ def make_tracks(reader: VideoReader, masks: Sequence[Mask], *, whole_frame: bool
                 ignore if ignore.any() else None,
                 EdgeWatcher(lag),
                 lag,
+                (mask.start, mask.end),
             )
         )
     if whole_frame:
@@ -247,7 +256,7 @@ class Analysis:
         track.strokes[track.shots[-1]] = votes >= STANDING_SHARE * total[0]
 
     def _find_events(self, track: Track) -> None:
-        area = track.box.width * track.box.height
+        least = LEAST[track.text_only] * track.box.width * track.box.height
         path = np.array(track.path)
         for first, stop in pairwise([*track.shots, len(track.pts)]):
             steps = np.diff(path[first:stop], axis=0, prepend=path[first : first + 1])
@@ -255,10 +264,17 @@ class Analysis:
                 np.array(track.watcher.appeared[first:stop], np.float64),
                 np.array(track.watcher.vanished[first:stop], np.float64),
                 np.hypot(steps[:, 0], steps[:, 1]),
-                area,
+                least,
                 track.lag,
             )
             shown = showings(found, stop - first)
+            if not track.text_only and not any(
+                track.times[first + item.first] < track.window[1]
+                and track.times[first + item.last] >= track.window[0]
+                for item in shown
+            ):
+                # Something that is to go shows in the window, and it is not what was seen.
+                shown = []
             if not shown:
                 track.unclear.append((first, stop - 1))
             for number, overlay in enumerate(shown):

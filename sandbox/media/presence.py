@@ -111,16 +111,18 @@ class Showing:
     swaps: tuple[int, ...]
 
 
-def changes(appeared: Counts, vanished: Counts, speed: Counts, area: int, lag: int) -> list[Change]:
+def changes(
+    appeared: Counts, vanished: Counts, speed: Counts, least: float, lag: int
+) -> list[Change]:
     """Where the overlay of one shot changes.
 
     Args:
         appeared, vanished: counts of an EdgeWatcher for the shot.
         speed: motion of the picture behind since the picture before, in pixels.
-        area: of the rectangle in pixels.
+        least: edge pixels that a change has to have.
         lag: as for the EdgeWatcher; changes as close as this are one.
     """
-    come, go = _excess(appeared, area), _excess(vanished, area)
+    come, go = (_excess(counts, 0.3 * least, lag) for counts in (appeared, vanished))
     for index in np.flatnonzero(come).tolist():
         # A camera that comes to rest makes all its edges stand.
         if speed[index] > STIR and _middle(speed[index + 1 : index + 1 + lag]) < STIR:
@@ -128,6 +130,8 @@ def changes(appeared: Counts, vanished: Counts, speed: Counts, area: int, lag: i
     for index in np.flatnonzero(go).tolist():
         if speed[index] > STIR and _middle(speed[max(0, index - lag) : index]) < STIR:
             go[index] = 0
+    faint = 0.05 * max(_largest(come, lag), _largest(go, lag))
+    come, go = (np.where(counts > faint, counts, 0.0) for counts in (come, go))
     found: list[Change] = []
     for index in np.flatnonzero((come > 0) | (go > 0)).tolist():
         if found and index - found[-1].last <= lag:
@@ -141,7 +145,9 @@ def changes(appeared: Counts, vanished: Counts, speed: Counts, area: int, lag: i
         else:
             change = Change(index, index, float(come[index]), float(go[index]))
         found.append(change)
-    return _significant(found, len(appeared), lag)
+    # A fade spreads over pictures of which none may have enough alone.
+    enough = [item for item in found if max(item.appeared, item.vanished) >= least]
+    return _significant(enough, len(appeared), lag)
 
 
 def _significant(found: Sequence[Change], count: int, lag: int) -> list[Change]:
@@ -162,16 +168,23 @@ def _significant(found: Sequence[Change], count: int, lag: int) -> list[Change]:
     return kept
 
 
+def _largest(counts: Counts, lag: int) -> float:
+    """The largest count that is not near the shot's ends."""
+    return float(counts[lag + 1 : -lag - 1].max(initial=0.0))
+
+
 def _middle(values: Counts) -> float:
     return float(np.median(values)) if len(values) else 0.0
 
 
-def _excess(counts: Counts, area: int) -> Counts:
-    """What exceeds the usual count by far; 0 elsewhere."""
-    usual = float(np.median(counts))
-    spread = 1.4826 * float(np.median(np.abs(counts - usual)))
-    over = counts - usual
-    return np.where(over > max(0.004 * area, 16.0, 7 * spread), over, 0.0)
+def _excess(counts: Counts, least: float, lag: int) -> Counts:
+    """What exceeds the usual count of the pictures around by far; 0 elsewhere."""
+    around = np.lib.stride_tricks.sliding_window_view(
+        np.pad(counts, 2 * lag, mode="reflect" if len(counts) > 2 * lag else "edge"), 4 * lag + 1
+    )
+    over = counts - np.median(around, axis=1)
+    spread = 1.4826 * float(np.median(np.abs(over)))
+    return np.where(over > max(least, 16.0, 7 * spread), over, 0.0)
 
 
 def showings(found: Sequence[Change], count: int) -> list[Showing]:
@@ -188,12 +201,13 @@ def showings(found: Sequence[Change], count: int) -> list[Showing]:
         fade = change.last - change.first
         comes = change.appeared > DOMINANT * change.vanished
         goes = change.vanished > DOMINANT * change.appeared
+        net = change.appeared - change.vanished
         if number == 0 and not comes:
-            amount, begin = change.vanished, 0
-        if goes:
-            amount = amount - change.vanished if amount * 0.65 > change.vanished else 0.0
+            amount, begin = (-net if goes else change.vanished), 0
+        if goes and -net > 0.65 * amount:
+            amount = 0.0
         else:
-            amount = max(amount + change.appeared - change.vanished, 0.3 * change.appeared)
+            amount = max(amount + net, 0.3 * amount, 0.3 * change.appeared)
         if begin is None and amount > 0:
             begin, swaps = max(0, change.first - fade), []
         elif begin is not None and amount <= 0:

@@ -106,8 +106,7 @@ class Mp4Writer:
         context.pix_fmt = "yuv420p"
         context.time_base = time_base
         context.gop_size = max(1, round(KEY_FRAME_SECONDS * like.fps))
-        # With more threads the encoder's decisions may depend on timing, and with them the bytes.
-        context.thread_count = 1
+        context.thread_count = 2
         if like.sample_aspect:
             context.sample_aspect_ratio = like.sample_aspect
         for name, value in like.colour.items():
