@@ -115,7 +115,7 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
     """
     turn = await _begin(job, storage, prepared, sender)
     try:
-        submission = await _submit(turn)
+        return await _submit(turn)
     except _TakenOver:
         logger.warning("%s: submitted by another worker. Looking for it.", prepared.reference)
         found = await _search(turn, get_settings().slot_deadline_hours * 3600)
@@ -124,9 +124,7 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
                 f"Another worker has submitted {prepared.reference}, and it is not found.",
                 code="taken_over",
             ) from None
-        submission = found
-    job.ledger.awaited = None
-    return submission
+        return found
 
 
 async def _begin(job: Job, storage: Storage, prepared: Prepared, sender: Sender) -> _Turn:
@@ -214,8 +212,6 @@ async def _send(turn: _Turn, body: bytes) -> Submission:
 async def _search(turn: _Turn, search_seconds: float) -> Submission | None:
     """Look several times over the time that a listing may lag; None when it was never there."""
     job = turn.job
-    # Told when the job is cancelled meanwhile.
-    job.ledger.awaited = f"The job of {turn.prepared.reference}, if it was accepted,"
     until = job.clock.monotonic() + search_seconds
     seconds = _FIRST_PAUSE
     while True:

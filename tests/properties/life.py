@@ -1,0 +1,231 @@
+"""One process that works on the job: the real steps, with the flow engine's part played here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import TypeVar
+
+from pro_video.errors import OutcomeUnknown, ProVideoError, TransientError
+from pro_video.ghostcut.models import Work
+from pro_video.ghostcut.status import observe as observe_work
+from pro_video.job import JobKeys
+from pro_video.progress import Stage
+from pro_video.records import Outcome, Prepared, Record, StoredResult, Submission
+from pro_video.settings import get_settings
+from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
+from pro_video.storage import Storage
+from pro_video.sync_so.models import Generation
+from pro_video.sync_so.status import observe as observe_generation
+from pro_video.waiting import Observation
+from tasks.attempts import AttemptFailed, close_attempt, run_attempts
+from tasks.job import Job
+from tasks.ledger import INPAINTING, LIP_SYNC, Ledger
+from tasks.preparing import keep_request
+from tasks.storing import bring_result
+from tasks.submitting import Sender, submit_once
+from tasks.waiting import follow
+from tests.properties.providers import ProviderJob, ProviderModel
+from tests.properties.world import JOB_ID, Bucket, Life, Watched, World, begin_life
+
+R = TypeVar("R", bound=Record)
+KEYS = JobKeys(JOB_ID)
+RESULT_KEYS = {LIP_SYNC: KEYS.lip_sync_result, INPAINTING: KEYS.final_result}
+# As the tasks' own retries.
+_DELAYS = (1.0, 4.0, 10.0)
+_bodies = count(1)
+
+_GENERATIONS = {
+    "running": ("PROCESSING", None),
+    "odd": ("HIBERNATING", None),
+    "success": ("COMPLETED", None),
+    "locked": ("COMPLETED", None),
+    "retryable": ("FAILED", "generation_pipeline_failed"),
+    "permanent": ("FAILED", "generation_input_video_invalid"),
+    "no-points": ("REJECTED", "account_payment_required"),
+}
+_WORKS = {
+    "running": 0,
+    "odd": -77,
+    "success": 1,
+    "locked": 83,
+    "retryable": 18,
+    "permanent": 3,
+    "no-points": 73,
+}
+
+
+def observe(step: str, told: str) -> Observation[str]:
+    """What the product makes of a job's status."""
+    if step == LIP_SYNC:
+        status, code = _GENERATIONS[told]
+        seen = observe_generation(Generation("id", status, error_code=code))
+        return Observation(seen.done, told, seen.progress)
+    work = observe_work(Work.from_json({"id": 1, "processStatus": _WORKS[told]}))
+    return Observation(work.done, told, work.progress)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A provider's four tasks on the models; records are kept as the flow engine keeps them."""
+
+    world: World
+    job: Job
+    bucket: Bucket
+    model: ProviderModel
+    name: str
+    stage: Stage
+    provider_job: str = "job"
+
+    async def storage(self) -> Storage:
+        return self.bucket
+
+    async def prepare(self, attempt: int) -> Prepared:
+        # Like signed links, the body differs each time that it is built.
+        body = json.dumps({"signed": next(_bodies)}).encode()
+        return await self._kept(
+            f"{attempt}-prepared",
+            Prepared,
+            lambda: keep_request(
+                self.job,
+                self.bucket,
+                step=self.name,
+                attempt=attempt,
+                body=body,
+                expected_seconds=60.0,
+                cost_usd=None,
+            ),
+        )
+
+    async def submit(self, prepared: Prepared) -> Submission:
+        def accepted(job: ProviderJob | None, adopted: bool) -> Submission | None:
+            if job is None:
+                return None
+            return Submission(provider_job_id=job.id, submitted_at=self.job.now(), adopted=adopted)
+
+        async def send(body: bytes) -> Submission:
+            sent = accepted(await self.model.send(prepared.reference, body), False)
+            assert sent is not None
+            return sent
+
+        async def find(since: datetime) -> Submission | None:
+            return accepted(await self.model.find(prepared.reference, since), True)
+
+        async def adopt(job_id: str) -> Submission:
+            job, _ = await self.model.read(job_id)
+            found = accepted(job, True)
+            assert found is not None
+            return found
+
+        sender = Sender(self.name, send, find, adopt, get_settings().orphan_search_seconds)
+        return await self._kept(
+            f"{prepared.attempt}-submitted",
+            Submission,
+            lambda: submit_once(self.job, self.bucket, prepared, sender),
+        )
+
+    async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
+        await self.job.reporter.stage(self.stage)
+        job_id = submission.provider_job_id
+        assert job_id is not None
+        hours = get_settings().lip_sync_deadline_hours
+
+        async def fetch() -> str:
+            _, told = await self.model.read(job_id)
+            return told
+
+        async def work() -> Outcome:
+            began = self.job.clock.monotonic()
+            try:
+                return await follow(
+                    self.job,
+                    prepared,
+                    submission,
+                    step=self.name,
+                    provider=self.name,
+                    stage=self.stage,
+                    deadline_hours=hours,
+                    fetch=fetch,
+                    observe=lambda told: observe(self.name, told),
+                    what=f"job {job_id}",
+                )
+            finally:
+                waited = self.job.clock.monotonic() - began
+                assert waited <= hours * 3600 + 60, f"waited {waited} s"
+
+        return await self._kept(f"{prepared.attempt}-ended", Outcome, work)
+
+    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
+        async def link() -> str:
+            job, told = await self.model.read(submission.provider_job_id or "")
+            if told != "success":
+                raise TransientError("no result yet")
+            return f"https://provider.example/{self.name}/{job.id}"
+
+        return await self._kept(
+            f"{prepared.attempt}-stored",
+            StoredResult,
+            lambda: bring_result(
+                self.job, self.bucket, self.name, RESULT_KEYS[self.name], link, self.stage
+            ),
+        )
+
+    async def _kept(self, name: str, kind: type[R], work: Callable[[], Awaitable[R]]) -> R:
+        """A finished task's record, or the task with its retries; a record may fail to be
+        written, which the flow engine passes over."""
+        key = f"{self.name}-{name}"
+        await self.world.point("record.begin")
+        if key in self.world.records:
+            return kind.model_validate_json(self.world.records[key])
+        value = await self._retried(work)
+        await self.world.point("record.before")
+        if self.world.fault("record") is None:
+            self.world.records[key] = value.model_dump_json()
+        await self.world.point("record.after")
+        return value
+
+    async def _retried(self, work: Callable[[], Awaitable[R]]) -> R:
+        for delay in _DELAYS:
+            try:
+                return await work()
+            except OutcomeUnknown:
+                raise
+            except TransientError:
+                await self.job.clock.sleep(delay)
+        return await work()
+
+
+async def live(
+    world: World, life: Life, stop: StopSignal, models: dict[str, ProviderModel]
+) -> None:
+    """Work on the job until it ends, is stopped, or the process dies."""
+    begin_life(life)
+    reporter = Watched(world)
+    life.percents = reporter.percents
+    ledger = Ledger(created_at=datetime.fromtimestamp(world.clock.time(), UTC))
+    ledger.ends_seen = world.ends
+    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock)
+    bucket = Bucket(world)
+    stages = {LIP_SYNC: Stage.LIP_SYNC_PROCESSING, INPAINTING: Stage.INPAINTING_PROCESSING}
+    with use_stop(stop):
+        try:
+            for name, model in models.items():
+                await run_attempts(job, Step(world, job, bucket, model, name, stages[name]))
+            state = "completed"
+        except Stopped as stopped:
+            if stopped.reason is StopReason.HANDOVER:
+                return
+            state = "cancelled"
+        except AttemptFailed as failed:
+            state = "failed"
+            try:
+                await close_attempt(job, bucket, failed.step, failed.attempt)
+            except ProVideoError:
+                await world.point("closing")
+        except ProVideoError:
+            state = "failed"
+        await world.point("ending")
+        world.end(state)

@@ -1,0 +1,158 @@
+"""Whatever providers, storage, clocks and processes do: each step is paid once, nothing paid is
+lost, and every job ends. First as a search by the state machine, then the cases that matter most.
+
+``HYPOTHESIS_PROFILE=chaos`` searches for long.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from pro_video.settings import get_settings
+from tasks.ledger import INPAINTING, LIP_SYNC
+from tests.properties.machine import Event, Faults, Planned, ProviderSteps, Trouble
+from tests.properties.providers import LONGEST_LAG, Plan
+from tests.properties.world import Life
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def pace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fewer looks in an hour of virtual time."""
+    monkeypatch.setenv("PRO_VIDEO_POLL_SECONDS", "60")
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.mark.timeout(3600 if os.environ.get("HYPOTHESIS_PROFILE") == "chaos" else 120)
+@pytest.mark.usefixtures("pace")
+def test_provider_steps_never_pay_twice_and_never_lose_a_result() -> None:
+    chaos = os.environ.get("HYPOTHESIS_PROFILE") == "chaos"
+    run_state_machine_as_test(
+        ProviderSteps,
+        settings=settings(
+            max_examples=5000 if chaos else 150,
+            stateful_step_count=20 if chaos else 10,
+            deadline=None,
+            derandomize=not chaos,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.fixture
+def steps(pace: None) -> Iterator[ProviderSteps]:
+    """A job with both stages at providers that know no idempotency keys; in the end it must
+    complete, each stage paid once."""
+    machine = ProviderSteps()
+    machine.begin(heeds_keys=False, inpainting=True)
+    yield machine
+    machine.teardown()
+
+
+def accepted(steps: ProviderSteps, step: str) -> int:
+    return len(steps.models[step].jobs)
+
+
+def late(step: str) -> Planned:
+    """The step's next job is listed as late as a listing may be."""
+    return Planned(step, Plan("success", 60.0, LONGEST_LAG))
+
+
+@pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
+@pytest.mark.parametrize("fault", ["lost", "late", "named"])
+def test_a_lost_answer_is_looked_for_while_the_listing_lags(
+    steps: ProviderSteps, step: str, fault: str
+) -> None:
+    steps.live([late(step), Faults(f"{step}.send", (fault,))], Life())
+    assert steps.world.state == "completed"
+    assert accepted(steps, step) == 1
+
+
+@pytest.mark.parametrize("place", ["send.before", "send.accepted", "record.before"])
+def test_a_process_that_dies_around_a_send(steps: ProviderSteps, place: str) -> None:
+    # The third record is written after the first submit.
+    steps.live([late(LIP_SYNC)], Life(place, 1 if place == "record.before" else 0))
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+
+
+def test_a_lost_record_of_the_preparation_does_not_hide_the_job(steps: ProviderSteps) -> None:
+    steps.live([Faults("record", ("lost", "lost"))], Life("read.before"))
+    assert accepted(steps, LIP_SYNC) == 1
+    steps.time_passes(5 * HOUR)
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+
+
+def test_only_a_user_reopens_an_attempt(steps: ProviderSteps) -> None:
+    failing = Planned(LIP_SYNC, Plan("permanent", 60.0))
+    steps.live([failing], Life("ending"))
+    assert steps.world.state == "running", "the process died between closing and the final state"
+    steps.live([], Life())
+    assert steps.world.state == "failed"
+    assert accepted(steps, LIP_SYNC) == 1
+    steps.user_retries(top_up=False)
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+    assert accepted(steps, LIP_SYNC) == 2
+
+
+@pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
+@pytest.mark.parametrize("trouble", ["blocked", "key"])
+def test_a_refused_look_is_no_end_of_the_job(steps: ProviderSteps, step: str, trouble: str) -> None:
+    steps.live([Faults(f"{step}.read", (None, trouble))], Life())
+    assert steps.world.state == "failed"
+    steps.user_retries(top_up=False)
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+    assert accepted(steps, step) == 1
+
+
+@pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
+def test_two_workers_that_wait_for_the_same_slot(steps: ProviderSteps, step: str) -> None:
+    no_slot = Faults(f"{step}.send", ("slot",) * 4)
+    steps.live([late(step), no_slot], Life(), Life())
+    assert steps.world.state == "completed"
+    assert accepted(steps, step) == 1
+
+
+def test_a_held_back_result_waits_for_the_top_up(steps: ProviderSteps) -> None:
+    steps.live([Planned(INPAINTING, Plan("locked", 60.0))], Life())
+    assert steps.world.state == "failed"
+    steps.user_retries(top_up=True)
+    steps.live([], Life())
+    assert accepted(steps, INPAINTING) == 1
+
+
+def test_a_retryable_failure_is_tried_again_once_by_itself(steps: ProviderSteps) -> None:
+    failing: list[Trouble] = [Planned(INPAINTING, Plan("retryable", 60.0))] * 3
+    steps.live(failing, Life())
+    assert steps.world.state == "failed"
+    assert accepted(steps, LIP_SYNC) == 1
+    assert accepted(steps, INPAINTING) == get_settings().max_attempts
+
+
+def test_a_wait_ends_at_its_deadline_and_its_retry_finds_the_result(steps: ProviderSteps) -> None:
+    slow = Planned(LIP_SYNC, Plan("success", 8 * HOUR))
+    steps.live([slow], Life())
+    assert steps.world.state == "failed"
+    steps.user_retries(top_up=False)
+    steps.live([], Life())
+    assert accepted(steps, LIP_SYNC) == 1
+
+
+def test_a_cancelled_job_loses_nothing(steps: ProviderSteps) -> None:
+    steps.live([Event(30.0, "cancel", 0.0)], Life())
+    assert steps.world.state == "cancelled"
+    assert accepted(steps, LIP_SYNC) == 1
+    steps.user_retries(top_up=False)
+    steps.live([], Life())
+    assert accepted(steps, LIP_SYNC) == 1

@@ -1,0 +1,201 @@
+"""What a job lives in: virtual time, a bucket, the engine's records, and places at which a process
+may die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pro_video.clock import VirtualClock
+from pro_video.errors import LinkExpired, StorageUnavailable, TransferInterrupted
+from pro_video.progress import Stage
+from pro_video.storage import OnProgress, Storage, StoredObject
+from tasks.progress import ProgressReporter
+
+JOB_ID = "00000000-0000-4000-8000-000000000001"
+
+
+@dataclass(eq=False)
+class Life:
+    """One process that works on the job.
+
+    Attributes:
+        place: where it dies; None where it dies nowhere, "" where each place counts.
+        passes: how often it passes that place before.
+    """
+
+    place: str | None = None
+    passes: int = 0
+    task: asyncio.Task[None] | None = None
+    percents: list[float] = field(default_factory=list)
+
+
+_life: contextvars.ContextVar[Life] = contextvars.ContextVar("life")
+
+
+def begin_life(life: Life) -> None:
+    """Make ``life`` the one that the running task and its children are part of."""
+    _life.set(life)
+
+
+class World:
+    """One job's surroundings, which survive its processes.
+
+    Attributes:
+        clock: the time of everyone; its wall clock is the worker's, which may be wrong.
+        began_at: the right time at the clock's beginning, seconds since the epoch.
+        objects: the bucket.
+        records: what the flow engine has kept of finished tasks.
+        planned: faults to come, by the call that they happen in.
+        downloads: what is behind a provider's link now; None when it has run out.
+        retried_at: when a user retried the job, on the monotonic clock.
+        state: how the job stands, for its user.
+        ends: how often the job has ended so far.
+        injected: faults that have happened.
+    """
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock(grace_turns=4)
+        self.began_at = self.clock.time()
+        self.objects: dict[str, bytes] = {}
+        self.records: dict[str, str] = {}
+        self.planned: defaultdict[str, deque[str | None]] = defaultdict(deque)
+        self.downloads: Callable[[str], bytes | None] = lambda url: None
+        self.retried_at: list[float] = []
+        self.state = "running"
+        self.ends = 0
+        self.injected = 0
+
+    def fault(self, call: str) -> str | None:
+        """The fault of this call, if one is planned."""
+        queue = self.planned[call]
+        if not queue:
+            return None
+        self.injected += 1
+        return queue.popleft()
+
+    async def point(self, place: str) -> None:
+        """A place at which the process may die."""
+        life = _life.get()
+        if life.place is not None and place.startswith(life.place):
+            life.passes -= 1
+            if life.passes < 0:
+                life.place = None
+                self.injected += 1
+                assert life.task is not None
+                life.task.cancel()
+        # Whatever happens here takes a moment, so that virtual time orders all that happens.
+        await self.clock.sleep(0.01)
+
+    def end(self, state: str) -> None:
+        """The job has ended; only the first of several processes is heard."""
+        if self.state == "running":
+            self.state = state
+            self.ends += 1
+
+    def retry(self) -> None:
+        """A user retries the job."""
+        assert self.state in ("failed", "cancelled")
+        self.state = "running"
+        self.retried_at.append(self.clock.monotonic())
+
+
+class Bucket(Storage):
+    """The bucket of a world: each call takes a moment, may fail before it acts or after."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.bucket = "jobs"
+
+    async def _act(self) -> str | None:
+        await self._world.point("bucket.before")
+        fault = self._world.fault("bucket")
+        if fault == "away":
+            raise StorageUnavailable("S3 does not answer")
+        return fault
+
+    async def _acted(self, fault: str | None) -> None:
+        await self._world.point("bucket.after")
+        if fault == "answer-lost":
+            raise StorageUnavailable("S3 did not answer")
+
+    async def put_bytes(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        if_absent: bool = False,
+    ) -> bool:
+        fault = await self._act()
+        objects = self._world.objects
+        taken = if_absent and key in objects
+        if not taken:
+            objects[key] = data
+        await self._acted(fault)
+        # A repeated conditional write takes the bytes that it finds for its own when they are.
+        return not taken or objects[key] == data
+
+    async def get_bytes(self, key: str, limit: int) -> bytes | None:
+        fault = await self._act()
+        found = self._world.objects.get(key)
+        await self._acted(fault)
+        return found
+
+    async def head(self, key: str) -> StoredObject | None:
+        fault = await self._act()
+        data = self._world.objects.get(key)
+        await self._acted(fault)
+        return None if data is None else _stored(key, data)
+
+    async def fetch(
+        self,
+        url: str,
+        key: str,
+        *,
+        expected_size: int | None = None,
+        content_type: str | None = None,
+        on_progress: OnProgress | None = None,
+        deadline: float = 3600.0,
+    ) -> StoredObject:
+        await self._world.point("transfer.before")
+        data = self._world.downloads(url)
+        fault = self._world.fault("transfer")
+        if data is None or fault == "expired":
+            raise LinkExpired("the link has run out")
+        await self._world.clock.sleep(3.0)
+        if on_progress is not None:
+            on_progress(len(data) // 2, len(data))
+        await self._world.point("transfer.half")
+        if fault == "truncated":
+            raise TransferInterrupted("fewer bytes than promised")
+        if fault == "bucket-away":
+            raise StorageUnavailable("S3 does not answer")
+        self._world.objects[key] = data
+        await self._world.point("transfer.after")
+        return _stored(key, data)
+
+
+def _stored(key: str, data: bytes) -> StoredObject:
+    etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+    return StoredObject(key, len(data), etag, None, "video/mp4")
+
+
+class Watched(ProgressReporter):
+    """Progress that is shown to the test alone."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(JOB_ID, clock=world.clock)
+        self.percents: list[float] = []
+
+    async def _show_state(self, stage: Stage) -> None:
+        await asyncio.sleep(0)
+
+    async def _show_percent(self) -> None:
+        self.percents.append(self.percent)
+        self._written_at = self._clock.monotonic()
+        await asyncio.sleep(0)
