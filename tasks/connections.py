@@ -43,12 +43,7 @@ class _Cache:
 
     async def get(self) -> Connections:
         if self._current is None or time.monotonic() - self._loaded_at > _BLOCK_LIFE:
-            name = get_settings().block
-            bucket, sync_so, ghostcut = await asyncio.gather(
-                S3Bucket.aload(name),
-                SyncSoCredentials.aload(name),
-                GhostCutCredentials.aload(name),
-            )
+            bucket, sync_so, ghostcut = await _load(get_settings().block)
             # The bucket's client holds connections and threads: it is kept while its block is
             # unchanged.
             if self._current is not None and bucket == self._bucket:
@@ -64,11 +59,24 @@ class _Cache:
 _cache = _Cache()
 
 
+async def _load(name: str) -> tuple[S3Bucket, SyncSoCredentials, GhostCutCredentials]:
+    try:
+        return await asyncio.gather(
+            S3Bucket.aload(name), SyncSoCredentials.aload(name), GhostCutCredentials.aload(name)
+        )
+    except ValueError as error:
+        # Prefect's text names the block, and nothing of its content.
+        raise StorageRefused(
+            f"{error} Make the blocks with python -m deployments.register, or in Prefect's UI.",
+            code="block_missing",
+        ) from None
+
+
 async def connections() -> Connections:
     """The clients of the blocks named by the setting ``PRO_VIDEO_BLOCK``.
 
     Raises:
-        ValueError: from Prefect, naming the block that does not exist.
+        StorageRefused: naming a block that does not exist.
     """
     return await _cache.get()
 

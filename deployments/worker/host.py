@@ -17,8 +17,14 @@ import httpx
 from prefect import Flow, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.flow_engine import run_flow_async
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    get_current_settings,
+    temporary_settings,
+)
 from prefect.utilities.callables import get_call_parameters
 
+from deployments.recovery import HEARTBEAT_SECONDS
 from deployments.worker.bells import listen_for_bells
 from pro_video.stopping import StopReason, StopSignal, use_stop
 
@@ -30,6 +36,16 @@ logger = logging.getLogger("prefect.workers.pro_video")
 
 # One page of the API; with more runs being cancelled at once, the next look takes the rest.
 _CANCELLING_PAGE = 200
+
+
+def heartbeat() -> int:
+    """Pause between two heartbeats of a job in seconds.
+
+    A slower one in Prefect's settings is not obeyed: the automations that notice lost workers
+    would take every job for lost.
+    """
+    configured = get_current_settings().flows.heartbeat_frequency
+    return HEARTBEAT_SECONDS if configured is None else min(configured, HEARTBEAT_SECONDS)
 
 
 class JobHost:
@@ -90,7 +106,7 @@ class JobHost:
     ) -> State[Any]:
         # Fills in defaults that are pydantic fields; the engine alone would pass the field objects.
         parameters = get_call_parameters(flow.fn, (), flow_run.parameters)
-        with use_stop(stop):
+        with use_stop(stop), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat()}):
             state = await run_flow_async(
                 flow, flow_run=flow_run, parameters=parameters, return_type="state"
             )

@@ -3,21 +3,31 @@ heartbeats."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
 from prefect import get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Crashed
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
 
 logger = logging.getLogger("prefect.workers.pro_video")
 
 _PAGE = 200
 _PAGES = 100
+
+# So long a run may stay crashed before it is taken up without its automation, in seconds; also the
+# pause between two looks.
+_CRASHED_SECONDS = 30.0
 
 
 def this_process() -> str:
@@ -36,8 +46,11 @@ async def take_up_orphans(work_pool: str) -> int:
     try:
         for flow_run_id in await _orphans(work_pool):
             async with get_client() as client:
+                # Not named Crashed: the automation for that name would schedule the job a second
+                # time, perhaps when it runs already.
                 lost: State[Any] = Crashed(
-                    message="The worker's process died; this machine noticed at its restart."
+                    name="WorkerLost",
+                    message="The worker's process died; this machine noticed at its restart.",
                 )
                 await client.set_flow_run_state(flow_run_id, lost, force=True)
                 again: State[Any] = AwaitingRetry(
@@ -51,6 +64,45 @@ async def take_up_orphans(work_pool: str) -> int:
     if taken:
         logger.info("Took up %d jobs of lost processes of this machine", taken)
     return taken
+
+
+async def keep_taking_up_crashed(work_pool: str) -> None:
+    """Schedule crashed runs anew that nothing else schedules, again and again until cancelled.
+
+    An automation does so at once, but it hears of a crash by an event, and a server that restarts
+    or is overloaded loses events. The state is not lost.
+    """
+    while True:
+        try:
+            async with get_client() as client:
+                for flow_run_id in await _left_crashed(client, work_pool):
+                    again: State[Any] = AwaitingRetry(
+                        message="Taken up again after its worker was lost."
+                    )
+                    await client.set_flow_run_state(flow_run_id, again, force=True)
+                    logger.info("Took up the crashed job %s", flow_run_id)
+        except (httpx.HTTPError, ObjectNotFound) as error:
+            # The server is away, or a run was deleted meanwhile: the next look is soon.
+            logger.debug("Could not take up crashed jobs: %s", type(error).__name__)
+        await asyncio.sleep(_CRASHED_SECONDS)
+
+
+async def _left_crashed(client: PrefectClient, work_pool: str) -> list[UUID]:
+    before = datetime.now(UTC) - timedelta(seconds=_CRASHED_SECONDS)
+    answer = await client.request(
+        "POST",
+        "/flow_runs/filter",
+        json={
+            "flow_runs": {"state": {"type": {"any_": [StateType.CRASHED.value]}}},
+            "work_pools": {"name": {"any_": [work_pool]}},
+            "limit": _PAGE,
+        },
+    )
+    return [
+        UUID(row["id"])
+        for row in answer.json()
+        if datetime.fromisoformat(row["state"]["timestamp"]) < before
+    ]
 
 
 async def _orphans(work_pool: str) -> list[UUID]:

@@ -18,7 +18,11 @@ from prefect.workers.base import (
 )
 
 from deployments.worker.host import JobHost
-from deployments.worker.orphans import take_up_orphans, this_process
+from deployments.worker.orphans import (
+    keep_taking_up_crashed,
+    take_up_orphans,
+    this_process,
+)
 from deployments.worker.settings import get_worker_settings
 from pro_video.stopping import StopReason
 
@@ -57,6 +61,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         super().__init__(*args, **kwargs)
         self._settings = get_worker_settings()
         self._host: JobHost | None = None
+        self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def host(self) -> JobHost:
@@ -70,8 +75,11 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         self._host.start()
         await super().setup()
         await take_up_orphans(self._work_pool_name)
+        self._sweeper = asyncio.create_task(keep_taking_up_crashed(self._work_pool_name))
 
     async def teardown(self, *exc_info: Any) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         if self._host is not None:
             await self._host.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)
