@@ -61,15 +61,16 @@ _cache = _Cache()
 
 async def _load(name: str) -> tuple[S3Bucket, SyncSoCredentials, GhostCutCredentials]:
     try:
-        return await asyncio.gather(
-            S3Bucket.aload(name), SyncSoCredentials.aload(name), GhostCutCredentials.aload(name)
-        )
+        bucket: S3Bucket = await S3Bucket.aload(name)
+        sync_so = await SyncSoCredentials.aload(name)
+        ghostcut = await GhostCutCredentials.aload(name)
     except ValueError as error:
         # Prefect's text names the block, and nothing of its content.
         raise StorageRefused(
             f"{error} Make the blocks with python -m deployments.register, or in Prefect's UI.",
             code="block_missing",
         ) from None
+    return bucket, sync_so, ghostcut
 
 
 async def connections() -> Connections:
