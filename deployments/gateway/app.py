@@ -75,6 +75,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         description="Lip-sync segments of a video and remove text from it. Errors are problem "
         "documents (RFC 9457) with a stable `code`.",
         lifespan=lifespan,
+        # Names of operations that links, and generated clients, can use.
+        generate_unique_id_function=lambda route: route.name,
     )
     for module in (
         seed_routes,

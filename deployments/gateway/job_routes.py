@@ -17,7 +17,7 @@ from deployments.gateway.json_body import read_object
 from deployments.gateway.problems import invalid_field, problem_responses
 from deployments.gateway.receivers import checked_webhook, webhook_tags
 from deployments.gateway.runs import UNFINISHED, NewJob, Run, fingerprint_of
-from deployments.gateway.seed_routes import JobId, read_job
+from deployments.gateway.seed_routes import JOB_LINKS, JobId, read_job
 from deployments.gateway.services import Caller, IdempotencyKey, Parts
 from deployments.gateway.sources import Refused, Sources
 from deployments.gateway.views import (
@@ -62,7 +62,7 @@ _BODY: dict[str, Any] = {
     responses={
         **problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
         200: {"model": JobCreated, "description": "The job that the same key made before."},
-        201: {"headers": {"Location": {"schema": {"type": "string"}}}},
+        201: {"headers": {"Location": {"schema": {"type": "string"}}}, "links": JOB_LINKS},
     },
     openapi_extra=_BODY,
 )

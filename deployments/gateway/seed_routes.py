@@ -51,6 +51,12 @@ router = APIRouter(prefix="/api/v1/video-editors", tags=["editor"])
 
 JobId = Annotated[UUID, Path(description="Id of the job.")]
 
+JOB_LINKS: dict[str, Any] = {
+    operation: {"operationId": operation, "parameters": {"job_id": "$response.body#/job_id"}}
+    for operation in ("pro_job_status", "get_job", "cancel_job", "retry_job", "read_log")
+}
+"""What the OpenAPI document says can be done with a job that was just made."""
+
 _FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -108,7 +114,10 @@ _FORM: dict[str, Any] = {
     "/pro-sync-process",
     summary="Hand a job over as a form",
     response_model=JobCreated,
-    responses=problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
+    responses={
+        **problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        200: {"links": JOB_LINKS},
+    },
     openapi_extra=_FORM,
 )
 async def pro_sync_process(

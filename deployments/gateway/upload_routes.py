@@ -16,6 +16,10 @@ from pro_video.request import problems_from_validation
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 
 UploadId = Annotated[str, Path(pattern=f"^{UPLOAD_ID}$", description="Id of the upload.")]
+_LINKS: dict[str, Any] = {
+    operation: {"operationId": operation, "parameters": {"upload_id": "$response.body#/upload_id"}}
+    for operation in ("get_upload", "complete_upload", "remove_upload")
+}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -36,6 +40,7 @@ _BODY: dict[str, Any] = {
     responses={
         **problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
         200: {"model": UploadView, "description": "The upload that the same key began before."},
+        201: {"links": _LINKS},
     },
     openapi_extra=_BODY,
 )

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-
 from deployments.gateway.job_body import JOB_EXAMPLE, JobBody
 from deployments.gateway.logs import JsonFormatter
 from tests.deployments.gateway.kit import JOBS, Gateway
