@@ -20,13 +20,12 @@ from typing import NoReturn
 
 from tests.chaos.crash import crash_matrix
 from tests.chaos.faults import fault_suite
-from tests.chaos.jobs import Clips, Follower, Runs
-from tests.chaos.judge import Judge
-from tests.chaos.lives import Suite
+from tests.chaos.jobs import Clips
 from tests.chaos.outages import prefect_outages, sandbox_outages, two_workers
 from tests.chaos.retries import retry_suite
+from tests.chaos.suite import open_suite
 from tests.chaos.table import Table
-from tests.chaos.world import World, running_world
+from tests.chaos.world import running_world
 
 logger = logging.getLogger("tests.chaos")
 
@@ -38,19 +37,6 @@ PARTS = {
     "prefect": prefect_outages,
     "two-workers": two_workers,
 }
-
-
-def open_suite(world: World, seconds: float) -> Suite:
-    """What all parts need, for a run of at most ``seconds``."""
-    runs, follower, table = Runs(world), Follower(world), Table()
-    return Suite(
-        world=world,
-        runs=runs,
-        follower=follower,
-        judge=Judge(world, runs, follower, table),
-        table=table,
-        ends_at=time.monotonic() + seconds,
-    )
 
 
 def main() -> int:

@@ -93,7 +93,7 @@ class Runs:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._deployment = world.api("GET", "/deployments/name/pro-video/local")["id"]
+        self._deployment = world.own_deployment()
 
     def create(self, parameters: dict[str, Any]) -> str:
         """Create a job that nobody takes up before :meth:`release`; its id."""

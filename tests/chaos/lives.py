@@ -37,7 +37,10 @@ class Process:
         self._read = 0
         with world.log("workers").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker", "--events", str(self.events)],
+                [
+                    *(sys.executable, "-m", "tests.chaos.worker"),
+                    *("--events", str(self.events), "--pool", world.pool),
+                ],
                 env=world.environment(),
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -122,15 +125,19 @@ def begin(suite: Suite, jobs: Iterable[Job]) -> None:
 
 
 def walk(suite: Suite, walks: Iterable[Walk], *, width: int, life_seconds: float = 150) -> None:
-    """Lead all jobs to their end, ``width`` at a time, through all the deaths that they are to die.
+    """Lead all jobs to their end through all the deaths that they are to die.
 
     A process lives until each of its jobs has reached the checkpoint where it is to die, or its
-    end.
+    end. At most ``width`` of its jobs are to die.
     """
     waiting = deque(walks)
     active: dict[str, Walk] = {}
     while waiting or active:
-        while waiting and len(active) < width and not suite.over:
+        # Those that only have to finish come on top: they do so while the others walk.
+        while waiting and sum(bool(each.kills) for each in active.values()) < width:
+            if suite.over:
+                waiting.clear()
+                break
             new = waiting.popleft()
             active[new.job.job_id] = new
             begin(suite, [new.job])

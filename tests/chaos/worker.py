@@ -38,8 +38,6 @@ from tasks.job import current_job
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
-POOL = "pro-video"
-
 # A job that stands still in a transfer keeps its thread; the others need threads too.
 _TRANSFERS = 64
 
@@ -163,9 +161,9 @@ def end_with(stream: Any) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-async def poll(watch: Watch) -> None:
+async def poll(watch: Watch, pool: str) -> None:
     """Work as the product's worker does."""
-    worker = SpreadWorker(work_pool_name=POOL, create_pool_if_not_found=False)
+    worker = SpreadWorker(work_pool_name=pool, create_pool_if_not_found=False)
     worker.watch = watch
     await worker.start(printer=lambda *_: None)
 
@@ -189,6 +187,7 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR1)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=Path, required=True)
+    parser.add_argument("--pool", required=True)
     options = parser.parse_args()
     assert pro_video_flow.name == "pro-video"  # Loaded before the order to begin comes.
     line = sys.stdin.readline()
@@ -206,7 +205,7 @@ def main() -> None:
     if "run" in orders:
         asyncio.run(run_one(UUID(orders["run"])))
     else:
-        asyncio.run(poll(watch))
+        asyncio.run(poll(watch, options.pool))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ _PACE = {
     # The files of the workers hold the logs; the server need not store them too.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-    "PREFECT_CLIENT_MAX_RETRIES": "10",
 }
 
 
@@ -60,9 +59,14 @@ class World:
     Args:
         folder: for data and logs.
         port_base: first of four ports; a free run of ports when None.
+        pool: work pool and name of the deployment of the suite's jobs, for servers that are shared
+            with others.
     """
 
-    def __init__(self, folder: Path, port_base: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, port_base: int | None = None, *, pool: str = "pro-video"
+    ) -> None:
+        self.pool = pool
         folder.mkdir(parents=True, exist_ok=True)
         self.stack: Stack = open_stack(folder, port_base or free_port_base())
         self.folder = self.stack.folder
@@ -89,6 +93,35 @@ class World:
         s3.close()
         self.run_module("deployments.register")
         self.settings(seconds_per_job=0.3)
+
+    def own_deployment(self) -> str:
+        """The id of the deployment whose runs go to this world's pool; made when it is missing."""
+        found = self.api("GET", "/deployments/name/pro-video/local")
+        if self.pool == found["work_pool_name"]:
+            return str(found["id"])
+        shared = self.api("GET", f"/work_pools/{found['work_pool_name']}")
+        self.api(
+            "POST",
+            "/work_pools/",
+            {
+                "name": self.pool,
+                "type": shared["type"],
+                "base_job_template": shared["base_job_template"],
+            },
+        )
+        made = self.api(
+            "POST",
+            "/deployments/",
+            {
+                "name": self.pool,
+                "flow_id": found["flow_id"],
+                "entrypoint": found["entrypoint"],
+                "parameter_openapi_schema": found["parameter_openapi_schema"],
+                "work_pool_name": self.pool,
+                "pull_steps": [],
+            },
+        )
+        return str(made["id"])
 
     def run_module(self, module: str, *arguments: str) -> None:
         """Run a command of the project to its end."""

@@ -1,0 +1,24 @@
+"""Puts the suite together."""
+
+from __future__ import annotations
+
+import time
+
+from tests.chaos.jobs import Follower, Runs
+from tests.chaos.judge import Judge
+from tests.chaos.lives import Suite
+from tests.chaos.table import Table
+from tests.chaos.world import World
+
+
+def open_suite(world: World, seconds: float) -> Suite:
+    """What all parts need, for a run that begins no job after ``seconds``."""
+    runs, follower, table = Runs(world), Follower(world), Table()
+    return Suite(
+        world=world,
+        runs=runs,
+        follower=follower,
+        judge=Judge(world, runs, follower, table),
+        table=table,
+        ends_at=time.monotonic() + seconds,
+    )
