@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _STATES = TypeAdapter(list[RunState])
 _PREFIX = "prefect.flow-run."
 _BATCH = 200
 _READS_AT_ONCE = 8
+# What is emitted while a subscription begins may be neither in it nor in what it tells again.
+_SETTLE_SECONDS = 6.0
 _RECONNECT = Backoff(first=0.5, longest=15.0)
 
 
@@ -107,7 +110,7 @@ class EventHub:
         self._jobs: dict[UUID, _Watched] = {}
         self._changed: set[UUID] = set()
         self._wake = asyncio.Event()
-        self._follows = False
+        self._follows_from = math.inf
         self._tasks: list[asyncio.Task[None]] = []
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
 
@@ -197,8 +200,9 @@ class EventHub:
             self._wake.clear()
             changed, self._changed = self._changed, set()
             try:
-                if not self._follows or time.monotonic() >= full_at:
-                    full_at = time.monotonic() + self._full_seconds
+                now = time.monotonic()
+                if now < self._follows_from or now >= full_at:
+                    full_at = now + self._full_seconds
                     await self._look(list(self._jobs))
                 elif changed:
                     await self._look([job_id for job_id in changed if job_id in self._jobs])
@@ -248,21 +252,25 @@ class EventHub:
             except Exception as error:  # noqa: BLE001 - looks go on; the follower must never end
                 logger.debug("No event stream at the moment: %s", type(error).__name__)
             finally:
-                self._follows = False
+                self._follows_from = math.inf
             failures = 1 if time.monotonic() - began > 60 else failures + 1
             await asyncio.sleep(_RECONNECT.pause(failures))
 
     async def _follow(self) -> None:
         names = EventNameFilter(prefix=[_PREFIX], exclude_name=[f"{_PREFIX}heartbeat"])
         subscriber = get_events_subscriber(filter=EventFilter(event=names), reconnection_attempts=0)
-        async with subscriber:
-            self._follows = True
+        try:
+            await subscriber.__aenter__()
+            self._follows_from = time.monotonic() + _SETTLE_SECONDS
             async for event in subscriber:
                 with contextlib.suppress(ValueError):
                     job_id = UUID(event.resource.id.removeprefix(_PREFIX))
                     if job_id in self._jobs:
                         self._changed.add(job_id)
                         self._wake.set()
+        finally:
+            # Also when the entering itself was ended: its connection may stand already.
+            await subscriber.__aexit__(None, None, None)
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:

@@ -50,7 +50,8 @@ async def _listen(registry: Bells) -> None:
     wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
     # What came within the last minute is told again at the begin: a harmless extra ring.
     subscriber = get_events_subscriber(filter=wanted, reconnection_attempts=0)
-    async with subscriber:
+    try:
+        await subscriber.__aenter__()
         logger.debug("Listening for doorbells")
         async for event in subscriber:
             found = rung(event.resource.root)
@@ -59,3 +60,6 @@ async def _listen(registry: Bells) -> None:
                 logger.debug("A doorbell of %s rang for %d waits here", found[0], heard)
             # Many events at once must not hold up the jobs that share this loop.
             await asyncio.sleep(0)
+    finally:
+        # Also when the entering itself was ended: its connection may stand already.
+        await subscriber.__aexit__(None, None, None)
