@@ -17,6 +17,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect_aws.s3 import S3Bucket
 from starlette.requests import HTTPConnection
 
+from deployments.gateway.memory import trim
 from deployments.gateway.prefect_api import PrefectApi
 from deployments.gateway.problems import unavailable
 from deployments.gateway.settings import GatewaySettings
@@ -62,6 +63,7 @@ class BucketSource:
                 block = await S3Bucket.aload(get_settings().block, client=self._client)
             if self._storage is None or block != self._block:
                 self._storage, self._block = storage_of(block), block
+                await asyncio.to_thread(trim)
         except (httpx.HTTPError, TimeoutError, ValueError, ProVideoError):
             if self._storage is None:
                 raise unavailable("The storage") from None
