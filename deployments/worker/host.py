@@ -36,6 +36,7 @@ logger = logging.getLogger("prefect.workers.pro_video")
 
 # One page of the API; with more runs being cancelled at once, the next look takes the rest.
 _CANCELLING_PAGE = 200
+_WIND_UP_SECONDS = 3.0
 
 
 def heartbeat() -> int:
@@ -78,8 +79,17 @@ class JobHost:
         try:
             self._loop.run_forever()
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._wind_up())
             self._loop.close()
+
+    async def _wind_up(self) -> None:
+        # What is left are watchers, and jobs that did not let go in time.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_WIND_UP_SECONDS)
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
     def submit(self, flow: Flow[..., Any], flow_run: FlowRun) -> Future[State[Any]]:
         """Run a flow run in the host's loop; the future holds its final (or handed over) state.
@@ -180,4 +190,4 @@ class JobHost:
             watcher.cancel()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            await asyncio.to_thread(self._thread.join, 5)
+            await asyncio.to_thread(self._thread.join, _WIND_UP_SECONDS + 2)
