@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from prefect import Flow, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +26,7 @@ from deployments.connection import ConnectionSettings, save_blocks
 from deployments.recovery import save_automations
 from deployments.worker import ProVideoWorker
 from deployments.worker.settings import get_worker_settings
+from pro_video.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -81,6 +82,7 @@ async def register(connection: ConnectionSettings) -> list[str]:
 
 
 async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
+    template = pool_template()
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
@@ -89,14 +91,29 @@ async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
                 name=name,
                 type=ProVideoWorker.type,
                 description="Jobs that wait as coroutines of the worker's process.",
-                base_job_template=ProVideoWorker.get_default_base_job_template(),
+                base_job_template=template,
             )
         )
         return
-    if pool.type != ProVideoWorker.type:
+    if pool.type == ProVideoWorker.type:
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+    else:
         logger.warning(
             "The work pool %r has the type %r; its own workers run the jobs", name, pool.type
         )
+
+
+def pool_template() -> dict[str, Any]:
+    """The work pool's job template, which allows its jobs what the environment of the
+    registration allows.
+
+    So every worker of the pool works by the same rules, also one that is started by hand.
+    """
+    template = ProVideoWorker.get_default_base_job_template()
+    settings = get_settings()
+    for name in ("allow_local_files", "allow_private_addresses"):
+        template["variables"]["properties"][name]["default"] = getattr(settings, name)
+    return template
 
 
 async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> tuple[str, str]:

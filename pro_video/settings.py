@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 from pydantic import Field
@@ -57,7 +60,24 @@ class Settings(BaseSettings):
     )
 
 
-@lru_cache(maxsize=1)
+_override: ContextVar[Settings | None] = ContextVar("pro_video_settings", default=None)
+
+
 def get_settings() -> Settings:
-    """The settings of this process."""
+    """The settings of the running job, else those of this process."""
+    return _override.get() or _of_process()
+
+
+@contextmanager
+def use_settings(settings: Settings) -> Iterator[Settings]:
+    """Make ``settings`` the ones that :func:`get_settings` returns inside the block."""
+    token = _override.set(settings)
+    try:
+        yield settings
+    finally:
+        _override.reset(token)
+
+
+@lru_cache(maxsize=1)
+def _of_process() -> Settings:
     return Settings()

@@ -11,7 +11,7 @@ from prefect_aws.credentials import AwsCredentials
 from prefect_aws.s3 import S3Bucket
 
 from pro_video.errors import StorageRefused
-from pro_video.settings import get_settings
+from pro_video.settings import Settings, get_settings
 from pro_video.storage import Storage, client_config
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
 
@@ -33,7 +33,7 @@ class Connections:
 
 
 class _Cache:
-    """The connections of this process, read anew from the blocks every now and then."""
+    """The connections of jobs with the same settings, read anew from the blocks now and then."""
 
     def __init__(self) -> None:
         self._loaded_at = float("-inf")
@@ -55,7 +55,7 @@ class _Cache:
         return self._current
 
 
-_cache = _Cache()
+_caches: dict[Settings, _Cache] = {}
 
 
 async def _load(name: str) -> tuple[S3Bucket, SyncSoCredentials, GhostCutCredentials]:
@@ -78,7 +78,7 @@ async def connections() -> Connections:
     Raises:
         StorageRefused: naming a block that does not exist.
     """
-    return await _cache.get()
+    return await _caches.setdefault(get_settings(), _Cache()).get()
 
 
 def storage_of(bucket: S3Bucket) -> Storage:

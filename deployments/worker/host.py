@@ -26,6 +26,7 @@ from prefect.utilities.callables import get_call_parameters
 
 from deployments.recovery import HEARTBEAT_SECONDS
 from deployments.worker.bells import listen_for_bells
+from pro_video.settings import Settings, get_settings, use_settings
 from pro_video.stopping import StopReason, StopSignal, use_stop
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ class JobHost:
             await asyncio.wait(left, timeout=_WIND_UP_SECONDS)
         await asyncio.get_running_loop().shutdown_asyncgens()
 
-    def submit(self, flow: Flow[..., Any], flow_run: FlowRun) -> Future[State[Any]]:
+    def submit(
+        self, flow: Flow[..., Any], flow_run: FlowRun, settings: Settings | None = None
+    ) -> Future[State[Any]]:
         """Run a flow run in the host's loop; the future holds its final (or handed over) state.
 
         A run that is here already goes on as it is. It comes a second time when the server missed
@@ -105,18 +108,22 @@ class JobHost:
                 return present
             self._stops[flow_run.id] = stop
             future = asyncio.run_coroutine_threadsafe(
-                self._execute(flow, flow_run, stop), self._loop
+                self._execute(flow, flow_run, stop, settings or get_settings()), self._loop
             )
             self._futures[flow_run.id] = future
         future.add_done_callback(lambda _: self._forget(flow_run.id))
         return future
 
     async def _execute(
-        self, flow: Flow[..., Any], flow_run: FlowRun, stop: StopSignal
+        self, flow: Flow[..., Any], flow_run: FlowRun, stop: StopSignal, settings: Settings
     ) -> State[Any]:
         # Fills in defaults that are pydantic fields; the engine alone would pass the field objects.
         parameters = get_call_parameters(flow.fn, (), flow_run.parameters)
-        with use_stop(stop), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat()}):
+        with (
+            use_stop(stop),
+            use_settings(settings),
+            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat()}),
+        ):
             state = await run_flow_async(
                 flow, flow_run=flow_run, parameters=parameters, return_type="state"
             )

@@ -16,6 +16,7 @@ from prefect.workers.base import (
     BaseWorker,
     BaseWorkerResult,
 )
+from pydantic import Field
 
 from deployments.worker.host import JobHost
 from deployments.worker.orphans import (
@@ -24,6 +25,7 @@ from deployments.worker.orphans import (
     this_process,
 )
 from deployments.worker.settings import get_worker_settings
+from pro_video.settings import Settings, get_settings
 from pro_video.stopping import StopReason
 
 if TYPE_CHECKING:
@@ -31,12 +33,41 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 
+_LOCAL_FILES = Field(
+    default=False,
+    title="Allow local files",
+    description="May jobs name files on the worker's disk? For one trusted user only.",
+)
+_PRIVATE_ADDRESSES = Field(
+    default=False,
+    title="Allow private addresses",
+    description="May sources and results come from addresses that are not public?",
+)
+
+
 class ProVideoJobConfiguration(BaseJobConfiguration):
-    """Nothing to configure per job: jobs share the worker's process, environment and user."""
+    """What a work pool allows its jobs. They share the worker's process, environment and user."""
+
+    allow_local_files: bool = _LOCAL_FILES
+    allow_private_addresses: bool = _PRIVATE_ADDRESSES
+
+    def settings(self) -> Settings:
+        """The settings of a job: the worker's own, with what the pool allows besides."""
+        own = get_settings()
+        return own.model_copy(
+            update={
+                "allow_local_files": own.allow_local_files or self.allow_local_files,
+                "allow_private_addresses": own.allow_private_addresses
+                or self.allow_private_addresses,
+            }
+        )
 
 
 class ProVideoVariables(BaseVariables):
-    """Nothing to choose per work pool."""
+    """What a work pool, or one deployment in it, may choose."""
+
+    allow_local_files: bool = _LOCAL_FILES
+    allow_private_addresses: bool = _PRIVATE_ADDRESSES
 
 
 class ProVideoWorkerResult(BaseWorkerResult):
@@ -96,7 +127,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             raise ValueError(f"The deployment {deployment.name!r} has no entrypoint")
         flow = _load_flow(deployment.entrypoint)
         identifier = f"{this_process()}:{flow_run.id}"
-        future = self.host.submit(flow, flow_run)
+        future = self.host.submit(flow, flow_run, configuration.settings())
         if task_status is not None:
             task_status.started(identifier)
         await asyncio.wrap_future(future)

@@ -31,6 +31,7 @@ from deployments.worker.host import JobHost
 from deployments.worker.worker import _load_flow
 from flows.pro_video import pro_video_flow
 from pro_video import checkpoints
+from pro_video.settings import Settings
 from pro_video.stopping import StopReason
 from pro_video.workers import default_workers
 from tasks.job import current_job
@@ -64,14 +65,16 @@ class SpreadHost(JobHost):
     def start(self) -> None:
         """Nothing to start before the first job."""
 
-    def submit(self, flow: Flow[..., Any], flow_run: FlowRun) -> Future[State[Any]]:
+    def submit(
+        self, flow: Flow[..., Any], flow_run: FlowRun, settings: Settings | None = None
+    ) -> Future[State[Any]]:
         with self._hosts_lock:
             host = self._hosts.get(flow_run.id)
             if host is None:
                 host = OneJobHost(cancel_poll_seconds=self._pause)
                 self._hosts[flow_run.id] = host
                 host.start()
-        return host.submit(flow, flow_run)
+        return host.submit(flow, flow_run, settings)
 
     def stop(self, flow_run_id: UUID, reason: StopReason) -> bool:
         host = self._hosts.get(flow_run_id)
