@@ -147,9 +147,12 @@ async def list_jobs(
 
 
 @router.get(
-    "/{job_id}", summary="One job", responses=problem_responses(401, 403, 404, 422, 429, 503)
+    "/{job_id}",
+    summary="One job",
+    response_model=JobView,
+    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
-async def get_job(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+async def get_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """The same as the editor's status endpoint."""
     return await read_job(services, owner, job_id)
 
@@ -158,27 +161,29 @@ async def get_job(job_id: JobId, services: Parts, owner: Caller) -> JobView:
     "/{job_id}/cancel",
     status_code=202,
     summary="Cancel a job",
+    response_model=JobView,
     responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
 )
-async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """Waiting ends; what a provider has begun goes on there and is billed. Retrying the job picks
     its result up. Cancelling a cancelled job is fine."""
     await services.runs.cancel(owner, job_id)
     services.status.forget(job_id)
-    return await read_job(services, owner, job_id)
+    return await read_job(services, owner, job_id, status_code=202)
 
 
 @router.post(
     "/{job_id}/retry",
     status_code=202,
     summary="Retry a failed or cancelled job",
+    response_model=JobView,
     responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
 )
-async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """Only the stage that failed is done again; what was finished is kept and not paid again."""
     await services.runs.retry(owner, job_id)
     services.status.forget(job_id)
-    return await read_job(services, owner, job_id)
+    return await read_job(services, owner, job_id, status_code=202)
 
 
 class _Cursor(BaseModel):

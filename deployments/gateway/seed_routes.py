@@ -34,6 +34,7 @@ from deployments.gateway.receivers import (
 )
 from deployments.gateway.runs import CreateUnknown, NewJob, fingerprint_of
 from deployments.gateway.services import Caller, IdempotencyKey, Parts, Services
+from deployments.gateway.status import Snapshot
 from deployments.gateway.views import JobCreated, JobView, job_view, status_of
 from deployments.gateway.wire import (
     Wire,
@@ -141,23 +142,30 @@ async def pro_sync_process(
 @router.get(
     "/pro-job/{job_id}/status",
     summary="How far a job is",
+    response_model=JobView,
     responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
-async def pro_job_status(job_id: JobId, services: Parts, owner: Caller) -> JobView:
+async def pro_job_status(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """May be a second old, however many ask."""
     return await read_job(services, owner, job_id)
 
 
-async def read_job(services: Services, owner: str, job_id: UUID) -> JobView:
-    """The whole view of a job of the owner.
+async def read_job(
+    services: Services, owner: str, job_id: UUID, *, status_code: int = 200
+) -> Response:
+    """The answer with the whole view of a job of the owner.
 
     Raises:
         ProblemError: 404, also for the job of somebody else; 503.
     """
-    snapshot = await services.status.snapshot(owner, job_id)
-    over = status_of(snapshot.run) != "processing"
-    ended = await services.status.ended(snapshot.run) if over else None
-    return job_view(snapshot, ended)
+
+    async def render(snapshot: Snapshot) -> bytes:
+        over = status_of(snapshot.run) != "processing"
+        ended = await services.status.ended(snapshot.run) if over else None
+        return job_view(snapshot, ended).model_dump_json().encode()
+
+    body = await services.status.body(owner, job_id, render)
+    return Response(body, status_code=status_code, media_type="application/json")
 
 
 async def _receive(

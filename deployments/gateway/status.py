@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -79,13 +80,21 @@ class Ended:
     preview_url: str | None = None
 
 
+@dataclass
+class _Cached:
+    """A snapshot, and the answer that was made of it."""
+
+    snapshot: Snapshot
+    body: bytes | None = None
+
+
 class StatusReader:
     """The reads of one gateway."""
 
     def __init__(self, context: GatewayContext, runs: Runs) -> None:
         self._context = context
         self._runs = runs
-        self._snapshots: FlightCache[UUID, Snapshot | None] = FlightCache(size=_CACHED)
+        self._snapshots: FlightCache[UUID, _Cached | None] = FlightCache(size=_CACHED)
         self._ended: FlightCache[tuple[UUID, UUID], Ended] = FlightCache(size=_CACHED)
         self._waiting: dict[UUID, asyncio.Future[Snapshot | None]] = {}
         self._batches: set[asyncio.Task[None]] = set()
@@ -96,14 +105,30 @@ class StatusReader:
         Raises:
             ProblemError: 404, also for the job of somebody else; 503 when Prefect is away.
         """
+        return (await self._cached(owner, job_id)).snapshot
+
+    async def body(
+        self, owner: str, job_id: UUID, render: Callable[[Snapshot], Awaitable[bytes]]
+    ) -> bytes:
+        """What ``render`` makes of :meth:`snapshot`, made once for all who get the same one."""
+        cached = await self._cached(owner, job_id)
+        if cached.body is None:
+            cached.body = await render(cached.snapshot)
+        return cached.body
+
+    async def _cached(self, owner: str, job_id: UUID) -> _Cached:
         found = await self._snapshots.get(
             job_id,
-            lambda: self._join_batch(job_id),
+            lambda: self._look(job_id),
             seconds=self._context.settings.status_cache_seconds,
         )
-        if found is None or owner_tag(owner) not in found.run.tags:
+        if found is None or owner_tag(owner) not in found.snapshot.run.tags:
             raise not_found("job")
         return found
+
+    async def _look(self, job_id: UUID) -> _Cached | None:
+        snapshot = await self._join_batch(job_id)
+        return None if snapshot is None else _Cached(snapshot)
 
     async def snapshots(self, runs: list[Run]) -> list[Snapshot]:
         """Runs that were just read, with their percentages."""

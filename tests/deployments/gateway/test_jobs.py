@@ -221,7 +221,7 @@ def test_list_pages_and_filters(owned: Gateway, world: World, tokens: dict[str, 
         assert seen[: len(ids)] == ids[::-1]
         assert len(set(seen)) == len(seen)
         done = client.get(JOBS, params={"status": "completed"}).json()["jobs"]
-        assert [job["job_id"] for job in done] == [ids[1]]
+        assert [job["job_id"] for job in done if job["job_id"] in ids] == [ids[1]]
         answer = client.get(JOBS, params={"cursor": "nonsense"})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
     with owned.client(tokens["ben"]) as client:
