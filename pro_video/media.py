@@ -25,6 +25,7 @@ from pro_video.media_reading import MAX_PACKETS, Source, bounded, opened, pictur
 MAX_SECONDS: Final = 24 * 3600.0
 MAX_STREAMS: Final = 64
 MAX_FPS: Final = 480.0
+MAX_RATE: Final = 768_000
 MIN_SIDE: Final = 16
 _SAMPLED_ENTRIES: Final = 1000
 _LAST_ENTRIES: Final = 64
@@ -133,7 +134,7 @@ def _describe(container: InputContainer, name: str | None, size: int, what: str)
         duration=length,
         size=size,
         video=_video(picture, frame, length, what) if picture and frame else None,
-        audio=_audio(sound, length) if sound is not None and audible else None,
+        audio=_audio(sound, length, what) if sound is not None and audible else None,
     )
 
 
@@ -247,7 +248,10 @@ def _varies(stream: AvVideo) -> bool:
     return abs(float(base) - float(average)) > 0.02 * float(average)
 
 
-def _audio(stream: AvAudio, length: float) -> AudioStream:
+def _audio(stream: AvAudio, length: float, what: str) -> AudioStream:
+    if stream.codec_context.sample_rate > MAX_RATE:
+        # Its length in seconds would be as wrong.
+        raise _absurd(what, f"claims {stream.codec_context.sample_rate} samples per second")
     duration = length
     if stream.duration is not None and stream.time_base:
         duration = float(stream.duration * stream.time_base)

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pro_video.media_index import MAX_SAMPLES, claimed_samples
+
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) to bytes; fewer at the end of the file."""
 
 MAX_BOXES: Final = 64
 MAX_INDEX: Final = 48 * 1024 * 1024
+_INDEXES: Final = frozenset({b"moov", b"moof", b"trak"})
 
 _BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"})
 
@@ -83,6 +86,11 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
                 )
         if offset + length > size:
             return Layout(container, "media_truncated", _cut(offset + length, size))
+        samples = claimed_samples(read_at, offset, length) if name in _INDEXES else 0
+        if samples > MAX_SAMPLES:
+            return Layout(
+                container, "media_absurd", f"claims {samples} frames in one track, which is absurd"
+            )
         offset += length
     else:
         return Layout(container)
