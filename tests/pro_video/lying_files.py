@@ -1,0 +1,142 @@
+"""Small files that claim to be something large, or something else; built from honest ones."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tests.pro_video.clips import write_clip, write_sound
+
+
+def box(name: bytes, *content: bytes) -> bytes:
+    """A box of an MP4 file."""
+    data = b"".join(content)
+    return struct.pack(">I", 8 + len(data)) + name + data
+
+
+def full(name: bytes, *content: bytes) -> bytes:
+    """A box with version and flags of zero."""
+    return box(name, bytes(4), *content)
+
+
+def mp4(
+    samples: int,
+    *,
+    chunks: int = 1,
+    width: int = 640,
+    height: int = 480,
+    timed: int | None = None,
+    fragment: int = 0,
+) -> bytes:
+    """An MP4 of one MJPEG track whose index is told in a few numbers, however many samples.
+
+    ``timed`` is how many of them its table of times speaks of; a fragment of so many samples may
+    follow.
+    """
+    matrix = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    entry = box(
+        b"jpeg",
+        bytes(6) + struct.pack(">H", 1) + bytes(16),
+        struct.pack(">HHIIIH", width, height, 0x480000, 0x480000, 0, 1),
+        bytes(32) + struct.pack(">Hh", 24, -1),
+    )
+    table = box(
+        b"stbl",
+        full(b"stsd", struct.pack(">I", 1), entry),
+        full(b"stts", struct.pack(">III", 1, samples if timed is None else timed, 1)),
+        full(b"stsc", struct.pack(">IIII", 1, 1, samples // chunks, 1)),
+        full(b"stsz", struct.pack(">II", 1, samples)),
+        full(b"stco", struct.pack(">I", chunks), struct.pack(">I", 64) * chunks),
+    )
+    media = box(
+        b"mdia",
+        full(b"mdhd", struct.pack(">IIIIHH", 0, 0, 1000, samples, 0x55C4, 0)),
+        full(b"hdlr", bytes(4) + b"vide" + bytes(13)),
+        box(b"minf", full(b"vmhd", bytes(8)), table),
+    )
+    head = full(
+        b"tkhd",
+        struct.pack(">IIIII", 0, 0, 1, 0, samples) + bytes(16) + matrix,
+        struct.pack(">II", width << 16, height << 16),
+    )
+    movie = full(
+        b"mvhd",
+        struct.pack(">IIIIIH", 0, 0, 1000, samples, 0x10000, 0x100),
+        bytes(10) + matrix + bytes(28),
+    )
+    extends = full(b"trex", struct.pack(">IIIII", 1, 1, 1, 1, 0))
+    movie = box(b"moov", movie, box(b"trak", head, media), box(b"mvex", extends))
+    run = full(b"trun", struct.pack(">I", fragment))
+    part = box(b"moof", full(b"mfhd", bytes(4)), box(b"traf", full(b"tfhd", b"\0\0\0\1"), run))
+    content = box(b"mdat", bytes(4096))
+    return box(b"ftyp", b"isom", bytes(4), b"isom") + content + movie + (part if fragment else b"")
+
+
+def packed_zeros() -> bytes:
+    """A zip archive of a hundred megabytes of zeros."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("video.mp4", bytes(100_000_000))
+    return out.getvalue()
+
+
+def still(path: Path, width: int, height: int, codec: str = "mjpeg", frames: int = 25) -> Path:
+    """A clip of a grey picture of any size, one encoded frame after the other."""
+    pixels = {"mjpeg": "yuvj420p", "png": "gray"}[codec]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        grey = np.full((height, width), 128, np.uint8)
+        for index in range(frames):
+            frame = VideoFrame.from_ndarray(grey, format="gray").reformat(format=pixels)
+            frame.pts = index
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def gigapixel_frames(folder: Path) -> bytes:
+    """A clip of 64x64 by its header, whose JPEG frames say 65500x65500."""
+    data = bytearray(still(folder / "jpeg.mov", 64, 64).read_bytes())
+    position = -1
+    while (position := data.find(b"\xff\xc0\x00\x11\x08", position + 1)) >= 0:
+        data[position + 5 : position + 9] = struct.pack(">HH", 65500, 65500)
+    return bytes(data)
+
+
+def png_bomb(folder: Path) -> bytes:
+    """A clip of PNG frames that unpack to three hundred times their size, of a size they claim."""
+    data = still(folder / "png.mov", 64, 64, "png", frames=2).read_bytes()
+    start = data.index(b"\x89PNG")
+    header = data[start + 16 : start + 24]
+    huge = data.replace(header, struct.pack(">II", 30000, 30000))
+    tag = b"IHDR" + huge[start + 16 : start + 29]
+    return huge.replace(huge[start + 29 : start + 33], struct.pack(">I", zlib.crc32(tag)))
+
+
+def matroska_claims(folder: Path) -> bytes:
+    """A Matroska file whose codec data claims a quarter of a gigabyte."""
+    data = write_clip(folder / "private.mkv", sound=False).read_bytes()
+    position = data.index(b"\x63\xa2")
+    return data[: position + 2] + b"\x10\x0f\xff\xff" + data[position + 6 :]
+
+
+def wav_header(folder: Path, offset: int, value: bytes) -> bytes:
+    """A WAV file with other bytes at a place of its header."""
+    data = write_sound(folder / "header.wav").read_bytes()
+    return data[:offset] + value + data[offset + len(value) :]
+
+
+def song_with_tag(folder: Path) -> bytes:
+    """An MP3 before which stands a tag that claims 256 MB."""
+    song = write_sound(folder / "tag.mp3", codec="mp3").read_bytes()
+    return b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + b"APIC\x7f\x7f\x7f\x7f\x00\x00" + song
