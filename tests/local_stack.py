@@ -25,8 +25,6 @@ STOP_SECONDS = 60.0
 PACE = {
     # A listing of the emulator does not lag; a short search still has to look twice.
     "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "2",
-    # Small machines deliver events late; tests read states, never events.
-    "PREFECT_CLIENT_MAX_RETRIES": "10",
     # A worker notices a cancelled run at once.
     "PRO_VIDEO_WORKER_CANCEL_POLL_SECONDS": "0.3",
 }

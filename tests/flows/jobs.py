@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.serializers import CompressedJSONSerializer
 from prefect.states import Cancelling, Scheduled
 
 from pro_video.records import JobResult
 from tests.local_stack import LocalStack, wait_until
 
-JOB_SECONDS = 150.0
+T = TypeVar("T")
+Filter = Literal["/flow_runs/filter", "/artifacts/filter", "/logs/filter"]
+
+JOB_SECONDS = 240.0
 """Bound of one wait; a job takes a few seconds, many at once on a busy machine take more."""
 
 _LOOK_SECONDS = 0.4
+_AT_ONCE = 5
 
 
 @dataclass
@@ -46,6 +51,32 @@ class Jobs:
         self.s3 = stack.s3()
         self._prepared = 0
 
+    def api(self, call: Callable[[SyncPrefectClient], T]) -> T:
+        """Make a call to Prefect, soon again when its database is busy.
+
+        Prefect's own client would pause for 2, 4, 8, 16 seconds.
+        """
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return call(self.client)
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != 503 or time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOOK_SECONDS)
+
+    def rows(self, path: Filter, **content: Any) -> list[dict[str, Any]]:
+        """Rows of one of Prefect's filters.
+
+        Asked for by hand: the client's methods send null filters, which servers refuse.
+        """
+
+        def filtered(client: SyncPrefectClient) -> Any:
+            return client.request("POST", path, json=content).json()
+
+        found: list[dict[str, Any]] = self.api(filtered)
+        return found
+
     # Starting
 
     def prepare(self, parameters: Mapping[str, Any], deployment: str = "pro-video/local") -> str:
@@ -55,21 +86,23 @@ class Jobs:
         own unless it has one, because a job may take over an earlier job's lip-sync of the same
         kind.
         """
-        found = self.client.read_deployment_by_name(deployment)
+        found = self.api(lambda client: client.read_deployment_by_name(deployment))
         if deployment.startswith("pro-video/"):
             self._prepared += 1
             parameters = {"temperature": self._prepared / 1000, **parameters}
-        run = self.client.create_flow_run_from_deployment(
-            found.id,
-            parameters=dict(parameters),
-            state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1)),
+        run = self.api(
+            lambda client: client.create_flow_run_from_deployment(
+                found.id,
+                parameters=dict(parameters),
+                state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1)),
+            )
         )
         return str(run.id)
 
     def release(self, *job_ids: str) -> None:
         """Let a worker take the jobs up now. Also: retry jobs that have ended."""
         for job_id in job_ids:
-            self.client.set_flow_run_state(UUID(job_id), Scheduled(), force=False)
+            self._set(job_id, Scheduled())
 
     def start(self, parameters: Mapping[str, Any], deployment: str = "pro-video/local") -> str:
         """Start a job at once; its id."""
@@ -79,7 +112,10 @@ class Jobs:
 
     def cancel(self, job_id: str) -> None:
         """What the Cancel button does."""
-        self.client.set_flow_run_state(UUID(job_id), Cancelling())
+        self._set(job_id, Cancelling())
+
+    def _set(self, job_id: str, state: State[Any]) -> None:
+        self.api(lambda client: client.set_flow_run_state(UUID(job_id), state))
 
     def plan_faults(self, provider: str, *faults: Mapping[str, Any]) -> None:
         """Add faults behind those that are planned already."""
@@ -89,7 +125,7 @@ class Jobs:
     # Following
 
     def run(self, job_id: str) -> FlowRun:
-        return self.client.read_flow_run(UUID(job_id))
+        return self.api(lambda client: client.read_flow_run(UUID(job_id)))
 
     def state(self, job_id: str) -> State[Any]:
         state = self.run(job_id).state
@@ -97,14 +133,32 @@ class Jobs:
         return state
 
     def finish(
-        self, job_ids: Iterable[str], *, follow: Collection[str] = (), seconds: float = JOB_SECONDS
+        self,
+        job_ids: Iterable[str],
+        *,
+        follow: Collection[str] = (),
+        prepared: Sequence[str] = (),
     ) -> dict[str, Followed]:
-        """Wait for the end of all jobs; what was seen meanwhile of those to ``follow``."""
-        waiting, seen = set(job_ids), {job_id: Followed() for job_id in follow}
-        deadline = time.monotonic() + seconds
+        """Wait for the end of all jobs; what was seen meanwhile of those to ``follow``.
+
+        A job that crashed has not ended: it is taken up again.
+
+        Args:
+            job_ids: jobs that were started.
+            follow: jobs whose progress is looked at.
+            prepared: further jobs, to be released a few at a time. A server on SQLite answers 503
+                to a burst of starts.
+        """
+        seen = {job_id: Followed() for job_id in follow}
+        later = list(prepared)
+        waiting = set(job_ids)
+        deadline = time.monotonic() + JOB_SECONDS
         while True:
             # States first, so that the last look at an ended job sees its last progress.
             waiting = self._unfinished(waiting)
+            while later and len(waiting) < _AT_ONCE:
+                waiting.add(later[0])
+                self.release(later.pop(0))
             self._look(seen)
             if not waiting:
                 return seen
@@ -116,18 +170,9 @@ class Jobs:
 
     def _unfinished(self, job_ids: Collection[str]) -> set[str]:
         """Those of the jobs that have not ended; one request, however many they are."""
-        final = [each.value for each in TERMINAL_STATES]
-        answer = self.client.request(
-            "POST",
-            "/flow_runs/filter",
-            json={
-                "flow_runs": {
-                    "id": {"any_": sorted(job_ids)},
-                    "state": {"type": {"not_any_": final}},
-                }
-            },
-        )
-        return {row["id"] for row in answer.json()}
+        ended = ["COMPLETED", "FAILED", "CANCELLED"]
+        runs = {"id": {"any_": sorted(job_ids)}, "state": {"type": {"not_any_": ended}}}
+        return {row["id"] for row in self.rows("/flow_runs/filter", flow_runs=runs)}
 
     def _look(self, seen: Mapping[str, Followed]) -> None:
         if not seen:
@@ -154,7 +199,7 @@ class Jobs:
 
     def history(self, job_id: str) -> list[State[Any]]:
         """The states of a run in their order."""
-        states = self.client.read_flow_run_states(UUID(job_id))
+        states = self.api(lambda client: client.read_flow_run_states(UUID(job_id)))
         return sorted(states, key=lambda state: state.timestamp)
 
     def result(self, job_id: str) -> JobResult:
@@ -168,35 +213,22 @@ class Jobs:
 
     def artifacts(self, key: str, *job_ids: str) -> list[dict[str, Any]]:
         """Artifacts of jobs with a key."""
-        # Asked for by hand: the client's method sends null filters, which servers refuse.
-        answer = self.client.request(
-            "POST",
-            "/artifacts/filter",
-            json={
-                "artifacts": {"key": {"any_": [key]}, "flow_run_id": {"any_": list(job_ids)}},
-                "limit": 200,
-            },
-        )
-        found: list[dict[str, Any]] = answer.json()
-        return found
+        wanted = {"key": {"any_": [key]}, "flow_run_id": {"any_": list(job_ids)}}
+        return self.rows("/artifacts/filter", artifacts=wanted)
 
     def subflows(self, job_id: str) -> list[FlowRun]:
         """Runs that a job started as a part of itself."""
-        answer = self.client.request(
-            "POST",
-            "/flow_runs/filter",
-            json={"flow_runs": {"parent_flow_run_id": {"any_": [job_id]}}},
-        )
-        return [FlowRun.model_validate(row) for row in answer.json()]
+        found = self.rows("/flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [job_id]}})
+        return [FlowRun.model_validate(row) for row in found]
 
     def log(self, *run_ids: str) -> list[str]:
         """The log lines of runs."""
-        answer = self.client.request(
-            "POST",
+        found = self.rows(
             "/logs/filter",
-            json={"logs": {"flow_run_id": {"any_": list(run_ids)}}, "sort": "TIMESTAMP_ASC"},
+            logs={"flow_run_id": {"any_": list(run_ids)}},
+            sort="TIMESTAMP_ASC",
         )
-        return [line["message"] for line in answer.json()]
+        return [line["message"] for line in found]
 
     def audit(self, provider: str, job_id: str) -> list[dict[str, Any]]:
         """An emulator's entries of one job, oldest first."""

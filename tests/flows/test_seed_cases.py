@@ -104,16 +104,17 @@ def world(jobs: Jobs, sample: Sample, tmp_path_factory: pytest.TempPathFactory) 
         assert isinstance(again, FlowRun)
         started = {
             "again": str(again.id),
-            "one area": jobs.start({**plain, "annotation_areas": one_area}),
-            "three areas": jobs.start(
+            "one area": jobs.prepare({**plain, "annotation_areas": one_area}),
+            "three areas": jobs.prepare(
                 {**plain, "annotation_areas": described["annotation_areas"], "display_name": "All"}
             ),
-            "windows": jobs.start({**plain, "annotation_areas": windows}),
-            "removal": jobs.start(
+            "windows": jobs.prepare({**plain, "annotation_areas": windows}),
+            "removal": jobs.prepare(
                 {"video": stored, "annotation_areas": [removal]}, "text-inpainting/local"
             ),
         }
-        seen = jobs.finish(started.values(), follow=started.values())
+        first, *others = started.values()
+        seen = jobs.finish([first], prepared=others, follow=started.values())
         watched = watching.communicate(timeout=120)[0]
     found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", watched)
     assert found, watched

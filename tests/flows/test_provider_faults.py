@@ -1,0 +1,343 @@
+"""Providers that refuse, fail, lose answers, break transfers and deliver damaged results: how each
+job ends, what it says, and what was paid. All jobs run side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.media.sample import Sample, describe
+from tests.flows.jobs import Jobs
+from tests.flows.test_seed_cases import area
+
+pytestmark = pytest.mark.timeout(400)
+
+LIP_SYNC_ONLY = "Pro video processing completed (lip-sync only)"
+BOTH = "Pro video processing completed (lip-sync + text inpainting)"
+REMOVED = "Text inpainting completed"
+
+Fault = dict[str, Any]
+
+
+def fault(call: str, kind: str, **more: Any) -> Fault:
+    return {"call": call, "kind": kind, **more}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One job: what its provider does, how it ends, and what it pays.
+
+    Attributes:
+        faults: in the order in which they act.
+        name: of the final state.
+        says: parts of the final state's message.
+        paid: accepted and billed attempts at the provider of the faults.
+        code: of the error, when it fails.
+    """
+
+    faults: Sequence[Fault]
+    name: str
+    says: Sequence[str]
+    paid: tuple[int, int]
+    code: str | None = None
+
+
+GOOD_LIP_SYNC = {"name": "Completed", "says": [LIP_SYNC_ONLY]}
+GOOD_REMOVAL = {"name": "Completed", "says": [REMOVED]}
+
+LIP_SYNC: Mapping[str, Case] = {
+    "no slot, too fast, slow": Case(
+        [
+            fault("create", "429_concurrency", retry_after=1),
+            fault("create", "429_rate", retry_after=1),
+            fault("job", "slow", seconds=2),
+        ],
+        paid=(1, 1),
+        **GOOD_LIP_SYNC,  # type: ignore[arg-type]
+    ),
+    "page before, answer lost after": Case(
+        [fault("create", "502_html"), fault("create", "drop_connection", when="after")],
+        paid=(1, 1),
+        **GOOD_LIP_SYNC,  # type: ignore[arg-type]
+    ),
+    "page after, link expired, transfer cut": Case(
+        [
+            fault("create", "503_html", when="after"),
+            # Long enough for the faults of the download to be told which generation is meant.
+            fault("job", "slow", seconds=4),
+        ],
+        paid=(1, 1),
+        **GOOD_LIP_SYNC,  # type: ignore[arg-type]
+    ),
+    "failure that may pass": Case(
+        [fault("job", "failed", code="generation_pipeline_failed")],
+        paid=(2, 1),
+        **GOOD_LIP_SYNC,  # type: ignore[arg-type]
+    ),
+    "rejected": Case(
+        [fault("job", "rejected", code="generation_input_validation_failed")],
+        name="Failed",
+        says=["Lip-sync failed: "],
+        paid=(1, 0),
+        code="generation_input_validation_failed",
+    ),
+    "failed for good": Case(
+        [
+            fault(
+                "job",
+                "failed",
+                code="generation_input_video_invalid",
+                message="The face cannot be seen",
+            )
+        ],
+        name="Failed",
+        says=["Lip-sync failed: ", "The face cannot be seen"],
+        paid=(1, 0),
+        code="generation_input_video_invalid",
+    ),
+    "wrong duration": Case(
+        [fault("job", "wrong_duration")],
+        name="Failed",
+        says=["Lip-sync failed: the lip-sync result lasts ", "were expected"],
+        paid=(1, 1),
+        code="output_duration",
+    ),
+    "sound lost": Case(
+        [fault("job", "audio_dropped")],
+        name="Failed",
+        says=["Lip-sync failed: the lip-sync result has no sound"],
+        paid=(1, 1),
+        code="output_no_sound",
+    ),
+    "picture as before": Case(
+        [fault("job", "picture_unchanged")],
+        name="Failed",
+        says=["Lip-sync failed: lip-sync changed nothing in the picture of any segment"],
+        paid=(1, 1),
+        code="output_picture_unchanged",
+    ),
+}
+
+REMOVAL: Mapping[str, Case] = {
+    "too fast twice, slow": Case(
+        [
+            fault("create", "3006"),
+            fault("create", "429_rate", retry_after=1),
+            fault("job", "slow", seconds=2),
+        ],
+        paid=(1, 1),
+        **GOOD_REMOVAL,  # type: ignore[arg-type]
+    ),
+    "page before": Case(
+        [fault("create", "502_html")],
+        paid=(1, 1),
+        **GOOD_REMOVAL,  # type: ignore[arg-type]
+    ),
+    "answer lost after, link expired, transfer cut": Case(
+        [
+            fault("create", "drop_connection", when="after"),
+            fault("download", "expired_link"),
+            fault("download", "truncated"),
+        ],
+        paid=(1, 1),
+        **GOOD_REMOVAL,  # type: ignore[arg-type]
+    ),
+    "page after, failure that may pass": Case(
+        [fault("create", "502_html", when="after"), fault("job", "failed", status=23)],
+        paid=(2, 1),
+        **GOOD_REMOVAL,  # type: ignore[arg-type]
+    ),
+    "refused": Case(
+        [fault("create", "reject", code=4001, msg="the mask is wrong")],
+        name="Failed",
+        says=["Text inpainting failed: ", "the mask is wrong"],
+        paid=(0, 0),
+        code="4001",
+    ),
+    "wrong duration": Case(
+        [fault("job", "wrong_duration")],
+        name="Failed",
+        says=["Text inpainting failed: the result lasts ", "were expected"],
+        paid=(1, 1),
+        code="output_duration",
+    ),
+    "sound lost": Case(
+        [fault("job", "audio_dropped")],
+        name="Failed",
+        says=["Text inpainting failed: the result has no sound"],
+        paid=(1, 1),
+        code="output_no_sound",
+    ),
+    "picture as before": Case(
+        [fault("job", "picture_unchanged")],
+        name="Failed",
+        says=["Text inpainting failed: text inpainting changed nothing in annotation_areas[0]"],
+        paid=(1, 1),
+        code="output_picture_unchanged",
+    ),
+}
+
+WITH_DOWNLOAD = "page after, link expired, transfer cut"
+
+
+@dataclass
+class Ended:
+    """The jobs by the name of their case, all ended."""
+
+    jobs: Jobs
+    lip_sync: dict[str, str] = field(default_factory=dict)
+    removal: dict[str, str] = field(default_factory=dict)
+    fallback: str = ""
+
+    @property
+    def ids(self) -> list[str]:
+        return [*self.lip_sync.values(), *self.removal.values(), self.fallback]
+
+
+def of_job(job_id: str, faults: Sequence[Fault]) -> list[Fault]:
+    """Faults that act on one job's attempts only."""
+    return [{**each, "match": {"reference": f"pv-{job_id}-*"}} for each in faults]
+
+
+@pytest.fixture(scope="module")
+def ended(jobs: Jobs, sample: Sample, tiny: Sample, tiny_parameters: dict[str, Any]) -> Ended:
+    """Every case's job, with a failing text removal behind a good lip-sync as one more."""
+    clip = jobs.put("existing/tiny.mp4", tiny.clip.read_bytes())
+    mark = area("erase", tiny.watermark_region, 0.0, None)
+    chained = {**tiny_parameters, "annotation_areas": [mark]}
+    alone = {"video": clip, "annotation_areas": [mark]}
+    described = describe(sample)
+    # On the smallest clip, the noise of a second encoding passes for a change.
+    larger = {"video": described["video"], "segments": described["segments"]}
+    # Areas behind a lip-sync that fails: nothing of them may reach GhostCut.
+    given = {
+        name: chained if case.name == "Failed" else tiny_parameters
+        for name, case in LIP_SYNC.items()
+    }
+    given["picture as before"] = {**larger, "annotation_areas": [mark]}
+    all_of = Ended(
+        jobs,
+        {name: jobs.prepare(parameters) for name, parameters in given.items()},
+        {name: jobs.prepare(alone, "text-inpainting/local") for name in REMOVAL},
+        jobs.prepare(chained),
+    )
+
+    first = all_of.lip_sync[WITH_DOWNLOAD]
+    jobs.plan_faults("sync_so", *of_job(first, LIP_SYNC[WITH_DOWNLOAD].faults))
+    jobs.release(first)
+    generation = {"id": jobs.until_accepted("sync_so", first)["id"]}
+    jobs.plan_faults(
+        "sync_so",
+        fault("download", "expired_link", match=generation),
+        fault("download", "truncated", match=generation),
+        *(
+            each
+            for name, case in LIP_SYNC.items()
+            if name != WITH_DOWNLOAD
+            for each in of_job(all_of.lip_sync[name], case.faults)
+        ),
+    )
+    jobs.plan_faults(
+        "ghostcut",
+        *of_job(all_of.fallback, [fault("job", "failed", status=20, detail="no background")]),
+        *(
+            each
+            for name, case in REMOVAL.items()
+            for each in of_job(all_of.removal[name], case.faults)
+        ),
+    )
+    jobs.finish([first], prepared=[job_id for job_id in all_of.ids if job_id != first])
+    for provider in ("sync_so", "ghostcut"):
+        left = jobs.stack.control(provider, "faults")["faults"]
+        assert left == [], "a fault was never met, so its case proves nothing"
+    return all_of
+
+
+def check(jobs: Jobs, job_id: str, case: Case, provider: str) -> None:
+    state = jobs.state(job_id)
+    message = state.message or ""
+    assert state.name == case.name, message
+    for part in case.says:
+        assert part in message
+    accepted = [(0, 0), case.paid] if provider == "ghostcut" else [case.paid, (0, 0)]
+    assert list(jobs.paid(job_id).values()) == accepted
+    result = jobs.result(job_id)
+    assert result.message == message
+    assert (result.error.code if result.error else None) == case.code
+    assert jobs.report(job_id)["message"] == message
+
+
+@pytest.mark.parametrize("name", LIP_SYNC)
+def test_lip_sync_ends_and_pays(ended: Ended, name: str) -> None:
+    check(ended.jobs, ended.lip_sync[name], LIP_SYNC[name], "sync_so")
+
+
+@pytest.mark.parametrize("name", REMOVAL)
+def test_text_removal_ends_and_pays(ended: Ended, name: str) -> None:
+    check(ended.jobs, ended.removal[name], REMOVAL[name], "ghostcut")
+
+
+@pytest.mark.parametrize("name", ["wrong duration", "sound lost", "picture as before"])
+def test_a_result_that_is_not_accepted_is_kept_beside_its_source(ended: Ended, name: str) -> None:
+    job_id = ended.lip_sync[name]
+    assert {"video.mp4", f"pro_sync_result_{job_id}.mp4"} <= set(ended.jobs.objects(job_id))
+    job_id = ended.removal[name]
+    assert {"video.mp4", f"pro_final_result_{job_id}.mp4"} <= set(ended.jobs.objects(job_id))
+
+
+def test_a_failed_job_keeps_its_percentage(ended: Ended) -> None:
+    [artifact] = ended.jobs.artifacts("pro-video-progress", ended.lip_sync["rejected"])
+    assert 10 <= artifact["data"] <= 50
+    [artifact] = ended.jobs.artifacts("pro-video-progress", ended.fallback)
+    assert 70 <= artifact["data"] <= 95
+
+
+def test_a_second_attempt_is_a_new_one_at_the_provider(ended: Ended) -> None:
+    job_id = ended.lip_sync["failure that may pass"]
+    references = [entry["reference"] for entry in ended.jobs.audit("sync_so", job_id)]
+    assert references == [f"pv-{job_id}-lip-sync-1", f"pv-{job_id}-lip-sync-2"]
+    assert ended.jobs.result(job_id).stages["lip-sync"].attempt == 2
+
+
+def test_a_lost_answer_is_found_under_its_reference(ended: Ended) -> None:
+    for name in ("page before, answer lost after", WITH_DOWNLOAD):
+        job_id = ended.lip_sync[name]
+        [entry] = ended.jobs.audit("sync_so", job_id)
+        assert entry["idempotency_key"] == entry["reference"] == f"pv-{job_id}-lip-sync-1"
+        assert ended.jobs.result(job_id).metadata.sync_generation_id == entry["id"]
+
+
+def test_ghostcut_never_gets_a_request_twice(ended: Ended) -> None:
+    audit = ended.jobs.stack.control("ghostcut", "audit")
+    assert audit["duplicates"] == 0
+
+
+class TestFallback:
+    """The lip-sync is good and the text removal fails for good."""
+
+    def test_the_message_gives_the_reason(self, ended: Ended) -> None:
+        jobs, job_id = ended.jobs, ended.fallback
+        failed = [state for state in jobs.history(job_id) if state.name == "Failed"]
+        assert failed
+        message = failed[0].message or ""
+        assert message.startswith("Text inpainting failed: ")
+        assert "no background" in message
+
+    def test_the_lip_sync_result_is_the_fallback(self, ended: Ended) -> None:
+        jobs, job_id = ended.jobs, ended.fallback
+        if jobs.state(job_id).name != "Failed":
+            pytest.skip("another test has retried the job")
+        result = jobs.result(job_id)
+        assert result.output_key is None
+        assert result.fallback_key == f"jobs/{job_id}/pro_sync_result_{job_id}.mp4"
+        assert result.fallback_url is not None
+        answer = httpx.get(result.fallback_url, trust_env=False)
+        assert answer.content == jobs.object(result.fallback_key)
+        assert jobs.report(job_id)["fallback_key"] == result.fallback_key
+        assert jobs.report(job_id)["fallback_url"] is None
+        [artifact] = jobs.artifacts("pro-video-report", job_id)
+        assert result.fallback_key in artifact["data"]
