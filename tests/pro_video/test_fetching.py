@@ -424,3 +424,30 @@ def test_an_origin_shows_no_query() -> None:
     origin = Origin("https", "a.example", 443, (PUBLIC,), "/v?token=secret")
     assert "secret" not in repr(origin)
     assert origin.host_header == "a.example"
+
+
+def test_a_name_that_changes_before_its_own_redirect_is_checked_again(
+    source: SourceServer,
+) -> None:
+    resolver = Rebinding("127.0.0.1", "169.254.169.254")
+    source.add("/here", SourceFile(location="/there"))
+    source.add("/there", SourceFile(b"secret"))
+    with pytest.raises(SourceRefused) as caught:
+        Gate(allow_private=True, resolver=resolver).open(
+            source.url("/here", "rebind.example"), {}, Interrupt(10)
+        )
+    assert caught.value.code == "address_not_public"
+    assert resolver.asked == 2
+
+
+def test_a_second_address_that_appears_later_is_not_used(source: SourceServer) -> None:
+    # The name server adds an inner address once the name has been checked.
+    answers = [["127.0.0.1"], ["127.0.0.1", "10.0.0.1"]]
+    gate = Gate(allow_private=True, resolver=lambda host, port: answers.pop(0))
+    source.add("/a", SourceFile(b"data"))
+    origin = gate.check(source.url("/a", "rebind.example"))
+    assert origin.addresses == ("127.0.0.1",)
+    connection = gate.connection(origin, Interrupt(10))
+    assert connection.get({}).read() == b"data"
+    connection.release()
+    assert len(answers) == 1
