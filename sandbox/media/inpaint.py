@@ -110,5 +110,5 @@ def inpaint(
             if with_sound:
                 sound.advance(writer, item.time - start)
         if with_sound:
-            sound.finish(writer, math.inf if keep_range is None and not fault else length)
+            sound.finish(writer)
     return InpaintResult(round(length, 6), frames, filler.changed if filler else 0)

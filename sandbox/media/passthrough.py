@@ -14,6 +14,7 @@ from sandbox.media.writing import Mp4Writer
 MP4_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 """Codecs whose packets are copied; other sound is encoded as AAC, because MP4 players need it."""
 
+BLOCK = 65536
 AHEAD_SECONDS = 0.5
 """Sound is muxed this far ahead of the picture, so that the muxer holds few packets back."""
 
@@ -69,16 +70,16 @@ class SoundPassage:
             packet.dts -= shift
             writer.packet(packet)
 
-    def finish(self, writer: Mp4Writer, length: float) -> None:
-        """Give the rest: all sound there is, or up to `length` seconds when the range is cut."""
-        end = min(self._end, self._start + length)
-        time = 0.0
-        while True:
-            before = writer.samples
-            time += 1.0
-            self.advance(writer, min(time, end) if self.encoded is not None else end)
-            if self.encoded is None or writer.samples == before:
-                return
+    def finish(self, writer: Mp4Writer) -> None:
+        """Give the rest of the sound, which may be longer than the picture."""
+        with media_errors(self._path):
+            if self.encoded is not None:
+                left = (self._end - self._start) * self.encoded.rate - writer.samples
+                while left >= 1 and len(block := self.encoded.read(int(min(left, BLOCK)))):
+                    writer.sound(block)
+                    left -= len(block)
+            elif self.template is not None:
+                self._copy(writer, self._end)
 
     def close(self) -> None:
         self._container.close()

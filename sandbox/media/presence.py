@@ -204,6 +204,8 @@ def showings(found: Sequence[Change], count: int) -> list[Showing]:
         net = change.appeared - change.vanished
         if number == 0 and not comes:
             amount, begin = (-net if goes else change.vanished), 0
+        if begin is None and not comes:
+            continue
         if goes and -net > 0.65 * amount:
             amount = 0.0
         else:

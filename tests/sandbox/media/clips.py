@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
+from sandbox.media.measure import WHOLE, Region, decibel, squared_error
+from sandbox.media.pictures import Picture
+from sandbox.media.reading import VideoReader
 from sandbox.media.speech import speech
+
+
+@lru_cache(maxsize=10)
+def _decoded(path: Path, changed: int) -> tuple[list[float], list[Picture]]:
+    with VideoReader(path) as reader:
+        items = list(reader.pictures())
+    return [item.time for item in items], [item.picture for item in items]
+
+
+def shown(path: Path, time: float) -> Picture:
+    """The picture on show at `time`; a short file is decoded once for all questions."""
+    times, pictures = _decoded(path, path.stat().st_mtime_ns)
+    return pictures[max(0, bisect_right(times, time + 1e-6) - 1)]
+
+
+def psnr(
+    one: Path,
+    two: Path,
+    times: Sequence[float],
+    region: Region = WHOLE,
+    without: Sequence[Region] = (),
+) -> float:
+    """As `measure.psnr`, for many questions about the same short files."""
+    errors = [squared_error(shown(one, t), shown(two, t), region, without) for t in times]
+    return decibel(float(np.mean(errors)))
 
 
 def write_clip(

@@ -13,12 +13,12 @@ from sandbox.media.areas import Mask, pixel_box
 from sandbox.media.errors import MediaError
 from sandbox.media.filling import Filler
 from sandbox.media.inpaint import inpaint
-from sandbox.media.measure import frame_times, pictures_at, psnr
+from sandbox.media.measure import frame_times, pictures_at
 from sandbox.media.pictures import Picture
 from sandbox.media.reading import VideoReader
 from sandbox.media.sample import Sample
 from sandbox.media.writing import Format, Mp4Writer
-from tests.sandbox.media.clips import write_clip
+from tests.sandbox.media.clips import psnr, write_clip
 
 ALL_TIMES = [0.02 + 0.2 * number for number in range(20)]
 
@@ -61,13 +61,14 @@ def burn(
     return path
 
 
-@pytest.mark.parametrize("scene", ["panning", "static"])
 @pytest.mark.parametrize(
-    ("kind", "start", "end"),
+    ("scene", "kind", "start", "end"),
     [
-        ("remove", 0.3, 3.6),
-        ("remove_only_ocr", 0.3, 3.6),
-        ("remove", 0.0, 99999.0),
+        ("panning", "remove", 0.3, 3.6),
+        ("panning", "remove_only_ocr", 0.3, 3.6),
+        ("panning", "remove", 0.0, 99999.0),
+        ("static", "remove", 0.3, 3.6),
+        ("static", "remove_only_ocr", 0.0, 99999.0),
     ],
 )
 def test_subtitles_are_replaced_by_what_was_behind(
@@ -278,6 +279,19 @@ def test_unusual_sources(tmp_path: Path, kind: str) -> None:
     with av.open(str(out)) as container:
         assert len(container.streams.audio) == (0 if kind == "silent" else 1)
         assert container.duration == pytest.approx(2_000_000, abs=90_000)
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_sound_longer_than_the_picture_is_kept(tmp_path: Path, codec: str) -> None:
+    short = [20 * number for number in range(25)]
+    clip = write_clip(tmp_path / "clip.mkv", frames=25, pts=short, fps=12, audio_codec=codec)
+    out = tmp_path / "out.mp4"
+    inpaint(clip, out, [Mask("remove", 0, 1, (0.2, 0.2, 0.5, 0.5))])
+    with av.open(str(out)) as container:
+        stream = container.streams.audio[0]
+        assert stream.duration is not None
+        assert stream.time_base is not None
+        assert float(stream.duration * stream.time_base) == pytest.approx(25 / 12, abs=0.06)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,12 @@ from sandbox.media.measure import (
     correlation_at,
     frame_times,
     pictures_at,
-    psnr,
     squared_error,
 )
 from sandbox.media.pictures import Picture
 from sandbox.media.sample import Sample
 from sandbox.media.speech import speech, write_wav
-from tests.sandbox.media.clips import write_clip
+from tests.sandbox.media.clips import psnr, write_clip
 
 QUIET = (0.0, 0.7, 1.0, 1.0)
 """The lower part of the frame, which carries no mark."""
