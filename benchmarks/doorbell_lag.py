@@ -48,6 +48,7 @@ class _QuietStack(Stack):
 
     def environment(self) -> dict[str, str]:
         changed = super().environment()
+        changed["PRO_VIDEO_PORT_BASE"] = str(self.port_base)
         changed["PRO_VIDEO_POLL_SECONDS"] = str(self.poll_seconds)
         if not self.doorbells:
             changed["PRO_VIDEO_PUBLIC_URL"] = ""

@@ -42,17 +42,25 @@ class Listener:
     """One client's queue; full means that the client does not read, and ends its stream."""
 
     def __init__(self, size: int) -> None:
-        self.queue: asyncio.Queue[Moment] = asyncio.Queue(size)
-        self.is_slow = False
+        # One place more: None, which wakes a stream that is told to end.
+        self.queue: asyncio.Queue[Moment | None] = asyncio.Queue(size + 1)
+        self.is_over = False
+        self._size = size
 
     def offer(self, moment: Moment) -> None:
         """Hand an event over; never waits."""
-        if self.is_slow:
+        if self.is_over:
             return
-        try:
+        if self.queue.qsize() >= self._size:
+            self.end()
+        else:
             self.queue.put_nowait(moment)
-        except asyncio.QueueFull:
-            self.is_slow = True
+
+    def end(self) -> None:
+        """Let the stream end after what is in the queue; its client comes back by itself."""
+        if not self.is_over:
+            self.is_over = True
+            self.queue.put_nowait(None)
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,12 @@ class EventHub:
                 self._jobs.pop(job_id, None)
             if not self._jobs:
                 await self.close()
+
+    def end_all(self) -> None:
+        """Let all streams end; for a gateway that stops."""
+        for job in self._jobs.values():
+            for listener in job.listeners:
+                listener.end()
 
     async def close(self) -> None:
         """End the watch."""

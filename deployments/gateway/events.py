@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -73,6 +73,13 @@ def streams_of(request: Request, context: Context, services: Parts) -> Streams:
     return streams
 
 
+def end_streams(app: FastAPI) -> None:
+    """Let all streams of an application end, so that a server that stops need not wait for them."""
+    streams = getattr(app.state, "streams", None)
+    if isinstance(streams, Streams):
+        streams.hub.end_all()
+
+
 @router.get(
     "/{job_id}/events",
     summary="Events of a job",
@@ -135,15 +142,15 @@ async def _chunks(settings: EventSettings, seat: Seat) -> AsyncIterator[bytes]:
     if seat.is_over:
         return
     while time.monotonic() < until:
-        if seat.listener.is_slow and queue.empty():
-            # The client comes back with the last id that it took, and misses nothing.
-            return
         try:
             async with asyncio.timeout(settings.events_heartbeat_seconds):
-                moment = await queue.get()
+                news = await queue.get()
         except TimeoutError:
             yield HEARTBEAT
             continue
-        yield frame(moment.id, moment.data())
-        if moment.is_final and queue.empty():
+        if news is None:
+            # The client comes back with the last id that it took, and misses nothing.
+            return
+        yield frame(news.id, news.data())
+        if news.is_final and queue.empty():
             return

@@ -24,7 +24,7 @@ from starlette.types import Message
 from deployments.gateway.app import create_app
 from deployments.gateway.event_hub import EventHub
 from deployments.gateway.event_stream import EventStream
-from deployments.gateway.events import EventSettings, Streams
+from deployments.gateway.events import EventSettings, Streams, end_streams
 from deployments.gateway.runs import TAG, owner_tag
 from deployments.gateway.settings import GatewaySettings
 from deployments.gateway.token_store import LOCAL_OWNER
@@ -259,8 +259,22 @@ async def test_a_listener_that_falls_behind_is_sent_away_alone(prefect_api: str)
             for percent in range(1, 12):
                 await gateway.percent(job, float(percent))
                 await quick.until("queued", percent)
-            assert slow.listener.is_slow
-            assert slow.listener.queue.full()
+            assert slow.listener.is_over
+            kept = [slow.listener.queue.get_nowait() for _ in range(9)]
+            assert [one.view.progress for one in kept if one] == list(range(1, 9))
+            assert kept[-1] is None
+
+
+async def test_a_gateway_that_stops_lets_its_streams_end(gateway: Gateway) -> None:
+    job = await gateway.job()
+    async with gateway.events(job) as stream:
+        first = await stream.next()
+        assert first is not None
+        end_streams(gateway.app)
+        assert await stream.rest() == []
+    await gateway.set(job, Completed(message="done"))
+    async with gateway.events(job, first.id) as stream:
+        assert [event.told[0] for event in await stream.rest()] == ["completed"]
 
 
 async def test_a_client_that_takes_no_bytes_is_dropped() -> None:
