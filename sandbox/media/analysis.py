@@ -308,10 +308,18 @@ def standing_text(track: Track, shot: int, luma: Plane) -> Bitmap | None:
     if found is None:
         return None
     stop = next((start for start in track.shots if start > shot), len(track.pts))
-    path = np.array(track.path[shot:stop])
+    return overlay_strokes(track, found, luma, shot, stop - 1)
+
+
+def overlay_strokes(
+    track: Track, standing: Bitmap, luma: Plane, first: int, last: int
+) -> Bitmap | None:
+    """Which of the edges that stand from picture `first` to `last` are text, grown to strokes."""
+    path = np.array(track.path[first : last + 1])
     travelled = float(np.hypot(*np.ptp(path, axis=0)))
     radius = max(2, luma.shape[0] // 150)
     area = luma[track.box.slices()]
+    found = standing
     if travelled < 8:
         bright = dilated(area >= 185, radius)
         dark = dilated(area <= 100, radius)

@@ -14,6 +14,7 @@ from sandbox.media.analysis import (
     Event,
     Track,
     make_tracks,
+    overlay_strokes,
     standing_text,
     static_boxes,
 )
@@ -21,6 +22,7 @@ from sandbox.media.areas import Bitmap, Box, Mask, pixel_box, protected
 from sandbox.media.holes import Floats, coarse, dilated, fill_holes, neighbours
 from sandbox.media.motion import Matcher, Shift
 from sandbox.media.pictures import Picture, Plane
+from sandbox.media.presence import edges
 from sandbox.media.reading import PicturesByTime, TimedPicture, VideoReader
 from sandbox.media.temporal import MARGIN, Reference
 
@@ -210,9 +212,11 @@ class Filler:
         shape = (track.box.height, track.box.width)
         votes = np.zeros(shape, np.int16)
         cast = np.zeros(shape, np.int16)
+        standing = np.ones(shape, np.bool_)
         first, last = line
         for index in sorted({round(i) for i in np.linspace(first, last, TEXT_SAMPLES)}):
             picture = self._pictures.at(track.times[index]).picture
+            standing &= edges(picture.y[track.box.slices()])
             references = self._aligned(track, current, picture.y, index)
             lowest = np.full(shape, np.inf)
             for reference in references:
@@ -223,6 +227,10 @@ class Filler:
             votes += known & (lowest > TEXT_STEP)
             cast += known
         current.shifts.clear()
+        if not cast.any():
+            # No clean picture at all: what stands through the line is all that is known.
+            found = overlay_strokes(track, standing, picture.y, first, last)
+            return found if found is not None else np.zeros(shape, np.bool_)
         strokes = (votes >= TEXT_SHARE * cast) & (cast > 0)
         # A text pixel has others next to it; grain and moving edges leave single ones.
         strokes &= neighbours(strokes) >= 5

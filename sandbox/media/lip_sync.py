@@ -19,7 +19,7 @@ from pathlib import Path
 from sandbox.media import marks
 from sandbox.media.errors import MediaError
 from sandbox.media.pictures import Picture
-from sandbox.media.reading import PicturesByTime, VideoReader, media_errors
+from sandbox.media.reading import PicturesByTime, VideoReader
 from sandbox.media.sound import ScratchSound, SoundReader
 from sandbox.media.splice import Crop, soundtrack
 from sandbox.media.timeline import Piece, Range, build
@@ -89,6 +89,10 @@ def lip_sync(
     """
     if fault is not None and fault not in FAULTS:
         raise MediaError(f"unknown fault {fault!r}")
+    for plan in segments:
+        crop = (plan.audio_start or 0.0, plan.audio_end or 0.0)
+        if not all(math.isfinite(value) for value in (plan.start, plan.end, *crop)):
+            raise MediaError("a segment has a time that is no number")
     if bool(segments) == (whole_audio is not None):
         raise MediaError("give either segments or a sound for the whole video")
     with ExitStack() as stack:
@@ -125,8 +129,7 @@ def lip_sync(
             channels=channels,
             fault=fault,
         )
-        with media_errors(video):
-            return job.run(out, segment_out)
+        return job.run(out, segment_out)
 
 
 def _crop(plan: SegmentPlan, scratch: Path, rate: int, channels: int, stack: ExitStack) -> Crop:

@@ -209,6 +209,22 @@ def test_text_that_never_leaves_is_found_when_the_picture_moves(
     assert psnr(out, panning.clean, ALL_TIMES, logo) > before + 4
 
 
+def test_lines_that_follow_each_other_from_first_to_last_picture(tmp_path: Path) -> None:
+    lines = [
+        overlays.text(words, centre=(0.5, 0.8), size=20, frame=(320, 180))
+        for words in ("the first of two", "and here another")
+    ]
+    clip = burn(tmp_path / "clip.mp4", lambda n, picture: lines[n >= 30].draw(picture))
+    plain = burn(tmp_path / "plain.mp4", lambda _number, _picture: None)
+    region = (0.1, 0.65, 0.9, 0.95)
+    out = tmp_path / "out.mp4"
+    for kind in ("remove", "remove_only_ocr"):
+        inpaint(clip, out, [Mask(kind, 0, 99, region)])
+        for time in (0.1, 0.9, 1.3, 2.3):
+            assert psnr(clip, plain, [time], region) < 21
+            assert psnr(out, plain, [time], region) > 28
+
+
 def test_whole_frame_text(panning: Sample, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     keep = [Mask("keep", 0, 99, panning.protected_region)]

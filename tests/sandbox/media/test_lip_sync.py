@@ -288,6 +288,8 @@ def test_unusable_input_is_told_plainly(panning: Sample, tmp_path: Path) -> None
         lip_sync(panning.clip, out, [SegmentPlan(0.5, 1.0, silent)])
     with pytest.raises(MediaError, match="crop"):
         lip_sync(panning.clip, out, [SegmentPlan(0.5, 1.0, panning.line_1, 50.0, 51.0)])
+    with pytest.raises(MediaError, match="no number"):
+        lip_sync(panning.clip, out, [SegmentPlan(0.5, float("nan"), panning.line_1)])
     with pytest.raises(MediaError, match="either"):
         lip_sync(panning.clip, out)
     with pytest.raises(MediaError, match="fault"):
