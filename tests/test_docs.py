@@ -1,0 +1,284 @@
+"""What the documents tell a reader to type exists: make targets, modules and their options, Prefect
+commands and deployments, environment variables, and the files that links lead to."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(
+    path
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("sandbox/**/*.md"),
+        *ROOT.glob("deployments/**/*.md"),
+    ]
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+PRODUCT = ("pro_video", "tasks", "flows", "deployments", "sandbox")
+
+# Commands of other people that a reader is expected to have.
+FOREIGN = {"cd", "git", "curl", "docker", "pip", "uv", "aws", "export"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a document, as a list of words."""
+
+    place: str
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.place}: {' '.join(self.words)[:60]}"
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def commands_of(path: Path) -> list[Command]:
+    """Commands of the blocks marked console (lines after a ``$``), bash or sh."""
+    found = []
+    text = path.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```(console|bash|sh)\n(.*?)^```", text, re.M | re.S):
+        kind, block = match.groups()
+        if kind == "console":
+            parts = re.split(r"^\$ ", block, flags=re.M)[1:]
+            assert parts, f"{name_of(path)}: a console block without a prompt"
+        else:
+            parts = [block]
+        for part in parts:
+            found += [Command(name_of(path), tuple(words)) for words in _split(part, kind)]
+    return found
+
+
+def _split(part: str, kind: str) -> list[list[str]]:
+    """The commands of a piece of shell; of a console's piece only the command, not its output."""
+    commands: list[list[str]] = []
+    pending = ""
+    for line in part.splitlines():
+        pending += line + "\n"
+        try:
+            words = shlex.split(pending.replace("\\\n", " "), comments=True)
+        except ValueError:
+            continue
+        if pending.endswith("\\\n"):
+            continue
+        pending = ""
+        if words:
+            commands.append(words)
+            if kind == "console":
+                return commands
+    assert not pending, f"a command without an end: {pending}"
+    return commands
+
+
+COMMANDS = [command for path in DOCUMENTS for command in commands_of(path)]
+
+
+@lru_cache
+def make_targets() -> dict[str, str]:
+    """Targets that ``make help`` lists, with their recipes."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pieces = re.split(r"^(?=[a-z][a-z-]*:.*## )", text, flags=re.M)[1:]
+    return {piece.partition(":")[0]: piece for piece in pieces}
+
+
+@lru_cache
+def source() -> str:
+    """All of the product's code, to look names up in."""
+    return "\n".join(
+        path.read_text(encoding="utf-8")
+        for package in PRODUCT
+        for path in sorted((ROOT / package).rglob("*.py"))
+    )
+
+
+@lru_cache
+def help_of(*command: str) -> str:
+    """The help of a command of this environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@lru_cache
+def deployments() -> set[str]:
+    from prefect.flows import load_flow_from_entrypoint
+
+    content = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    return {
+        f"{load_flow_from_entrypoint(each['entrypoint'], use_placeholder_flow=False).name}"
+        f"/{each['name']}"
+        for each in content["deployments"]
+    }
+
+
+def check_make(words: list[str]) -> None:
+    targets = [word for word in words if "=" not in word]
+    for target in targets:
+        assert target in make_targets(), f"make has no target {target}"
+    for word in words:
+        if "=" in word:
+            variable = word.partition("=")[0]
+            used = "".join(make_targets()[target] for target in targets)
+            exported = re.search(rf"^export .*\b{variable}\b", _makefile(), re.M)
+            assert f"$({variable})" in used or exported or f"{variable} ?=" in _makefile()
+
+
+def _makefile() -> str:
+    return (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def check_module(words: list[str]) -> None:
+    module, *rest = words
+    assert importlib.util.find_spec(module) is not None, f"there is no module {module}"
+    # A first word that is no option is a subcommand with a help of its own.
+    known = help_of(module)
+    for word in rest:
+        if word.startswith("-"):
+            break
+        if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", known):
+            break
+        known += help_of(module, word)
+    check_options(rest, known)
+
+
+def check_options(words: list[str], known: str) -> None:
+    for word in words:
+        if word.startswith("--") and len(word) > 2:
+            option = word.partition("=")[0]
+            assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), f"no option {option}"
+
+
+def check_prefect(words: list[str]) -> None:
+    plain: list[str] = []
+    for word in words:
+        if not re.fullmatch(r"[a-z-]+", word) or word.startswith("-") or len(plain) == 2:
+            break
+        plain.append(word)
+    check_options(words, help_of("prefect", *plain))
+    if plain == ["deployment", "run"]:
+        named = [word for word in words if re.fullmatch(r"[\w-]+/[\w-]+", word)]
+        assert named
+        for name in named:
+            assert name in deployments()
+        if "--params" in words:
+            parameters = json.loads(words[words.index("--params") + 1])
+            check_parameters(named[0], parameters)
+    if "--pool" in words:
+        assert words[words.index("--pool") + 1] in (ROOT / "prefect.yaml").read_text("utf-8")
+
+
+def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
+    from prefect.utilities.callables import parameter_schema
+    from pydantic import TypeAdapter
+
+    from flows.pro_video import pro_video_flow
+    from flows.text_inpainting import text_inpainting_flow
+    from pro_video.request import AnnotationArea, Segment
+
+    flow: dict[str, Flow[..., Any]] = {
+        "pro-video/local": pro_video_flow,
+        "text-inpainting/local": text_inpainting_flow,
+    }
+    known = parameter_schema(flow[deployment].fn).properties
+    assert set(parameters) <= set(known)
+    TypeAdapter(list[Segment]).validate_python(parameters.get("segments", []))
+    TypeAdapter(list[AnnotationArea]).validate_python(parameters.get("annotation_areas", []))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_a_command_can_be_typed(command: Command) -> None:
+    words = list(command.words)
+    # Variables before a command, as in NAME=value command.
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0], re.S):
+        words.pop(0)
+    program = words[0].removeprefix(".venv/bin/") if words else "export"
+    if program == "make":
+        check_make(words[1:])
+    elif program in ("python", "python3") and words[1:2] == ["-m"]:
+        check_module(words[2:])
+    elif program == "prefect":
+        check_prefect(words[1:])
+    elif program == "pytest":
+        assert all((ROOT / word).exists() for word in words[1:] if "/" in word)
+    else:
+        assert program in FOREIGN, f"no check knows the command {program}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_environment_variables_exist(path: Path) -> None:
+    """Each variable is read by name, or is a field of a settings class with its prefix."""
+    unknown = []
+    for name in set(re.findall(r"\bPRO_VIDEO_[A-Z0-9_]*[A-Z0-9]\b", path.read_text("utf-8"))):
+        fields = [
+            name.removeprefix(prefix).lower()
+            for prefix in ("PRO_VIDEO_WORKER_", "PRO_VIDEO_GATEWAY_", "PRO_VIDEO_")
+            if name.startswith(prefix)
+        ]
+        is_field = any(re.search(rf"^    {field}: ", source(), re.M) for field in fields)
+        if not is_field and f'"{name}"' not in source():
+            unknown.append(name)
+    assert unknown == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_commands_named_in_the_text_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for words in re.findall(r"`make ([^`]+)`", text):
+        check_make([word for word in words.split() if not word.startswith("<")])
+    for module in re.findall(r"`(?:\.venv/bin/)?python -m ([\w.]+)[^`]*`", text):
+        assert importlib.util.find_spec(module) is not None, module
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_to_files_and_headings(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    # Code may hold brackets and parentheses that are no links.
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)[^)]*\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, heading = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        in_document = heading and target.suffix == ".md"
+        if not target.exists() or (in_document and heading not in headings(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def headings(path: Path) -> set[str]:
+    """Anchors as the usual renderers make them."""
+    found = re.findall(r"^#+ +(.+?) *$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+def test_the_readme_names_the_two_commands() -> None:
+    words = [command.words for command in commands_of(ROOT / "README.md")]
+    assert ("make", "demo") in words
+    assert ("make", "test") in words
