@@ -45,6 +45,10 @@ _PRIVATE_ADDRESSES = Field(
 )
 
 
+# Runs that are on their way from the server's queue to this process' jobs at the same time.
+_MOST_STARTS = 4
+
+
 class ProVideoJobConfiguration(BaseJobConfiguration):
     """What a work pool allows its jobs. They share the worker's process, environment and user."""
 
@@ -93,6 +97,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         self._settings = get_worker_settings()
         self._host: JobHost | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._starts = asyncio.Semaphore(_MOST_STARTS)
 
     @property
     def host(self) -> JobHost:
@@ -114,6 +119,12 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         if self._host is not None:
             await self._host.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        # A server on SQLite that is asked to start dozens of runs at once answers after minutes, or
+        # with errors that end runs as crashed.
+        async with self._starts:
+            await super()._submit_run(flow_run)
 
     async def run(
         self,
