@@ -33,10 +33,7 @@ _PACE = {
     # The files of the workers hold the logs; the server need not store them too.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-    # Dozens of jobs that die and begin at once are more than SQLite takes in its usual patience.
-    # Nobody looks at past events, and nothing is scheduled by the clock.
-    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
-    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+    # Less work for SQLite: nobody looks at past events, and nothing is scheduled by the clock.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
 }
