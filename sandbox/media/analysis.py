@@ -16,7 +16,7 @@ from sandbox.media.holes import dilated
 from sandbox.media.motion import Matcher, Points, Shift, phase_correlation
 from sandbox.media.pictures import Plane
 from sandbox.media.presence import SETTLE_SECONDS, EdgeWatcher, changes, showings
-from sandbox.media.reading import VideoReader
+from sandbox.media.reading import TimedPicture, VideoReader
 
 REACH_SECONDS = 1.5
 """How far outside a window clean pictures are looked for; covers windows that miss the text."""
@@ -59,7 +59,7 @@ class Track:
         ignore: protected pixels of the rectangle, None for none.
         window: of the mask, seconds.
         points: where motion around the rectangle is measured.
-        pts, times: of each picture of the analysed span.
+        pts, times, keys: of each picture of the analysed span; keys tells key pictures.
         path: sum of the shifts from each picture to the one before; the difference of two entries
             predicts the shift between their pictures.
         shots: first index of each shot.
@@ -79,6 +79,7 @@ class Track:
     window: tuple[float, float] = (0.0, math.inf)
     pts: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
     path: list[tuple[float, float]] = field(default_factory=list)
     shots: list[int] = field(default_factory=list)
     strokes: dict[int, Bitmap | None] = field(default_factory=dict)
@@ -191,12 +192,13 @@ class Analysis:
         for item in reader.pictures(max(0.0, begin)):
             if item.time > end:
                 break
-            self._add(item.picture.y, item.pts, item.time)
+            self._add(item)
         for track in self._tracks:
             self._close_shot(track)
             self._find_events(track)
 
-    def _add(self, luma: Plane, pts: int, time: float) -> None:
+    def _add(self, item: TimedPicture) -> None:
+        luma, time = item.picture.y, item.time
         shifts: dict[int, Shift | None] = {}
         for track, (start, stop) in zip(self._tracks, self._spans, strict=True):
             if not start <= time <= stop:
@@ -204,7 +206,7 @@ class Analysis:
             key = id(track.points)
             if key not in shifts:
                 shifts[key] = self._shift(track.points, luma) if self._last is not None else None
-            self._append(track, luma, pts, time, shifts[key])
+            self._append(track, item, shifts[key])
         self._last = luma if shifts else None
 
     def _shift(self, points: Points, luma: Plane) -> Shift:
@@ -222,9 +224,8 @@ class Analysis:
         self._velocity[key] = shift
         return shift
 
-    def _append(
-        self, track: Track, luma: Plane, pts: int, time: float, shift: Shift | None
-    ) -> None:
+    def _append(self, track: Track, item: TimedPicture, shift: Shift | None) -> None:
+        luma, time = item.picture.y, item.time
         gap = bool(track.times) and time - track.times[-1] > 2.5 / self._fps
         if shift is None or gap or not track.times or shift.error > CUT_ERROR:
             self._close_shot(track)
@@ -232,8 +233,9 @@ class Analysis:
             shift = Shift(0.0, 0.0, 0.0)
         x, y = track.path[-1] if track.path else (0.0, 0.0)
         track.path.append((x + shift.dx, y + shift.dy))
-        track.pts.append(pts)
-        track.times.append(time)
+        track.pts.append(item.pts)
+        track.times.append(item.time)
+        track.keys.append(item.key)
         area = luma[track.box.slices()]
         found = track.watcher.add(area, track.ignore)
         if track.text_only:
@@ -264,6 +266,7 @@ class Analysis:
                 np.array(track.watcher.appeared[first:stop], np.float64),
                 np.array(track.watcher.vanished[first:stop], np.float64),
                 np.hypot(steps[:, 0], steps[:, 1]),
+                np.array(track.watcher.standing[first:stop], np.float64) * track.keys[first:stop],
                 least,
                 track.lag,
             )

@@ -141,5 +141,5 @@ def side_by_side_png(
         for index, part in enumerate(row):
             sheet.paste(part, (gap + index * (width + gap), top))
         top += row[0].height + gap
-    sheet.save(out)
+    sheet.save(out, "PNG")
     return out

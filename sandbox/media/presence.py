@@ -22,6 +22,8 @@ EDGE = 36
 SETTLE_SECONDS = 0.2
 """An edge that stays this long at its place stands still; so overlays last longer than this."""
 
+KEY_SHARE = 0.2
+"""Share of the standing edges that has to change at a key picture for more than coding noise."""
 STIR = 0.7
 """Pixels from one picture to the next from which on the picture behind counts as moving."""
 DOMINANT = 2.2
@@ -45,6 +47,7 @@ class EdgeWatcher:
     Attributes:
         appeared: edges that stand from this picture on and were not in the one before.
         vanished: edges that stood until the picture before and are not in this one.
+        standing: edges that stood until the picture before.
     """
 
     def __init__(self, lag: int) -> None:
@@ -54,6 +57,7 @@ class EdgeWatcher:
         self._seen = 0
         self.appeared: list[int] = []
         self.vanished: list[int] = []
+        self.standing: list[int] = []
 
     def add(self, plane: Plane, ignore: Bitmap | None) -> Bitmap:
         """Take the next picture's rectangle, without the pixels of `ignore`; gives its edges."""
@@ -64,6 +68,7 @@ class EdgeWatcher:
         self._seen += 1
         self.appeared.append(0)
         self.vanished.append(0)
+        self.standing.append(0)
         if self._seen > self._lag + 1:
             self._count(self._lag)
         return found
@@ -90,6 +95,7 @@ class EdgeWatcher:
                 before & self._recent[here - 1 - half] & self._recent[max(0, here - 1 - self._lag)]
             )
             self.vanished[-1 - later] = int(np.count_nonzero(stood & ~now))
+            self.standing[-1 - later] = int(np.count_nonzero(stood))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ class Showing:
 
 
 def changes(
-    appeared: Counts, vanished: Counts, speed: Counts, least: float, lag: int
+    appeared: Counts, vanished: Counts, speed: Counts, settled: Counts, least: float, lag: int
 ) -> list[Change]:
     """Where the overlay of one shot changes.
 
@@ -120,6 +126,7 @@ def changes(
         appeared, vanished: counts of an EdgeWatcher for the shot.
         speed: motion of the picture behind since the picture before, in pixels.
         least: edge pixels that a change has to have.
+        settled: standing edges at key pictures, 0 at others.
         lag: as for the EdgeWatcher; changes as close as this are one.
     """
     come, go = (_excess(counts, 0.3 * least, lag) for counts in (appeared, vanished))
@@ -132,6 +139,8 @@ def changes(
             go[index] = 0
     faint = 0.05 * max(_largest(come, lag), _largest(go, lag))
     come, go = (np.where(counts > faint, counts, 0.0) for counts in (come, go))
+    # A coder's new key picture shifts a few edges everywhere.
+    come, go = (np.where(counts < KEY_SHARE * settled, 0.0, counts) for counts in (come, go))
     found: list[Change] = []
     for index in np.flatnonzero((come > 0) | (go > 0)).tolist():
         if found and index - found[-1].last <= lag:

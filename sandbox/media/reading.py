@@ -54,11 +54,15 @@ def container_start(container: InputContainer) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TimedPicture:
-    """A picture and when it is shown: `time` in seconds, `pts` in the stream's time base."""
+    """A picture and when it is shown: `time` in seconds, `pts` in the stream's time base.
+
+    `key` tells a picture that was coded without reference to others.
+    """
 
     time: float
     pts: int
     picture: Picture
+    key: bool = False
 
 
 class VideoReader:
@@ -174,7 +178,7 @@ class VideoReader:
                 continue
             last = pts
             time = float(pts * self.time_base) - self.origin
-            yield TimedPicture(time, pts, from_frame(frame, self._size))
+            yield TimedPicture(time, pts, from_frame(frame, self._size), frame.key_frame)
 
     def _frames(self, start: float) -> Iterator[av.VideoFrame]:
         if start > 0:

@@ -66,6 +66,7 @@ def test_an_overlay_is_seen_coming_and_going() -> None:
         np.array(watcher.appeared, float),
         np.array(watcher.vanished, float),
         np.zeros(60),
+        np.zeros(60),
         20,
         5,
     )
@@ -79,7 +80,17 @@ def test_edges_of_a_camera_that_comes_to_rest_are_no_overlay() -> None:
     appeared, vanished, speed = np.zeros(count), np.zeros(count), np.zeros(count)
     speed[:20] = 3
     appeared[19] = 900
-    assert changes(appeared, vanished, speed, 20, 5) == []
+    assert changes(appeared, vanished, speed, np.zeros(count), 20, 5) == []
+
+
+def test_a_key_pictures_coding_noise_is_no_overlay() -> None:
+    count = 60
+    appeared, vanished, still = np.zeros(count), np.zeros(count), np.zeros(count)
+    vanished[30] = 90
+    settled = np.zeros(count)
+    assert changes(appeared, vanished, still, settled, 40, 5) != []
+    settled[30] = 700
+    assert changes(appeared, vanished, still, settled, 40, 5) == []
 
 
 def test_showings_follow_lines_and_swaps() -> None:
