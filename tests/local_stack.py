@@ -73,17 +73,24 @@ class LocalStack:
         }
         return {**kept, **PACE, "PRO_VIDEO_PORT_BASE": str(self.port_base)}
 
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
+    def launch(self, *arguments: str, **environment: str) -> None:
+        """Start the command, without waiting for anything."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deployments.up", "--folder", str(self.folder)],
-                env=self.environment(),
+                [
+                    *(sys.executable, "-m", "deployments.up"),
+                    *("--folder", str(self.folder), *arguments),
+                ],
+                env={**self.environment(), **environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.launch()
         ready = self.folder / "stack.json"
 
         def settled() -> bool:

@@ -1,0 +1,165 @@
+"""The deployments as users see them: pinned by a snapshot, and safe to register again.
+
+After a change that is meant, write the snapshots anew: PRO_VIDEO_UPDATE_SNAPSHOTS=1 make test
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect import Flow
+from prefect.flows import load_flow_from_entrypoint
+
+from deployments.register import DeploymentFile, read_deployments
+from tests.local_stack import LocalStack
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+DEPLOYMENTS = {each.entrypoint.rpartition(".")[2]: each for each in read_deployments()}
+
+
+def flow_of(deployment: DeploymentFile) -> Flow[..., Any]:
+    flow: Flow[..., Any] = load_flow_from_entrypoint(
+        deployment.entrypoint, use_placeholder_flow=False
+    )
+    return flow
+
+
+def schema_of(deployment: DeploymentFile) -> dict[str, Any]:
+    return flow_of(deployment).parameters.model_dump_for_openapi()
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_deployment_is_as_it_was(name: str) -> None:
+    deployment = DEPLOYMENTS[name]
+    found = {
+        "deployment": f"{flow_of(deployment).name}/{deployment.name}",
+        **deployment.model_dump(mode="json", exclude={"name"}),
+        "schema": schema_of(deployment),
+    }
+    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+    file = SNAPSHOTS / f"{name}.json"
+    if os.environ.get("PRO_VIDEO_UPDATE_SNAPSHOTS"):
+        file.write_text(text, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_every_snapshot_has_its_deployment() -> None:
+    assert {path.stem for path in SNAPSHOTS.glob("*.json")} == set(DEPLOYMENTS)
+
+
+@pytest.mark.parametrize("name", ["pro_video_flow", "text_inpainting_flow"])
+def test_every_parameter_tells_what_it_is(name: str) -> None:
+    schema = schema_of(DEPLOYMENTS[name])
+    fields = dict(schema["properties"])
+    for model, definition in schema.get("definitions", {}).items():
+        fields |= {f"{model}.{field}": each for field, each in definition["properties"].items()}
+    assert fields
+    untold = [
+        field
+        for field, each in fields.items()
+        # Prefect writes the parameter's name where the code gives no title.
+        if not each.get("description") or each.get("title", field) == field
+    ]
+    assert untold == []
+
+
+@pytest.mark.parametrize("name", ["pro_video_flow", "text_inpainting_flow"])
+def test_the_form_holds_no_secret_and_no_nested_request(name: str) -> None:
+    schema = schema_of(DEPLOYMENTS[name])
+    assert not [field for field in schema["properties"] if "key" in field or "secret" in field]
+    plain = {"string", "number", "array", "boolean", "integer"}
+    kinds = {
+        each.get("type") or tuple(sorted(kind["type"] for kind in each["anyOf"]))
+        for each in schema["properties"].values()
+    }
+    assert kinds <= plain | {("null", "number")}
+
+
+def registered(stack: LocalStack) -> dict[str, Any]:
+    """Everything that a registration makes, by what stays the same."""
+    paths = {
+        "deployments": ["id", "name", "flow_id", "entrypoint", "parameter_openapi_schema"],
+        "work_pools": ["id", "name", "type"],
+        "block_documents": ["id", "name", "block_type_id"],
+        "block_types": ["id", "slug"],
+        "automations": ["id", "name", "trigger", "actions"],
+    }
+    found: dict[str, Any] = {}
+    with httpx.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+        for path, fields in paths.items():
+            rows = client.post(f"{path}/filter", json={}).raise_for_status().json()
+            found[path] = sorted(
+                (json.dumps([row[field] for field in fields], sort_keys=True) for row in rows),
+            )
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_registering_again_changes_nothing(stack: LocalStack) -> None:
+    description = stack.description
+    before = registered(stack)
+    assert all(before.values())
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.register"],
+        env={
+            **stack.environment(),
+            "PREFECT_API_URL": stack.api_url,
+            "PREFECT_HOME": str(stack.folder.parent / "client"),
+            "PRO_VIDEO_S3_BUCKET": stack.bucket,
+            "PRO_VIDEO_S3_REGION": description["s3"]["region"],
+            "PRO_VIDEO_S3_ENDPOINT_URL": description["s3"]["endpoint_url"],
+            "PRO_VIDEO_S3_ACCESS_KEY": description["s3"]["access_key"],
+            "PRO_VIDEO_S3_SECRET_KEY": description["s3"]["secret_key"],
+            "PRO_VIDEO_SYNC_SO_BASE_URL": description["sync_so"]["base_url"],
+            "PRO_VIDEO_SYNC_SO_API_KEY": description["sync_so"]["api_key"],
+            "PRO_VIDEO_GHOSTCUT_BASE_URL": description["ghostcut"]["base_url"],
+            "PRO_VIDEO_GHOSTCUT_APP_KEY": description["ghostcut"]["app_key"],
+            "PRO_VIDEO_GHOSTCUT_APP_SECRET": description["ghostcut"]["app_secret"],
+        },
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("pro-video/local", "text-inpainting/local"):
+        assert f"Registered {name}" in done.stderr + done.stdout
+    assert not [key for key in _secrets(stack) if key in done.stderr + done.stdout]
+    assert registered(stack) == before
+
+
+def _secrets(stack: LocalStack) -> list[str]:
+    description = stack.description
+    return [
+        description["s3"]["secret_key"],
+        description["sync_so"]["api_key"],
+        description["ghostcut"]["app_secret"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"PRO_VIDEO_S3_ACCESS_KEY": "a-key"}, "PRO_VIDEO_S3_SECRET_KEY"),
+        ({"PRO_VIDEO_GHOSTCUT_APP_SECRET": "a-secret"}, "PRO_VIDEO_GHOSTCUT_APP_KEY"),
+    ],
+)
+def test_half_a_pair_of_keys_is_refused_by_name(given: dict[str, str], says: str) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PRO_VIDEO_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.register"],
+        env={**kept, **given, "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert next(iter(given.values())) not in done.stderr
