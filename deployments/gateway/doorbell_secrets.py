@@ -95,7 +95,7 @@ async def _sync_so(settings: DoorbellSettings) -> tuple[str, ...]:
     given = secrets_of(settings.sync_so_webhook_secrets)
     if given:
         return given
-    block = await SyncSoCredentials.aload(get_settings().block)
+    block: SyncSoCredentials = await SyncSoCredentials.aload(get_settings().block)
     async with HttpSession(block.base_url, timeouts=Timeouts(total=_READ_SECONDS)) as api:
         answer = await api.send(
             "GET", _SYNC_SO_SECRET, headers={"x-api-key": block.api_key.get_secret_value()}
@@ -108,6 +108,6 @@ async def _sync_so(settings: DoorbellSettings) -> tuple[str, ...]:
 
 
 async def _ghostcut(settings: DoorbellSettings) -> tuple[str, ...]:
-    block = await GhostCutCredentials.aload(get_settings().block)
+    block: GhostCutCredentials = await GhostCutCredentials.aload(get_settings().block)
     previous = secrets_of(settings.ghostcut_previous_app_secrets)
     return (block.app_secret.get_secret_value(), *previous)

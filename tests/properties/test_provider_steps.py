@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from pro_video.settings import get_settings
+from pro_video.settings import get_settings, use_settings
 from tasks.ledger import INPAINTING, LIP_SYNC
 from tests.properties.machine import Event, Faults, Planned, ProviderSteps, Trouble
 from tests.properties.providers import LONGEST_LAG, Plan
@@ -23,12 +23,10 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def pace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def pace() -> Iterator[None]:
     """Fewer looks in an hour of virtual time."""
-    monkeypatch.setenv("PRO_VIDEO_POLL_SECONDS", "60")
-    get_settings.cache_clear()
-    yield
-    get_settings.cache_clear()
+    with use_settings(get_settings().model_copy(update={"poll_seconds": 60.0})):
+        yield
 
 
 @pytest.mark.timeout(3600 if os.environ.get("HYPOTHESIS_PROFILE") == "chaos" else 120)
