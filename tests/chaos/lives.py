@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from tests.chaos.jobs import FINAL, Follower, Job, Runs
 from tests.chaos.judge import Judge
 from tests.chaos.table import Table
 from tests.chaos.world import World, kill_group
+
+logger = logging.getLogger("tests.chaos")
 
 Kill = tuple[str, str, int]
 """A checkpoint, the step that reaches it, and which of its hits in one life of the process."""
@@ -144,6 +147,13 @@ def walk(suite: Suite, walks: Iterable[Walk], *, width: int, life_seconds: float
         if not active:
             return
         _live(suite, active, life_seconds)
+        logger.info(
+            "%d faults, %d violations, %d jobs under way, %d to come",
+            suite.table.injected,
+            len(suite.table.violations),
+            len(active),
+            len(waiting),
+        )
 
 
 def _live(suite: Suite, active: dict[str, Walk], life_seconds: float) -> None:

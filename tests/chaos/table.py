@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from tests.chaos.jobs import Job
+
+logger = logging.getLogger("tests.chaos")
 
 
 @dataclass
@@ -49,7 +52,9 @@ class Table:
             row.billed = (row.billed[0] + billed[0], row.billed[1] + billed[1])
             row.due = (row.due[0] + job.billed[0], row.due[1] + job.billed[1])
         where = ", ".join(job.rows)
-        self.violations += [f"{job.job_id} ({where}): {problem}" for problem in problems]
+        for problem in problems:
+            self.violations.append(f"{job.job_id} ({where}): {problem}")
+            logger.info("VIOLATION %s", self.violations[-1])
 
     @property
     def injected(self) -> int:

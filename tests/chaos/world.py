@@ -33,6 +33,8 @@ _PACE = {
     # The files of the workers hold the logs; the server need not store them too.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    # A server whose clients are killed loses an answer now and then; it is asked again after this.
+    "PREFECT_API_REQUEST_TIMEOUT": "10",
     # Less work for SQLite: nobody looks at past events, and nothing is scheduled by the clock.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
