@@ -1,1 +1,1 @@
-"""The work itself, without Prefect: request model, progress, errors, waiting, storage, media, providers."""
+"""The work itself, without Prefect: request, errors, waiting, storage, media, the providers."""

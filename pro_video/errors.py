@@ -1,18 +1,18 @@
-"""Everything that can go wrong, as types. Whether another try is worth it is the type, never a flag.
+"""Everything that can go wrong, as types. Whether another try is worth it is the type, not a flag.
 
     ProVideoError
     ├── TransientError                  another try of the same call may succeed
     │   ├── RateLimited                 429 for pace; carries the provider's own delay
-    │   ├── SlotUnavailable             429 for concurrency: wait for a slot, the job was not created
+    │   ├── SlotUnavailable             429 for concurrency: wait for a slot, nothing was created
     │   ├── ServiceUnavailable          no answer, 5xx, a body that is not the protocol
     │   ├── OutcomeUnknown              a create was sent and its answer was lost: it may be paid
-    │   ├── LinkExpired                 a result link ran out: read the job again for a fresh one
-    │   ├── TransferInterrupted         bytes stopped before the promised length, or a checksum differs
+    │   ├── LinkExpired                 a result link ran out: the job has a fresh one
+    │   ├── TransferInterrupted         bytes stopped too early, or a checksum differs
     │   └── StorageUnavailable          S3 did not answer, or answered 5xx / SlowDown
     └── TerminalError                   trying again changes nothing
         ├── RequestRefused              the request breaks rules; names every field
         ├── MediaUnusable               a video or audio is not what the job needs
-        ├── SourceRefused               a source address is not allowed, is missing or changed under way
+        ├── SourceRefused               a source is not allowed, is missing or changed under way
         ├── StorageRefused              S3 says no (credentials, bucket, policy)
         ├── CredentialsRefused          a provider does not accept the key
         ├── AccountBlocked              a provider wants money or a better plan first
@@ -20,11 +20,11 @@
         ├── JobFailed                   a provider's job ended as failed
         │   └── JobFailedRetryable      … and its code says that a new attempt may succeed
         ├── DiedTooOften                the job's process was lost again and again
-        ├── DeadlineExceeded            a wait reached its end; the provider's job may still go on
+        ├── DeadlineExceeded            a wait reached its end; the provider's job may go on
         └── OutputRejected              the result does not pass the checks
 
-`message` is safe to show to a user: no key, no presigned query, no stack. It says what happened and ends with
-what to do next where something can be done.
+`message` is safe to show to a user: no key, no presigned query, no stack. It says what happened and
+ends with what to do next where something can be done.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class JobFailed(TerminalError):
 
 
 class JobFailedRetryable(JobFailed):
-    """A provider's job ended as failed by a cause that may pass: a new attempt is worth its price."""
+    """A provider's job failed by a cause that may pass: a new attempt is worth its price."""
 
 
 class DiedTooOften(TerminalError):
@@ -191,7 +191,7 @@ class DiedTooOften(TerminalError):
 
 
 class DeadlineExceeded(TerminalError):
-    """A wait reached its end. The provider's job may still go on; a retry of the run takes it up again."""
+    """A wait reached its end. The provider's job may go on; a retry of the run takes it up again."""
 
 
 class OutputRejected(TerminalError):

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     orphan_search_seconds: float = Field(
         180.0,
         ge=0,
-        description="How long GhostCut's listing may lag behind a submit, in seconds.",
+        description="How long a provider's listing may lag behind a submit, in seconds.",
     )
     public_url: str = Field(
         "", description="Address under which providers reach the gateway; empty: polling alone."

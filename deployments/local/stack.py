@@ -107,6 +107,8 @@ class Stack:
             "PRO_VIDEO_ALLOW_LOCAL_FILES": "true",
             "PRO_VIDEO_ALLOW_PRIVATE_ADDRESSES": "true",
             "PRO_VIDEO_POLL_SECONDS": "1",
+            # The emulators list a job as soon as they have accepted it.
+            "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "5",
             "PRO_VIDEO_PUBLIC_URL": self.url("Gateway"),
             "PRO_VIDEO_GATEWAY_PORT": str(self.port("Gateway")),
             "PRO_VIDEO_S3_BUCKET": BUCKET,

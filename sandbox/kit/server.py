@@ -43,7 +43,7 @@ class _Protocol(H11Protocol):
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket, port 0 for any free one; PortTakenError when the address is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sends small answers at once only on sockets that say TCP.
+    # Named, because asyncio sends small answers at once only on sockets that say they are TCP.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
