@@ -191,7 +191,7 @@ class DiedTooOften(TerminalError):
 
 
 class DeadlineExceeded(TerminalError):
-    """A wait reached its end. The provider's job may go on; a retry of the run takes it up again."""
+    """A wait reached its end. The provider's job may go on; a retry of the run takes it up."""
 
 
 class OutputRejected(TerminalError):
