@@ -101,8 +101,8 @@ def make_sample(
     ]
     watermark = overlays.text(
         "PRO·VIDEO",
-        centre=(0.885, 0.075),
-        size=max(8, round(height * 0.05)),
+        centre=(0.84, 0.14),
+        size=max(6, round(height * 0.05)),
         frame=frame,
         fill=(255, 255, 255, 215),
         outline=(20, 30, 60, 215),
