@@ -1,0 +1,186 @@
+"""Requests and files that cannot become a job: refused with every reason, and nothing is paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.exceptions import PrefectHTTPStatusError
+
+from sandbox.media.lip_sync import SegmentPlan, lip_sync
+from sandbox.media.sample import Sample
+from tests.flows.jobs import Jobs
+from tests.flows.test_seed_cases import area
+from tests.local_stack import wait_until
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One hopeless job.
+
+    Attributes:
+        changes: of the parameters of a good job.
+        says: parts of the final message, all of them.
+        kind: of the error.
+        uploads: may files of it be in the bucket?
+    """
+
+    changes: dict[str, Any]
+    says: list[str]
+    kind: str
+    uploads: bool = False
+    deployment: str = "pro-video/local"
+
+
+@dataclass
+class Refused:
+    jobs: Jobs
+    cases: dict[str, Case] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+
+
+NAMES = [
+    "many problems",
+    "protection in a tier without it",
+    "only half a crop",
+    "text as video",
+    "picture as audio",
+    "segment past the end",
+    "no such object",
+    "no such file",
+    "removal without areas",
+]
+
+
+def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
+    line = str(tiny.line_1)
+    text = folder / "notes.mp4"
+    text.write_text("This is no video.\n" * 500, encoding="utf-8")
+    mute = folder / "mute.mp4"
+    plan = SegmentPlan(0.2, 0.8, tiny.line_1, None, None, "cut_off")
+    lip_sync(tiny.clip, mute, [plan], fault="audio_dropped")
+    good = area("erase", tiny.watermark_region, 0.0, None)
+    protect = area("protect", tiny.protected_region, 0.0, None)
+    gone = f"s3://{jobs.stack.bucket}/nowhere/clip.mp4"
+    return {
+        "many problems": Case(
+            {
+                "segments": [
+                    {"start": 1.0, "end": 0.5, "audio": line},
+                    {"start": 1.2, "end": 1.8, "audio": "ftp://example.com/line.wav"},
+                ],
+                "annotation_areas": [
+                    area("erase", (0.5, 0.5, 1.5, 0.9), 0.0, None),
+                    area("erase", tiny.watermark_region, 1.0, 0.5),
+                ],
+                "temperature": 7.0,
+            },
+            [
+                "Request refused: ",
+                "segments[0].end",
+                "segments[1].audio",
+                "annotation_areas[0].region",
+                "annotation_areas[1].end",
+                "temperature",
+            ],
+            "RequestRefused",
+        ),
+        "protection in a tier without it": Case(
+            {"annotation_areas": [good, protect], "quality": "lite"},
+            ["Request refused: ", "annotation_areas[0]", "annotation_areas[1]", "basic"],
+            "RequestRefused",
+        ),
+        "only half a crop": Case(
+            {"segments": [{"start": 0.2, "end": 0.8, "audio": line, "audio_start": 0.1}]},
+            ["Request refused: segments[0].audio_end"],
+            "RequestRefused",
+        ),
+        "text as video": Case(
+            {"video": str(text)}, ["Upload failed: the video"], "MediaUnusable", uploads=True
+        ),
+        "picture as audio": Case(
+            {"segments": [{"start": 0.2, "end": 0.8, "audio": str(mute)}]},
+            ["segments[0].audio", "sound"],
+            "RequestRefused",
+            uploads=True,
+        ),
+        "segment past the end": Case(
+            {"segments": [{"start": 1.5, "end": 9.0, "audio": line}]},
+            ["Request refused: segments[0].end"],
+            "RequestRefused",
+            uploads=True,
+        ),
+        "no such object": Case({"video": gone}, ["Upload failed: "], "SourceRefused"),
+        "no such file": Case(
+            {"video": str(folder / "none.mp4")}, ["Upload failed: "], "SourceRefused"
+        ),
+        "removal without areas": Case(
+            {"video": str(tiny.clip), "annotation_areas": []},
+            ["Request refused: annotation_areas", "at least one area"],
+            "RequestRefused",
+            deployment="text-inpainting/local",
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def refused(
+    jobs: Jobs,
+    tiny: Sample,
+    tiny_parameters: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Refused:
+    """All the hopeless jobs, ended."""
+    found = Refused(jobs, cases(jobs, tiny, tmp_path_factory.mktemp("hopeless")))
+    assert list(found.cases) == NAMES
+    for name, case in found.cases.items():
+        whole = tiny_parameters if case.deployment == "pro-video/local" else {}
+        found.ids[name] = jobs.prepare({**whole, **case.changes}, case.deployment)
+    jobs.finish([], prepared=list(found.ids.values()))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_message_gives_every_reason(refused: Refused, name: str) -> None:
+    case, job_id = refused.cases[name], refused.ids[name]
+    state = refused.jobs.state(job_id)
+    message = state.message or ""
+    assert state.name == "Failed"
+    for part in case.says:
+        assert part in message
+    result = refused.jobs.result(job_id)
+    assert result.error is not None
+    assert result.error.kind == case.kind
+    assert result.error.stage == "uploading"
+    assert (result.output_key, result.fallback_key) == (None, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_paid_or_left_over(refused: Refused, name: str) -> None:
+    case, job_id = refused.cases[name], refused.ids[name]
+    assert refused.jobs.paid(job_id) == {"sync_so": (0, 0), "ghostcut": (0, 0)}
+    left = set(refused.jobs.objects(job_id))
+    assert "job.json" in left
+    assert case.uploads or left == {"job.json"}
+
+
+def test_a_parameter_of_the_wrong_type_is_refused_before_there_is_a_job(
+    jobs: Jobs, tiny_parameters: dict[str, Any]
+) -> None:
+    with pytest.raises(PrefectHTTPStatusError) as raised:
+        jobs.prepare({**tiny_parameters, "segments": "all of it"})
+    assert raised.value.response.status_code in (409, 422)
+    assert "segments" in raised.value.response.text
+
+
+def test_a_job_with_an_unknown_parameter_does_not_hang(
+    jobs: Jobs, tiny_parameters: dict[str, Any]
+) -> None:
+    job_id = jobs.start({**tiny_parameters, "voice": "deep"})
+    wait_until(lambda: jobs.state(job_id).is_final(), 60, "the job ends")
+    assert "voice" in (jobs.state(job_id).message or "")
+    assert jobs.paid(job_id) == {"sync_so": (0, 0), "ghostcut": (0, 0)}

@@ -1,0 +1,218 @@
+"""Jobs that are cancelled, run into their deadline or lose their worker, and their retries: what
+was bought is picked up, and nothing is bought twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+
+from deployments.local.stack import open_stack
+from sandbox.media.sample import Sample
+from tests.flows.jobs import Jobs
+from tests.flows.test_provider_faults import fault, of_job
+from tests.flows.test_seed_cases import area
+from tests.local_stack import LocalStack, wait_until
+
+pytestmark = pytest.mark.timeout(400)
+
+POOL = "tests"
+LIP_SYNC_ONLY = "Pro video processing completed (lip-sync only)"
+BOTH = "Pro video processing completed (lip-sync + text inpainting)"
+# Between the button and the end of the job; the worker looks several times a second.
+CANCEL_SECONDS = 40
+
+
+@pytest.fixture(scope="module")
+def chained(tiny: Sample, tiny_parameters: dict[str, Any]) -> dict[str, Any]:
+    """A job with a text removal."""
+    mark = area("erase", tiny.watermark_region, 0.0, None)
+    return {**tiny_parameters, "annotation_areas": [mark]}
+
+
+def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
+    """The status of a job's first attempt at a provider, in words."""
+    return str(jobs.audit(provider, job_id)[0]["status"])
+
+
+def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(
+    jobs: Jobs, tiny_parameters: dict[str, Any]
+) -> None:
+    job_id = jobs.prepare(tiny_parameters)
+    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=6)]))
+    jobs.release(job_id)
+    jobs.until_state(job_id, "Lip-sync processing")
+    generation = jobs.until_accepted("sync_so", job_id)["id"]
+    # The wait has to stand: the message names what it waits for.
+    wait_until(
+        lambda: ended_at(jobs, "sync_so", job_id) == "PROCESSING", 60, "the generation is at work"
+    )
+    jobs.cancel(job_id)
+    jobs.until_state(job_id, "Cancelled", CANCEL_SECONDS)
+    assert jobs.state(job_id).message == (
+        f"Cancelled during: Lip-sync processing. Sync.so generation {generation} goes on at the "
+        "provider and is billed there; retry this run to pick its result up."
+    )
+    wait_until(lambda: jobs.paid(job_id)["sync_so"] == (1, 1), 60, "the provider goes on")
+    jobs.release(job_id)
+    jobs.finish([job_id])
+    assert jobs.state(job_id).message == LIP_SYNC_ONLY
+    assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (0, 0)}
+
+
+def test_a_cancelled_text_removal_is_picked_up_by_a_retry(
+    jobs: Jobs, chained: dict[str, Any]
+) -> None:
+    job_id = jobs.prepare(chained)
+    jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "slow", seconds=8)]))
+    jobs.release(job_id)
+    jobs.until_state(job_id, "Text inpainting", 120)
+    work = jobs.until_accepted("ghostcut", job_id)["id"]
+    [subflow] = jobs.subflows(job_id)
+    wait_until(
+        lambda: f"GhostCut task created: {work}" in jobs.log(str(subflow.id)), 60, "the wait"
+    )
+    jobs.cancel(job_id)
+    jobs.until_state(job_id, "Cancelled", CANCEL_SECONDS)
+    message = jobs.state(job_id).message or ""
+    assert message.startswith("Cancelled during: Text inpainting. ")
+    assert f"GhostCut work {work} goes on at the provider" in message
+    jobs.release(job_id)
+    jobs.finish([job_id])
+    assert jobs.state(job_id).message == BOTH
+    assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (1, 1)}
+
+
+def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(
+    jobs: Jobs, chained: dict[str, Any]
+) -> None:
+    job_id = jobs.prepare(chained)
+    jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "failed", status=20)]))
+    jobs.release(job_id)
+    jobs.finish([job_id])
+    assert (jobs.state(job_id).message or "").startswith("Text inpainting failed: ")
+    assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (1, 0)}
+    bought = jobs.result(job_id).stages["lip-sync"]
+    jobs.release(job_id)
+    jobs.finish([job_id])
+    assert jobs.state(job_id).message == BOTH
+    assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (2, 1)}
+    result = jobs.result(job_id)
+    assert result.stages["lip-sync"] == bought
+    assert result.fallback_key is None
+
+
+# A worker of the test's own, with settings that the shared one must not have
+
+
+@pytest.fixture(scope="module")
+def own_pool(jobs: Jobs) -> str:
+    """A work pool beside the shared one; names of its deployments end in its name."""
+    jobs.api(lambda client: client.create_work_pool(WorkPoolCreate(name=POOL, type="pro-video")))
+    for name in ("pro-video", "text-inpainting"):
+        jobs.api(partial(_deploy, name=name))
+    return POOL
+
+
+def _deploy(client: SyncPrefectClient, *, name: str) -> None:
+    shared = client.read_deployment_by_name(f"{name}/local")
+    client.create_deployment(
+        flow_id=shared.flow_id,
+        name=POOL,
+        entrypoint=shared.entrypoint,
+        parameter_openapi_schema=shared.parameter_openapi_schema,
+        work_pool_name=POOL,
+        pull_steps=[],
+    )
+
+
+@contextmanager
+def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the pool, as ``prefect worker start`` makes it."""
+    described = open_stack(stack.folder, stack.port_base).environment()
+    with stack.log.open("ab") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "prefect", "worker", "start"),
+                *("--pool", pool, "--type", "pro-video"),
+            ],
+            env={**stack.environment(), **described, **settings},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(45)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def test_a_deadline_ends_the_wait_and_not_the_providers_job(
+    jobs: Jobs, own_pool: str, tiny: Sample, tiny_parameters: dict[str, Any]
+) -> None:
+    mark = area("erase", tiny.watermark_region, 0.0, None)
+    lip = jobs.prepare(tiny_parameters, f"pro-video/{own_pool}")
+    removal = jobs.prepare(
+        {"video": str(tiny.clip), "annotation_areas": [mark]}, f"text-inpainting/{own_pool}"
+    )
+    jobs.plan_faults("sync_so", *of_job(lip, [fault("job", "stuck")]))
+    jobs.plan_faults("ghostcut", *of_job(removal, [fault("job", "stuck")]))
+    seconds = {"PRO_VIDEO_LIP_SYNC_DEADLINE_HOURS": "0.001"}
+    seconds |= {"PRO_VIDEO_INPAINTING_DEADLINE_HOURS": "0.001"}
+    with worker(jobs.stack, own_pool, **seconds):
+        for _ in range(2):
+            # The second time is a retry: it waits for the same provider job again.
+            jobs.finish([], prepared=[lip, removal])
+            generation = jobs.audit("sync_so", lip)[0]["id"]
+            work = jobs.audit("ghostcut", removal)[0]["id"]
+            for job_id, lead, what in (
+                (lip, "Lip-sync failed: ", f"Sync.so generation {generation}"),
+                (removal, "Text inpainting failed: ", f"GhostCut work {work}"),
+            ):
+                message = jobs.state(job_id).message or ""
+                assert message.startswith(f"{lead}No result of {what} within ")
+                assert "it may still go on" in message
+                error = jobs.result(job_id).error
+                assert error is not None
+                assert (error.kind, error.code) == ("DeadlineExceeded", "deadline_exceeded")
+    assert jobs.paid(lip)["sync_so"] == (1, 0)
+    assert jobs.paid(removal)["ghostcut"] == (1, 0)
+
+
+def test_a_stopping_worker_hands_its_job_over(
+    jobs: Jobs, own_pool: str, tiny_parameters: dict[str, Any]
+) -> None:
+    job_id = jobs.prepare(tiny_parameters, f"pro-video/{own_pool}")
+    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=8)]))
+    jobs.release(job_id)
+    with worker(jobs.stack, own_pool) as first:
+        generation = jobs.until_accepted("sync_so", job_id, 90)["id"]
+        wait_until(
+            lambda: ended_at(jobs, "sync_so", job_id) == "PROCESSING", 60, "the job is waiting"
+        )
+        first.terminate()
+        assert first.wait(45) == 0
+    state = jobs.state(job_id)
+    assert state.is_scheduled()
+    assert state.message == (
+        f"Handed over by a worker that stops; Sync.so generation {generation} goes on"
+    )
+    with worker(jobs.stack, own_pool):
+        jobs.finish([job_id])
+    assert jobs.state(job_id).message == LIP_SYNC_ONLY
+    assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (0, 0)}
+    assert [entry["id"] for entry in jobs.audit("sync_so", job_id)] == [generation]
