@@ -1,14 +1,28 @@
-"""A bucket on the sandbox's S3 server, and a receiver of webhooks."""
+"""A bucket on the sandbox's S3 server, a receiver of webhooks, and a job without a flow engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pro_video.clock import VirtualClock
+from pro_video.job import JobKeys, attempt_reference
+from pro_video.progress import Stage
+from pro_video.records import Prepared
 from pro_video.storage import Storage, make_client
 from sandbox.s3 import start_s3
+from tasks.job import Job
+from tasks.ledger import LIP_SYNC, Ledger
+from tasks.preparing import keep_request
 from tests.tasks.receiver import Receiver, receiving
+
+if TYPE_CHECKING:
+    from tasks.progress import ProgressReporter
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +52,49 @@ def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
     with receiving() as running:
         yield running
+
+
+class NotedProgress:
+    """Takes the place of the reporter that writes to Prefect; keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.fractions: list[float] = []
+
+    async def fraction(self, stage: Stage, fraction: float) -> None:
+        self.fractions.append(fraction)
+
+    async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
+        self.fractions.append(fraction)
+
+    @asynccontextmanager
+    async def following(self, stage: Stage, read: Callable[[], float]) -> AsyncIterator[None]:
+        yield
+        self.fractions.append(read())
+
+
+@pytest.fixture
+def job() -> Job:
+    """A job of its own, in virtual time."""
+    job_id = str(uuid.uuid4())
+    clock = VirtualClock()
+    created = datetime.fromtimestamp(clock.time(), UTC)
+    reporter = cast("ProgressReporter", NotedProgress())
+    return Job(
+        job_id, job_id, JobKeys(job_id), reporter, Ledger(created, bucket="jobs-bucket"), clock
+    )
+
+
+@pytest.fixture
+async def prepared(job: Job, storage: Storage) -> Prepared:
+    """The kept request of the job's first lip-sync attempt."""
+    kept = await keep_request(
+        job,
+        storage,
+        step=LIP_SYNC,
+        attempt=1,
+        body=b'{"exact": "bytes"}',
+        expected_seconds=60,
+        cost_usd=None,
+    )
+    assert kept.reference == attempt_reference(job.job_id, LIP_SYNC, 1)
+    return kept

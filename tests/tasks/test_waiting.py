@@ -1,0 +1,141 @@
+"""The wait for a provider's job: hours of it, in virtual time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pro_video.errors import (
+    AccountBlocked,
+    DeadlineExceeded,
+    JobFailed,
+    JobFailedRetryable,
+    ServiceUnavailable,
+)
+from pro_video.progress import Stage
+from pro_video.records import Outcome, Prepared, Submission
+from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
+from pro_video.waiting import Observation
+from tasks.job import Job
+from tasks.waiting import follow
+
+HOUR = 3600.0
+
+
+class Watched:
+    """A provider's job that ends at a moment of virtual time, well or with an error."""
+
+    def __init__(self, job: Job, ends_at: float, error: Exception | None = None) -> None:
+        self.job = job
+        self.ends_at = job.clock.time() + ends_at
+        self.error = error
+        self.looks = 0
+        self.away: list[Exception] = []
+
+    async def fetch(self) -> bool:
+        self.looks += 1
+        if self.away:
+            raise self.away.pop()
+        return self.job.clock.time() >= self.ends_at
+
+    def observe(self, over: bool) -> Observation[bool]:
+        if over and self.error is not None:
+            raise self.error
+        return Observation(done=over, value=over)
+
+
+async def wait(job: Job, watched: Watched, *, submitted: float = 0.0, hours: float = 6) -> Outcome:
+    """Follow a job that was accepted ``submitted`` seconds ago."""
+    accepted = datetime.fromtimestamp(job.clock.time() - submitted, UTC)
+    prepared = Prepared(
+        attempt=1,
+        reference="pv-1",
+        body_key="k",
+        prepared_at=accepted,
+        expected_seconds=600,
+    )
+    return await follow(
+        job,
+        prepared,
+        Submission(provider_job_id="p-1", submitted_at=accepted),
+        step="lip-sync",
+        provider="sync-so",
+        stage=Stage.LIP_SYNC_PROCESSING,
+        deadline_hours=hours,
+        fetch=watched.fetch,
+        observe=watched.observe,
+        what="Sync.so generation p-1",
+    )
+
+
+async def test_five_hours_are_waited_for_with_few_looks(job: Job) -> None:
+    watched = Watched(job, 5 * HOUR)
+    outcome = await wait(job, watched)
+    assert outcome.failure is None
+    assert 5 * HOUR <= (outcome.finished_at - job.ledger.created_at).total_seconds() < 5.1 * HOUR
+    assert watched.looks < 5 * HOUR / 5
+
+
+async def test_the_shown_progress_only_rises(job: Job) -> None:
+    await wait(job, Watched(job, 1200))
+    reporter: Any = job.reporter
+    assert reporter.fractions == sorted(reporter.fractions)
+    assert 0 < reporter.fractions[-1] <= 1
+
+
+async def test_the_deadline_counts_from_the_submission(job: Job) -> None:
+    begun = job.clock.monotonic()
+    with pytest.raises(DeadlineExceeded, match=r"generation p-1.*may still go on"):
+        await wait(job, Watched(job, 9 * HOUR), submitted=4 * HOUR)
+    assert job.clock.monotonic() - begun == pytest.approx(2 * HOUR, abs=60)
+
+
+async def test_a_retry_after_the_deadline_gets_the_whole_time_again(job: Job) -> None:
+    outcome = await wait(job, Watched(job, 5 * HOUR), submitted=7 * HOUR)
+    assert outcome.failure is None
+
+
+@pytest.mark.parametrize("error", [JobFailed, JobFailedRetryable])
+async def test_the_providers_failure_is_kept_not_raised(job: Job, error: type[JobFailed]) -> None:
+    outcome = await wait(job, Watched(job, 100, error("Broken.", code="x")))
+    assert outcome.failure is not None
+    assert (outcome.failure.kind, outcome.failure.code) == (error.__name__, "x")
+    assert outcome.failure.retryable is (error is JobFailedRetryable)
+
+
+async def test_paid_work_that_is_held_back_is_no_failed_attempt(job: Job) -> None:
+    """Its retry looks again after a top-up; another attempt would be a second payment."""
+    with pytest.raises(AccountBlocked):
+        await wait(job, Watched(job, 100, AccountBlocked("Locked.", code="83")))
+
+
+async def test_work_that_was_never_started_is_a_failed_attempt(job: Job) -> None:
+    outcome = await wait(job, Watched(job, 100, AccountBlocked("No points.", code="73")))
+    assert outcome.failure is not None
+    assert outcome.failure.code == "73"
+
+
+async def test_a_provider_that_is_away_for_a_while_ends_nothing(job: Job) -> None:
+    watched = Watched(job, 1000)
+    watched.away = [ServiceUnavailable("Away.") for _ in range(20)]
+    assert (await wait(job, watched)).failure is None
+
+
+@pytest.mark.parametrize("reason", StopReason)
+async def test_an_order_to_stop_ends_the_wait_at_once(job: Job, reason: StopReason) -> None:
+    stop = StopSignal()
+    watched = Watched(job, 5 * HOUR)
+    looked = watched.fetch
+
+    async def fetch() -> bool:
+        if watched.looks == 3:
+            stop.set(reason)
+        return await looked()
+
+    watched.fetch = fetch  # type: ignore[method-assign]
+    with use_stop(stop), pytest.raises(Stopped) as raised:
+        await wait(job, watched)
+    assert raised.value.reason is reason
+    assert watched.looks <= 4
