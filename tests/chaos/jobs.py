@@ -30,6 +30,7 @@ class Job:
         ends: state type in which it must end.
         accepted: most paid attempts that may be accepted at each provider.
         billed: attempts that must be billed at (Sync.so, GhostCut).
+        twins: do two processes run it at once? Each shows its progress, and each completes it.
         retries: how often it is retried after it failed, as a user would.
         kept: objects that were finished when the job died, with their versions.
         lives: worker processes that it has lived in.
@@ -41,6 +42,7 @@ class Job:
     ends: str = "COMPLETED"
     accepted: tuple[int, int] = (1, 1)
     billed: tuple[int, int] = (1, 1)
+    twins: bool = False
     retries: int = 0
     kept: dict[str, str] = field(default_factory=dict)
     lives: int = 0

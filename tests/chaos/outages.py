@@ -70,7 +70,9 @@ def _twice_at_once(suite: Suite, clips: Clips) -> None:
     processes: list[Process] = []
     try:
         for job in jobs:
-            suite.follower.watch(job.job_id)
+            job.twins = True
+            # No worker polls now: the job is free, and only these two take it.
+            begin(suite, [job])
             for _ in range(2):
                 processes.append(suite.process())
                 processes[-1].order(run=job.job_id)
@@ -85,14 +87,16 @@ def _twice_at_once(suite: Suite, clips: Clips) -> None:
 
 def _given_away(suite: Suite, clips: Clips, chance: random.Random) -> None:
     row = "a running job taken for lost and given to another worker"
-    suite.world.settings(seconds_per_job=3.0)
+    suite.world.settings(seconds_per_job=10.0)
     jobs = _jobs(suite, clips, row, 6)
+    for job in jobs:
+        job.twins = True
     first, second = suite.process(), suite.process()
     try:
         first.order()
+        second.order()
         begin(suite, jobs)
         _until(lambda: _running(suite, jobs), "all jobs run")
-        second.order()
         for job in jobs:
             time.sleep(chance.uniform(0, 1.5))
             # What the automation for lost workers does; the other one schedules the job anew.

@@ -33,7 +33,7 @@ from flows.pro_video import pro_video_flow
 from pro_video import checkpoints
 from pro_video.settings import Settings
 from pro_video.stopping import StopReason
-from pro_video.workers import default_workers
+from pro_video.transfers.workers import default_workers
 from tasks.job import current_job
 
 if TYPE_CHECKING:
