@@ -10,8 +10,8 @@ from flows.text_inpainting import text_inpainting_flow
 from pro_video.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
 from pro_video.records import JobResult
 from pro_video.request import AnnotationArea, JobRequest, Segment
-from pro_video.request_media import check_media, media_notes
 from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
+from pro_video.rules.files import check_media, media_notes
 from tasks.attempts import run_attempts
 from tasks.ending import completed, ending
 from tasks.job import Job, running_job

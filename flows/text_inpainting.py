@@ -9,8 +9,8 @@ from flows.parameters import parameter
 from pro_video.progress import INPAINTING_ONLY_MESSAGE, Stage
 from pro_video.records import JobResult
 from pro_video.request import AnnotationArea, InpaintingRequest
-from pro_video.request_media import check_inpainting_media
 from pro_video.request_models import Language, Quality, Resolution
+from pro_video.rules.files import check_inpainting_media
 from tasks.attempts import run_attempts
 from tasks.ending import completed, ending
 from tasks.inpainting import InpaintingStep

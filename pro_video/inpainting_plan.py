@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pro_video.request_limits import OPEN_END
 from pro_video.request_models import (
     AnnotationArea,
     AreaKind,
@@ -20,6 +19,7 @@ from pro_video.request_models import (
     Quality,
     Resolution,
 )
+from pro_video.rules.limits import OPEN_END
 
 MaskType = Literal["remove", "remove_only_ocr", "keep"]
 Box = tuple[float, float, float, float]

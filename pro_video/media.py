@@ -19,8 +19,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import MediaUnusable
-from pro_video.media_layout import inspect
-from pro_video.media_reading import MAX_PACKETS, Source, bounded, opened, picture_stream
+from pro_video.inspection.layout import inspect
+from pro_video.inspection.reading import MAX_PACKETS, Source, bounded, opened, picture_stream
 
 MAX_SECONDS: Final = 24 * 3600.0
 MAX_STREAMS: Final = 64

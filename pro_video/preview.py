@@ -11,8 +11,8 @@ from typing import Final
 from av.video.frame import VideoFrame
 
 from pro_video.errors import MediaUnusable
-from pro_video.media_reading import Source, bounded, frames_at, opened, picture_stream
-from pro_video.pictures import contact_sheet
+from pro_video.inspection.pictures import contact_sheet
+from pro_video.inspection.reading import Source, bounded, frames_at, opened, picture_stream
 from pro_video.request_models import AnnotationArea, Segment
 
 PREVIEW_WIDTH: Final = 384

@@ -2,7 +2,7 @@
 
 `check_request` takes what a caller sent, whether raw JSON or models that were validated before,
 and returns a `JobRequest` that the rest of the product relies on, or raises `RequestRefused` with
-every problem. Nothing here touches the network; `pro_video.request_media` checks the same request
+every problem. Nothing here touches the network; `pro_video.rules.files` checks the same request
 against what the files really are.
 """
 
@@ -13,8 +13,6 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
-from pro_video import request_limits as limits
-from pro_video.request_area_rules import check_area_list
 from pro_video.request_models import (
     AnnotationArea,
     AreaKind,
@@ -24,8 +22,10 @@ from pro_video.request_models import (
     RequestModel,
     Segment,
 )
-from pro_video.request_problems import Findings, problems_from_validation, read_leniently
-from pro_video.request_rules import check_lip_sync, check_segments, check_source, check_text
+from pro_video.rules import limits
+from pro_video.rules.areas import check_area_list
+from pro_video.rules.problems import Findings, problems_from_validation, read_leniently
+from pro_video.rules.request import check_lip_sync, check_segments, check_source, check_text
 
 __all__ = [
     "AnnotationArea",

@@ -1,7 +1,7 @@
 """What a user asks for, as immutable models. Times are seconds, regions are fractions of the frame.
 
 The models refuse wrong types only. Every rule that needs a limit, a second field or a second list
-entry is in `pro_video.request_rules`, so that one answer can name all problems of a request
+entry is in `pro_video.rules.request`, so that one answer can name all problems of a request
 together; numbers may therefore be NaN or infinite here and are refused there. Their JSON schema is
 what the Prefect UI builds its form from.
 """

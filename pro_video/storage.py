@@ -1,6 +1,7 @@
 """The bucket of the jobs: everything that is read from it, written to it or fetched into it.
 
-All methods are asynchronous; the blocking work runs in bounded threads (:mod:`pro_video.workers`).
+All methods are asynchronous; the blocking work runs in bounded threads
+(:mod:`pro_video.transfers.workers`).
 Errors are those of :mod:`pro_video.errors`; a stop order of the caller raises
 :class:`pro_video.stopping.Stopped`, and both it and a cancellation leave nothing half written
 behind.
@@ -16,24 +17,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pro_video import downloads, transfer
-from pro_video.copying import copy, find_source
 from pro_video.errors import (
     SourceRefused,
     StorageRefused,
 )
-from pro_video.fetching import Gate
-from pro_video.interrupt import Interrupt
-from pro_video.local_files import FileSource
-from pro_video.multipart import MAX_PARTS, Target
-from pro_video.objects import DEFAULT_TYPE, StoredObject, head_object, parse_s3_uri
-from pro_video.puts import put_small
-from pro_video.ranged import RangedReader
-from pro_video.s3_client import client_config, make_client
-from pro_video.s3_errors import translated
-from pro_video.sources import Limits, Tuning
-from pro_video.uploads import OnProgress, upload
-from pro_video.workers import Workers, default_workers
+from pro_video.transfers import downloads, transfer
+from pro_video.transfers.copying import copy, find_source
+from pro_video.transfers.fetching import Gate
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.local_files import FileSource
+from pro_video.transfers.multipart import MAX_PARTS, Target
+from pro_video.transfers.objects import DEFAULT_TYPE, StoredObject, head_object, parse_s3_uri
+from pro_video.transfers.puts import put_small
+from pro_video.transfers.ranged import RangedReader
+from pro_video.transfers.s3_client import client_config, make_client
+from pro_video.transfers.s3_errors import translated
+from pro_video.transfers.sources import Limits, Tuning
+from pro_video.transfers.uploads import OnProgress, upload
+from pro_video.transfers.workers import Workers, default_workers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -146,10 +147,12 @@ class Storage:
         on_progress: OnProgress | None = None,
         deadline: float = 3600.0,
     ) -> StoredObject:
-        """Bring the file behind an http(s) address into the bucket; see :mod:`pro_video.transfer`.
+        """Bring the file behind an http(s) address into the bucket.
+
+        How: :mod:`pro_video.transfers.transfer`.
 
         Args:
-            url: where from; goes through the gate of :mod:`pro_video.fetching`.
+            url: where from; goes through the gate of :mod:`pro_video.transfers.fetching`.
             key: where to.
             expected_size: size in bytes that somebody promised.
             content_type: media type to store; default is the source's.

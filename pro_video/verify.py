@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pro_video.errors import MediaUnusable, OutputRejected
+from pro_video.inspection.reading import Source, bounded, frames_at, opened, picture_stream
 from pro_video.media import MediaInfo, probe
-from pro_video.media_reading import Source, bounded, frames_at, opened, picture_stream
-from pro_video.request_media import audible_seconds
 from pro_video.request_models import Segment, SyncMode
+from pro_video.rules.files import audible_seconds
 from pro_video.timeline import lip_sync_timeline
 
 READ_BUDGET: Final = 256 * 1024 * 1024

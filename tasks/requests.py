@@ -13,7 +13,7 @@ from pro_video.request import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.request_media import audible_seconds
+from pro_video.rules.files import audible_seconds
 from pro_video.settings import get_settings
 from pro_video.timeline import Timeline, lip_sync_timeline
 from tasks.job import Job

@@ -11,13 +11,13 @@ from prefect import get_run_logger, task
 from pro_video.checkpoints import reach
 from pro_video.errors import MediaUnusable
 from pro_video.inpainting_plan import inpainting_plan
+from pro_video.inspection.changes import check_lips_changed, check_picture_changed
 from pro_video.media import MediaInfo
 from pro_video.preview import choose_instants, make_preview
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request import InpaintingRequest, JobRequest
 from pro_video.storage import Storage
 from pro_video.verify import check_output, expected_duration, same_duration
-from pro_video.verify_picture import check_lips_changed, check_picture_changed
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import INPAINTING, LIP_SYNC

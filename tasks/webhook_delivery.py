@@ -26,15 +26,15 @@ from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
 from pro_video.clock import SYSTEM_CLOCK, Clock
 from pro_video.errors import TransientError
-from pro_video.fetching import Gate
+from pro_video.hooks.post import Answer, post
+from pro_video.hooks.records import Delivery, Try, WebhookTarget, delivery_key, gone_key
+from pro_video.hooks.signing import signed_headers
 from pro_video.retrying import Backoff, spread
 from pro_video.settings import get_settings
 from pro_video.stopping import Stopped, StopReason, current_stop
 from pro_video.storage import Storage
+from pro_video.transfers.fetching import Gate
 from pro_video.waiting import pause
-from pro_video.webhook_post import Answer, post
-from pro_video.webhook_records import Delivery, Try, WebhookTarget, delivery_key, gone_key
-from pro_video.webhooks import signed_headers
 from tasks.connections import connections
 from tasks.webhooks import read_delivery, read_target
 

@@ -19,9 +19,9 @@ from prefect import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from pydantic import TypeAdapter, ValidationError
 
+from pro_video.hooks.records import EventType
 from pro_video.job import JobKeys
 from pro_video.records import JobResult
-from pro_video.webhook_records import EventType
 from tasks.connections import connections
 from tasks.webhooks import (
     DEFAULT_DEPLOYMENT,

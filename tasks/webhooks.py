@@ -24,10 +24,7 @@ from prefect.runtime import deployment, flow_run
 from pydantic import SecretStr
 
 from pro_video.errors import ProVideoError
-from pro_video.progress import Stage
-from pro_video.records import JobResult
-from pro_video.storage import Storage
-from pro_video.webhook_records import (
+from pro_video.hooks.records import (
     Delivery,
     EventType,
     WebhookTarget,
@@ -37,7 +34,10 @@ from pro_video.webhook_records import (
     target_key,
     webhook_id,
 )
-from pro_video.webhooks import new_secret
+from pro_video.hooks.signing import new_secret
+from pro_video.progress import Stage
+from pro_video.records import JobResult
+from pro_video.storage import Storage
 from tasks.connections import connections
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ async def announce_event(
         type_: what happened.
         data: of the message, without links.
         timestamp: when it happened.
-        round_: see :func:`pro_video.webhook_records.webhook_id`.
+        round_: see :func:`pro_video.hooks.records.webhook_id`.
         stage: of a ``job.stage``.
         deployment_name: the delivery flow's deployment that the job's workers run.
 

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from deployments.gateway.problems import ProblemError
 from pro_video.errors import ProVideoError
-from pro_video.multipart import MultipartUpload, Part, Target, put_object
-from pro_video.s3_errors import translated
 from pro_video.storage import Storage
+from pro_video.transfers.multipart import MultipartUpload, Part, Target, put_object
+from pro_video.transfers.s3_errors import translated
 
 logger = logging.getLogger("pro_video.gateway.bucket")
 
@@ -37,7 +37,7 @@ class Listed:
 
 
 def target_of(storage: Storage, key: str, content_type: str) -> Target:
-    """Where an object goes, for the writing functions of :mod:`pro_video.multipart`."""
+    """Where an object goes, for the writing functions of :mod:`pro_video.transfers.multipart`."""
     return storage._target(key, content_type)
 
 

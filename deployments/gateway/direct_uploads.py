@@ -21,9 +21,9 @@ from deployments.gateway.limits import Usage, owner_prefix
 from deployments.gateway.problems import ProblemError, invalid_field, not_found
 from deployments.gateway.runs import fingerprint_of
 from pro_video.job import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
-from pro_video.s3_errors import error_code, translated
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
+from pro_video.transfers.s3_errors import error_code, translated
 
 logger = logging.getLogger("pro_video.gateway.uploads")
 

@@ -13,7 +13,7 @@ import httpx
 
 from deployments.gateway.doorbell_settings import DoorbellSettings, secrets_of
 from deployments.gateway.problems import unavailable
-from pro_video.http import Answer, HttpSession, Timeouts
+from pro_video.protocol.http import Answer, HttpSession, Timeouts
 from pro_video.settings import get_settings
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
 

@@ -24,8 +24,8 @@ from deployments.gateway.doorbell_secrets import ProviderSecrets, open_secrets
 from deployments.gateway.doorbell_settings import DoorbellSettings
 from deployments.gateway.prefect_api import PrefectRefused
 from deployments.gateway.problems import ProblemError, problem_responses, unavailable
-from pro_video.doorbell import EVENT, resource_of
 from pro_video.ghostcut import callback
+from pro_video.hooks.doorbell import EVENT, resource_of
 from pro_video.sync_so import signature
 
 logger = logging.getLogger("pro_video.gateway.doorbells")

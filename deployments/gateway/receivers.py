@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from deployments.gateway.problems import FieldProblem, unavailable
 from pro_video.errors import SourceRefused, TransferInterrupted
-from pro_video.fetching import Gate
+from pro_video.hooks.records import EventType
+from pro_video.hooks.signing import SecretUnusable, secret_key
 from pro_video.request import problems_from_validation
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
-from pro_video.webhook_records import EventType
-from pro_video.webhooks import SecretUnusable, secret_key
+from pro_video.transfers.fetching import Gate
 from tasks.webhooks import TAG, keep_target
 
 _ENDS: tuple[EventType, ...] = ("job.completed", "job.failed", "job.cancelled")

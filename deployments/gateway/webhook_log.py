@@ -14,8 +14,8 @@ from deployments.gateway.owners import CurrentOwner
 from deployments.gateway.problems import problem_responses
 from deployments.gateway.runs import Runs
 from deployments.gateway.views import View
+from pro_video.hooks.records import Delivery, deliveries_prefix
 from pro_video.storage import Storage
-from pro_video.webhook_records import Delivery, deliveries_prefix
 from tasks.webhooks import RECORD_BYTES
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])

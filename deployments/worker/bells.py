@@ -14,7 +14,7 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
 from pro_video.clock import SYSTEM_CLOCK, Clock
-from pro_video.doorbell import EVENT, rung
+from pro_video.hooks.doorbell import EVENT, rung
 from pro_video.retrying import Backoff
 from tasks.bells import Bells, bells
 

@@ -20,10 +20,10 @@ from pro_video.errors import (
 )
 from pro_video.ghostcut.models import PROVIDER
 from pro_video.ghostcut.status import ACCEPTED, meaning_of
-from pro_video.http import Answer, NoAnswer
+from pro_video.protocol.http import Answer, NoAnswer
+from pro_video.protocol.wire import integer, text
 from pro_video.redaction import redact
 from pro_video.retrying import parse_retry_after
-from pro_video.wire import integer, text
 
 
 def envelope(answer: Answer | NoAnswer) -> dict[str, Any] | None:

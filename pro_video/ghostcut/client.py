@@ -16,12 +16,12 @@ from pro_video.errors import JobFailed, OutcomeUnknown, ServiceUnavailable, Tran
 from pro_video.ghostcut.answers import envelope, error_of
 from pro_video.ghostcut.models import PROVIDER, Submission, Work, identity
 from pro_video.ghostcut.status import is_known, outcome_of
-from pro_video.http import HttpSession, Timeouts, checked_secret, repeated
-from pro_video.outcome import Outcome
+from pro_video.protocol.http import HttpSession, Timeouts, checked_secret, repeated
+from pro_video.protocol.outcome import Outcome
+from pro_video.protocol.wire import dumps, number
 from pro_video.retrying import Backoff
 from pro_video.stopping import current_stop
 from pro_video.waiting import pause
-from pro_video.wire import dumps, number
 
 logger = logging.getLogger(__name__)
 

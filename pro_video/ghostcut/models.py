@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from pro_video.errors import Problem, RequestRefused
-from pro_video.wire import decimal6, dumps, fraction, integer, number, text, whole_word
+from pro_video.protocol.wire import decimal6, dumps, fraction, integer, number, text, whole_word
 
 PROVIDER: Final = "ghostcut"
 

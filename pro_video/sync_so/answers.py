@@ -21,12 +21,12 @@ from pro_video.errors import (
     SlotUnavailable,
     TransientError,
 )
-from pro_video.http import Answer, NoAnswer
+from pro_video.protocol.http import Answer, NoAnswer
+from pro_video.protocol.wire import text
 from pro_video.redaction import redact
 from pro_video.retrying import clamp_hint, parse_retry_after
 from pro_video.sync_so.models import PROVIDER, Generation
 from pro_video.sync_so.status import Meaning, meaning_of
-from pro_video.wire import text
 
 CREATED: Final = (200, 201, 202)
 """Statuses of an accepted create; the documents say 201, a replay's status is not documented."""

@@ -20,8 +20,15 @@ from pro_video.errors import (
     SlotUnavailable,
     TransientError,
 )
-from pro_video.http import Answer, HttpSession, NoAnswer, Timeouts, checked_secret, repeated
-from pro_video.outcome import Outcome
+from pro_video.protocol.http import (
+    Answer,
+    HttpSession,
+    NoAnswer,
+    Timeouts,
+    checked_secret,
+    repeated,
+)
+from pro_video.protocol.outcome import Outcome
 from pro_video.redaction import redact
 from pro_video.retrying import Backoff
 from pro_video.stopping import current_stop

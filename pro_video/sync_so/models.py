@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pro_video.errors import Problem, RequestRefused
-from pro_video.wire import decimal6, dumps, fraction, number, text, whole_word
+from pro_video.protocol.wire import decimal6, dumps, fraction, number, text, whole_word
 
 PROVIDER: Final = "sync.so"
 

@@ -22,7 +22,7 @@ from pro_video.errors import (
     ServiceUnavailable,
     SlotUnavailable,
 )
-from pro_video.outcome import Outcome
+from pro_video.protocol.outcome import Outcome
 from pro_video.redaction import redact
 from pro_video.sync_so.models import PROVIDER, Generation
 from pro_video.waiting import Observation

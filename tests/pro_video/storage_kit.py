@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from pro_video.fetching import Gate
 from pro_video.retrying import Backoff
 from pro_video.storage import Tuning
+from pro_video.transfers.fetching import Gate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pro_video.addresses import is_allowed
 from pro_video.errors import SourceRefused, TransferInterrupted
-from pro_video.fetching import Gate, Origin, check_url, connection_error
-from pro_video.interrupt import Interrupt
+from pro_video.transfers.addresses import is_allowed
+from pro_video.transfers.fetching import Gate, Origin, check_url, connection_error
+from pro_video.transfers.interrupt import Interrupt
 from tests.pro_video.source_server import SourceFile, SourceServer, serving
 
 PUBLIC = "93.184.215.14"

@@ -13,9 +13,9 @@ import pytest
 from av.audio.stream import AudioStream
 
 from pro_video.errors import MediaUnusable
+from pro_video.inspection.layout import inspect
+from pro_video.inspection.reading import bounded, opened
 from pro_video.media import probe
-from pro_video.media_layout import inspect
-from pro_video.media_reading import bounded, opened
 from tests.pro_video.clips import tone, write_clip, write_sound
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from pro_video.errors import MediaUnusable, RequestRefused
+from pro_video.inspection.index import MAX_SAMPLES, claimed_samples
 from pro_video.media import probe
-from pro_video.media_index import MAX_SAMPLES, claimed_samples
 from pro_video.request import JobRequest, check_request
-from pro_video.request_media import check_media, media_notes
+from pro_video.rules.files import check_media, media_notes
 from tests.pro_video import lying_files as lies
 from tests.pro_video.clips import Counting, write_clip, write_sound
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from pro_video.errors import MediaUnusable, SourceRefused, StorageUnavailable
 from pro_video.media import probe
-from pro_video.objects import head_object
-from pro_video.ranged import RangedReader
 from pro_video.storage import Storage
+from pro_video.transfers.objects import head_object
+from pro_video.transfers.ranged import RangedReader
 from tests.pro_video.storage_kit import BUCKET, MIB, noise
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pro_video.request import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.request_limits import MediaLimits
-from pro_video.request_media import check_inpainting_media, check_media, media_notes
+from pro_video.rules.files import check_inpainting_media, check_media, media_notes
+from pro_video.rules.limits import MediaLimits
 
 A, B = "s3://bucket/a.wav", "s3://bucket/b.wav"
 PICTURE = VideoStream(1280, 720, 25.0, "h264", 0, 250, 10.0)

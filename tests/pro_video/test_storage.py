@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pro_video import crc
 from pro_video.errors import (
     DeadlineExceeded,
     SourceRefused,
@@ -24,11 +23,12 @@ from pro_video.errors import (
     StorageUnavailable,
     TransferInterrupted,
 )
-from pro_video.interrupt import Interrupt
-from pro_video.local_files import FileSource
-from pro_video.multipart import MAX_PARTS, part_size_for
 from pro_video.storage import Storage, Tuning, make_client, parse_s3_uri
-from pro_video.uploads import Lane
+from pro_video.transfers import crc
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.local_files import FileSource
+from pro_video.transfers.multipart import MAX_PARTS, part_size_for
+from pro_video.transfers.uploads import Lane
 from tests.pro_video.source_server import SourceFile, SourceServer
 from tests.pro_video.storage_kit import BUCKET, MIB, PART, QUICK, REGION, noise, unfinished
 

@@ -18,8 +18,8 @@ from pro_video.errors import (
     StorageUnavailable,
     TransferInterrupted,
 )
-from pro_video.s3_errors import STORAGE_ERRORS, storage_error
 from pro_video.storage import Storage, make_client
+from pro_video.transfers.s3_errors import STORAGE_ERRORS, storage_error
 from tests.pro_video.source_server import SourceFile, SourceServer
 from tests.pro_video.storage_kit import REGION
 

@@ -19,9 +19,9 @@ from pro_video.errors import (
     StorageUnavailable,
     TransferInterrupted,
 )
-from pro_video.fetching import Gate
 from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.storage import Storage
+from pro_video.transfers.fetching import Gate
 from tests.pro_video.source_server import SourceFile, SourceServer
 from tests.pro_video.storage_kit import BUCKET, MIB, PART, QUICK, noise, unfinished
 

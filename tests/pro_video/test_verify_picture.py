@@ -10,9 +10,9 @@ import pytest
 
 from pro_video.errors import OutputRejected
 from pro_video.inpainting_plan import InpaintingPlan, inpainting_plan
+from pro_video.inspection.changes import AreaChange, check_lips_changed, check_picture_changed
 from pro_video.request import Segment, check_areas
 from pro_video.timeline import Timeline, lip_sync_timeline
-from pro_video.verify_picture import AreaChange, check_lips_changed, check_picture_changed
 from tests.pro_video.clips import Picture, moving, write_clip
 
 WIDTH, HEIGHT, SECONDS = 320, 192, 3.0

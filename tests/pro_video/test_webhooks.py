@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from pro_video.webhooks import (
+from pro_video.hooks.signing import (
     SecretUnusable,
     SignatureRefused,
     new_secret,

@@ -13,12 +13,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from pro_video.clock import Clock, VirtualClock
-from pro_video.fetching import Gate
-from pro_video.progress import Stage
-from pro_video.records import JobError, JobResult
-from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.storage import Storage
-from pro_video.webhook_records import (
+from pro_video.hooks.records import (
     END_DELAYS,
     Delivery,
     EventType,
@@ -28,7 +23,12 @@ from pro_video.webhook_records import (
     target_key,
     webhook_id,
 )
-from pro_video.webhooks import new_secret, verify
+from pro_video.hooks.signing import new_secret, verify
+from pro_video.progress import Stage
+from pro_video.records import JobError, JobResult
+from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
+from pro_video.storage import Storage
+from pro_video.transfers.fetching import Gate
 from tasks.webhook_delivery import deliver
 from tasks.webhooks import end_data, keep_target, read_delivery, read_target
 from tests.tasks.receiver import Receiver

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.worker.bells import listen_for_bells
 from pro_video.clock import VirtualClock
-from pro_video.doorbell import EVENT, resource_of, rung
+from pro_video.hooks.doorbell import EVENT, resource_of, rung
 from tasks.bells import Bell, Bells
 
 PATIENCE = 30.0

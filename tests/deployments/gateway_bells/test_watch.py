@@ -17,10 +17,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
 
 from flows.webhook_delivery import webhook_delivery_flow
+from pro_video.hooks.records import Delivery, EventType, gone_key, webhook_id
 from pro_video.job import JobKeys
 from pro_video.records import JobResult
 from pro_video.storage import Storage, make_client
-from pro_video.webhook_records import Delivery, EventType, gone_key, webhook_id
 from sandbox.s3 import start_s3
 from tasks.webhook_watch import EndWatch
 from tasks.webhooks import TAG, announce_event, keep_target, read_delivery, round_of

@@ -21,7 +21,7 @@ from pro_video.errors import (
 )
 from pro_video.ghostcut.client import GhostCutClient, signature
 from pro_video.ghostcut.models import Submission, planted
-from pro_video.http import Timeouts
+from pro_video.protocol.http import Timeouts
 from pro_video.retrying import Backoff
 from tests.pro_video.scripted import Asked, Reply, ScriptedServer
 

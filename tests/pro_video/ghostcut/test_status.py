@@ -26,7 +26,7 @@ from pro_video.ghostcut.status import (
     observe,
     outcome_of,
 )
-from pro_video.outcome import Outcome
+from pro_video.protocol.outcome import Outcome
 
 IN_PROGRESS = [-3, -2, -1, 0]
 

@@ -20,7 +20,7 @@ from pro_video.errors import (
     ServiceUnavailable,
     SlotUnavailable,
 )
-from pro_video.http import Timeouts
+from pro_video.protocol.http import Timeouts
 from pro_video.retrying import Backoff
 from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.sync_so.client import SyncSoClient

@@ -10,7 +10,7 @@ from pro_video.errors import (
     JobFailedRetryable,
     TerminalError,
 )
-from pro_video.outcome import Outcome
+from pro_video.protocol.outcome import Outcome
 from pro_video.sync_so.models import Generation
 from pro_video.sync_so.status import (
     CODES,

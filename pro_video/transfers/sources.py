@@ -12,18 +12,18 @@ from pro_video.errors import (
     TransferInterrupted,
     TransientError,
 )
-from pro_video.fetching import Connection, Gate, Origin, connection_error
-from pro_video.http_answers import (
+from pro_video.protocol.answers import (
     content_range,
     refusal,
     refuse_encoded,
     source_changed,
     strong_etag,
 )
-from pro_video.interrupt import Interrupt
-from pro_video.multipart import Part, part_size_for
 from pro_video.retrying import Backoff
-from pro_video.uploads import Lane
+from pro_video.transfers.fetching import Connection, Gate, Origin, connection_error
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.multipart import Part, part_size_for
+from pro_video.transfers.uploads import Lane
 
 _SLICE = 256 * 1024
 """Bytes per read: how fine progress inside a part is remembered, and how often a switch is looked

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pro_video.errors import SourceRefused
-from pro_video.interrupt import Interrupt
-from pro_video.multipart import MultipartUpload, Target, checked, part_size_for
-from pro_video.objects import StoredObject, head_object
-from pro_video.s3_errors import translated
-from pro_video.sources import Tuning
-from pro_video.uploads import OnProgress
-from pro_video.workers import supervise
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.multipart import MultipartUpload, Target, checked, part_size_for
+from pro_video.transfers.objects import StoredObject, head_object
+from pro_video.transfers.s3_errors import translated
+from pro_video.transfers.sources import Tuning
+from pro_video.transfers.uploads import OnProgress
+from pro_video.transfers.workers import supervise
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,6 +1,6 @@
 """The rules of annotation areas that need no network, with those of GhostCut's quality tiers.
 
-As in `pro_video.request_rules`, each function reports and goes on. A protection wins over an
+As in `pro_video.rules.request`, each function reports and goes on. A protection wins over an
 erasure where they overlap, because GhostCut processes nothing inside it.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pro_video import request_limits as limits
 from pro_video.request_models import AnnotationArea, InpaintingOptions, Region
-from pro_video.request_problems import Findings
-from pro_video.request_rules import check_range, not_finite
+from pro_video.rules import limits
+from pro_video.rules.problems import Findings
+from pro_video.rules.request import check_range, not_finite
 
 Placed = tuple[int, AnnotationArea]
 """An area with a sound region and its index in the user's list."""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pro_video import crc
 from pro_video.errors import SourceRefused
-from pro_video.fetching import Connection
-from pro_video.interrupt import Interrupt
-from pro_video.multipart import MultipartUpload, Part, Target, checked, put_object
-from pro_video.objects import StoredObject
-from pro_video.s3_errors import translated
-from pro_video.workers import supervise, supervised
+from pro_video.transfers import crc
+from pro_video.transfers.fetching import Connection
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.multipart import MultipartUpload, Part, Target, checked, put_object
+from pro_video.transfers.objects import StoredObject
+from pro_video.transfers.s3_errors import translated
+from pro_video.transfers.workers import supervise, supervised
 
 OnProgress = Callable[[int, int | None], None]
 """(bytes stored, bytes in all or None while unknown); called from a thread, never backwards."""

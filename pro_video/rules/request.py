@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pro_video import request_limits as limits
 from pro_video.request_models import LipSyncOptions, Segment
-from pro_video.request_problems import Findings
+from pro_video.rules import limits
+from pro_video.rules.problems import Findings
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

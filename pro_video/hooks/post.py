@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pro_video.errors import DeadlineExceeded, SourceRefused, TransferInterrupted
-from pro_video.fetching import Gate, connection_error
-from pro_video.interrupt import Interrupt
 from pro_video.retrying import parse_retry_after
-from pro_video.workers import Workers, supervised
+from pro_video.transfers.fetching import Gate, connection_error
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.workers import Workers, supervised
 
 LONGEST_HINT = 6 * 3600.0
 """Longest pause in seconds that a receiver can ask for."""

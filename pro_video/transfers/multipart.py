@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
-from pro_video import crc
 from pro_video.errors import ProVideoError, TransferInterrupted
-from pro_video.objects import StoredObject, head_object
-from pro_video.s3_errors import STORAGE_ERRORS, error_code, translated
+from pro_video.transfers import crc
+from pro_video.transfers.objects import StoredObject, head_object
+from pro_video.transfers.s3_errors import STORAGE_ERRORS, error_code, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

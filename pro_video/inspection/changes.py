@@ -17,8 +17,8 @@ from av.video.frame import VideoFrame
 
 from pro_video.errors import MediaUnusable, OutputRejected
 from pro_video.inpainting_plan import InpaintingPlan, PlannedMask
-from pro_video.media_reading import Source, bounded, frames_at, opened, picture_stream
-from pro_video.pictures import Difference, difference
+from pro_video.inspection.pictures import Difference, difference
+from pro_video.inspection.reading import Source, bounded, frames_at, opened, picture_stream
 from pro_video.request_models import Segment
 from pro_video.timeline import Timeline
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pro_video import request_limits as limits
 from pro_video.media import MediaInfo, VideoStream
 from pro_video.request import InpaintingRequest, JobRequest
-from pro_video.request_limits import MediaLimits
 from pro_video.request_models import AnnotationArea, Segment
-from pro_video.request_problems import Findings
+from pro_video.rules import limits
+from pro_video.rules.limits import MediaLimits
+from pro_video.rules.problems import Findings
 
 _DEFAULT_LIMITS = MediaLimits()
 _MEGABYTE = 1_000_000

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pro_video.media_index import MAX_SAMPLES, claimed_samples
+from pro_video.inspection.index import MAX_SAMPLES, claimed_samples
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) to bytes; fewer at the end of the file."""

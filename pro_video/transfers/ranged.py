@@ -12,8 +12,8 @@ from pro_video.errors import (
     StorageUnavailable,
     TransferInterrupted,
 )
-from pro_video.objects import StoredObject
-from pro_video.s3_errors import STORAGE_ERRORS, storage_error
+from pro_video.transfers.objects import StoredObject
+from pro_video.transfers.s3_errors import STORAGE_ERRORS, storage_error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -7,11 +7,11 @@ import zlib
 
 from botocore.exceptions import ClientError
 
-from pro_video import crc
-from pro_video.multipart import Target, put_object
-from pro_video.objects import head_object
 from pro_video.retrying import Backoff
-from pro_video.s3_errors import STORAGE_ERRORS, error_code, storage_error
+from pro_video.transfers import crc
+from pro_video.transfers.multipart import Target, put_object
+from pro_video.transfers.objects import head_object
+from pro_video.transfers.s3_errors import STORAGE_ERRORS, error_code, storage_error
 
 
 def put_small(target: Target, data: bytes, *, if_absent: bool, backoff: Backoff) -> bool:

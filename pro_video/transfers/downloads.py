@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from pro_video import crc
 from pro_video.errors import SourceRefused, StorageUnavailable, TransferInterrupted
-from pro_video.interrupt import Interrupt
-from pro_video.objects import StoredObject
 from pro_video.retrying import Backoff
-from pro_video.s3_errors import STORAGE_ERRORS, is_missing, storage_error
+from pro_video.transfers import crc
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.objects import StoredObject
+from pro_video.transfers.s3_errors import STORAGE_ERRORS, is_missing, storage_error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

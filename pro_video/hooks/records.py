@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_serializer, field_validator
 
+from pro_video.hooks.signing import secret_key
 from pro_video.job import JobKeys
 from pro_video.progress import Stage
 from pro_video.records import Record
-from pro_video.webhooks import secret_key
 
 EventType = Literal["job.completed", "job.failed", "job.cancelled", "job.stage"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = (

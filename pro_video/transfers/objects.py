@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from pro_video.errors import SourceRefused
-from pro_video.s3_errors import STORAGE_ERRORS, is_missing, storage_error
+from pro_video.transfers.s3_errors import STORAGE_ERRORS, is_missing, storage_error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

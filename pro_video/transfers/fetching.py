@@ -22,9 +22,9 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import httpx
 
-from pro_video.addresses import Resolver, checked_addresses, literal_address, resolve
 from pro_video.errors import SourceRefused, TransferInterrupted
-from pro_video.interrupt import Interrupt
+from pro_video.transfers.addresses import Resolver, checked_addresses, literal_address, resolve
+from pro_video.transfers.interrupt import Interrupt
 
 MAX_URL = 8192
 MAX_REDIRECTS = 5

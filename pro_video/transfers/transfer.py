@@ -17,8 +17,7 @@ from pro_video.errors import (
     SourceRefused,
     TransferInterrupted,
 )
-from pro_video.fetching import Connection, Gate, Origin
-from pro_video.http_answers import (
+from pro_video.protocol.answers import (
     content_length,
     content_range,
     media_type,
@@ -26,10 +25,11 @@ from pro_video.http_answers import (
     refuse_encoded,
     strong_etag,
 )
-from pro_video.interrupt import Interrupt
-from pro_video.multipart import Target
-from pro_video.objects import StoredObject
-from pro_video.sources import (
+from pro_video.transfers.fetching import Connection, Gate, Origin
+from pro_video.transfers.interrupt import Interrupt
+from pro_video.transfers.multipart import Target
+from pro_video.transfers.objects import StoredObject
+from pro_video.transfers.sources import (
     BROKEN,
     Answer,
     CannotResume,
@@ -40,8 +40,8 @@ from pro_video.sources import (
     Tuning,
     transient,
 )
-from pro_video.uploads import OnProgress, Source, upload
-from pro_video.workers import supervised
+from pro_video.transfers.uploads import OnProgress, Source, upload
+from pro_video.transfers.workers import supervised
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def open_source(
 
     Raises:
         SourceRefused, LinkExpired, TransferInterrupted: see
-            :func:`~pro_video.http_answers.refusal`.
+            :func:`~pro_video.protocol.answers.refusal`.
         Interrupted, DeadlineExceeded: told to end.
     """
     retries = Retries(tuning.backoff, interrupt)

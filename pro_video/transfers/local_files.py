@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 from pro_video.errors import SourceRefused
-from pro_video.multipart import Part, part_size_for
-from pro_video.uploads import Lane
+from pro_video.transfers.multipart import Part, part_size_for
+from pro_video.transfers.uploads import Lane
 
 
 class FileSource:

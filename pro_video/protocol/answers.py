@@ -13,8 +13,8 @@ from pro_video.errors import (
     SourceRefused,
     TransferInterrupted,
 )
-from pro_video.objects import DEFAULT_TYPE
 from pro_video.retrying import parse_retry_after
+from pro_video.transfers.objects import DEFAULT_TYPE
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')

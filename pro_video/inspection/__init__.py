@@ -1,0 +1,1 @@
+"""Looking into media files without decoding them whole: layout, index, single pictures, changes."""

@@ -1,0 +1,1 @@
+"""What the providers' clients share: HTTP without leaks, JSON on the wire, outcomes of a job."""

@@ -1,0 +1,1 @@
+"""What a request has to keep to, with the numbers behind it, before and after files are known."""
