@@ -10,6 +10,28 @@ import pytest
 from tests.local_stack import LocalStack, running_stack
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share servers in one process, and begin with the longest group of them.
+
+    Under pytest-xdist each group runs in one worker: all tests on the local stack, and otherwise all
+    tests of a folder, whose session fixtures start its servers once.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: _ORDER.get(_group(item), len(_ORDER)))
+
+
+def _group(item: pytest.Item) -> str:
+    if "stack" in getattr(item, "fixturenames", ()):
+        return "stack"
+    return str(item.path.parent.relative_to(item.config.rootpath))
+
+
+# The stack's tests wait most and compute least; they run beside all others.
+_ORDER = {"stack": 0, "tests/deployments/gateway": 1, "tests/deployments/gateway_bells": 2}
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A running local stack: Prefect, S3, both emulators and a worker.

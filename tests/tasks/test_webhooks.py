@@ -324,12 +324,10 @@ def test_ids_are_the_same_for_the_same_news_and_differ_for_other() -> None:
         assert delivery_key(job_id, each).startswith(f"jobs/{job_id}/webhooks/")
 
 
-@pytest.mark.parametrize(
-    "message", ["../../x", "msg_1", "", webhook_id(new_job(), "job.failed", 1)]
-)
-def test_a_key_is_made_only_for_messages_of_the_job(message: str) -> None:
-    with pytest.raises(ValueError, match="not a message"):
-        delivery_key(new_job(), message)
+def test_a_key_is_made_only_for_messages_of_the_job() -> None:
+    for message in ("../../x", "msg_1", "", webhook_id(new_job(), "job.failed", 1)):
+        with pytest.raises(ValueError, match="not a message"):
+            delivery_key(new_job(), message)
 
 
 def test_targets_are_kept_apart_from_what_jobs_show() -> None:
