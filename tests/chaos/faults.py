@@ -77,7 +77,7 @@ def provider_faults() -> list[Fault]:
             Fault(server, "create", "slow", {"seconds": 3, "when": "after"}),
             Fault(server, "create", "drop_connection", {"when": "after", "times": 2}),
         ]
-        for kind in (*_TRANSPORT, *_SPOILT, "429_rate", "unknown_status", "extra_fields"):
+        for kind in (*_TRANSPORT, *_SPOILT, "429_rate", "extra_fields"):
             found.append(Fault(server, "status", kind))
         found += [
             Fault(server, "list", "503_html"),
@@ -97,6 +97,7 @@ def _sync_so_only() -> list[Fault]:
         Fault("sync-so", "create", unknown, {"when": "after", "with_id": True}),
         Fault("sync-so", "create", unknown, {"when": "after", "with_id": False}),
         Fault("sync-so", "create", "429_concurrency"),
+        Fault("sync-so", "status", "unknown_status", {"status": "AWAITING_REVIEW"}),
         # The vendor's code says that a new attempt may help: it is made, and paid alone.
         Fault("sync-so", "job", "failed", {"code": "generation_timeout"}, accepted=(2, 1)),
         Fault(
@@ -119,6 +120,7 @@ def _ghostcut_only() -> list[Fault]:
         Fault("ghostcut", "create", "9999", {"when": "after"}),
         Fault("ghostcut", "status", "9999"),
         Fault("ghostcut", "status", "empty"),
+        Fault("ghostcut", "status", "unknown_status"),
         Fault("ghostcut", "job", "failed", {"status": 20}, ends="FAILED", billed=(1, 0)),
         # The vendor's status says that a new attempt may help.
         Fault("ghostcut", "job", "failed", {"status": 18}, accepted=(1, 2)),

@@ -87,7 +87,7 @@ def test_all_problems_of_a_json_job(client: httpx.Client) -> None:
         f" s3://{BUCKET}/results/x",
         f"S3://{BUCKET}/uploads/other/{'0' * 32}/file.mp4",
         f"s3://{BUCKET}/uploads/local/../other/{'0' * 32}/file.mp4",
-        f"s3://{BUCKET}/jobs/{uuid.uuid4()}/video.mp4",
+        f"s3://{BUCKET}/jobs/{uuid.UUID(int=7)}/video.mp4",
         "s3://other-bucket/uploads/local/x",
         "s3:/x",
         "upload:" + "0" * 32,
