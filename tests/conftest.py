@@ -14,8 +14,8 @@ from tests.local_stack import LocalStack, running_stack
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share servers in one process, and begin with the longest of these groups.
 
-    Under pytest-xdist each group runs in one worker: all tests on the local stack, and otherwise all
-    tests of a folder, whose session fixtures start its servers once.
+    Under pytest-xdist each group runs in one worker: all tests on the local stack, and otherwise
+    all tests of a folder, whose session fixtures start its servers once.
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
