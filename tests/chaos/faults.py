@@ -110,7 +110,7 @@ def _sync_so_only() -> list[Fault]:
             billed=(0, 0),
         ),
         Fault("sync-so", "job", "audio_dropped", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
-        Fault("sync-so", "job", "picture_unchanged", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
+        Fault("sync-so", "job", "wrong_duration", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
     ]
 
 
@@ -120,7 +120,7 @@ def _ghostcut_only() -> list[Fault]:
         Fault("ghostcut", "create", "9999", {"when": "after"}),
         Fault("ghostcut", "status", "9999"),
         Fault("ghostcut", "status", "empty"),
-        Fault("ghostcut", "status", "unknown_status"),
+        Fault("ghostcut", "status", "unknown_status", {"status": -9}),
         Fault("ghostcut", "job", "failed", {"status": 20}, ends="FAILED", billed=(1, 0)),
         # The vendor's status says that a new attempt may help.
         Fault("ghostcut", "job", "failed", {"status": 18}, accepted=(1, 2)),
