@@ -17,7 +17,15 @@ from tests.local_stack import wait_until
 
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of the server; the Prefect client of the tests talks to it."""
+    """The API of the server; the Prefect client of the tests talks to it.
+
+    ``PRO_VIDEO_TEST_PREFECT_API_URL`` names one that runs already, which makes repeated runs short.
+    """
+    running = os.environ.get("PRO_VIDEO_TEST_PREFECT_API_URL")
+    if running:
+        with temporary_settings({PREFECT_API_URL: running}):
+            yield running
+        return
     home = tmp_path_factory.mktemp("prefect")
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
