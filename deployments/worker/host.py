@@ -28,6 +28,7 @@ from deployments.recovery import HEARTBEAT_SECONDS
 from deployments.worker.bells import listen_for_bells
 from pro_video.settings import Settings, get_settings, use_settings
 from pro_video.stopping import StopReason, StopSignal, use_stop
+from tasks.webhook_watch import watch_ends
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -68,11 +69,11 @@ class JobHost:
         self._watchers: list[Future[None]] = []
 
     def start(self) -> None:
-        """Start the thread, its event loop, the watch for cancelled runs and the doorbells."""
+        """Start the thread, its event loop, and the watches that serve all jobs."""
         self._thread.start()
         self._watchers = [
             asyncio.run_coroutine_threadsafe(watch, self._loop)
-            for watch in (self._watch_cancellations(), listen_for_bells())
+            for watch in (self._watch_cancellations(), listen_for_bells(), watch_ends())
         ]
 
     def _run(self) -> None:
