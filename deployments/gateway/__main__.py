@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from deployments.gateway.app import create_app
+from deployments.gateway.events import end_streams
 from deployments.gateway.logs import configure_logging
 from deployments.gateway.settings import get_gateway_settings
+
+
+class _Server(uvicorn.Server):
+    """Ends the open event streams when it is told to stop, which would hold it up else."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._streams_of = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        end_streams(self._streams_of)
+        super().handle_exit(sig, frame)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,8 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=settings.port)
     options = parser.parse_args(arguments)
     configure_logging()
-    uvicorn.run(
-        create_app(settings),
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
         host=options.host,
         port=options.port,
         # The peer's address decides whether a client is local: no header may change it.
@@ -42,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         http="h11",
         ws="none",
     )
+    _Server(config, app).run()
     return 0
 
 
