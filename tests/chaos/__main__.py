@@ -30,12 +30,12 @@ from tests.chaos.world import running_world
 logger = logging.getLogger("tests.chaos")
 
 PARTS = {
-    "crash": crash_matrix,
-    "retries": retry_suite,
-    "faults": fault_suite,
-    "outages": sandbox_outages,
-    "prefect": prefect_outages,
     "two-workers": two_workers,
+    "prefect": prefect_outages,
+    "outages": sandbox_outages,
+    "retries": retry_suite,
+    "crash": crash_matrix,
+    "faults": fault_suite,
 }
 
 

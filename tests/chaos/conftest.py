@@ -18,9 +18,11 @@ _LIMIT_SECONDS = 240.0
 @pytest.fixture(scope="module")
 def suite(stack: LocalStack) -> Iterator[Suite]:
     """The suite, to be run on jobs that other workers do not see."""
-    suite = open_suite(World(stack.folder, stack.port_base, pool="chaos"), _LIMIT_SECONDS)
+    world = World(stack.folder, stack.port_base, pool="chaos")
+    suite = open_suite(world, _LIMIT_SECONDS)
     yield suite
     suite.close()
+    world.close()
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ class Fault:
         billed: attempts that must be billed.
         key: for S3: the object, below the job's or its records' prefix.
         source: kind of source, where the fault needs a certain one.
+        first: a fault without which this one's call is not made.
     """
 
     server: str
@@ -42,6 +43,7 @@ class Fault:
     billed: tuple[int, int] = (1, 1)
     key: str = ""
     source: str = "file"
+    first: Fault | None = None
 
     @property
     def row(self) -> str:
@@ -64,6 +66,14 @@ _TRANSPORT = ("500_html", "502_html", "503_html", "504", "500_json", "503_json",
 _SPOILT = ("truncate_json", "truncate_body")
 
 
+_OF_LISTS = ("503_html", "drop_connection", "truncate_json", "429_rate")
+
+
+def _lost(server: str) -> Fault:
+    """A lost answer, after which a job looks for itself in the provider's listing."""
+    return Fault(server, "create", "drop_connection", {"when": "after"})
+
+
 def provider_faults() -> list[Fault]:
     """Faults of both providers, at each of their calls."""
     found = []
@@ -80,7 +90,7 @@ def provider_faults() -> list[Fault]:
         for kind in (*_TRANSPORT, *_SPOILT, "429_rate", "extra_fields"):
             found.append(Fault(server, "status", kind))
         found += [
-            Fault(server, "list", "503_html"),
+            *(Fault(server, "list", kind, first=_lost(server)) for kind in _OF_LISTS),
             Fault(server, "download", "expired_link"),
             Fault(server, "download", "truncated"),
             Fault(server, "download", "drop_connection"),
@@ -193,8 +203,10 @@ def _run_batch(suite: Suite, clips: Clips, batch: list[tuple[Fault, Kill | None]
     planned: dict[str, list[tuple[Fault, dict[str, Any]]]] = {}
     for fault, kill in batch:
         walks.append(_walk(suite, clips, fault, kill))
-        told = fault.planned(walks[-1].job.job_id)
-        planned.setdefault(fault.server, []).append((fault, told))
+        for each in (fault, fault.first):
+            if each is not None:
+                told = each.planned(walks[-1].job.job_id)
+                planned.setdefault(each.server, []).append((each, told))
     for server, told_faults in planned.items():
         suite.world.control(server, "faults", {"faults": [told for _, told in told_faults]})
     walk(suite, walks, width=len(walks))
@@ -204,6 +216,7 @@ def _run_batch(suite: Suite, clips: Clips, batch: list[tuple[Fault, Kill | None]
 
 def _walk(suite: Suite, clips: Clips, fault: Fault, kill: Kill | None) -> Walk:
     rows = [fault.row] + ([row(kill)] if kill else [])
+    rows += [fault.first.row] if fault.first else []
     job = Job(
         suite.runs.create(clips.parameters(fault.source)),
         rows,

@@ -27,6 +27,10 @@ class Judge:
         self._table = table
         self._s3 = world.s3()
 
+    def close(self) -> None:
+        """Let go of the bucket."""
+        self._s3.close()
+
     def remember(self, job: Job) -> None:
         """Note what a job has finished by now: none of it may be written again."""
         for key, version in self._objects(job.job_id).items():

@@ -118,6 +118,7 @@ class Suite:
         if self.spare is not None:
             self.spare.kill()
         self.follower.close()
+        self.judge.close()
 
 
 def begin(suite: Suite, jobs: Iterable[Job]) -> None:

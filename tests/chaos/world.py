@@ -172,6 +172,10 @@ class World:
         """End everything."""
         for name in list(self._processes):
             self.kill(name)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the servers, which go on."""
         self._http.close()
 
     def url(self, name: str) -> str:
