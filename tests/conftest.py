@@ -4,32 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.local_stack import LocalStack, running_stack
+
+# Whose tests run on the local stack. They wait most and compute least.
+_ON_THE_STACK = (
+    "tests/flows/",
+    "tests/chaos/",
+    "tests/test_canary.py",
+    "tests/deployments/test_registration.py",
+)
+_FIRST = ("stack", "tests/deployments/gateway", "tests/deployments", "tests/sandbox/media")
+
+
+def _group(nodeid: str) -> str:
+    """Tests of a group share servers: those on the local stack, and otherwise those of a folder."""
+    path = nodeid.partition("::")[0]
+    return "stack" if path.startswith(_ON_THE_STACK) else path.rpartition("/")[0]
+
+
+def _rank(group: str) -> int:
+    return _FIRST.index(group) if group in _FIRST else len(_FIRST)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share servers in one process, and begin with the longest of these groups.
-
-    Under pytest-xdist each group runs in one worker: all tests on the local stack, and otherwise
-    all tests of a folder, whose session fixtures start its servers once.
-    """
+    """Begin with the groups that take longest, so that the others run beside them."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _ORDER.get(_group(item), len(_ORDER)))
+        on_the_stack = "stack" in getattr(item, "fixturenames", ())
+        if on_the_stack and _group(item.nodeid) != "stack":
+            raise pytest.UsageError(f"{item.nodeid} runs on the stack; add it to _ON_THE_STACK")
+    items.sort(key=lambda item: _rank(_group(item.nodeid)))
 
 
-def _group(item: pytest.Item) -> str:
-    if "stack" in getattr(item, "fixturenames", ()):
-        return "stack"
-    return str(item.path.parent.relative_to(item.config.rootpath))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give each group to one process. (The marks of pytest-xdist 3.8 do nothing in pytest 9.2.)"""
+    # In the order of the collection, which is made above.
+    config.option.loadscopereorder = False
+    return _ByGroup(config, log)
 
 
-# The stack's tests wait most and compute least; they run beside all others.
-_ORDER = {"stack": 0, "tests/deployments/gateway": 1, "tests/deployments/gateway_bells": 2}
+class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +64,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     # Prefect takes seconds to import, which tests without a stack need not pay.
     from prefect.settings import (
         PREFECT_API_URL,
-        PREFECT_CLIENT_MAX_RETRIES,
         PREFECT_HOME,
         temporary_settings,
     )
@@ -55,8 +76,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
                 {
                     PREFECT_API_URL: running.api_url,
                     PREFECT_HOME: folder / "client",
-                    # Tests wait for a busy database themselves, in shorter steps.
-                    PREFECT_CLIENT_MAX_RETRIES: 0,
                 }
             )
         )

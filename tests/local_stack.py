@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from deployments.local.stack import free_port_base
+from deployments.local.stack import open_stack
 
 READY_SECONDS = 150.0
 STOP_SECONDS = 60.0
@@ -54,12 +55,20 @@ def processes_with(name: str, value: str) -> list[int]:
     return found
 
 
+def own_port_base(folder: Path) -> int:
+    """A free run of ports for a stack; test runs that begin together choose different ones."""
+    for base in random.sample(range(14200, 32000, 20), 200):
+        if not open_stack(folder, base).taken_ports():
+            return base
+    raise AssertionError("no run of free ports was found on this machine")
+
+
 class LocalStack:
     """One stack; its description is what ``stack.json`` says."""
 
     def __init__(self, folder: Path, *, port_base: int | None = None) -> None:
         self.folder = folder.resolve()
-        self.port_base = port_base or free_port_base()
+        self.port_base = port_base or own_port_base(self.folder)
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None

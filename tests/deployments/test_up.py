@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from deployments.local.stack import free_port_base
-from tests.local_stack import LocalStack, wait_until
+from tests.local_stack import LocalStack, own_port_base, wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -34,7 +33,7 @@ def test_a_port_base_that_is_none_is_named(tmp_path: Path, value: str) -> None:
 
 @pytest.mark.parametrize(("offset", "service"), [(0, "Prefect"), (2, "Sync.so"), (4, "Gateway")])
 def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, offset: int, service: str) -> None:
-    base = free_port_base()
+    base = own_port_base(tmp_path / "stack")
     with socket.create_server(("127.0.0.1", base + offset)):
         said = refused(LocalStack(tmp_path / "stack", port_base=base))
     assert f"{base + offset} ({service})" in said

@@ -14,6 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.serializers import CompressedJSONSerializer
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelling, Scheduled
 
 from pro_video.records import JobResult
@@ -59,7 +60,8 @@ class Jobs:
         deadline = time.monotonic() + 60
         while True:
             try:
-                return call(self.client)
+                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                    return call(self.client)
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != 503 or time.monotonic() > deadline:
                     raise
