@@ -67,6 +67,10 @@ class World:
         answer = self.s3.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
         return [entry["Key"] for entry in answer.get("Uploads", [])]
 
+    def traces(self, prefix: str) -> tuple[list[str], list[str]]:
+        """Objects and unfinished uploads below a prefix; other tests have some of their own."""
+        return self.keys(prefix), sorted(self.unfinished(prefix))
+
     def content(self, key: str) -> bytes:
         """An object."""
         return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
