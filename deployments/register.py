@@ -141,7 +141,8 @@ async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> tuple[st
 def main() -> int:
     """Entry of ``python -m deployments.register``."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Forced, because Prefect has configured logging already.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     try:
         connection = ConnectionSettings()
     except ValidationError as error:

@@ -70,6 +70,18 @@ def run(stack: Stack, *, output: int | None = None) -> int:
     """
     stack.description_file.unlink(missing_ok=True)
     configuration = write_configuration(stack)
+    process: subprocess.Popen[bytes] | None = None
+    asked_to_stop = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+        if process is not None:
+            process.terminate()
+
+    # Before the start, so that an order in between is not lost.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "supervisor.supervisord"),
@@ -80,16 +92,8 @@ def run(stack: Stack, *, output: int | None = None) -> int:
         # Its own group: it gets our order once, not also the terminal's.
         start_new_session=True,
     )
-    asked_to_stop = False
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked_to_stop
-        asked_to_stop = True
+    if asked_to_stop:
         process.terminate()
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
     status = process.wait()
     stack.description_file.unlink(missing_ok=True)
     return 0 if asked_to_stop else status or 1

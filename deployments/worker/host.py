@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 from prefect import Flow, get_client
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ParameterBindError
 from prefect.flow_engine import run_flow_async
 from prefect.settings import (
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -119,7 +120,11 @@ class JobHost:
         self, flow: Flow[..., Any], flow_run: FlowRun, stop: StopSignal, settings: Settings
     ) -> State[Any]:
         # Fills in defaults that are pydantic fields; the engine alone would pass the field objects.
-        parameters = get_call_parameters(flow.fn, (), flow_run.parameters)
+        try:
+            parameters = get_call_parameters(flow.fn, (), flow_run.parameters)
+        except ParameterBindError:
+            # A missing or unknown parameter: the engine says so in the run's final state.
+            parameters = flow_run.parameters
         with (
             use_stop(stop),
             use_settings(settings),
