@@ -17,7 +17,7 @@ from pro_video.ghostcut.models import (
     expected_seconds,
     planted,
 )
-from pro_video.ghostcut.status import observe
+from pro_video.ghostcut.status import Confirmed
 from pro_video.inpainting_plan import inpainting_plan
 from pro_video.job import attempt_reference
 from pro_video.media import MediaInfo
@@ -128,7 +128,7 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
             stage=Stage.INPAINTING_PROCESSING,
             deadline_hours=get_settings().inpainting_deadline_hours,
             fetch=fetch,
-            observe=observe,
+            observe=Confirmed(),
             what=f"GhostCut work {work_id}",
         )
 

@@ -14,6 +14,8 @@ from pro_video.errors import (
     JobFailedRetryable,
     ServiceUnavailable,
 )
+from pro_video.ghostcut.models import Work
+from pro_video.ghostcut.status import Confirmed
 from pro_video.progress import Stage
 from pro_video.records import Outcome, Prepared, Submission
 from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
@@ -139,3 +141,48 @@ async def test_an_order_to_stop_ends_the_wait_at_once(job: Job, reason: StopReas
         await wait(job, watched)
     assert raised.value.reason is reason
     assert watched.looks <= 4
+
+
+async def follow_statuses(job: Job, statuses: list[int]) -> tuple[Outcome, list[float]]:
+    """The wait for a work whose looks show these statuses, and the moments of its looks."""
+    looked_at: list[float] = []
+
+    async def fetch() -> Work:
+        looked_at.append(job.clock.monotonic())
+        return Work(id="7", status=statuses[len(looked_at) - 1])
+
+    accepted = datetime.fromtimestamp(job.clock.time(), UTC)
+    outcome = await follow(
+        job,
+        Prepared(
+            attempt=1, reference="pv-1", body_key="k", prepared_at=accepted, expected_seconds=600
+        ),
+        Submission(provider_job_id="7", submitted_at=accepted),
+        step="inpainting",
+        provider="ghostcut",
+        stage=Stage.INPAINTING_PROCESSING,
+        deadline_hours=6,
+        fetch=fetch,
+        observe=Confirmed(),
+        what="GhostCut work 7",
+    )
+    return outcome, looked_at
+
+
+async def test_an_unlisted_failure_is_looked_at_again_a_pause_later(job: Job) -> None:
+    outcome, looked_at = await follow_statuses(job, [0, 404, 404])
+    assert outcome.failure is not None
+    assert (outcome.failure.kind, outcome.failure.code) == ("JobFailed", "404")
+    assert looked_at[2] - looked_at[1] >= 1
+
+
+async def test_an_unlisted_value_that_passes_ends_nothing(job: Job) -> None:
+    outcome, looked_at = await follow_statuses(job, [0, 404, 0, 404, 1])
+    assert outcome.failure is None
+    assert len(looked_at) == 5
+
+
+async def test_a_listed_failure_ends_the_wait_at_once(job: Job) -> None:
+    outcome, looked_at = await follow_statuses(job, [0, 20])
+    assert outcome.failure is not None
+    assert len(looked_at) == 2

@@ -20,6 +20,7 @@ from pro_video.ghostcut.status import (
     CODES,
     FAILURES,
     RUNNING,
+    Confirmed,
     error_for,
     is_known,
     meaning_of,
@@ -125,3 +126,25 @@ def test_unlisted_codes_of_a_submit(code: int, kind: type[ProVideoError]) -> Non
 
 def test_no_code_says_nothing() -> None:
     assert meaning_of(None).of_submit is OutcomeUnknown
+
+
+def test_an_unlisted_failure_needs_a_second_look() -> None:
+    look = Confirmed()
+    assert look(Work(id="7", status=404, progress=0.5)).done is False
+    with pytest.raises(JobFailed, match="undocumented status 404"):
+        look(Work(id="7", status=404))
+
+
+def test_an_unlisted_value_between_two_listed_ones_is_forgotten() -> None:
+    look = Confirmed()
+    for _ in range(3):
+        assert look(Work(id="7", status=404)).done is False
+        assert look(Work(id="7", status=0)).done is False
+    assert look(Work(id="7", status=404)).done is False
+    assert look(Work(id="7", status=1)).done is True
+
+
+@pytest.mark.parametrize(("status", "kind"), ERRORS.items())
+def test_a_listed_failure_needs_no_second_look(status: int, kind: type[ProVideoError]) -> None:
+    with pytest.raises(kind):
+        Confirmed()(Work(id="7", status=status))
