@@ -2,8 +2,8 @@
 
 Two automations mark a job as crashed, when its heartbeat stays away or never came; a third
 schedules a crashed job anew, whereupon any worker takes it up where its records end. A job that
-has crashed too often is not scheduled by the flow itself: see
-:func:`tasks.recoveries.check_recoveries`.
+has crashed too often is ended by the worker that would run it, or by its flow: see
+:class:`tasks.recoveries.History`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+
+from tasks.recoveries import TAKEN_UP
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -101,8 +103,9 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
                 ChangeFlowRunState(
                     state=StateType.SCHEDULED,
                     name="AwaitingRetry",
-                    message="Taken up again after its worker was lost.",
-                    force=True,
+                    message=TAKEN_UP,
+                    # Not by force: an automation that fires late, when the job has completed,
+                    # must be refused.
                 )
             ],
         ),

@@ -97,12 +97,12 @@ class AttemptFailed(Exception):
 
 
 async def close_attempt(job: Job, storage: Storage, step: str, attempt: int) -> None:
-    """Remember which of the job's ends will show that the attempt failed, so that a retry of the
-    run may pay for another one."""
+    """Remember how often the job was retried when the attempt failed, so that one more retry may
+    pay for another attempt."""
     reach("attempt.closing", step)
     await storage.put_bytes(
         _reported_key(job, step, attempt),
-        str(job.ledger.ends_seen).encode(),
+        str(job.ledger.retries).encode(),
         content_type="text/plain",
         if_absent=True,
     )
@@ -110,13 +110,13 @@ async def close_attempt(job: Job, storage: Storage, step: str, attempt: int) -> 
 
 
 async def _was_reported(storage: Storage, job: Job, step: str, attempt: int) -> bool:
-    """Has the job been seen to end since the attempt was closed?
+    """Has a user retried the job since the attempt was closed?
 
     A process that dies between the closing and the final state is taken up again by itself; that
     is nobody's wish to pay.
     """
-    ends = await storage.get_bytes(_reported_key(job, step, attempt), _LARGEST_MARK)
-    return ends is not None and int(ends) < job.ledger.ends_seen
+    closed = await storage.get_bytes(_reported_key(job, step, attempt), _LARGEST_MARK)
+    return closed is not None and int(closed) < job.ledger.retries
 
 
 def _reported_key(job: Job, step: str, attempt: int) -> str:

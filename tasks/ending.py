@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
-from prefect import get_run_logger
+import httpx
+from prefect import get_client, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
 from pro_video.checkpoints import reach
@@ -24,12 +28,29 @@ from tasks.job import Job
 from tasks.report import write_report
 from tasks.webhooks import announce
 
+_LOOK_SECONDS: Final = 15.0
+
 
 @dataclass(frozen=True)
 class SubflowFailed(Exception):
     """A subflow of this job ended as failed; its error is this job's."""
 
     error: JobError
+
+
+class AlreadyCompleted(Abort):
+    """Another process has completed this job; this one leaves it as it is.
+
+    Two processes work on a job when one was taken for lost and was not. Prefect's engine ends such
+    a run without a state of its own.
+
+    Attributes:
+        state: the run's state at the server.
+    """
+
+    def __init__(self, state: State[Any]) -> None:
+        super().__init__("Another process has completed this job.")
+        self.state = state
 
 
 @dataclass
@@ -88,7 +109,12 @@ async def _close(job: Job, failed: AttemptFailed) -> None:
 
 
 async def completed(job: Job, message: str) -> State[JobResult]:
-    """The state of a job whose result is stored and verified."""
+    """The state of a job whose result is stored and verified.
+
+    Raises:
+        AlreadyCompleted: another process was faster.
+    """
+    await _leave_if_completed(job)
     result = job.ledger.result(job.job_id, status="completed", message=message, ended_at=job.now())
     if not job.is_subflow:
         await write_report(result)
@@ -123,6 +149,7 @@ async def _stopped(job: Job, reason: StopReason) -> State[Any]:
 
 async def _told(job: Job, status: str, message: str, error: JobError | None) -> JobResult:
     """The result of a job that did not complete, reported as far as that is possible."""
+    await _leave_if_completed(job)
     result = job.ledger.result(
         job.job_id, status=status, message=message, ended_at=job.now(), error=error
     )
@@ -135,6 +162,21 @@ async def _told(job: Job, status: str, message: str, error: JobError | None) -> 
         get_run_logger().warning("Could not write the report: %s", trouble.message)
     await _announce(job, result)
     return result
+
+
+async def _leave_if_completed(job: Job) -> None:
+    """Write nothing about a job that is complete: no second end, no worse one."""
+    if job.is_subflow:
+        return
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS), get_client() as client:
+            state = (await client.read_flow_run(UUID(job.job_id))).state
+    except (httpx.HTTPError, TimeoutError, ObjectNotFound) as error:
+        # What follows is right without this look, only seen twice.
+        get_run_logger().debug("Could not read the run's state: %s", type(error).__name__)
+        return
+    if state is not None and state.is_completed():
+        raise AlreadyCompleted(state)
 
 
 async def _announce(job: Job, result: JobResult) -> None:

@@ -52,7 +52,7 @@ class Job:
         """
         self.ledger.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
-        self.ledger.ends_seen = await check_recoveries(self.job_id)
+        self.ledger.retries = await check_recoveries(self.job_id)
 
     def now(self) -> datetime:
         """The time, with its zone."""

@@ -33,7 +33,7 @@ class Ledger:
         preview: before/after picture.
         unsure: what the provider has been asked for without an answer yet.
         awaited: the provider's job that goes on by itself if this process stops now.
-        ends_seen: how often the job has ended before, in a state that people see.
+        retries: how often a user has retried the job after it had ended.
     """
 
     created_at: datetime
@@ -45,7 +45,7 @@ class Ledger:
     preview: StoredFile | None = None
     unsure: str | None = None
     awaited: str | None = None
-    ends_seen: int = 0
+    retries: int = 0
 
     def address(self, key: str) -> str:
         """An object's ``s3://`` address."""

@@ -23,9 +23,9 @@ from pro_video.hooks.records import EventType
 from pro_video.job import JobKeys
 from pro_video.records import JobResult
 from tasks.connections import connections
+from tasks.recoveries import History
 from tasks.webhooks import (
     DEFAULT_DEPLOYMENT,
-    ENDS,
     RECORD_BYTES,
     TAG,
     UNREACHABLE,
@@ -107,10 +107,7 @@ class EndWatch:
         if now - state.timestamp < stays:
             return False
         states = await client.read_flow_run_states(run.id)
-        earlier = sum(
-            each.type in ENDS and each.id != state.id and each.timestamp <= state.timestamp
-            for each in states
-        )
+        retries = History.of(each for each in states if each.timestamp <= state.timestamp).retries
         type_, _ = _WORDS[state.type]
         kept = await announce_event(
             client,
@@ -119,7 +116,7 @@ class EndWatch:
             type_,
             await _data(storage, run, state),
             state.timestamp,
-            round_=earlier + 1,
+            round_=retries + 1,
             deployment_name=await _deployment_name(client, run),
         )
         self._known[state.id] = None

@@ -14,11 +14,9 @@ import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 import httpx
 from prefect import get_client
-from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 from pydantic import SecretStr
@@ -39,6 +37,7 @@ from pro_video.progress import Stage
 from pro_video.records import JobResult
 from pro_video.storage import Storage
 from tasks.connections import connections
+from tasks.recoveries import read_history
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -50,8 +49,6 @@ TAG: Final = "pro-video-webhook"
 
 DELIVERY_FLOW: Final = "webhook-delivery"
 DEFAULT_DEPLOYMENT: Final = "local"
-ENDS: Final = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED})
-"""Ends of a round; a crash is none, because the job is taken up again."""
 
 RECORD_BYTES: Final = 256 * 1024
 # A job must not wait long to tell of its end; what is left out is caught up with.
@@ -207,9 +204,8 @@ async def announce_event(
 
 
 async def round_of(client: PrefectClient, job_id: str) -> int:
-    """Number of the round that a running job is in, from 1: how often it has ended, and one."""
-    states = await client.read_flow_run_states(UUID(job_id))
-    return 1 + sum(state.type in ENDS for state in states)
+    """Number of the round that a job is in, from 1; each retry by hand begins another."""
+    return 1 + (await read_history(client, job_id)).retries
 
 
 async def read_delivery(storage: Storage, job_id: str, message_id: str) -> Delivery | None:

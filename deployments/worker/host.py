@@ -29,6 +29,7 @@ from deployments.recovery import HEARTBEAT_SECONDS
 from deployments.worker.bells import listen_for_bells
 from pro_video.settings import Settings, get_settings, use_settings
 from pro_video.stopping import StopReason, StopSignal, use_stop
+from tasks.ending import AlreadyCompleted
 from tasks.webhook_watch import watch_ends
 
 if TYPE_CHECKING:
@@ -130,9 +131,13 @@ class JobHost:
             use_settings(settings),
             temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat()}),
         ):
-            state = await run_flow_async(
-                flow, flow_run=flow_run, parameters=parameters, return_type="state"
-            )
+            try:
+                state = await run_flow_async(
+                    flow, flow_run=flow_run, parameters=parameters, return_type="state"
+                )
+            except AlreadyCompleted as over:
+                logger.info("Job %s was completed by another process", flow_run.id)
+                return over.state
         assert state is not None
         return state
 

@@ -14,11 +14,16 @@ from uuid import UUID
 import httpx
 from prefect import get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Crashed
+from prefect.states import AwaitingRetry, Crashed, Failed
+
+from pro_video.errors import DiedTooOften
+from tasks.recoveries import TAKEN_UP, read_history
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 logger = logging.getLogger("prefect.workers.pro_video")
 
@@ -52,12 +57,11 @@ async def take_up_orphans(work_pool: str) -> int:
                     name="WorkerLost",
                     message="The worker's process died; this machine noticed at its restart.",
                 )
-                await client.set_flow_run_state(flow_run_id, lost, force=True)
-                again: State[Any] = AwaitingRetry(
-                    message="Taken up again after its worker was lost."
-                )
-                await client.set_flow_run_state(flow_run_id, again, force=True)
-            taken += 1
+                answer = await client.set_flow_run_state(flow_run_id, lost)
+                if answer.status is not SetStateStatus.ACCEPT:
+                    # It has ended meanwhile.
+                    continue
+                taken += await _take_up(client, flow_run_id)
     except httpx.HTTPError as error:
         # The heartbeat automations find them too, only later.
         logger.warning("Could not look for jobs of lost processes: %s", type(error).__name__)
@@ -76,15 +80,45 @@ async def keep_taking_up_crashed(work_pool: str) -> None:
         try:
             async with get_client() as client:
                 for flow_run_id in await _left_crashed(client, work_pool):
-                    again: State[Any] = AwaitingRetry(
-                        message="Taken up again after its worker was lost."
-                    )
-                    await client.set_flow_run_state(flow_run_id, again, force=True)
-                    logger.info("Took up the crashed job %s", flow_run_id)
+                    if await _take_up(client, flow_run_id):
+                        logger.info("Took up the crashed job %s", flow_run_id)
         except (httpx.HTTPError, ObjectNotFound) as error:
             # The server is away, or a run was deleted meanwhile: the next look is soon.
             logger.debug("Could not take up crashed jobs: %s", type(error).__name__)
         await asyncio.sleep(_CRASHED_SECONDS)
+
+
+async def _take_up(client: PrefectClient, flow_run_id: UUID) -> bool:
+    # Read again: another worker may have been faster. Not by force: what has completed meanwhile
+    # must be refused.
+    state = (await client.read_flow_run(flow_run_id)).state
+    if state is None or not state.is_crashed():
+        return False
+    again: State[Any] = AwaitingRetry(message=TAKEN_UP)
+    answer = await client.set_flow_run_state(flow_run_id, again)
+    return answer.status is SetStateStatus.ACCEPT
+
+
+async def fail_if_lost_too_often(client: PrefectClient, flow_run: FlowRun) -> bool:
+    """End a run that crashed again and again before its flow could begin; True when that is done.
+
+    The flow has the same bound, but a run that cannot be submitted at all never comes to it.
+    """
+    if flow_run.state is None or flow_run.state.name == "Scheduled":
+        # Its first way to a worker: nothing to read.
+        return False
+    try:
+        history = await read_history(client, str(flow_run.id))
+        try:
+            history.check()
+        except DiedTooOften as error:
+            failed: State[Any] = Failed(message=error.message)
+            await client.set_flow_run_state(flow_run.id, failed)
+            logger.warning("Job %s ends: its worker was lost too often", flow_run.id)
+            return True
+    except httpx.HTTPError as error:
+        logger.debug("Could not read a run's history: %s", type(error).__name__)
+    return False
 
 
 async def _left_crashed(client: PrefectClient, work_pool: str) -> list[UUID]:

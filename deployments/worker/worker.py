@@ -20,6 +20,7 @@ from pydantic import Field
 
 from deployments.worker.host import JobHost
 from deployments.worker.orphans import (
+    fail_if_lost_too_often,
     keep_taking_up_crashed,
     take_up_orphans,
     this_process,
@@ -119,6 +120,12 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         if self._host is not None:
             await self._host.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        # Before anything that may fail again: the flow itself also looks, if it comes to that.
+        if await fail_if_lost_too_often(self.client, flow_run):
+            return False
+        return await super()._propose_pending_state(flow_run)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         # A server on SQLite that is asked to start dozens of runs at once answers after minutes, or

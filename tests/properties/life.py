@@ -207,7 +207,7 @@ async def live(
     reporter = Watched(world)
     life.percents = reporter.percents
     ledger = Ledger(created_at=datetime.fromtimestamp(world.clock.time(), UTC))
-    ledger.ends_seen = world.ends
+    ledger.retries = world.ends
     job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock)
     bucket = Bucket(world)
     stages = {LIP_SYNC: Stage.LIP_SYNC_PROCESSING, INPAINTING: Stage.INPAINTING_PROCESSING}

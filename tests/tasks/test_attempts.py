@@ -77,8 +77,8 @@ async def failing(script: Script) -> AttemptFailed:
 
 def retried(job: Job) -> Job:
     """The job in its next run, after its end was seen."""
-    ends = job.ledger.ends_seen + 1
-    return replace(job, ledger=replace(job.ledger, ends_seen=ends, awaited=None))
+    retries = job.ledger.retries + 1
+    return replace(job, ledger=replace(job.ledger, retries=retries, awaited=None))
 
 
 async def test_a_good_attempt_is_the_only_one(job: Job, storage: Storage) -> None:

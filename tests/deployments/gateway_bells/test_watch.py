@@ -159,8 +159,9 @@ async def test_a_retried_job_ends_again_and_is_told_again(world: World) -> None:
     job = await world.job(Failed(message="first"))
     watch = EndWatch()
     await world.look(watch)
+    await world.enter(job, Scheduled(name="AwaitingRetry"))
     assert await round_of(world.prefect, str(job)) == 2
-    await world.enter(job, Scheduled(name="AwaitingRetry"), Failed(message="second"))
+    await world.enter(job, Failed(message="second"))
     await world.look(watch)
     await world.enter(job, Scheduled(name="AwaitingRetry"), Completed(message="third"))
     await world.look(watch)

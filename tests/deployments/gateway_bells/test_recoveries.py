@@ -1,0 +1,152 @@
+"""Runs that crash: taken up again, but neither for ever nor after they have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import AwaitingRetry, Completed, Crashed, Running, Scheduled
+
+from deployments.recovery import save_automations
+from deployments.worker.orphans import fail_if_lost_too_often, take_up_orphans, this_process
+from pro_video.clock import VirtualClock
+from pro_video.errors import Problem, RequestRefused
+from pro_video.job import JobKeys
+from pro_video.settings import get_settings
+from tasks.ending import AlreadyCompleted, completed, ending
+from tasks.job import Job
+from tasks.ledger import Ledger
+from tasks.progress import ProgressReporter
+from tasks.recoveries import TAKEN_UP
+
+POOL = "recoveries"
+
+
+@flow(name="recovered")
+async def nothing() -> None:
+    """Never runs."""
+
+
+@pytest.fixture
+async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
+    async with get_client() as client:
+        yield client
+
+
+@pytest.fixture
+async def deployment(client: PrefectClient) -> Any:
+    with contextlib.suppress(ObjectAlreadyExists):
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type="pro-video"))
+    return await client.create_deployment(
+        flow_id=await client.create_flow(nothing),
+        name=POOL,
+        work_pool_name=POOL,
+        enforce_parameter_schema=False,
+    )
+
+
+async def run_of(client: PrefectClient, deployment: Any, *states: State[Any]) -> FlowRun:
+    run = await client.create_flow_run_from_deployment(deployment, state=Scheduled())
+    for state in states:
+        await client.set_flow_run_state(run.id, state, force=True)
+    return await client.read_flow_run(run.id)
+
+
+async def types(client: PrefectClient, run: FlowRun) -> list[StateType]:
+    states = await client.read_flow_run_states(run.id)
+    return [each.type for each in sorted(states, key=lambda each: each.timestamp)]
+
+
+def lost(times: int) -> list[State[Any]]:
+    return times * [Crashed(message="cannot be submitted"), AwaitingRetry(message=TAKEN_UP)]
+
+
+async def test_a_run_that_never_gets_to_its_flow_ends_with_the_reason(
+    client: PrefectClient, deployment: Any
+) -> None:
+    allowed = get_settings().max_recoveries
+    fresh = await run_of(client, deployment)
+    spared = await run_of(client, deployment, *lost(allowed))
+    doomed = await run_of(client, deployment, *lost(allowed + 1))
+    assert [await fail_if_lost_too_often(client, run) for run in (fresh, spared, doomed)] == [
+        False,
+        False,
+        True,
+    ]
+    state = (await client.read_flow_run(doomed.id)).state
+    assert state is not None
+    assert state.is_failed()
+    assert "cannot be submitted" in str(state.message)
+    assert (await client.read_flow_run(spared.id)).state_name == "AwaitingRetry"
+
+
+async def test_a_job_that_another_process_completed_is_left_as_it_is(
+    client: PrefectClient, deployment: Any
+) -> None:
+    run = await run_of(client, deployment, Running(), Completed(message="by the other"))
+    job_id, clock = str(run.id), VirtualClock()
+    job = Job(
+        job_id,
+        job_id,
+        JobKeys(job_id),
+        ProgressReporter(job_id, clock=clock),
+        Ledger(datetime.now(UTC)),
+        clock,
+    )
+    with pytest.raises(AlreadyCompleted) as over:
+        await completed(job, "by this one")
+    assert over.value.state.message == "by the other"
+    with pytest.raises(AlreadyCompleted):
+        async with ending(job):
+            raise RequestRefused([Problem("video", "found by this one")])
+
+
+async def test_a_completed_job_is_not_taken_up(client: PrefectClient, deployment: Any) -> None:
+    run = await run_of(client, deployment, Running())
+    # The server only asks whether the result is kept.
+    kept = {"type": "COMPLETED", "data": {"storage_key": "result"}}
+    await client.request(
+        "POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json={"state": kept}
+    )
+    # As a late automation, and as a worker that believes to have found a lost process.
+    for late in [*lost(1), Crashed(name="WorkerLost")]:
+        await client.set_flow_run_state(run.id, late)
+    assert (await types(client, run))[-1] is StateType.COMPLETED
+
+
+async def test_the_jobs_of_a_dead_process_are_taken_up_and_no_others(
+    client: PrefectClient, deployment: Any
+) -> None:
+    host = this_process().split(":")[0]
+    # No process has this number: it is above what a system gives out.
+    dead = await run_of(client, deployment, Running())
+    await client.update_flow_run(dead.id, infrastructure_pid=f"{host}:99999999:{dead.id}")
+    elsewhere = await run_of(client, deployment, Running())
+    await client.update_flow_run(elsewhere.id, infrastructure_pid=f"other-host:1:{elsewhere.id}")
+    assert await take_up_orphans(POOL) == 1
+    assert (await client.read_flow_run(elsewhere.id)).state_name == "Running"
+    assert [kind.value for kind in (await types(client, dead))[-2:]] == ["CRASHED", "SCHEDULED"]
+
+
+async def test_the_automation_takes_up_a_crashed_job(
+    client: PrefectClient, deployment: Any
+) -> None:
+    await save_automations(client, [str(deployment)], 100)
+    run = await run_of(client, deployment, Running(), Crashed())
+
+    async with asyncio.timeout(60):
+        # The server acts on an event some time after it.
+        while (await types(client, run))[-1] is not StateType.SCHEDULED:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    state = (await client.read_flow_run(run.id)).state
+    assert state is not None
+    assert state.message == TAKEN_UP
