@@ -14,7 +14,7 @@ import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort, ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
 
 from pro_video.checkpoints import reach
 from pro_video.errors import OutcomeUnknown, ProVideoError, RequestRefused, TransientError
@@ -36,6 +36,10 @@ class SubflowFailed(Exception):
     """A subflow of this job ended as failed; its error is this job's."""
 
     error: JobError
+
+
+class PrefectAway(Exception):
+    """Prefect's API did not answer in the middle of a job; nothing is wrong with the job."""
 
 
 class AlreadyCompleted(Abort):
@@ -81,7 +85,8 @@ _FAILED_IN = {
 async def ending(job: Job) -> AsyncIterator[Ending]:
     """Run a flow's steps and turn every way they can end into a final state.
 
-    A job that nobody foresaw the end of is left to Prefect, which shows the exception.
+    A job that Prefect's API left alone is taken up again like one whose worker was lost, and counts
+    as such. A job that nobody foresaw the end of is left to Prefect, which shows the exception.
     """
     end = Ending()
     try:
@@ -95,7 +100,16 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
         end.state = await _failed(job, failed.error)
     except ProVideoError as error:
         end.state = await _failed(job, _error(job, error))
+    except (httpx.HTTPError, PrefectAway) as error:
+        # Every other party's errors are ProVideoErrors: only Prefect's own client raises these.
+        end.state = Crashed(message=f"Prefect's API did not answer: {_shown(error)}")
     reach("ending.final")
+
+
+def _shown(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"status {error.response.status_code}"
+    return str(error) if isinstance(error, PrefectAway) else type(error).__name__
 
 
 async def _close(job: Job, failed: AttemptFailed) -> None:

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 
 from pro_video.records import JobError, JobResult, StageResult
 from pro_video.stopping import Stopped, StopReason, current_stop
-from tasks.ending import SubflowFailed
+from tasks.ending import PrefectAway, SubflowFailed
 from tasks.job import Job
 from tasks.ledger import INPAINTING
 
@@ -17,6 +17,7 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
     """The finished text removal; its failure and its stop become the job's.
 
     Raises:
+        PrefectAway: the subflow ended as crashed; so does the job, which is taken up again.
         SubflowFailed: the text removal failed; the lip-sync result stays as the fallback.
         Stopped: the subflow was cancelled or handed over.
     """
@@ -24,6 +25,8 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
         raise Stopped(current_stop().reason or StopReason.CANCELLED)
     if state.is_scheduled():
         raise Stopped(current_stop().reason or StopReason.HANDOVER)
+    if state.is_crashed():
+        raise PrefectAway(state.message or "the subflow crashed")
     result = await state.aresult(raise_on_failure=False)
     if isinstance(result, JobResult):
         stage = result.stages.get(INPAINTING)
@@ -32,7 +35,7 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
             return stage
         if result.error is not None:
             raise SubflowFailed(result.error)
-    # The subflow ended in a way of Prefect's own, a crash for one; its state says which.
+    # The subflow ended in a way of Prefect's own; its state says which.
     raise SubflowFailed(
         JobError(
             stage="inpainting processing",

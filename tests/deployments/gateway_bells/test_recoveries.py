@@ -27,6 +27,7 @@ from tasks.job import Job
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
 from tasks.recoveries import TAKEN_UP
+from tasks.subflow import adopt_inpainting
 
 POOL = "recoveries"
 
@@ -66,6 +67,12 @@ async def types(client: PrefectClient, run: FlowRun) -> list[StateType]:
     return [each.type for each in sorted(states, key=lambda each: each.timestamp)]
 
 
+def job_of(run: FlowRun) -> Job:
+    job_id, clock = str(run.id), VirtualClock()
+    reporter = ProgressReporter(job_id, clock=clock)
+    return Job(job_id, job_id, JobKeys(job_id), reporter, Ledger(datetime.now(UTC)), clock)
+
+
 def lost(times: int) -> list[State[Any]]:
     return times * [Crashed(message="cannot be submitted"), AwaitingRetry(message=TAKEN_UP)]
 
@@ -93,21 +100,29 @@ async def test_a_job_that_another_process_completed_is_left_as_it_is(
     client: PrefectClient, deployment: Any
 ) -> None:
     run = await run_of(client, deployment, Running(), Completed(message="by the other"))
-    job_id, clock = str(run.id), VirtualClock()
-    job = Job(
-        job_id,
-        job_id,
-        JobKeys(job_id),
-        ProgressReporter(job_id, clock=clock),
-        Ledger(datetime.now(UTC)),
-        clock,
-    )
+    job = job_of(run)
     with pytest.raises(AlreadyCompleted) as over:
         await completed(job, "by this one")
     assert over.value.state.message == "by the other"
     with pytest.raises(AlreadyCompleted):
         async with ending(job):
             raise RequestRefused([Problem("video", "found by this one")])
+
+
+async def test_a_job_that_prefect_leaves_alone_is_taken_up_again(
+    client: PrefectClient, deployment: Any
+) -> None:
+    run = await run_of(client, deployment, Running())
+    async with ending(job_of(run)) as end:
+        await client.request(
+            "POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json={"state": "odd"}
+        )
+    assert end.final.is_crashed()
+    assert end.final.message == "Prefect's API did not answer: status 422"
+    async with ending(job_of(run)) as end:
+        await adopt_inpainting(job_of(run), Crashed(message="away"))
+    assert end.final.is_crashed()
+    assert end.final.message == "Prefect's API did not answer: away"
 
 
 async def test_a_completed_job_is_not_taken_up(client: PrefectClient, deployment: Any) -> None:
