@@ -48,6 +48,35 @@ ARTIFACT_KEY = "pro-video-progress"
 _UNREACHABLE = (httpx.HTTPError, TimeoutError, ObjectNotFound)
 
 
+async def read_artifact(client: PrefectClient, run_id: UUID) -> Artifact | None:
+    """A job's progress artifact; None before its first stage.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    # Asked for by hand: the client's method sends null filters, which servers refuse.
+    answer = await client.request(
+        "POST",
+        "/artifacts/filter",
+        json={
+            "artifacts": {
+                "key": {"any_": [ARTIFACT_KEY]},
+                "flow_run_id": {"any_": [str(run_id)]},
+            },
+            "sort": "CREATED_DESC",
+            "limit": 1,
+        },
+    )
+    found = TypeAdapter(list[Artifact]).validate_json(answer.content)
+    return found[0] if found else None
+
+
+def percent_of(artifact: Artifact | None) -> float:
+    """The percentage that an artifact shows, 0 to 100."""
+    shown = None if artifact is None else artifact.data
+    return float(shown) if isinstance(shown, int | float) else 0.0
+
+
 class ProgressReporter:
     """One job's progress, written to Prefect.
 
@@ -116,27 +145,13 @@ class ProgressReporter:
         """Take up the percentage that an earlier process of the same job had reached."""
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
-                # Asked for by hand: the client's method sends null filters, which servers refuse.
-                answer = await client.request(
-                    "POST",
-                    "/artifacts/filter",
-                    json={
-                        "artifacts": {
-                            "key": {"any_": [ARTIFACT_KEY]},
-                            "flow_run_id": {"any_": [self._job_id]},
-                        },
-                        "sort": "CREATED_DESC",
-                        "limit": 1,
-                    },
-                )
-                found = TypeAdapter(list[Artifact]).validate_json(answer.content)
+                found = await read_artifact(client, self._runs[0])
         except _UNREACHABLE as error:
             logger.warning("Could not read the earlier progress: %s", type(error).__name__)
             return
-        if found:
-            self._artifact = found[0].id
-            if isinstance(found[0].data, int | float):
-                self._progress.percent = float(found[0].data)
+        if found is not None:
+            self._artifact = found.id
+            self._progress.percent = percent_of(found)
 
     async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
         """Enter a stage: the state's name and message change, the percentage goes on."""

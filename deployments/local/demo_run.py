@@ -14,6 +14,7 @@ from prefect import get_client
 from prefect.deployments import arun_deployment
 
 from pro_video.records import JobResult
+from tasks.progress import percent_of, read_artifact
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -82,16 +83,4 @@ async def follow_job(
 
 async def read_percent(client: PrefectClient, run_id: UUID) -> float:
     """The job's percentage from its progress artifact, 0 when there is none yet."""
-    answer = await client.request(
-        "POST",
-        "/artifacts/filter",
-        json={
-            "artifacts": {
-                "key": {"any_": ["pro-video-progress"]},
-                "flow_run_id": {"any_": [str(run_id)]},
-            },
-            "limit": 1,
-        },
-    )
-    rows = answer.json()
-    return float(rows[0]["data"]) if rows else 0.0
+    return percent_of(await read_artifact(client, run_id))
