@@ -81,7 +81,13 @@ class Jobs:
 
     # Starting
 
-    def prepare(self, parameters: Mapping[str, Any], deployment: str = "pro-video/local") -> str:
+    def prepare(
+        self,
+        parameters: Mapping[str, Any],
+        deployment: str = "pro-video/local",
+        *,
+        tags: Iterable[str] = (),
+    ) -> str:
         """Create a job that no worker takes up before :meth:`release`; its id.
 
         Faults can thus be meant for one job, before it begins. A lip-sync gets a temperature of its
@@ -96,6 +102,7 @@ class Jobs:
             lambda client: client.create_flow_run_from_deployment(
                 found.id,
                 parameters=dict(parameters),
+                tags=list(tags),
                 state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1)),
             )
         )
