@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=1, help="rounds of the parts with chance")
     parser.add_argument("--seed", type=int, default=1, help="of all chance")
     parser.add_argument(
-        "--budget-seconds", type=float, default=1800, help="no new job begins after this time"
+        "--budget-seconds", type=float, default=5400, help="no new job begins after this time"
     )
     parser.add_argument("--keep", type=Path, help="folder that keeps data and logs")
     parser.add_argument("--port-base", type=int, help="first of four ports; free ones by default")
