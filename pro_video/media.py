@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Final
 
@@ -21,6 +20,7 @@ from av.video.stream import VideoStream as AvVideo
 from pro_video.errors import MediaUnusable
 from pro_video.inspection.layout import inspect
 from pro_video.inspection.reading import MAX_PACKETS, Source, bounded, opened, picture_stream
+from pro_video.media_info import AudioStream, MediaInfo, VideoStream
 
 MAX_SECONDS: Final = 24 * 3600.0
 MAX_STREAMS: Final = 64
@@ -29,59 +29,6 @@ MAX_RATE: Final = 768_000
 MIN_SIDE: Final = 16
 _SAMPLED_ENTRIES: Final = 1000
 _LAST_ENTRIES: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class VideoStream:
-    """The picture.
-
-    Attributes:
-        width, height: pixels as displayed, after rotation; the shape of pixels is not applied.
-        fps: frames per second on average.
-        codec: libav's name, for example h264.
-        rotation: degrees counterclockwise that a player turns the stored picture: 0, 90, 180, 270.
-        frames: how many, counted by the container or computed from length and rate.
-        duration: seconds.
-        variable_frame_rate: the frames are not evenly spaced.
-    """
-
-    width: int
-    height: int
-    fps: float
-    codec: str
-    rotation: int
-    frames: int
-    duration: float
-    variable_frame_rate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AudioStream:
-    """The sound: codec by libav's name, sample rate in Hz, number of channels, seconds."""
-
-    codec: str
-    sample_rate: int
-    channels: int
-    duration: float
-
-
-@dataclass(frozen=True, slots=True)
-class MediaInfo:
-    """A media file.
-
-    Attributes:
-        container: mp4, mov, webm, mkv, avi, wav, or libav's name of another one.
-        duration: seconds, the longest stream's.
-        size: bytes.
-        video: None without a picture; cover art of a song is not one.
-        audio: None without sound that can be decoded.
-    """
-
-    container: str
-    duration: float
-    size: int
-    video: VideoStream | None
-    audio: AudioStream | None
 
 
 def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pro_video import errors
-from pro_video.media import MediaInfo
+from pro_video.media_info import MediaInfo
 
 
 class Record(BaseModel):

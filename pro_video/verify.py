@@ -19,7 +19,8 @@ from typing import Final
 
 from pro_video.errors import MediaUnusable, OutputRejected
 from pro_video.inspection.reading import Source, bounded, frames_at, opened, picture_stream
-from pro_video.media import MediaInfo, probe
+from pro_video.media import probe
+from pro_video.media_info import MediaInfo
 from pro_video.request_models import Segment, SyncMode
 from pro_video.rules.files import audible_seconds
 from pro_video.timeline import lip_sync_timeline

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
-from prefect_aws.credentials import AwsCredentials
-from prefect_aws.s3 import S3Bucket
+from prefect import get_client
 
 from pro_video.errors import StorageRefused
 from pro_video.settings import Settings, get_settings
-from pro_video.storage import Storage, client_config
+from pro_video.storage import Storage
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
+from tasks.bucket import BucketDocument, read_bucket, storage_of
 
 # A changed key is picked up within this time, in seconds, without a read per task of a thousand
 # jobs.
@@ -37,7 +32,7 @@ class _Cache:
 
     def __init__(self) -> None:
         self._loaded_at = float("-inf")
-        self._bucket: S3Bucket | None = None
+        self._bucket: BucketDocument | None = None
         self._current: Connections | None = None
 
     async def get(self) -> Connections:
@@ -58,9 +53,10 @@ class _Cache:
 _caches: dict[Settings, _Cache] = {}
 
 
-async def _load(name: str) -> tuple[S3Bucket, SyncSoCredentials, GhostCutCredentials]:
+async def _load(name: str) -> tuple[BucketDocument, SyncSoCredentials, GhostCutCredentials]:
+    async with get_client() as client:
+        bucket = await read_bucket(client, name)
     try:
-        bucket: S3Bucket = await S3Bucket.aload(name)
         sync_so = await SyncSoCredentials.aload(name)
         ghostcut = await GhostCutCredentials.aload(name)
     except ValueError as error:
@@ -79,35 +75,3 @@ async def connections() -> Connections:
         StorageRefused: naming a block that does not exist.
     """
     return await _caches.setdefault(get_settings(), _Cache()).get()
-
-
-def storage_of(bucket: S3Bucket) -> Storage:
-    """The storage behind a bucket block.
-
-    The client is built here, not taken from the block, because boto3's defaults sign links with
-    the old signature version in some regions; what the block's own configuration says wins.
-
-    Raises:
-        StorageRefused: the block holds MinIO credentials, whose endpoint it does not know.
-    """
-    credentials = bucket.credentials
-    if not isinstance(credentials, AwsCredentials):
-        raise StorageRefused(
-            "The S3 Bucket block needs AWS Credentials; "
-            "for another S3 server set their endpoint URL"
-        )
-    parameters: dict[str, Any] = credentials.aws_client_parameters.get_params_override()
-    if credentials.region_name is not None:
-        parameters["region_name"] = credentials.region_name
-    config = Config(**client_config(parameters.get("endpoint_url")))
-    if "config" in parameters:
-        config = config.merge(parameters["config"])
-    parameters["config"] = config
-    client: S3Client = credentials.get_boto3_session().client("s3", **parameters)
-    settings = get_settings()
-    return Storage(
-        client,
-        bucket.bucket_name,
-        allow_private=settings.allow_private_addresses,
-        max_bytes=settings.max_source_bytes,
-    )

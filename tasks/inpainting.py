@@ -20,7 +20,7 @@ from pro_video.ghostcut.models import (
 from pro_video.ghostcut.status import Confirmed
 from pro_video.inpainting_plan import inpainting_plan
 from pro_video.job import attempt_reference
-from pro_video.media import MediaInfo
+from pro_video.media_info import MediaInfo
 from pro_video.progress import Stage
 from pro_video.records import Outcome, Prepared, StoredFile, StoredResult, Submission
 from pro_video.redaction import redact_url

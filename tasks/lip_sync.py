@@ -9,7 +9,7 @@ from prefect import task
 
 from pro_video.errors import TransientError
 from pro_video.job import attempt_reference
-from pro_video.media import MediaInfo
+from pro_video.media_info import MediaInfo
 from pro_video.progress import Stage
 from pro_video.records import (
     Outcome,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pro_video.media import MediaInfo
+from pro_video.media_info import MediaInfo
 from pro_video.records import ProbedFiles, UploadedFiles
 from pro_video.request import (
     InpaintingRequest,

@@ -12,7 +12,8 @@ from prefect import task
 from pro_video.checkpoints import reach
 from pro_video.errors import StorageRefused
 from pro_video.job import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
-from pro_video.media import MediaInfo, probe
+from pro_video.media import probe
+from pro_video.media_info import MediaInfo
 from pro_video.progress import Stage
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles
 from pro_video.stopping import current_stop

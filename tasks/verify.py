@@ -12,7 +12,7 @@ from pro_video.checkpoints import reach
 from pro_video.errors import MediaUnusable
 from pro_video.inpainting_plan import inpainting_plan
 from pro_video.inspection.changes import check_lips_changed, check_picture_changed
-from pro_video.media import MediaInfo
+from pro_video.media_info import MediaInfo
 from pro_video.preview import choose_instants, make_preview
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request import InpaintingRequest, JobRequest

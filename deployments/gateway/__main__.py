@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from deployments.gateway.app import create_app
 from deployments.gateway.events import end_streams
 from deployments.gateway.logs import configure_logging
+from deployments.gateway.memory import restrain
 from deployments.gateway.settings import get_gateway_settings
 
 
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=settings.port)
     options = parser.parse_args(arguments)
     configure_logging()
+    restrain()
     app = create_app(settings)
     config = uvicorn.Config(
         app,

@@ -94,6 +94,32 @@ async def discard(threads: ThreadPoolExecutor, storage: Storage, prefix: str) ->
         logger.warning("Could not tidy %s yet: %s", prefix, type(error).__name__)
 
 
+class _PartBuffer:
+    """Room for one part, used again and again: fresh memory for each part would cost more than
+    filling it."""
+
+    def __init__(self) -> None:
+        self.filled = 0
+        self._room = bytearray(PART_SIZE)
+
+    @property
+    def is_full(self) -> bool:
+        return self.filled == PART_SIZE
+
+    def take(self, data: memoryview) -> int:
+        """Take the beginning of some data; returns how many bytes found room."""
+        taken = min(len(data), PART_SIZE - self.filled)
+        with memoryview(self._room) as room:
+            room[self.filled : self.filled + taken] = data[:taken]
+        self.filled += taken
+        return taken
+
+    def content(self) -> bytearray:
+        """What was taken, without a copy; a buffer that was not full takes nothing after that."""
+        del self._room[self.filled :]
+        return self._room
+
+
 class ObjectWriter:
     """Writes bytes that arrive bit by bit into an object, a part at a time.
 
@@ -116,7 +142,8 @@ class ObjectWriter:
         self._max_bytes = max_bytes
         self._name = name
         self._digest = hashlib.sha256()
-        self._buffer = bytearray()
+        self._buffer = _PartBuffer()
+        self._spare: _PartBuffer | None = None
         self._multipart: MultipartUpload | None = None
         self._sent = 0
         self._pending: asyncio.Future[None] | None = None
@@ -139,19 +166,19 @@ class ObjectWriter:
                 413, "file_too_large", f"{self._name} may have {self._max_bytes} bytes at most."
             )
         self._digest.update(data)
-        self._buffer += data
-        while len(self._buffer) >= PART_SIZE:
-            part, self._buffer = self._buffer[:PART_SIZE], self._buffer[PART_SIZE:]
-            await self._send(part)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._buffer.take(rest) :]
+            if self._buffer.is_full:
+                await self._send()
 
     async def finish(self) -> None:
         """Make the object appear; there must be at least one byte."""
         if self._multipart is None and self._pending is None:
             await in_thread(self._threads, self._put_whole)
         else:
-            if self._buffer:
-                await self._send(self._buffer)
-                self._buffer = bytearray()
+            if self._buffer.filled:
+                await self._send()
             await self._settled()
             await in_thread(self._threads, self._complete)
 
@@ -166,13 +193,14 @@ class ObjectWriter:
         if multipart is not None:
             await in_thread(self._threads, lambda: multipart.__exit__(None, None, None))
 
-    async def _send(self, data: bytearray) -> None:
+    async def _send(self) -> None:
+        """Send what has gathered while the next part gathers in the other buffer."""
         await self._settled()
         self._sent += 1
-        number = self._sent
-        self._pending = asyncio.ensure_future(
-            in_thread(self._threads, lambda: self._put(Part(number, data)))
-        )
+        part = Part(self._sent, self._buffer.content())
+        self._pending = asyncio.ensure_future(in_thread(self._threads, lambda: self._put(part)))
+        self._buffer, self._spare = self._spare or _PartBuffer(), self._buffer
+        self._buffer.filled = 0
 
     async def _settled(self) -> None:
         if self._pending is not None:
@@ -186,7 +214,7 @@ class ObjectWriter:
 
     def _put_whole(self) -> None:
         with translated(f"storing {self.target.key}"):
-            put_object(self.target, self._buffer)
+            put_object(self.target, self._buffer.content())
 
     def _complete(self) -> None:
         assert self._multipart is not None

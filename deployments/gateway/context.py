@@ -14,7 +14,6 @@ import httpx
 from fastapi import Depends
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect_aws.s3 import S3Bucket
 from starlette.requests import HTTPConnection
 
 from deployments.gateway.memory import trim
@@ -25,7 +24,7 @@ from deployments.gateway.token_store import TokenStore
 from pro_video.errors import ProVideoError
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
-from tasks.connections import storage_of
+from tasks.bucket import BucketDocument, read_bucket, storage_of
 
 # Changed credentials are picked up within this time, in seconds.
 _BLOCK_LIFE = 60.0
@@ -38,7 +37,7 @@ class BucketSource:
     def __init__(self, client: PrefectClient, *, seconds: float) -> None:
         self._client = client
         self._seconds = seconds
-        self._block: S3Bucket | None = None
+        self._block: BucketDocument | None = None
         self._storage: Storage | None = None
         self._loaded_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -60,14 +59,19 @@ class BucketSource:
     async def _load(self) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                block = await S3Bucket.aload(get_settings().block, client=self._client)
+                block = await read_bucket(self._client, get_settings().block)
             if self._storage is None or block != self._block:
-                self._storage, self._block = storage_of(block), block
-                await asyncio.to_thread(trim)
+                self._storage, self._block = await asyncio.to_thread(_opened, block), block
         except (httpx.HTTPError, TimeoutError, ValueError, ProVideoError):
             if self._storage is None:
                 raise unavailable("The storage") from None
         self._loaded_at = time.monotonic()
+
+
+def _opened(block: BucketDocument) -> Storage:
+    storage = storage_of(block)
+    trim()
+    return storage
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pro_video.media import MediaInfo, VideoStream
+from pro_video.media_info import MediaInfo, VideoStream
 from pro_video.request import InpaintingRequest, JobRequest
 from pro_video.request_models import AnnotationArea, Segment
 from pro_video.rules import limits

@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import StorageUnavailable
-from pro_video.media import AudioStream, probe
+from pro_video.media import probe
+from pro_video.media_info import AudioStream
 from tests.pro_video.clips import Counting, write_clip, write_large, write_sound
 
 SHARED = Path(__file__).parents[2] / "../shared/media"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pro_video.errors import RequestRefused
-from pro_video.media import AudioStream, MediaInfo, VideoStream
+from pro_video.media_info import AudioStream, MediaInfo, VideoStream
 from pro_video.request import (
     AnnotationArea,
     JobRequest,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pro_video.errors import OutputRejected
-from pro_video.media import AudioStream, MediaInfo, VideoStream, probe
+from pro_video.media import probe
+from pro_video.media_info import AudioStream, MediaInfo, VideoStream
 from pro_video.preview import make_preview
 from pro_video.request import Segment
 from pro_video.request_models import SyncMode
