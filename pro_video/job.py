@@ -79,3 +79,9 @@ def attempt_reference(job_id: str, step: str, attempt: int) -> str:
     providers, by which an attempt whose answer was lost is found again.
     """
     return f"pv-{job_id}-{step}-{attempt}"
+
+
+def fact_label(name: str) -> str:
+    """The label of a job's flow run that tells one of its facts, such as ``sync_generation_id``,
+    before the job's report does."""
+    return f"pro-video.{name}"

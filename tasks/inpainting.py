@@ -200,6 +200,7 @@ class InpaintingStep:
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
         await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
+        await self.job.reporter.fact("ghostcut_task_id", _work_id(submission))
         return await wait_inpainting(self._record(prepared.attempt, "ended"), prepared, submission)
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:

@@ -23,6 +23,7 @@ from prefect.states import Running
 from pydantic import TypeAdapter
 
 from pro_video.checkpoints import reach
+from pro_video.job import fact_label
 from pro_video.progress import Progress, Stage
 from tasks.webhooks import announce_stage
 
@@ -171,6 +172,19 @@ class ProgressReporter:
             moved = self._progress.advance(stage, fraction)
             if moved and self._clock.monotonic() - self._written_at >= _WRITE_PAUSE:
                 await self._show_percent()
+
+    async def fact(self, name: str, value: str) -> None:
+        """Show what is known of the job before its report says it: a label of its flow run.
+
+        Args:
+            name: a name of the job's metadata, such as ``sync_generation_id``.
+            value: nothing secret.
+        """
+        try:
+            async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
+                await client.update_flow_run_labels(UUID(self._job_id), {fact_label(name): value})
+        except _UNREACHABLE as error:
+            logger.warning("Could not show the job's %s: %s", name, type(error).__name__)
 
     async def _show_state(self, stage: Stage) -> None:
         state: State[Any] = Running(name=stage.value.name, message=stage.value.message)

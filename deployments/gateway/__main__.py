@@ -14,6 +14,7 @@ from deployments.gateway.app import create_app
 from deployments.gateway.events import end_streams
 from deployments.gateway.logs import configure_logging
 from deployments.gateway.memory import restrain
+from deployments.gateway.server import server_config
 from deployments.gateway.settings import get_gateway_settings
 
 
@@ -45,21 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     configure_logging()
     restrain()
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=options.host,
-        port=options.port,
-        # The peer's address decides whether a client is local: no header may change it.
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=30,
-        h11_max_incomplete_event_size=32 * 1024,
-        http="h11",
-        ws="none",
-    )
+    config = server_config(app, settings, host=options.host, port=options.port)
     _Server(config, app).run()
     return 0
 

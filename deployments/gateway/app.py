@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from deployments.gateway import (
+    document,
     doorbells,
     events,
     health,
@@ -26,13 +25,10 @@ from deployments.gateway import (
     webhook_log,
 )
 from deployments.gateway.context import open_context
-from deployments.gateway.direct_uploads import UploadRequest
-from deployments.gateway.job_body import JobBody
 from deployments.gateway.logs import RequestIds
 from deployments.gateway.prefect_api import PrefectRefused
 from deployments.gateway.problems import (
     FieldProblem,
-    Problem,
     ProblemError,
     invalid,
     problem_of,
@@ -48,6 +44,7 @@ from pro_video.errors import ProVideoError
 logger = logging.getLogger("pro_video.gateway")
 
 _VERSION = "1.0.0"
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -75,6 +72,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         description="Lip-sync segments of a video and remove text from it. Errors are problem "
         "documents (RFC 9457) with a stable `code`.",
         lifespan=lifespan,
+        openapi_url=None,  # deployments.gateway.document has the routes
         # Names of operations that links, and generated clients, can use.
         generate_unique_id_function=lambda route: route.name,
     )
@@ -86,6 +84,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         upload_routes,
         doorbells,
         health,
+        document,
     ):
         app.include_router(module.router)
     app.add_exception_handler(ProblemError, _on_problem)
@@ -104,26 +103,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             max_age=600,
         )
     app.add_middleware(RequestIds)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-        )
-        _, definitions = models_json_schema(
-            [(Problem, "serialization"), (JobBody, "validation"), (UploadRequest, "validation")],
-            ref_template="#/components/schemas/{model}",
-        )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(definitions["$defs"])
-        app.openapi_schema = document
-    return app.openapi_schema
 
 
 def _answer(request: Request, problem: ProblemError) -> Response:
@@ -163,10 +143,23 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "refused")
-    problem = ProblemError(
-        error.status_code, code, str(error.detail), headers=dict(error.headers or {})
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return _answer(
+        request, ProblemError(error.status_code, code, str(error.detail), headers=headers)
     )
-    return _answer(request, problem)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes; Starlette names the methods of its first route only."""
+    routes = request.app.routes
+
+    def is_taken(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+    return [method for method in _METHODS if is_taken(method)]
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

@@ -9,10 +9,10 @@ import mimetypes
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from deployments.gateway.bucket import discard, in_thread, list_objects, target_of
 from deployments.gateway.context import GatewayContext
@@ -35,6 +35,11 @@ _MOST_PARTS = 500
 _RECORD_BYTES = 64 * 1024
 
 
+def _whole(value: object) -> object:
+    # For JSON 5.0 is the integer 5.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class UploadRequest(BaseModel):
     """What a client wants to upload."""
 
@@ -46,7 +51,9 @@ class UploadRequest(BaseModel):
         description="Only its extension is used.",
         examples=["clip.mp4"],
     )
-    size: int = Field(ge=1, description="Exact size in bytes.", examples=[104857600])
+    size: Annotated[int, BeforeValidator(_whole)] = Field(
+        ge=1, description="Exact size in bytes.", examples=[104857600]
+    )
 
 
 class UploadPart(BaseModel):

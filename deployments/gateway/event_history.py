@@ -9,13 +9,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from deployments.gateway.runs import Run, RunState
 from deployments.gateway.status import Snapshot
-from deployments.gateway.views import JobSummary, summary
+from deployments.gateway.views import JobSummary, Status, View, summary
 from pro_video.progress import Stage
 
 _START = {stage.value.name: stage.value.start for stage in Stage}
 _ID = re.compile(r"(?P<state>[0-9a-f-]{36})\.(?P<progress>[0-9]{1,3})\.(?P<status>[a-z]{1,20})\Z")
+
+
+class JobEvent(View):
+    """What an event of a job tells; each as in the view of the job."""
+
+    job_id: str
+    status: Status
+    stage: str | None
+    progress: int = Field(ge=0, le=100)
+    message: str
+    timestamp: datetime = Field(description="When the job came into this state.")
 
 
 @dataclass(frozen=True)
@@ -44,14 +57,15 @@ class Moment:
 
     def data(self) -> dict[str, Any]:
         """The event's data."""
-        return {
-            "job_id": self.view.job_id,
-            "status": self.view.status,
-            "stage": self.view.stage,
-            "progress": self.view.progress,
-            "message": self.view.message,
-            "timestamp": self.at.isoformat(),
-        }
+        event = JobEvent(
+            job_id=self.view.job_id,
+            status=self.view.status,
+            stage=self.view.stage,
+            progress=self.view.progress,
+            message=self.view.message,
+            timestamp=self.at,
+        )
+        return event.model_dump(mode="json")
 
 
 class History:

@@ -26,8 +26,21 @@ _EXAMPLE = (
     "id: 0191a9e5-1f2d-7c3e-9a55-0f6f3f1c2b7a.75.processing\n"
     'data: {"job_id":"0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a","status":"processing",'
     '"stage":"inpainting processing","progress":75,"message":"Text inpainting in progress...",'
-    '"timestamp":"2026-01-01T12:00:00+00:00"}\n\n'
+    '"timestamp":"2026-01-01T12:00:00Z"}\n\n'
 )
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream, as its fields.",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobEvent"},
+        },
+    },
+}
 
 
 class EventSettings(BaseSettings):
@@ -88,7 +101,7 @@ def end_streams(app: FastAPI) -> None:
         200: {
             "description": "The job as it is, then each change of stage, percentage or status; "
             "ends with the job. `: …` lines are heartbeats.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            "content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}},
         },
         204: {"description": "The job has ended, and its last event was seen."},
         **problem_responses(401, 403, 404, 422, 429, 503),
@@ -141,9 +154,9 @@ async def _chunks(settings: EventSettings, seat: Seat) -> AsyncIterator[bytes]:
         yield frame(moment.id, moment.data())
     if seat.is_over:
         return
-    while time.monotonic() < until:
+    while (left := until - time.monotonic()) > 0:
         try:
-            async with asyncio.timeout(settings.events_heartbeat_seconds):
+            async with asyncio.timeout(min(settings.events_heartbeat_seconds, left)):
                 news = await queue.get()
         except TimeoutError:
             yield HEARTBEAT

@@ -13,18 +13,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments.gateway.receivers import WebhookBody
 from deployments.gateway.wire import LONGEST_REF
 from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
+from pro_video.rules import limits
 
 Seconds = Annotated[float, Field(ge=0)]
 Source = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=4096,
+        max_length=limits.MAX_SOURCE,
+        pattern=r"^\s*([uU]pload:|[sS]3://|[hH][tT][tT][pP][sS]?://)",
         description="upload:<id>, an s3:// address of one of your uploads or jobs, or an https:// "
         "link to the file.",
         examples=["upload:4f0c8a52f6a04a5e8f6d1f4e3a0b9c7d"],
     ),
 ]
+# No control characters.
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 
 
 class Body(BaseModel):
@@ -49,7 +53,7 @@ class SegmentBody(Body):
     startTime: Seconds = Field(examples=[0])
     endTime: Seconds = Field(examples=[2.5])
     audioInput: AudioInput
-    label: str | None = Field(None, max_length=80)
+    label: str | None = Field(None, max_length=limits.MAX_LABEL, pattern=PRINTABLE)
 
 
 class RegionBody(Body):
@@ -57,8 +61,8 @@ class RegionBody(Body):
 
     x: float = Field(ge=0, le=1, examples=[0.1])
     y: float = Field(ge=0, le=1, examples=[0.8])
-    width: float = Field(gt=0, le=1, examples=[0.5])
-    height: float = Field(gt=0, le=1, examples=[0.1])
+    width: float = Field(ge=limits.MIN_REGION_SIDE, le=1, examples=[0.5])
+    height: float = Field(ge=limits.MIN_REGION_SIDE, le=1, examples=[0.1])
 
 
 class EffectBody(Body):
@@ -91,8 +95,10 @@ class JobBody(Body):
         examples=[{"line-1": "https://example.com/line-1.wav"}],
     )
     segments_data: list[SegmentBody] = Field(min_length=1)
-    effects: list[EffectBody] | None = Field(None, max_length=100)
-    display_name: str | None = Field(None, max_length=200, examples=["Spring spot"])
+    effects: list[EffectBody] | None = Field(None, max_length=limits.MAX_AREAS)
+    display_name: str | None = Field(
+        None, max_length=limits.MAX_NAME, pattern=PRINTABLE, examples=["Spring spot"]
+    )
     options: OptionsBody | None = None
     webhook: WebhookBody | None = None
 

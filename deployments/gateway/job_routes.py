@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from deployments.gateway import creating
 from deployments.gateway.context import Context
 from deployments.gateway.job_body import JOB_EXAMPLE
 from deployments.gateway.json_body import read_object
-from deployments.gateway.problems import invalid_field, problem_responses
+from deployments.gateway.problems import problem_responses
 from deployments.gateway.receivers import checked_webhook, webhook_tags
 from deployments.gateway.runs import UNFINISHED, NewJob, Run, fingerprint_of
-from deployments.gateway.seed_routes import JOB_LINKS, JobId, read_job
+from deployments.gateway.seed_routes import JOB_LINKS, JobId, job_links, read_job
 from deployments.gateway.services import Caller, IdempotencyKey, Parts
 from deployments.gateway.sources import Refused, Sources
 from deployments.gateway.views import (
@@ -53,6 +52,10 @@ _BODY: dict[str, Any] = {
         },
     }
 }
+# Microseconds of a time, and the jobs of exactly this time that were shown already.
+_CURSOR = "^[0-9]{16}(~[0-9a-f]{32}){0,500}$"
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}
 
 
 @router.post(
@@ -61,8 +64,13 @@ _BODY: dict[str, Any] = {
     summary="Hand a job over as JSON",
     responses={
         **problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
-        200: {"model": JobCreated, "description": "The job that the same key made before."},
-        201: {"headers": {"Location": {"schema": {"type": "string"}}}, "links": JOB_LINKS},
+        200: {
+            "model": JobCreated,
+            "description": "The job that the same key made before.",
+            "headers": _LOCATION,
+            "links": JOB_LINKS,
+        },
+        201: {"headers": _LOCATION, "links": JOB_LINKS},
     },
     openapi_extra=_BODY,
 )
@@ -112,18 +120,25 @@ async def create_job(
     return view
 
 
-@router.get("", summary="Your jobs", responses=problem_responses(401, 403, 422, 429, 503))
+@router.get(
+    "",
+    summary="Your jobs",
+    responses={
+        **problem_responses(401, 403, 422, 429, 503),
+        200: {"links": job_links("get_job", job_id="/jobs/0/job_id")},
+    },
+)
 async def list_jobs(
     services: Parts,
     owner: Caller,
     status: Annotated[Status | None, Query(description="Only jobs of this status.")] = None,
     cursor: Annotated[
-        str | None, Query(max_length=2000, description="next_cursor of the page before.")
+        str | None, Query(pattern=_CURSOR, description="next_cursor of the page before.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> JobList:
     """The latest first."""
-    place = _Cursor.read(cursor)
+    place = None if cursor is None else _Cursor.read(cursor)
     filters: dict[str, Any] = {}
     if status is not None:
         filters["state"] = {"type": {"any_": list(_STATES[status])}}
@@ -162,7 +177,10 @@ async def get_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     status_code=202,
     summary="Cancel a job",
     response_model=JobView,
-    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
+    responses={
+        **problem_responses(401, 403, 404, 409, 422, 429, 503),
+        202: {"links": job_links("get_job", "retry_job")},
+    },
 )
 async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """Waiting ends; what a provider has begun goes on there and is billed. Retrying the job picks
@@ -177,7 +195,10 @@ async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     status_code=202,
     summary="Retry a failed or cancelled job",
     response_model=JobView,
-    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
+    responses={
+        **problem_responses(401, 403, 404, 409, 422, 429, 503),
+        202: {"links": job_links("get_job", "cancel_job")},
+    },
 )
 async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """Only the stage that failed is done again; what was finished is kept and not paid again."""
@@ -186,22 +207,19 @@ async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     return await read_job(services, owner, job_id, status_code=202)
 
 
-class _Cursor(BaseModel):
+@dataclass(frozen=True)
+class _Cursor:
     """Where a page ended: a time, and the jobs of exactly that time that were shown."""
 
-    before: AwareDatetime
-    skip: list[str]
+    before: datetime
+    skip: tuple[str, ...]
 
     @classmethod
-    def read(cls, text: str | None) -> _Cursor | None:
-        if text is None:
-            return None
-        try:
-            return cls.model_validate_json(base64.urlsafe_b64decode(text.encode()))
-        except (binascii.Error, ValidationError, ValueError):
-            raise invalid_field(
-                "cursor", "malformed", "must be the next_cursor of an earlier answer"
-            ) from None
+    def read(cls, text: str) -> _Cursor:
+        """A cursor that has the form :data:`_CURSOR`."""
+        time, *skip = text.split("~")
+        before = _EPOCH + timedelta(microseconds=int(time))
+        return cls(before, tuple(str(UUID(one)) for one in skip))
 
     @classmethod
     def after(cls, page: list[Run], skipped: set[str]) -> _Cursor:
@@ -209,10 +227,12 @@ class _Cursor(BaseModel):
         same = [str(run.id) for run in page if _time(run) == last]
         # A page within one moment: what earlier pages showed of it is still to be left out.
         earlier = sorted(skipped) if _time(page[0]) == last else []
-        return cls(before=last, skip=[*earlier, *same])
+        return cls(last, (*earlier, *same))
 
     def write(self) -> str:
-        return base64.urlsafe_b64encode(self.model_dump_json().encode()).decode()
+        """The cursor as text."""
+        time = (self.before - _EPOCH) // timedelta(microseconds=1)
+        return "~".join([f"{time:016}", *(UUID(one).hex for one in self.skip)])
 
 
 def _time(run: Run) -> datetime:

@@ -34,7 +34,8 @@ async def owner_of(
         ProblemError: 401 without a valid token, 403 from a page that may not use the API, 503
             while the tokens cannot be read.
     """
-    if not await context.tokens.any_configured():
+    # Who sends a token means its owner, and must never work as another one.
+    if "authorization" not in request.headers and not await context.tokens.any_configured():
         _refuse_remote(request, context)
         return LOCAL_OWNER
     owner = await context.tokens.owner_of(credentials.credentials) if credentials else None

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from deployments.gateway.context import GatewayContext
 from deployments.gateway.prefect_api import PrefectRefused
 from deployments.gateway.problems import ProblemError, not_found, unavailable
+from pro_video.job import fact_label
 
 logger = logging.getLogger("pro_video.gateway.jobs")
 
@@ -34,6 +35,8 @@ _FINGERPRINT = "pro-video.fingerprint"
 _REQUEST = "pro-video.request"
 _SEGMENTS = "pro-video.segments"
 _DEPLOYMENT_LIFE = 60.0
+# What a running job tells of itself before its report does (see tasks.progress).
+_FACTS = ("sync_generation_id", "ghostcut_task_id")
 
 
 class RunState(BaseModel):
@@ -70,6 +73,12 @@ class Run(BaseModel):
         given = self.labels.get(_SEGMENTS)
         value = json.loads(given) if isinstance(given, str) else []
         return value if isinstance(value, list) else []
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The part of the metadata that is known before the job has a report."""
+        found = {name: self.labels.get(fact_label(name)) for name in _FACTS}
+        return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 class CreateUnknown(ProblemError):

@@ -15,6 +15,7 @@ from deployments.gateway.bucket import discard
 from deployments.gateway.context import Context, GatewayContext
 from deployments.gateway.creating import create_job
 from deployments.gateway.direct_uploads import upload_prefix
+from deployments.gateway.form_body import FORM_BODY
 from deployments.gateway.form_receiver import FormReceiver, no_room
 from deployments.gateway.forms import ClientGone, boundary_of, form_too_large, read_form
 from deployments.gateway.lingering import Lingering
@@ -52,63 +53,22 @@ router = APIRouter(prefix="/api/v1/video-editors", tags=["editor"])
 
 JobId = Annotated[UUID, Path(description="Id of the job.")]
 
-JOB_LINKS: dict[str, Any] = {
-    operation: {"operationId": operation, "parameters": {"job_id": "$response.body#/job_id"}}
-    for operation in ("pro_job_status", "get_job", "cancel_job", "retry_job", "read_log")
-}
-"""What the OpenAPI document says can be done with a job that was just made."""
 
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "audio_files", "segments_data"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "The video.",
-                        },
-                        "audio_files": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "description": "The i-th file belongs to the i-th distinct refId, in "
-                            "the order in which the segments first name them.",
-                        },
-                        "segments_data": {
-                            "type": "string",
-                            "description": "JSON list of {startTime, endTime, audioInput: {refId, "
-                            "startTime?, endTime?}, label?}; times in seconds.",
-                            "example": '[{"startTime": 0, "endTime": 2.5, '
-                            '"audioInput": {"refId": "line-1"}}]',
-                        },
-                        "effects": {
-                            "type": "string",
-                            "description": "JSON list of {type: erasure | protection | text, "
-                            "startTime, endTime, region: {x, y, width, height}}; an invalid one "
-                            "refuses the request.",
-                            "example": '[{"type": "erasure", "startTime": 0, "endTime": 2.5, '
-                            '"region": {"x": 0.1, "y": 0.8, "width": 0.5, "height": 0.1}}]',
-                        },
-                        "display_name": {"type": "string", "description": "A name for the job."},
-                        "options": {
-                            "type": "string",
-                            "description": "JSON object as `options` of POST /api/v1/jobs.",
-                        },
-                        "webhook": {
-                            "type": "string",
-                            "description": "JSON object as `webhook` of POST /api/v1/jobs.",
-                        },
-                    },
-                },
-            }
-        },
-    }
-}
+def job_links(*operations: str, job_id: str = "/job_id") -> dict[str, Any]:
+    """What the OpenAPI document says can be done with the job of an answer.
+
+    Args:
+        operations: names of the routes.
+        job_id: where the answer has the job's id.
+    """
+    parameters = {"job_id": f"$response.body#{job_id}"}
+    return {one: {"operationId": one, "parameters": parameters} for one in operations}
+
+
+JOB_LINKS = job_links(
+    "pro_job_status", "get_job", "cancel_job", "retry_job", "read_events", "read_log"
+)
+"""What can be done with a new job."""
 
 
 @router.post(
@@ -119,7 +79,7 @@ _FORM: dict[str, Any] = {
         **problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
         200: {"links": JOB_LINKS},
     },
-    openapi_extra=_FORM,
+    openapi_extra={"requestBody": FORM_BODY},
 )
 async def pro_sync_process(
     request: Request, context: Context, services: Parts, owner: Caller, key: IdempotencyKey

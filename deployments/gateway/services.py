@@ -78,6 +78,8 @@ def idempotency_key(
         str | None,
         Header(
             alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
             description="Same key and body: same job or upload, however often it is sent.",
             examples=["order-4711"],
         ),

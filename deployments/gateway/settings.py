@@ -20,6 +20,9 @@ class GatewaySettings(BaseSettings):
     deployment: str = Field(
         "pro-video/local", description="The deployment whose flow runs are the jobs."
     )
+    header_seconds: float = Field(
+        10.0, gt=0, description="A client whose request headers take longer is cut off."
+    )
     upstream_seconds: float = Field(
         10.0, gt=0, description="Longest wait for one answer of Prefect or S3, in seconds."
     )

@@ -75,7 +75,9 @@ class JobView(JobSummary):
     )
     preview_url: str | None = Field(None, description="Link to a before/after picture.")
     error: ErrorView | None = None
-    sync_generation_id: str | None = None
+    sync_generation_id: str | None = Field(
+        None, description="Sync.so's id of the lip-sync; null until Sync.so has taken it."
+    )
     segments_count: int
     segments_data: list[Any] = Field(description="The segments as they were sent.")
     metadata: dict[str, Any] = Field(description="The seed's metadata; s3:// addresses.")
@@ -122,7 +124,10 @@ def urls(job_id: str) -> dict[str, str]:
 def created_view(run: Run) -> JobCreated:
     """The answer to a request for a job."""
     return JobCreated(
-        job_id=str(run.id), segments_count=len(run.segments_data), **urls(str(run.id))
+        job_id=str(run.id),
+        sync_generation_id=run.facts.get("sync_generation_id"),
+        segments_count=len(run.segments_data),
+        **urls(str(run.id)),
     )
 
 
@@ -144,11 +149,14 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
     """A job with all that is known of it; ``ended`` only of one that ended."""
     run = snapshot.run
     report = ended.report if ended else None
-    metadata: dict[str, Any] = report.metadata if report else {}
+    metadata: dict[str, Any] = {"segments_count": len(run.segments_data)}
+    metadata |= report.metadata if report else {}
+    # A job that failed reports the results that it has; what it began is among its facts.
+    metadata |= {name: fact for name, fact in run.facts.items() if metadata.get(name) is None}
     fields: dict[str, Any] = _summary_fields(snapshot) | {
         "segments_count": len(run.segments_data),
         "segments_data": run.segments_data,
-        "metadata": {"segments_count": len(run.segments_data)} | metadata,
+        "metadata": metadata,
         "sync_generation_id": metadata.get("sync_generation_id"),
         "error": _error(snapshot, ended),
     }

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import ValidationError
 
 from deployments.gateway.bucket import in_thread, list_objects
 from deployments.gateway.context import Context
-from deployments.gateway.owners import CurrentOwner
 from deployments.gateway.problems import problem_responses
-from deployments.gateway.runs import Runs
+from deployments.gateway.seed_routes import JobId
+from deployments.gateway.services import Caller, Parts
 from deployments.gateway.views import View
 from pro_video.hooks.records import Delivery, deliveries_prefix
 from pro_video.storage import Storage
@@ -33,11 +32,11 @@ class DeliveryLog(View):
 @router.get(
     "/{job_id}/webhooks",
     summary="Webhook deliveries of a job",
-    responses=problem_responses(401, 404, 422, 429, 503),
+    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
-async def read_log(job_id: UUID, owner: CurrentOwner, context: Context) -> DeliveryLog:
+async def read_log(job_id: JobId, owner: Caller, services: Parts, context: Context) -> DeliveryLog:
     """Each message of the job with every try: when, how long, and what the receiver answered."""
-    await Runs(context).of_owner(owner, job_id)
+    await services.runs.of_owner(owner, job_id)
     storage = await context.storage()
     prefix = deliveries_prefix(str(job_id))
 

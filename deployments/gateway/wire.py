@@ -115,7 +115,7 @@ def product_request(wire: Wire, *, video: str, audio_of: Callable[[str], str | N
         "video": video,
         "segments": _each(wire.segments, lambda n, raw: _segment(wire, n, raw, audio_of)),
         "annotation_areas": _each(wire.effects, lambda n, raw: _effect(wire, n, raw)),
-        "display_name": wire.display_name or None,
+        "display_name": None if wire.display_name == "" else wire.display_name,
         **_options(wire),
     }
     try:

@@ -26,6 +26,7 @@ from tests.deployments.gateway.kit import (
     BUCKET,
     REGION,
     SECRET_KEY,
+    TOKENS,
     Gateway,
     World,
     free_port,
@@ -35,7 +36,7 @@ from tests.deployments.gateway.kit import (
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-TOKENS = "tokens-of-two"
+
 _START_SECONDS = 90.0
 
 
@@ -127,6 +128,8 @@ def world(prefect_api_url: str, s3_endpoint: str, s3_client: S3Client) -> Iterat
             "s3_endpoint_url": s3_endpoint,
             "s3_access_key": ACCESS_KEY,
             "s3_secret_key": SECRET_KEY,
+            "ghostcut_app_key": "test-app-key",
+            "ghostcut_app_secret": "test-app-secret",
         }
     )
     with temporary_settings({PREFECT_API_URL: prefect_api_url}):

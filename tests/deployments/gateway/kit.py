@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.gateway.app import create_app
 from deployments.gateway.runs import UNFINISHED
+from deployments.gateway.server import server_config
 from deployments.gateway.settings import GatewaySettings
 from pro_video.storage import Storage
 from tests.deployments.gateway.relay import Relay, relaying
@@ -30,6 +31,7 @@ BUCKET = "gateway-bucket"
 REGION = "us-east-1"
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
+TOKENS = "tokens-of-two"
 FORM = "/api/v1/video-editors/pro-sync-process"
 JOBS = "/api/v1/jobs"
 UPLOADS = "/api/v1/uploads"
@@ -186,19 +188,9 @@ def _serving(world: World, settings: dict[str, Any]) -> Iterator[Gateway]:
         "request_burst": 10_000,
         "open_uploads": 10_000,
     }
-    app = create_app(GatewaySettings(**{**defaults, **settings}))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host="127.0.0.1",
-            port=0,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            http="h11",
-            ws="none",
-        )
-    )
+    chosen = GatewaySettings(**{**defaults, **settings})
+    config = server_config(create_app(chosen), chosen, host="127.0.0.1", port=0)
+    server = uvicorn.Server(config)
     context = contextvars.copy_context()
     thread = threading.Thread(target=lambda: context.run(server.run), daemon=True)
     thread.start()

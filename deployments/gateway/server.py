@@ -1,0 +1,80 @@
+"""The HTTP server in front of the application, with bounds for clients that never come to a
+request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from deployments.gateway.settings import GatewaySettings
+
+_REFUSAL = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class HeaderDeadline(H11Protocol):
+    """uvicorn's protocol, which has no bound for the time between a connection, or the first byte
+    after an answer, and the end of the next request's headers."""
+
+    header_seconds = 10.0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.trailing_data[0]:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._rest()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Let the time run, or go on running, while no request is being answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._rest()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self.header_seconds, self._refuse)
+
+    def _rest(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self) -> None:
+        if not self.transport.is_closing():
+            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+                self.transport.write(_REFUSAL)
+            self.transport.close()
+
+
+def server_config(
+    app: FastAPI, settings: GatewaySettings, *, host: str, port: int
+) -> uvicorn.Config:
+    """How the gateway is served."""
+    deadline = {"header_seconds": settings.header_seconds}
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=type("Protocol", (HeaderDeadline,), deadline),
+        ws="none",
+        # The peer's address decides whether a client is local: no header may change it.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=30,
+        h11_max_incomplete_event_size=32 * 1024,
+    )
