@@ -102,11 +102,9 @@ async def _take_up(client: PrefectClient, flow_run_id: UUID) -> bool:
 async def fail_if_lost_too_often(client: PrefectClient, flow_run: FlowRun) -> bool:
     """End a run that crashed again and again before its flow could begin; True when that is done.
 
-    The flow has the same bound, but a run that cannot be submitted at all never comes to it.
+    The flow has the same bound, but a run that cannot be submitted at all never comes to it. (What a
+    worker is handed tells no states, so they are read for each start.)
     """
-    if flow_run.state is None or flow_run.state.name == "Scheduled":
-        # Its first way to a worker: nothing to read.
-        return False
     try:
         history = await read_history(client, str(flow_run.id))
         try:
