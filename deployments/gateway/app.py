@@ -36,6 +36,7 @@ from deployments.gateway.problems import (
     request_id_of,
     unavailable,
 )
+from deployments.gateway.quick_reads import QuickReads
 from deployments.gateway.services import open_services
 from deployments.gateway.settings import GatewaySettings
 from deployments.gateway.sweeper import sweep_forever
@@ -102,6 +103,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             expose_headers=["Location", "Retry-After", "X-Request-Id"],
             max_age=600,
         )
+    app.add_middleware(QuickReads)
     app.add_middleware(RequestIds)
     return app
 

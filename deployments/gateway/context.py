@@ -121,8 +121,9 @@ async def open_context(settings: GatewaySettings) -> AsyncIterator[GatewayContex
         threads.shutdown(cancel_futures=True)
 
 
-def context_of(connection: HTTPConnection) -> GatewayContext:
-    """The context of the application that handles a request."""
+async def context_of(connection: HTTPConnection) -> GatewayContext:
+    """The context of the application that handles a request; async, as FastAPI would use a thread
+    otherwise."""
     context = connection.app.state.context
     assert isinstance(context, GatewayContext)
     return context

@@ -16,8 +16,15 @@ from deployments.gateway.json_body import read_object
 from deployments.gateway.problems import problem_responses
 from deployments.gateway.receivers import checked_webhook, webhook_tags
 from deployments.gateway.runs import UNFINISHED, NewJob, Run, fingerprint_of
-from deployments.gateway.seed_routes import JOB_LINKS, JobId, job_links, read_job
-from deployments.gateway.services import Caller, IdempotencyKey, Parts
+from deployments.gateway.seed_routes import (
+    JOB_LINKS,
+    STATUS_RESPONSES,
+    JobId,
+    KnownTag,
+    job_links,
+    read_job,
+)
+from deployments.gateway.services import Caller, IdempotencyKey, Parts, Poller
 from deployments.gateway.sources import Refused, Sources
 from deployments.gateway.views import (
     JobCreated,
@@ -165,11 +172,13 @@ async def list_jobs(
     "/{job_id}",
     summary="One job",
     response_model=JobView,
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
+    responses=STATUS_RESPONSES,
 )
-async def get_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
+async def get_job(
+    job_id: JobId, services: Parts, owner: Poller, known: KnownTag = None
+) -> Response:
     """The same as the editor's status endpoint."""
-    return await read_job(services, owner, job_id)
+    return (await read_job(services, owner, job_id)).response(known)
 
 
 @router.post(
@@ -187,7 +196,8 @@ async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     its result up. Cancelling a cancelled job is fine."""
     await services.runs.cancel(owner, job_id)
     services.status.forget(job_id)
-    return await read_job(services, owner, job_id, status_code=202)
+    answer = await read_job(services, owner, job_id)
+    return Response(answer.body, status_code=202, media_type="application/json")
 
 
 @router.post(
@@ -204,7 +214,8 @@ async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """Only the stage that failed is done again; what was finished is kept and not paid again."""
     await services.runs.retry(owner, job_id)
     services.status.forget(job_id)
-    return await read_job(services, owner, job_id, status_code=202)
+    answer = await read_job(services, owner, job_id)
+    return Response(answer.body, status_code=202, media_type="application/json")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from deployments.gateway.bucket import in_thread, list_objects
 from deployments.gateway.cache import FlightCache
 from deployments.gateway.context import GatewayContext
 from deployments.gateway.problems import ProblemError
-from deployments.gateway.settings import GatewaySettings
 
 _OWNERS = 10_000
 _USAGE_LIFE = 30.0
@@ -24,13 +23,19 @@ class _Bucket:
 
 
 class Pace:
-    """A token bucket per owner: an average rate with bursts."""
+    """A token bucket per owner: an average rate with bursts.
+
+    Args:
+        rate: requests per second.
+        burst: requests at once.
+        clock: source of time, in seconds.
+    """
 
     def __init__(
-        self, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic
+        self, rate: float, burst: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._rate = settings.requests_per_second
-        self._burst = float(settings.request_burst)
+        self._rate = rate
+        self._burst = float(burst)
         self._clock = clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 

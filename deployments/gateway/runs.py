@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from deployments.gateway.context import GatewayContext
 from deployments.gateway.prefect_api import PrefectRefused
@@ -79,6 +79,9 @@ class Run(BaseModel):
         """The part of the metadata that is known before the job has a report."""
         found = {name: self.labels.get(fact_label(name)) for name in _FACTS}
         return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+_RUNS = TypeAdapter(list[Run])
 
 
 class CreateUnknown(ProblemError):
@@ -192,7 +195,7 @@ class Runs:
         answer = await self._api.call(
             "POST", "/flow_runs/filter", json={"flow_runs": filters, "limit": len(ids)}
         )
-        return {run.id: run for run in map(Run.model_validate, answer.json())}
+        return {run.id: run for run in _RUNS.validate_json(answer.content)}
 
     async def search(
         self,
@@ -205,7 +208,7 @@ class Runs:
         """Jobs of the owner that match Prefect's filters."""
         body = {"flow_runs": {**_filters(owner), **filters}, "limit": limit, "sort": sort}
         answer = await self._api.call("POST", "/flow_runs/filter", json=body)
-        return [Run.model_validate(entry) for entry in answer.json()]
+        return _RUNS.validate_json(answer.content)
 
     async def uses_upload(self, upload_id: str) -> bool:
         """Does an unfinished job need this upload?"""

@@ -7,10 +7,11 @@ import secrets
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
+from deployments.gateway.answers import Answer
 from deployments.gateway.bucket import discard
 from deployments.gateway.context import Context, GatewayContext
 from deployments.gateway.creating import create_job
@@ -34,7 +35,7 @@ from deployments.gateway.receivers import (
     webhook_tags,
 )
 from deployments.gateway.runs import CreateUnknown, NewJob, fingerprint_of
-from deployments.gateway.services import Caller, IdempotencyKey, Parts, Services
+from deployments.gateway.services import Caller, IdempotencyKey, Parts, Poller, Services
 from deployments.gateway.status import Snapshot
 from deployments.gateway.views import JobCreated, JobView, job_view, status_of
 from deployments.gateway.wire import (
@@ -52,6 +53,22 @@ logger = logging.getLogger("pro_video.gateway.form")
 router = APIRouter(prefix="/api/v1/video-editors", tags=["editor"])
 
 JobId = Annotated[UUID, Path(description="Id of the job.")]
+
+KnownTag = Annotated[
+    str | None,
+    Header(alias="If-None-Match", description="ETag of the answer that the client has."),
+]
+
+STATUS_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "ETag": {"description": "Names this answer.", "schema": {"type": "string"}},
+        }
+    },
+    304: {"description": "Nothing has changed since the answer that If-None-Match names."},
+    **problem_responses(401, 403, 404, 422, 429, 503),
+}
+"""What the OpenAPI document says of a read of a status."""
 
 
 def job_links(*operations: str, job_id: str = "/job_id") -> dict[str, Any]:
@@ -103,17 +120,17 @@ async def pro_sync_process(
     "/pro-job/{job_id}/status",
     summary="How far a job is",
     response_model=JobView,
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
+    responses=STATUS_RESPONSES,
 )
-async def pro_job_status(job_id: JobId, services: Parts, owner: Caller) -> Response:
-    """May be a second old, however many ask."""
-    return await read_job(services, owner, job_id)
-
-
-async def read_job(
-    services: Services, owner: str, job_id: UUID, *, status_code: int = 200
+async def pro_job_status(
+    job_id: JobId, services: Parts, owner: Poller, known: KnownTag = None
 ) -> Response:
-    """The answer with the whole view of a job of the owner.
+    """May be a second old, however many ask."""
+    return (await read_job(services, owner, job_id)).response(known)
+
+
+async def read_job(services: Services, owner: str, job_id: UUID) -> Answer:
+    """The whole view of a job of the owner.
 
     Raises:
         ProblemError: 404, also for the job of somebody else; 503.
@@ -124,8 +141,7 @@ async def read_job(
         ended = await services.status.ended(snapshot.run) if over else None
         return job_view(snapshot, ended).model_dump_json().encode()
 
-    body = await services.status.body(owner, job_id, render)
-    return Response(body, status_code=status_code, media_type="application/json")
+    return await services.status.answer(owner, job_id, render)
 
 
 async def _receive(

@@ -25,7 +25,8 @@ class Services:
         status: cached reads of jobs.
         usage: bytes per owner.
         uploads: direct uploads.
-        pace: requests per owner.
+        pace: requests per owner, but for statuses.
+        status_pace: reads of statuses per owner.
         forms: bounds the forms that are received at the same time.
     """
 
@@ -34,11 +35,13 @@ class Services:
     usage: Usage
     uploads: DirectUploads
     pace: Pace
+    status_pace: Pace
     forms: asyncio.Semaphore
 
 
 def open_services(context: GatewayContext) -> Services:
     """The parts of one application."""
+    settings = context.settings
     runs = Runs(context)
     usage = Usage(context)
     return Services(
@@ -46,13 +49,15 @@ def open_services(context: GatewayContext) -> Services:
         status=StatusReader(context, runs),
         usage=usage,
         uploads=DirectUploads(context, usage),
-        pace=Pace(context.settings),
+        pace=Pace(settings.requests_per_second, settings.request_burst),
+        status_pace=Pace(settings.status_reads_per_second, settings.status_read_burst),
         forms=asyncio.Semaphore(context.settings.forms_at_once),
     )
 
 
-def services_of(request: Request) -> Services:
-    """The parts of the application that handles ``request``."""
+async def services_of(request: Request) -> Services:
+    """The parts of the application that handles ``request``; async, as FastAPI would use a thread
+    otherwise."""
     services = request.app.state.services
     assert isinstance(services, Services)
     return services
@@ -62,7 +67,7 @@ Parts = Annotated[Services, Depends(services_of)]
 """For parameters of routes."""
 
 
-def paced_owner(request: Request, owner: CurrentOwner, services: Parts) -> str:
+async def paced_owner(request: Request, owner: CurrentOwner, services: Parts) -> str:
     """The caller, counted against the limit of requests."""
     request.scope.setdefault("state", {})["owner"] = owner
     services.pace.take(owner)
@@ -73,7 +78,18 @@ Caller = Annotated[str, Depends(paced_owner)]
 """For parameters of routes: the name of the caller, who is not too fast."""
 
 
-def idempotency_key(
+async def polling_owner(request: Request, owner: CurrentOwner, services: Parts) -> str:
+    """The caller, counted against the limit of statuses."""
+    request.scope.setdefault("state", {})["owner"] = owner
+    services.status_pace.take(owner)
+    return owner
+
+
+Poller = Annotated[str, Depends(polling_owner)]
+"""For parameters of routes that are cheap and asked often: the caller, who is not too fast."""
+
+
+async def idempotency_key(
     key: Annotated[
         str | None,
         Header(

@@ -51,6 +51,12 @@ class GatewaySettings(BaseSettings):
     open_uploads: int = Field(20, ge=1, description="Unfinished direct uploads of one owner.")
     requests_per_second: float = Field(50.0, gt=0, description="Requests of one owner, on average.")
     request_burst: int = Field(200, ge=1, description="Requests of one owner at once.")
+    status_reads_per_second: float = Field(
+        1000.0, gt=0, description="Reads of statuses of one owner, on average; not in the above."
+    )
+    status_read_burst: int = Field(
+        2000, ge=1, description="Reads of statuses of one owner at once."
+    )
 
     # The form.
     max_form_bytes: int = Field(6 * _GIB, gt=0, description="Largest form, in bytes.")
@@ -81,7 +87,10 @@ class GatewaySettings(BaseSettings):
 
     # Status.
     status_cache_seconds: float = Field(
-        1.0, ge=0, description="A status may be this old, so that many pollers cost one read."
+        1.0,
+        ge=0,
+        description="A status may be this old, so that many pollers cost one read; while Prefect "
+        "takes long to answer, 4 s more.",
     )
 
     @field_validator("source_prefixes")

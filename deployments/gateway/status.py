@@ -1,35 +1,40 @@
 """Reads of jobs for those who poll: many askers, few questions to Prefect.
 
-Questions for single jobs that come within a few milliseconds travel as one, and an answer serves
-everybody for a short time.
+One look at Prefect renews all jobs that are polled, and an answer serves everybody for a short
+time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deployments.gateway.answers import Answer
 from deployments.gateway.cache import FlightCache
 from deployments.gateway.context import GatewayContext
+from deployments.gateway.gathering import GatheredCache
 from deployments.gateway.problems import not_found
-from deployments.gateway.runs import Run, Runs, owner_tag
+from deployments.gateway.runs import UNFINISHED, Run, Runs, owner_tag
 from pro_video.job import JobKeys
+from pro_video.progress import Stage
 from pro_video.settings import get_settings
 
 # Key of the progress artifacts that the jobs write (see tasks.progress).
 _PROGRESS = "pro-video-progress"
-_GATHER_SECONDS = 0.005
 _BATCH = 200
+# While Prefect takes long to answer, a status may be this much older than usual, in seconds.
+_LATE_SECONDS = 4.0
 _CACHED = 20_000
 _REPORT_BYTES = 4 * 1024 * 1024
 # A link is handed out again for this part of its life at most.
 _LINK_SHARE = 0.25
+_START = {stage.value.name: stage.value.start for stage in Stage}
 
 
 class ReportError(BaseModel):
@@ -64,7 +69,12 @@ class Report(BaseModel):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What Prefect says of a job now: the run, and the percentage that its artifact shows."""
+    """What Prefect says of a job now.
+
+    Attributes:
+        run: the run.
+        percent: how far it is, 0 to 100; fits the stage of the run's state and never falls.
+    """
 
     run: Run
     percent: float
@@ -85,7 +95,7 @@ class _Cached:
     """A snapshot, and the answer that was made of it."""
 
     snapshot: Snapshot
-    body: bytes | None = None
+    answer: Answer | None = None
 
 
 class StatusReader:
@@ -94,10 +104,15 @@ class StatusReader:
     def __init__(self, context: GatewayContext, runs: Runs) -> None:
         self._context = context
         self._runs = runs
-        self._snapshots: FlightCache[UUID, _Cached | None] = FlightCache(size=_CACHED)
+        self._cache: GatheredCache[UUID, _Cached] = GatheredCache(
+            self._look,
+            seconds=context.settings.status_cache_seconds,
+            late=_LATE_SECONDS,
+            size=_CACHED,
+            batch=_BATCH,
+        )
         self._ended: FlightCache[tuple[UUID, UUID], Ended] = FlightCache(size=_CACHED)
-        self._waiting: dict[UUID, asyncio.Future[Snapshot | None]] = {}
-        self._batches: set[asyncio.Task[None]] = set()
+        self._shown: OrderedDict[UUID, float] = OrderedDict()
 
     async def snapshot(self, owner: str, job_id: UUID) -> Snapshot:
         """A job of the owner, as it was at most the cache's time ago.
@@ -107,37 +122,49 @@ class StatusReader:
         """
         return (await self._cached(owner, job_id)).snapshot
 
-    async def body(
+    async def answer(
         self, owner: str, job_id: UUID, render: Callable[[Snapshot], Awaitable[bytes]]
-    ) -> bytes:
+    ) -> Answer:
         """What ``render`` makes of :meth:`snapshot`, made once for all who get the same one."""
         cached = await self._cached(owner, job_id)
-        if cached.body is None:
-            cached.body = await render(cached.snapshot)
-        return cached.body
+        if cached.answer is None:
+            cached.answer = Answer.of(await render(cached.snapshot))
+        return cached.answer
+
+    def ready(self, owner: str, job_id: UUID) -> Answer | None:
+        """The same, when it was made already for a job of the owner and is young enough."""
+        found = self._cache.fresh(job_id)
+        if found is None or owner_tag(owner) not in found.snapshot.run.tags:
+            return None
+        return found.answer
 
     async def _cached(self, owner: str, job_id: UUID) -> _Cached:
-        found = await self._snapshots.get(
-            job_id,
-            lambda: self._look(job_id),
-            seconds=self._context.settings.status_cache_seconds,
-        )
+        found = await self._cache.get(job_id)
         if found is None or owner_tag(owner) not in found.snapshot.run.tags:
             raise not_found("job")
         return found
 
-    async def _look(self, job_id: UUID) -> _Cached | None:
-        snapshot = await self._join_batch(job_id)
-        return None if snapshot is None else _Cached(snapshot)
+    async def _look(self, ids: Sequence[UUID]) -> dict[UUID, _Cached]:
+        runs, percents = await asyncio.gather(self._runs.by_ids(ids), self._percents(ids))
+        return {run.id: self._renewed(run, percents.get(run.id, 0.0)) for run in runs.values()}
+
+    def _renewed(self, run: Run, percent: float) -> _Cached:
+        snapshot = Snapshot(run, self._coherent(run, percent))
+        earlier = self._cache.peek(run.id)
+        # The view of a job that ended has links, which grow old; that of a crashed one turns with
+        # time alone.
+        if earlier is not None and run.state.type in UNFINISHED and snapshot == earlier.snapshot:
+            return _Cached(snapshot, earlier.answer)
+        return _Cached(snapshot)
 
     async def snapshots(self, runs: list[Run]) -> list[Snapshot]:
         """Runs that were just read, with their percentages."""
         percents = await self._percents([run.id for run in runs])
-        return [Snapshot(run, percents.get(run.id, 0.0)) for run in runs]
+        return [Snapshot(run, self._coherent(run, percents.get(run.id, 0.0))) for run in runs]
 
     def forget(self, job_id: UUID) -> None:
         """Look anew at a job that was just changed."""
-        self._snapshots.forget(job_id)
+        self._cache.forget(job_id)
 
     async def ended(self, run: Run) -> Ended:
         """The report and links of a job that ended; empty when there is no report of this end."""
@@ -148,47 +175,21 @@ class StatusReader:
 
     async def close(self) -> None:
         """End the reads that are under way."""
-        for batch in list(self._batches):
-            batch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await batch
+        await self._cache.close()
 
-    async def _join_batch(self, job_id: UUID) -> Snapshot | None:
-        waiter = self._waiting.get(job_id)
-        if waiter is None:
-            waiter = asyncio.get_running_loop().create_future()
-            if not self._waiting:
-                batch = asyncio.create_task(self._run_batch())
-                self._batches.add(batch)
-                batch.add_done_callback(self._batches.discard)
-            self._waiting[job_id] = waiter
-        return await asyncio.shield(waiter)
+    def _coherent(self, run: Run, percent: float) -> float:
+        """A percentage that is not below the start of the stage, nor below an earlier one.
 
-    async def _run_batch(self) -> None:
-        await asyncio.sleep(_GATHER_SECONDS)
-        asked, self._waiting = self._waiting, {}
-        ids = list(asked)
-        groups = [ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH)]
-        await asyncio.gather(*(self._answer(group, asked) for group in groups))
+        Jobs write the state first and the percentage after it, and may die in between.
+        """
+        start = _START.get(run.state.name, 0.0) if run.state.type == "RUNNING" else 0.0
+        shown = max(percent, start, self._shown.pop(run.id, 0.0))
+        self._shown[run.id] = shown
+        while len(self._shown) > _CACHED:
+            self._shown.popitem(last=False)
+        return shown
 
-    async def _answer(
-        self, ids: list[UUID], asked: dict[UUID, asyncio.Future[Snapshot | None]]
-    ) -> None:
-        try:
-            runs, percents = await asyncio.gather(self._runs.by_ids(ids), self._percents(ids))
-        except BaseException as error:
-            for job_id in ids:
-                asked[job_id].set_exception(
-                    error if isinstance(error, Exception) else asyncio.CancelledError()
-                )
-            if not isinstance(error, Exception):
-                raise
-            return
-        for job_id in ids:
-            run = runs.get(job_id)
-            asked[job_id].set_result(Snapshot(run, percents.get(job_id, 0.0)) if run else None)
-
-    async def _percents(self, ids: list[UUID]) -> dict[UUID, float]:
+    async def _percents(self, ids: Sequence[UUID]) -> dict[UUID, float]:
         if not ids:
             return {}
         body = {

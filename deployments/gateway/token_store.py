@@ -126,6 +126,7 @@ class TokenStore:
         self._loaded_at = float("-inf")
         self._failed_at = float("-inf")
         self._lock = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
 
     async def any_configured(self) -> bool:
         """Is there any token?
@@ -149,12 +150,21 @@ class TokenStore:
         return owner
 
     async def _current(self) -> list[StoredToken]:
-        if time.monotonic() - self._loaded_at < self._life:
+        age = time.monotonic() - self._loaded_at
+        if age < self._life:
+            if age >= self._life / 2 and (self._renewal is None or self._renewal.done()):
+                # Ahead of time, so that no request waits for it.
+                self._renewal = asyncio.create_task(self._renew())
             return self._entries
         async with self._lock:
             if time.monotonic() - self._loaded_at >= self._life:
                 await self._load()
         return self._entries
+
+    async def _renew(self) -> None:
+        async with self._lock:
+            if time.monotonic() - self._failed_at > _FAILURE_LIFE:
+                await self._read()
 
     async def _load(self) -> None:
         # Those who queued behind a failed read do not each wait for one of their own.

@@ -140,14 +140,14 @@ def world(prefect_api_url: str, s3_endpoint: str, s3_client: S3Client) -> Iterat
 @pytest.fixture(scope="session")
 def gateway(world: World) -> Iterator[Gateway]:
     """A gateway with fresh statuses that serves the local machine."""
-    with serving(world, status_cache_seconds=0.02) as running:
+    with serving(world, status_cache_seconds=0) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def owned(world: World, tokens: dict[str, str]) -> Iterator[Gateway]:
     """A gateway that wants the tokens of :func:`tokens`."""
-    with serving(world, status_cache_seconds=0.02, token_block=TOKENS) as running:
+    with serving(world, status_cache_seconds=0, token_block=TOKENS) as running:
         yield running
 
 

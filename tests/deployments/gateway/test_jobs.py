@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +41,6 @@ def job(client: httpx.Client) -> str:
 
 
 def view_of(client: httpx.Client, job_id: str) -> Any:
-    asyncio.run(asyncio.sleep(0.06))  # older than the gateway's cache
     answer = client.get(f"{JOBS}/{job_id}")
     assert answer.status_code == 200, answer.text
     assert client.get(f"/api/v1/video-editors/pro-job/{job_id}/status").json() == answer.json()
