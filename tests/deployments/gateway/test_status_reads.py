@@ -11,8 +11,7 @@ import pytest
 
 from deployments.gateway.settings import GatewaySettings
 from pro_video.progress import Stage
-from tests.deployments.gateway.conftest import TOKENS
-from tests.deployments.gateway.kit import JOBS, Gateway, World, json_job, serving, until
+from tests.deployments.gateway.kit import JOBS, TOKENS, Gateway, World, json_job, serving, until
 
 
 @pytest.fixture(scope="module")
