@@ -8,6 +8,7 @@ spend more on a request than the server that is measured.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ _CONNECT_SECONDS = 30.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 _HEAD_END = b"\r\n\r\n"
 # The longest wait for the answers that are still missing at the end of a round, in seconds.
-_LAST_ANSWERS_SECONDS = 30.0
+_LAST_ANSWERS_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,20 @@ class Tally:
     Attributes:
         latencies: seconds of each right answer.
         errors: how often what else happened.
+        not_asked: requests that were due, but whose client still waited for an earlier answer.
         late: seconds by which the last right answer came after the end of the round.
     """
 
     latencies: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
+    not_asked: int = 0
     late: float = 0.0
 
     def add(self, other: Tally) -> None:
         """Take in the books of another process."""
         self.latencies += other.latencies
         self.errors += other.errors
+        self.not_asked += other.not_asked
         self.late = max(self.late, other.late)
 
 
@@ -139,6 +143,11 @@ class _Client(asyncio.Protocol):
     def _ask(self) -> None:
         assert self._round is not None
         if self._due >= self._round.until:
+            self._end(None)
+        elif self._loop.time() >= self._round.until:
+            # Only a client with a pace has requests that are due since before.
+            overdue = (self._round.until - self._due) / (self._every or 1.0)
+            self._round.tally.not_asked += math.ceil(overdue)
             self._end(None)
         elif not self.done.done() and self._transport is not None:
             request, self._expected = next(self._requests)
