@@ -16,6 +16,7 @@ _ON_THE_STACK = (
     "tests/flows/",
     "tests/chaos/",
     "tests/test_canary.py",
+    "tests/deployments/test_frontend.py",
     "tests/deployments/test_registration.py",
 )
 _FIRST = ("stack", "tests/deployments/gateway", "tests/deployments", "tests/sandbox/media")

@@ -80,7 +80,17 @@ class LocalStack:
             for name, value in os.environ.items()
             if not name.startswith(("PREFECT_", "PRO_VIDEO_", "SANDBOX_"))
         }
-        return {**kept, **PACE, "PRO_VIDEO_PORT_BASE": str(self.port_base)}
+        return {
+            **kept,
+            **PACE,
+            "PRO_VIDEO_PORT_BASE": str(self.port_base),
+            "PRO_VIDEO_GATEWAY_CORS_ORIGINS": json.dumps([self.page_origin]),
+        }
+
+    @property
+    def page_origin(self) -> str:
+        """Where a page of another origin may be that uses the gateway."""
+        return f"http://127.0.0.1:{self.port_base + 9}"
 
     def launch(self, *arguments: str, **environment: str) -> None:
         """Start the command, without waiting for anything."""
