@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,12 +29,17 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import arun_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from deployments.local.stack import Stack, free_port_base, open_stack
+from deployments.local.running import running_stack
+from deployments.local.stack import (
+    Stack,
+    free_port_base,
+    open_stack,
+    port_base_from_environment,
+)
 from deployments.local.supervisor import run
 from pro_video.job import JobKeys
 from sandbox.media.sample import describe, make_sample
 
-_START_SECONDS = 240.0
 _PAUSE = 0.5
 
 
@@ -56,32 +59,17 @@ class _QuietStack(Stack):
         return changed
 
 
-@contextmanager
-def running_stack(folder: Path, poll_seconds: float, doorbells: bool) -> Iterator[dict[str, Any]]:
-    """A stack in a process of its own, stopped at the end."""
-    command = [sys.executable, "-m", "benchmarks.doorbell_lag", "--serve", str(folder)]
-    command += ["--poll", str(poll_seconds)]
-    if not doorbells:
-        command.append("--silent")
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        description = folder / "stack.json"
-        while not description.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the stack did not come up")
-            time.sleep(_PAUSE)
-        yield json.loads(description.read_text(encoding="utf-8"))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(90)
+def quiet_stack(
+    folder: Path, poll_seconds: float, doorbells: bool
+) -> AbstractContextManager[dict[str, Any]]:
+    """Such a stack in a process of its own, stopped at the end; its description."""
+    arguments = ["--serve", "--poll", str(poll_seconds), *([] if doorbells else ["--silent"])]
+    return running_stack(folder, module="benchmarks.doorbell_lag", arguments=arguments)
 
 
 def serve(folder: Path, poll_seconds: float, doorbells: bool) -> int:
     """Be the stack."""
-    base = open_stack(folder, free_port_base())
+    base = open_stack(folder, port_base_from_environment() or free_port_base())
     stack = _QuietStack(base.folder, base.port_base, base.keys, poll_seconds, doorbells)
     return run(stack, output=subprocess.DEVNULL)
 
@@ -141,7 +129,7 @@ def measure(folder: Path, options: argparse.Namespace, *, doorbells: bool) -> No
     sample = describe(make_sample(folder / "sample", width=160, height=90, seconds=2.0))
     parameters = {"video": sample["video"], "segments": sample["segments"]}
     name = "on" if doorbells else "off"
-    with running_stack(folder / f"stack-{name}", options.poll, doorbells) as description:
+    with quiet_stack(folder / f"stack-{name}", options.poll, doorbells) as description:
         url = f"{description['sync_so']['base_url']}/_sandbox/settings"
         httpx.put(url, json={"seconds_per_job": options.seconds}, trust_env=False)
         changed = {
@@ -169,11 +157,12 @@ def main() -> int:
     parser.add_argument("--poll", type=float, default=15.0, help="longest pause between two looks")
     parser.add_argument("--seconds", type=float, default=12.0, help="time of a generation")
     parser.add_argument("--compare", action="store_true", help="also without doorbells")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--silent", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve is not None:
-        return serve(options.serve, options.poll, not options.silent)
+    if options.serve:
+        return serve(options.folder, options.poll, not options.silent)
     with tempfile.TemporaryDirectory() as name:
         measure(Path(name), options, doorbells=True)
         if options.compare:

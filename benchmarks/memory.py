@@ -8,17 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import av
@@ -28,13 +20,12 @@ from prefect import get_client
 from prefect.deployments import arun_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local.stack import free_port_base
+from deployments.local.running import running_stack
 
 _FRAME = (640, 360)
 _FPS = 25
 # Noise at this quantiser takes about this many bytes a frame.
 _QUANTISER = "4"
-_START_SECONDS = 240
 _JOB_SECONDS = 3600
 
 
@@ -64,29 +55,6 @@ def make_audio(path: Path) -> None:
         frame = av.AudioFrame.from_ndarray(tone.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
-
-
-@contextmanager
-def running_stack(folder: Path) -> Iterator[dict[str, Any]]:
-    """A stack of its own, stopped at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deployments.up", "--folder", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PRO_VIDEO_PORT_BASE": str(free_port_base())},
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        description = folder / "stack.json"
-        while not description.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the stack did not come up")
-            time.sleep(0.2)
-        yield json.loads(description.read_text(encoding="utf-8"))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 async def run_job(video: Path, audio: Path) -> int:

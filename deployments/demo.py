@@ -5,16 +5,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import json
 import logging
-import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +19,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from deployments.local.demo_job import DemoJob, job_of_sample, job_of_video
 from deployments.local.demo_run import Ended, Seen, follow_job
-from deployments.local.stack import free_port_base, open_stack, port_base_from_environment
+from deployments.local.running import StackNotReady, running_stack
+from deployments.local.stack import port_base_from_environment
 from pro_video.errors import ProVideoError
 from pro_video.storage import Storage, make_client
 
-# A cold start with its database made anew, on a slow and busy machine, in seconds.
-_START_SECONDS = 240.0
-_STOP_SECONDS = 40.0
 # Of the whole job; the sandbox needs less than a minute for the sample.
 _JOB_SECONDS = 1800.0
 
@@ -40,42 +32,6 @@ console = Console()
 
 class DemoFailed(Exception):
     """The demo cannot go on; the message says why and where to look."""
-
-
-@contextlib.contextmanager
-def running_stack(folder: Path) -> Iterator[dict[str, Any]]:
-    """A local stack of the demo's own, stopped at the end; its description.
-
-    Raises:
-        DemoFailed: it did not come up.
-    """
-    port_base = port_base_from_environment() or free_port_base()
-    stack = open_stack(folder, port_base)
-    log = folder / "demo.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "deployments.up", "--folder", str(folder)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PRO_VIDEO_PORT_BASE": str(port_base)},
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + _START_SECONDS
-            while not stack.description_file.exists():
-                if process.poll() is not None:
-                    raise DemoFailed(f"The stack ended while it started; see {log}")
-                if time.monotonic() > deadline:
-                    raise DemoFailed(f"The stack did not come up in time; see {log}")
-                time.sleep(0.2)
-            yield json.loads(stack.description_file.read_text(encoding="utf-8"))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def show_job(description: dict[str, Any], job: DemoJob) -> Ended:
@@ -144,7 +100,9 @@ def run_demo(video: Path | None, folder: Path, out: Path) -> int:
     )
     out.mkdir(parents=True, exist_ok=True)
     console.print("Starting Prefect, the sandbox (S3, Sync.so, GhostCut) and a worker …")
-    with running_stack(folder) as description:
+    with running_stack(
+        folder, port_base=port_base_from_environment(), log=folder / "demo.log"
+    ) as description:
         _hurry(description)
         console.print(f"Prefect's UI, while this runs: {description['prefect_api_url'][:-4]}")
         ended = show_job(description, job)
@@ -172,7 +130,7 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     try:
         return run_demo(options.video, options.folder, options.out)
-    except (DemoFailed, ProVideoError, ValueError) as error:
+    except (DemoFailed, StackNotReady, ProVideoError, ValueError) as error:
         console.print(f"[bold red]{error}[/]", highlight=False)
         return 1
     except KeyboardInterrupt:

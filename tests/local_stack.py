@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import boto3
 import httpx
 from botocore.config import Config
 
+from deployments.local.running import StackNotReady, StackProcess
 from deployments.local.stack import open_stack
 
 READY_SECONDS = 150.0
@@ -71,7 +71,7 @@ class LocalStack:
         self.port_base = port_base or own_port_base(self.folder)
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._command = StackProcess(self.folder, self.port_base)
 
     def environment(self) -> dict[str, str]:
         """Environment for the command, without what a developer's shell may have set."""
@@ -92,42 +92,24 @@ class LocalStack:
         """Where a page of another origin may be that uses the gateway."""
         return f"http://127.0.0.1:{self.port_base + 9}"
 
-    def launch(self, *arguments: str, **environment: str) -> None:
+    def launch(self, **environment: str) -> None:
         """Start the command, without waiting for anything."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "deployments.up"),
-                    *("--folder", str(self.folder), *arguments),
-                ],
-                env={**self.environment(), **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._command.launch(output=log, environment={**self.environment(), **environment})
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.launch()
-        ready = self.folder / "stack.json"
-
-        def settled() -> bool:
-            return ready.exists() or self.process.poll() is not None
-
         try:
-            wait_until(settled, READY_SECONDS, "the stack is ready")
-            assert ready.exists(), f"the stack ended by itself:\n{self.tail()}"
-        except AssertionError as error:
+            self.description = self._command.wait_until_ready(READY_SECONDS)
+        except StackNotReady as error:
             self.stop()
             raise AssertionError(f"{error}\n{self.tail()}") from None
-        self.description = json.loads(ready.read_text(encoding="utf-8"))
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
         """The command's process."""
-        assert self._process is not None, "the stack was not started"
-        return self._process
+        return self._command.process
 
     def tail(self) -> str:
         """The end of the stack's output."""
@@ -139,16 +121,13 @@ class LocalStack:
 
     def stop(self, order: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and return the command's exit status; whatever is left over is a failure."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(order)
         try:
-            status = self.process.wait(STOP_SECONDS)
+            status = self._command.stop(order, seconds=STOP_SECONDS)
             wait_until(lambda: not self.members(), 10, "no process of the stack is left")
         finally:
-            for pid in [*self.members(), self.process.pid]:
+            for pid in self.members():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.process.wait(10)
         return status
 
     # What the stack consists of

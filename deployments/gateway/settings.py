@@ -62,7 +62,7 @@ class GatewaySettings(BaseSettings):
     max_form_bytes: int = Field(6 * _GIB, gt=0, description="Largest form, in bytes.")
     max_audio_bytes: int = Field(200 * 1024**2, gt=0, description="Largest audio of a form.")
     forms_at_once: int = Field(
-        4, ge=1, description="Forms received at the same time; each holds about 20 MiB."
+        4, ge=1, description="Forms received at the same time; each holds about 10 MiB."
     )
     form_idle_seconds: float = Field(
         20.0, gt=0, description="A form that sends nothing for this time is refused."
