@@ -8,7 +8,6 @@ spend more on a request than the server that is measured.
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import time
 from collections import Counter
@@ -51,9 +50,9 @@ class Plan:
         start: wall time of the first requests, in seconds since the epoch.
         warm_up: seconds at the start that are not counted.
         seconds: that are counted.
-        every: seconds from one request of a client to its next; None asks again at once. Times
-            count from the moment at which a request was due, so that a slow server does not
-            make the clients ask less than they would.
+        every: seconds from one request of a client to its next, from the moment at which the
+            request is due; while it waits for an answer a client leaves out requests, which
+            are counted. None asks again at once.
     """
 
     url: str
@@ -144,11 +143,6 @@ class _Client(asyncio.Protocol):
         assert self._round is not None
         if self._due >= self._round.until:
             self._end(None)
-        elif self._loop.time() >= self._round.until:
-            # Only a client with a pace has requests that are due since before.
-            overdue = (self._round.until - self._due) / (self._every or 1.0)
-            self._round.tally.not_asked += math.ceil(overdue)
-            self._end(None)
         elif not self.done.done() and self._transport is not None:
             request, self._expected = next(self._requests)
             self._received.clear()
@@ -169,10 +163,14 @@ class _Client(asyncio.Protocol):
             self._ask()
             return
         self._due += self._every
-        if self._due > now:
+        while self._due <= now:
+            if self._round.counted_from <= self._due < self._round.until:
+                self._round.tally.not_asked += 1
+            self._due += self._every
+        if self._due < self._round.until:
             self._loop.call_at(self._due, self._ask)
         else:
-            self._ask()
+            self._end(None)
 
     def _end(self, error: str | None) -> None:
         if not self.done.done():

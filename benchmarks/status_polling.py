@@ -7,7 +7,7 @@ Starts Prefect, S3 and the gateway, but no worker, so that the jobs only wait; m
 prints one JSON object per round and one with the ratios. Two rounds through each way:
 
 - *paced*: every client asks every two seconds, as a page does; the gateway's limits are its
-  defaults. A request counts from the moment at which it was due.
+  defaults. A client that still waits for an answer leaves requests out (``not_asked``).
 - *at once*: every client asks again as soon as it has its answer, which shows the throughput; the
   gateway's limit of status reads is raised.
 
@@ -161,9 +161,11 @@ def poll_through(
 
 def figures(tally: Tally, seconds: float) -> dict[str, Any]:
     """The figures of a round: answers per second until the last answer, and latencies."""
-    ordered = sorted(tally.latencies) or [float("nan")]
+    ordered = sorted(tally.latencies)
 
-    def quantile(share: float) -> float:
+    def quantile(share: float) -> float | None:
+        if not ordered:
+            return None
         return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
 
     return {
@@ -180,8 +182,10 @@ def ratios(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """How the gateway's rounds compare with Prefect's."""
     by_name = {(one["through"], one["asked"] == "at once"): one for one in rounds}
 
-    def ratio(name: str, at_once: bool, *, more_is_better: bool) -> float:
+    def ratio(name: str, at_once: bool, *, more_is_better: bool) -> float | None:
         ours, theirs = by_name["gateway", at_once][name], by_name["prefect", at_once][name]
+        if not ours or not theirs:
+            return None
         return round(float(ours / theirs if more_is_better else theirs / ours), 1)
 
     return {

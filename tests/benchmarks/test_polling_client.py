@@ -88,13 +88,12 @@ async def test_paced_clients_ask_at_their_times() -> None:
     assert not tally.errors
 
 
-async def test_slow_server_does_not_make_clients_ask_less() -> None:
+async def test_what_a_slow_server_kept_clients_from_is_counted() -> None:
     async with serving(reply, pause=0.25) as url:
         tally = await run(plan(url, "a", every=0.1))
     assert len(tally.latencies) + tally.not_asked == 16
-    assert tally.not_asked > 0
-    # A request counts from the moment at which it was due.
-    assert max(tally.latencies) > 0.3
+    assert tally.not_asked >= 8
+    assert min(tally.latencies) >= 0.24
 
 
 @pytest.mark.parametrize(
