@@ -36,6 +36,11 @@ class BucketDocument:
 
     content: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def expires(self) -> bool:
+        """Are its keys those of an assumed role, which last for an hour?"""
+        return bool(self.content.get("credentials", {}).get("assume_role_arn"))
+
 
 class _Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
+import httpx
 from prefect import get_client
 
 from pro_video.errors import StorageRefused
@@ -13,9 +18,15 @@ from pro_video.storage import Storage
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
 from tasks.bucket import BucketDocument, read_bucket, storage_of
 
+logger = logging.getLogger("prefect.pro_video.connections")
+
 # A changed key is picked up within this time, in seconds, without a read per task of a thousand
 # jobs.
 _BLOCK_LIFE = 30.0
+
+# The keys of an assumed role last for an hour; a transfer that began with them still has half of
+# that.
+_ROLE_LIFE = 1800.0
 
 
 @dataclass(frozen=True)
@@ -27,33 +38,61 @@ class Connections:
     ghostcut: GhostCutCredentials
 
 
-class _Cache:
-    """The connections of jobs with the same settings, read anew from the blocks now and then."""
+Loaded = tuple[BucketDocument, SyncSoCredentials, GhostCutCredentials]
 
-    def __init__(self) -> None:
+
+class ConnectionCache:
+    """The connections of jobs with the same settings, read anew from the blocks now and then.
+
+    Args:
+        load: reads the blocks.
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Awaitable[Loaded]],
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load = load
+        self._now = now
         self._loaded_at = float("-inf")
+        self._made_at = float("-inf")
         self._bucket: BucketDocument | None = None
         self._current: Connections | None = None
 
     async def get(self) -> Connections:
-        if self._current is None or time.monotonic() - self._loaded_at > _BLOCK_LIFE:
-            bucket, sync_so, ghostcut = await _load(get_settings().block)
-            # The bucket's client holds connections and threads: it is kept while its block is
-            # unchanged.
-            if self._current is not None and bucket == self._bucket:
-                storage = self._current.storage
-            else:
-                storage = storage_of(bucket)
-            self._bucket = bucket
-            self._current = Connections(storage, sync_so, ghostcut)
-            self._loaded_at = time.monotonic()
+        """The connections; those that were read last while Prefect is away.
+
+        Raises:
+            StorageRefused: naming a block that does not exist.
+            httpx.HTTPError: Prefect is away and never answered.
+        """
+        current, now = self._current, self._now()
+        if current is not None and now - self._loaded_at <= _BLOCK_LIFE:
+            return current
+        try:
+            bucket, sync_so, ghostcut = await self._load()
+        except httpx.HTTPError as error:
+            if current is None:
+                raise
+            logger.debug("Could not read the blocks anew: %s", type(error).__name__)
+            return current
+        # The bucket's client holds connections and threads: it is kept while its block is the same.
+        kept = current.storage if current is not None and bucket == self._bucket else None
+        if kept is None or (bucket.expires and now - self._made_at > _ROLE_LIFE):
+            kept = await asyncio.to_thread(storage_of, bucket)
+            self._made_at = now
+        self._bucket, self._loaded_at = bucket, now
+        self._current = Connections(kept, sync_so, ghostcut)
         return self._current
 
 
-_caches: dict[Settings, _Cache] = {}
+_caches: dict[Settings, ConnectionCache] = {}
 
 
-async def _load(name: str) -> tuple[BucketDocument, SyncSoCredentials, GhostCutCredentials]:
+async def _load(name: str) -> Loaded:
     async with get_client() as client:
         bucket = await read_bucket(client, name)
     try:
@@ -74,4 +113,7 @@ async def connections() -> Connections:
     Raises:
         StorageRefused: naming a block that does not exist.
     """
-    return await _caches.setdefault(get_settings(), _Cache()).get()
+    settings = get_settings()
+    if settings not in _caches:
+        _caches[settings] = ConnectionCache(partial(_load, settings.block))
+    return await _caches[settings].get()
