@@ -58,7 +58,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             services = open_services(context)
             app.state.context = context
             app.state.services = services
-            sweeper = asyncio.create_task(sweep_forever(context, services.runs))
+            sweeper = asyncio.create_task(sweep_forever(context, services.runs, services.leftovers))
             try:
                 yield
             finally:

@@ -83,15 +83,24 @@ async def in_thread(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
-async def discard(threads: ThreadPoolExecutor, storage: Storage, prefix: str) -> None:
-    """Remove what a refused or broken request left below its prefix; a caller that is cancelled
-    does not stop it. What cannot be removed now is left to the sweeper."""
+async def discard(
+    threads: ThreadPoolExecutor,
+    storage: Storage,
+    prefix: str,
+    *,
+    seconds: float = _CLEAN_UP_SECONDS,
+) -> bool:
+    """Remove all below a prefix, and say whether that is done after ``seconds``; a caller that is
+    cancelled does not stop it."""
     work = asyncio.ensure_future(in_thread(threads, lambda: remove_all(storage, prefix)))
     try:
-        async with asyncio.timeout(_CLEAN_UP_SECONDS):
+        async with asyncio.timeout(seconds):
             await asyncio.shield(work)
     except (ProVideoError, TimeoutError) as error:
         logger.warning("Could not tidy %s yet: %s", prefix, type(error).__name__)
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return False
+    return True
 
 
 class _PartBuffer:

@@ -18,7 +18,7 @@ from deployments.gateway.bucket import discard, in_thread, list_objects, target_
 from deployments.gateway.context import GatewayContext
 from deployments.gateway.form_receiver import no_room
 from deployments.gateway.limits import Usage, owner_prefix
-from deployments.gateway.problems import ProblemError, invalid_field, not_found
+from deployments.gateway.problems import ProblemError, invalid_field, not_found, unavailable
 from deployments.gateway.runs import fingerprint_of
 from pro_video.job import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.settings import get_settings
@@ -177,7 +177,8 @@ class DirectUploads:
         """
         storage = await self._context.storage()
         await self.existing(storage, owner, upload_id)
-        await discard(self._context.threads, storage, upload_prefix(owner, upload_id))
+        if not await discard(self._context.threads, storage, upload_prefix(owner, upload_id)):
+            raise unavailable("The storage")
 
     async def existing(self, storage: Storage, owner: str, upload_id: str) -> UploadRecord:
         """The record of an upload of the owner.

@@ -182,19 +182,25 @@ async def _receive(
             job, webhook = await _new_job(receiver, storage, owner, upload_id, key)
             view, keep = await create_job(services.runs, storage, job, webhook)
             services.usage.add(owner, receiver.stored if keep else 0)
-        except (CreateUnknown, ProVideoError):
-            # The job may exist although its answer, or its receiver, could not be had.
-            keep = await _maybe_used(services, upload_id)
+        except (CreateUnknown, ProVideoError) as error:
+            # The job may exist, or come to exist, although its answer could not be had; or it
+            # exists, and its receiver could not be kept.
+            keep = isinstance(error, CreateUnknown) or await _maybe_used(services, upload_id)
+            if keep:
+                services.leftovers.add(prefix)
             raise
         finally:
             if not keep:
                 await receiver.close()
-                await discard(context.threads, storage, prefix)
+                services.leftovers.add(prefix)
+                if await discard(
+                    context.threads, storage, prefix, seconds=settings.upstream_seconds
+                ):
+                    services.leftovers.drop(prefix)
         return view
 
 
 async def _maybe_used(services: Services, upload_id: str) -> bool:
-    """May a job exist that needs the files? What nobody can say now, the sweeper finds out."""
     try:
         return await services.runs.uses_upload(upload_id)
     except ProblemError:
@@ -220,7 +226,9 @@ async def _new_job(
     options = _json(texts, "options", problems)
     webhook = await checked_webhook(_json(texts, "webhook", problems), problems)
     refs = distinct_refs(segments)
-    if len(refs) != len(receiver.audios):
+    if not receiver.audios:
+        missing("audio_files", "is missing; send a file for each distinct refId")
+    elif isinstance(segments, list) and len(refs) != len(receiver.audios):
         problems.append(
             FieldProblem(
                 field="audio_files",

@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Request
 
 from deployments.gateway.context import GatewayContext
 from deployments.gateway.direct_uploads import DirectUploads, check_idempotency_key
+from deployments.gateway.leftovers import Leftovers
 from deployments.gateway.limits import Pace, Usage
 from deployments.gateway.owners import CurrentOwner
 from deployments.gateway.runs import Runs
@@ -28,6 +29,7 @@ class Services:
         pace: requests per owner, but for statuses.
         status_pace: reads of statuses per owner.
         forms: bounds the forms that are received at the same time.
+        leftovers: files of forms that are still to be removed.
     """
 
     runs: Runs
@@ -37,6 +39,7 @@ class Services:
     pace: Pace
     status_pace: Pace
     forms: asyncio.Semaphore
+    leftovers: Leftovers
 
 
 def open_services(context: GatewayContext) -> Services:
@@ -52,6 +55,7 @@ def open_services(context: GatewayContext) -> Services:
         pace=Pace(settings.requests_per_second, settings.request_burst),
         status_pace=Pace(settings.status_reads_per_second, settings.status_read_burst),
         forms=asyncio.Semaphore(context.settings.forms_at_once),
+        leftovers=Leftovers(),
     )
 
 

@@ -173,3 +173,59 @@ def test_forms_at_once_are_bounded(start_gateway: Callable[..., Gateway]) -> Non
         answer = client.post(FORM, **form())
         assert (answer.status_code, answer.json()["code"]) == (503, "too_many_forms")
         assert "Retry-After" in answer.headers
+
+
+def test_s3_away_in_the_middle(start_gateway: Callable[..., Gateway], world: World) -> None:
+    """Not even tidying is possible then; it is done as soon as S3 is back."""
+    before = world.traces("uploads/")
+    gateway = start_gateway(upstream_seconds=0.5)
+    control = f"{world.s3.meta.endpoint_url}/_sandbox/faults"
+    faults = [
+        {"call": call, "kind": "error", "code": "AccessDenied"}
+        for call in ("upload_part", "abort", "list_multipart_uploads")
+    ]
+    # The audio arrives whole, a part of the video does not.
+    request = httpx.Request(
+        "POST",
+        gateway.url,
+        files=[
+            ("audio_files", ("a.wav", b"a" * 100, "audio/wav")),
+            ("file", ("a.mp4", b"v" * (12 * MIB), "video/mp4")),
+        ],
+    )
+    content = request.read()
+    kind = {"Content-Type": request.headers["Content-Type"]}
+    httpx.put(control, json={"faults": faults}).raise_for_status()
+    try:
+        with gateway.client() as client:
+            answer = client.post(FORM, content=content, headers=kind)
+        # The tidying was tried, and failed too.
+        assert httpx.get(control).json() == {"faults": []}
+    finally:
+        httpx.delete(control).raise_for_status()
+    assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
+    nothing_left(world, before)
+
+
+def test_file_names_with_raw_control_characters(gateway: Gateway, world: World) -> None:
+    """As no browser writes them."""
+    before = world.traces("uploads/")
+    for name in (b"a\x00b.mp4", b"\x1b[31m.mp4", b"a\tb/../../c.mp4", b"\xff\xfe.mp4"):
+        part = HEAD.replace(b"a.mp4", name) + b"video\r\n--xyz--\r\n"
+        with gateway.client() as client:
+            answer = client.post(FORM, content=part, headers=FORM_TYPE)
+        # A name is no reason for anything; the other parts are missing.
+        assert answer.status_code in (400, 422), (name, answer.text)
+        if answer.status_code == 422:
+            fields = {error["field"] for error in answer.json()["errors"]}
+            assert fields == {"audio_files", "segments_data"}
+    nothing_left(world, before)
+
+
+def test_too_many_parts(gateway: Gateway, world: World) -> None:
+    before = world.traces("uploads/")
+    part = b'--xyz\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n'
+    with gateway.client() as client:
+        answer = client.post(FORM, content=part * 100 + b"--xyz--\r\n", headers=FORM_TYPE)
+    assert (answer.status_code, answer.json()["code"]) == (400, "form_malformed")
+    nothing_left(world, before)

@@ -14,12 +14,13 @@ import pytest
 from deployments.gateway.runs import Run, RunState
 from deployments.gateway.status import Snapshot
 from deployments.gateway.views import job_view
-from pro_video.job import JobKeys
+from pro_video.job import JobKeys, fact_label
 from tests.deployments.gateway.kit import (
     BUCKET,
     EFFECTS,
     FORM,
     JOBS,
+    UPLOADS,
     Gateway,
     World,
     form,
@@ -112,6 +113,18 @@ def test_stage_and_percentage(client: httpx.Client, world: World, job: str) -> N
     assert view["message"] == "Text inpainting in progress..."
     assert (view["stage"], view["progress"]) == ("inpainting processing", 75)
     assert view["completed_at"] is None
+    assert (view["sync_generation_id"], view["metadata"]) == (None, {"segments_count": 1})
+
+
+def test_ids_of_the_providers_show_while_the_job_runs(
+    client: httpx.Client, world: World, job: str
+) -> None:
+    world.set_state(job, "RUNNING", "Lip-sync processing", "Lip-sync processing...")
+    labels = {fact_label("sync_generation_id"): "gen-7"}
+    world.prefect("PATCH", f"/flow_runs/{job}/labels", labels)
+    view = view_of(client, job)
+    assert view["sync_generation_id"] == view["metadata"]["sync_generation_id"] == "gen-7"
+    assert "ghostcut_task_id" not in view["metadata"]
 
 
 def finish(world: World, job: str, kind: str, message: str, **fields: Any) -> None:
@@ -238,7 +251,11 @@ def test_others_see_nothing(owned: Gateway, world: World, tokens: dict[str, str]
         for action in ("cancel", "retry"):
             answer = ben.post(f"{JOBS}/{job}/{action}")
             assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
-        assert ben.get(f"{JOBS}/{job}/events").status_code == 404
+        for what in ("events", "webhooks"):
+            answer = ben.get(f"{JOBS}/{job}/{what}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
+        upload = video.split("/")[-2]
+        assert ben.get(f"{UPLOADS}/{upload}").status_code == 404
         for source in (video, f"s3://{BUCKET}/jobs/{job}/video.mp4"):
             body = {**json_job(), "video": source}
             assert ben.post(JOBS, json=body).status_code == 422

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 
 import httpx
@@ -19,10 +20,11 @@ def test_tokens_are_made_listed_and_revoked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("PRO_VIDEO_GATEWAY_TOKEN_BLOCK", "tokens-of-the-command")
+    block = f"tokens-of-the-command-{secrets.token_hex(4)}"
+    monkeypatch.setenv("PRO_VIDEO_GATEWAY_TOKEN_BLOCK", block)
     get_gateway_settings.cache_clear()
     try:
-        gateway = start_gateway(token_block="tokens-of-the-command", token_seconds=0)
+        gateway = start_gateway(token_block=block, token_seconds=0)
         with gateway.client() as client:
             assert client.get(JOBS).status_code == 200
             assert command.main(["create", "anna"]) == 0
@@ -37,7 +39,7 @@ def test_tokens_are_made_listed_and_revoked(
             line = capsys.readouterr().out
             assert "anna" in line
             assert token not in line
-            kept = asyncio.run(_kept("tokens-of-the-command"))
+            kept = asyncio.run(_kept(block))
             assert token not in kept
             assert token.removeprefix("pvk_") not in kept
             assert command.main(["create", "ben"]) == 0
@@ -64,6 +66,12 @@ def test_wrong_tokens(owned: Gateway, tokens: dict[str, str]) -> None:
         # With tokens, local clients need one too; health is nobody's secret.
         assert client.post(FORM, **form()).status_code == 401
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_token_is_never_ignored(gateway: Gateway, tokens: dict[str, str]) -> None:
+    """Whoever sends one means its owner, also where none is needed."""
+    with gateway.client(tokens["anna"]) as client:
+        assert client.get(JOBS).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ def test_unknown_paths_and_methods_are_problems(gateway: Gateway) -> None:
         ):
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["code"] == code
+        # Two routes have this path.
+        assert client.put(JOBS).headers["Allow"] == "GET, POST"
 
 
 def test_log_lines_hold_no_secrets() -> None:

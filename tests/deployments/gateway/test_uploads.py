@@ -11,10 +11,21 @@ import httpx
 import pytest
 
 from deployments.gateway.context import open_context
+from deployments.gateway.leftovers import Leftovers
 from deployments.gateway.runs import Runs
 from deployments.gateway.settings import GatewaySettings
-from deployments.gateway.sweeper import sweep
-from tests.deployments.gateway.kit import JOBS, UPLOADS, Gateway, World, json_job, key_of
+from deployments.gateway.sweeper import sweep, tidy
+from tests.deployments.gateway.kit import (
+    BUCKET,
+    FORM,
+    JOBS,
+    UPLOADS,
+    Gateway,
+    World,
+    form,
+    json_job,
+    key_of,
+)
 
 MIB = 1024 * 1024
 
@@ -157,3 +168,30 @@ def test_sweep(start_gateway: Callable[..., Gateway], world: World) -> None:
     world.set_state(job, "COMPLETED", "Completed")
     asyncio.run(swept_after(11))
     assert left() == [False, False, False]
+
+
+def test_what_forms_left_behind_goes_unless_a_job_uses_it(
+    start_gateway: Callable[..., Gateway], world: World
+) -> None:
+    with start_gateway().client() as client:
+        view = client.post(FORM, **form()).json()
+    used = world.run(view["job_id"])["parameters"]["video"].split("/", 3)[3].rpartition("/")[0]
+    unused = f"uploads/local/{uuid.uuid4().hex}"
+    world.s3.put_object(Bucket=BUCKET, Key=f"{unused}/video.mp4", Body=b"v")
+    now = 0.0
+    leftovers = Leftovers(lambda: now)
+    for prefix in (used, unused):
+        leftovers.add(f"{prefix}/")
+
+    async def tidied() -> list[str]:
+        async with open_context(GatewaySettings()) as context:
+            await tidy(context, Runs(context), leftovers)
+        return leftovers.older_than(0)
+
+    # A job may still come of it.
+    assert len(asyncio.run(tidied())) == 2
+    assert world.keys(unused)
+    now = 60.0
+    assert asyncio.run(tidied()) == []
+    assert not world.keys(unused)
+    assert world.keys(used)

@@ -1,0 +1,107 @@
+"""Clients that never come to a request, or not to its end."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.deployments.gateway.kit import JOBS, Gateway
+
+PATIENCE = 0.4
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.fixture
+def connection(start_gateway: Callable[..., Gateway]) -> Iterator[socket.socket]:
+    gateway = start_gateway(header_seconds=PATIENCE)
+    with socket.create_connection(gateway.address, timeout=10) as connection:
+        yield connection
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """A whole answer, which has a JSON object as its body."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += connection.recv(65536)
+    return answer
+
+
+def drip(connection: socket.socket, data: bytes = b"X-Slow: 1\r\n") -> bytes:
+    """Send bits of headers without an end; returns the answer when the server has hung up."""
+    connection.settimeout(PATIENCE / 8)
+    answer = b""
+    until = time.monotonic() + 20 * PATIENCE
+    while time.monotonic() < until:
+        try:
+            got = connection.recv(65536)
+        except TimeoutError:
+            connection.sendall(data)
+            continue
+        except ConnectionError:
+            return answer
+        if not got:
+            return answer
+        answer += got
+    raise AssertionError("the server has waited for ever")
+
+
+def test_headers_without_an_end(connection: socket.socket) -> None:
+    connection.sendall(HEAD)
+    assert drip(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_without_a_request(connection: socket.socket) -> None:
+    assert connection.recv(100) == b""
+
+
+def test_later_headers_without_an_end(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"\r\n")
+    assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
+    connection.sendall(HEAD)
+    assert drip(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_nobody_wants(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
+    assert drip(connection, b"x").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_request_in_pieces_and_a_pause_after_it(connection: socket.socket) -> None:
+    """Who is slow within bounds is served, and idle connections stay."""
+    for _ in range(2):
+        for piece in (HEAD[:20], HEAD[20:], b"\r\n"):
+            connection.sendall(piece)
+            time.sleep(PATIENCE / 8)
+        assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
+        time.sleep(PATIENCE * 1.5)
+    # The time of a body has bounds of its own.
+    body = b'{"video": 1}'
+    head = f"POST {JOBS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    connection.sendall(head.encode() + b"Content-Length: 12\r\n\r\n" + body[:3])
+    time.sleep(PATIENCE * 1.5)
+    connection.sendall(body[3:])
+    assert answer_of(connection).startswith(b"HTTP/1.1 422 ")
+
+
+def test_endless_json(start_gateway: Callable[..., Gateway]) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b'{"video": "'
+        for _ in range(1000):
+            yield b"v" * 1024
+
+    with start_gateway().client() as client:
+        for content in (endless(), b" " * 200_000):
+            answer = client.post(
+                JOBS, content=content, headers={"Content-Type": "application/json"}
+            )
+            assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+        for content, kind, code in (
+            (b"", "application/json", "not_json_object"),
+            (b"[]", "application/json", "not_json_object"),
+            (b"{}", "text/plain", "not_json"),
+        ):
+            answer = client.post(JOBS, content=content, headers={"Content-Type": kind})
+            assert answer.json()["code"] == code
