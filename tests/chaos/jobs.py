@@ -15,6 +15,9 @@ from tests.chaos.world import World
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 """State types in which a job stays. CRASHED is none: the server schedules the job anew."""
 
+# Links outlive the whole suite.
+_LINK_SECONDS = 24 * 3600
+
 # As long as a part and a half of a transfer, so that the upload of the clip has several parts.
 _PADDING = 24 * 1024 * 1024
 
@@ -69,10 +72,14 @@ class Clips:
             "file": str(clip),
             "large file": str(large),
             "link": s3.generate_presigned_url(
-                "get_object", Params={"Bucket": BUCKET, "Key": "sources/clip.mp4"}
+                "get_object",
+                Params={"Bucket": BUCKET, "Key": "sources/clip.mp4"},
+                ExpiresIn=_LINK_SECONDS,
             ),
             "large link": s3.generate_presigned_url(
-                "get_object", Params={"Bucket": BUCKET, "Key": "sources/large.mp4"}
+                "get_object",
+                Params={"Bucket": BUCKET, "Key": "sources/large.mp4"},
+                ExpiresIn=_LINK_SECONDS,
             ),
             "object": f"s3://{BUCKET}/sources/clip.mp4",
         }
