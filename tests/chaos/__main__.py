@@ -55,22 +55,26 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _stop)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="pro-video-chaos-"))
+    table = Table()
+    stopped = False
     try:
-        table = _run(folder, options)
+        _run(folder, options, table)
     except KeyboardInterrupt:
-        logger.info("stopped")
-        return 130
+        # What was found so far is still worth reading.
+        stopped = True
     finally:
         if options.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.write("\n".join(table.lines()) + "\n")
+    if stopped:
+        return 130
     return 1 if table.violations else 0
 
 
-def _run(folder: Path, options: argparse.Namespace) -> Table:
+def _run(folder: Path, options: argparse.Namespace, table: Table) -> None:
     began = time.monotonic()
     with running_world(folder, options.port_base) as world:
-        suite = open_suite(world, options.budget_seconds)
+        suite = open_suite(world, options.budget_seconds, table)
         try:
             clips = Clips(world)
             logger.info("the servers are up after %.0f s", time.monotonic() - began)
@@ -79,13 +83,12 @@ def _run(folder: Path, options: argparse.Namespace) -> Table:
                 logger.info(
                     "%s: %d faults, %d violations after %.0f s",
                     name,
-                    suite.table.injected,
-                    len(suite.table.violations),
+                    table.injected,
+                    len(table.violations),
                     time.monotonic() - began,
                 )
         finally:
             suite.close()
-        return suite.table
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

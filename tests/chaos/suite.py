@@ -11,9 +11,9 @@ from tests.chaos.table import Table
 from tests.chaos.world import World
 
 
-def open_suite(world: World, seconds: float) -> Suite:
+def open_suite(world: World, seconds: float, table: Table | None = None) -> Suite:
     """What all parts need, for a run that begins no job after ``seconds``."""
-    runs, follower, table = Runs(world), Follower(world), Table()
+    runs, follower, table = Runs(world), Follower(world), table or Table()
     return Suite(
         world=world,
         runs=runs,
