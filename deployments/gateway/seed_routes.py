@@ -163,15 +163,7 @@ async def _receive(
     if key is None:
         # With a key the request may be a repetition, which any number of jobs does not hinder.
         await services.runs.check_room(owner)
-    if services.forms.locked():
-        raise ProblemError(
-            503,
-            "too_many_forms",
-            f"{settings.forms_at_once} forms are being received already. Try again soon, or use "
-            "POST /api/v1/uploads.",
-            retry_after=5,
-        )
-    async with services.forms:
+    async with services.forms.place():
         upload_id = secrets.token_hex(16)
         prefix = upload_prefix(owner, upload_id)
         storage = await context.storage()

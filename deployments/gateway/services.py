@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from deployments.gateway.direct_uploads import DirectUploads, check_idempotency_
 from deployments.gateway.leftovers import Leftovers
 from deployments.gateway.limits import Pace, Usage
 from deployments.gateway.owners import CurrentOwner
+from deployments.gateway.places import Places
 from deployments.gateway.runs import Runs
 from deployments.gateway.status import StatusReader
 
@@ -38,7 +38,7 @@ class Services:
     uploads: DirectUploads
     pace: Pace
     status_pace: Pace
-    forms: asyncio.Semaphore
+    forms: Places
     leftovers: Leftovers
 
 
@@ -54,7 +54,7 @@ def open_services(context: GatewayContext) -> Services:
         uploads=DirectUploads(context, usage),
         pace=Pace(settings.requests_per_second, settings.request_burst),
         status_pace=Pace(settings.status_reads_per_second, settings.status_read_burst),
-        forms=asyncio.Semaphore(context.settings.forms_at_once),
+        forms=Places(settings.forms_at_once, seconds=settings.form_queue_seconds),
         leftovers=Leftovers(),
     )
 

@@ -64,6 +64,9 @@ class GatewaySettings(BaseSettings):
     forms_at_once: int = Field(
         4, ge=1, description="Forms received at the same time; each holds about 10 MiB."
     )
+    form_queue_seconds: float = Field(
+        10.0, ge=0, description="A form waits this long for a place among those that are received."
+    )
     form_idle_seconds: float = Field(
         20.0, gt=0, description="A form that sends nothing for this time is refused."
     )

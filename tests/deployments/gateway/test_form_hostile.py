@@ -158,7 +158,7 @@ def test_prefect_goes_away_in_the_middle(
 
 
 def test_forms_at_once_are_bounded(start_gateway: Callable[..., Gateway]) -> None:
-    gateway = start_gateway(forms_at_once=1)
+    gateway = start_gateway(forms_at_once=1, form_queue_seconds=0.2)
     head = (
         f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
         "Content-Type: multipart/form-data; boundary=xyz\r\nExpect: 100-continue\r\n\r\n"

@@ -315,6 +315,20 @@ class TestIdempotency:
         assert len({answer.json()["job_id"] for answer in answers}) == 1
         assert world.count_runs("ben") == before + 1
 
+    def test_fifty_forms_at_once(
+        self, owned: Gateway, world: World, tokens: dict[str, str]
+    ) -> None:
+        """Few are received at the same time; the others wait for a place."""
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        before, kept = world.count_runs("ben"), world.keys("uploads/ben/")
+        with owned.client(tokens["ben"]) as client, ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(lambda _: client.post(FORM, **form(), headers=key), range(50)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.json()["job_id"] for answer in answers}) == 1
+        assert world.count_runs("ben") == before + 1
+        # One video and two audios.
+        assert len(world.keys("uploads/ben/")) == len(kept) + 3
+
     def test_bad_key(self, client: httpx.Client) -> None:
         answer = client.post(JOBS, json=json_job(), headers={"Idempotency-Key": "k" * 256})
         assert answer.status_code == 422
