@@ -44,13 +44,13 @@ def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
     """
     with bounded(source) as reader:
         layout = inspect(reader.read_at, size)
-        if layout.problem is not None:
-            raise MediaUnusable(
-                f"{what} {layout.problem}; check that it plays and upload it again",
-                code=layout.code,
-            )
-        with opened(reader, what) as container:
-            return _describe(container, layout.container, size, what)
+    if layout.problem is not None:
+        raise MediaUnusable(
+            f"{what} {layout.problem}; check that it plays and upload it again",
+            code=layout.code,
+        )
+    with bounded(source) as reader, opened(reader, what) as container:
+        return _describe(container, layout.container, size, what)
 
 
 def _describe(container: InputContainer, name: str | None, size: int, what: str) -> MediaInfo:

@@ -1,15 +1,20 @@
 """The checks that a delivered result passes before a job counts as completed.
 
-All are cheap: the container's index, three short decodes, and a few pairs of pictures. They are
-written so that a sound result never fails: limits are wide, and what cannot be told (was there a
-text to remove?) is not judged. A failure is `OutputRejected`, whose ``code`` names the check:
+All are cheap: the container's index, three short decodes, a few pairs of pictures
+(`inspection.changes`) and a few stretches of sound (`inspection.sounds`). They are written so that
+a sound result never fails: limits are wide, and what cannot be told (was there a text to remove?)
+is not judged. A failure is `OutputRejected`, whose ``code`` names the check:
 
     output_empty, output_truncated, output_unreadable   the file itself
     output_no_picture, output_no_sound                  a stream is missing
     output_duration, output_resolution                  not what was asked for
     output_undecodable                                  a part of it cannot be decoded
     output_picture_unchanged                            what had to be changed is as before
+    output_picture_changed                              what had to stay is not as before
     output_picture_foreign                              it does not show the same video
+    output_sound_muted                                  silent where it has to sound
+    output_sound_unchanged                              a segment has the sound of before
+    output_sound_foreign                                it does not have the same sound
 """
 
 from __future__ import annotations
@@ -17,8 +22,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from av.video.stream import VideoStream
+
 from pro_video.errors import MediaUnusable, OutputRejected
-from pro_video.inspection.reading import Source, bounded, frames_at, opened, picture_stream
+from pro_video.inspection.reading import (
+    MAX_PACKETS,
+    OUT_OF_BUDGET,
+    Source,
+    bounded,
+    frames_at,
+    opened,
+    picture_stream,
+)
 from pro_video.media import probe
 from pro_video.media_info import MediaInfo
 from pro_video.request_models import Segment, SyncMode
@@ -147,28 +162,40 @@ def _check_shape(info: MediaInfo, like: MediaInfo, what: str) -> None:
 
 def _check_decodes(source: Source, length: float, what: str) -> None:
     """A picture at the start, in the middle and at the end, the last one to the very end."""
+    moments = (0.0, length / 2, length)
     with bounded(source, READ_BUDGET) as reader:
         try:
             with opened(reader, what) as container:
                 stream = picture_stream(container)
                 assert stream is not None
-                moments = (0.0, length / 2, length)
+                judged = [_near_keyframe(stream, moment) for moment in moments]
                 frames = list(frames_at(container, stream, moments, strict=True))
                 start = float((stream.start_time or 0) * (stream.time_base or 0))
         except MediaUnusable as error:
+            if error.code in OUT_OF_BUDGET:
+                return
             raise _rejected("output_undecodable", what, "cannot be decoded") from error
     names = ("start", "middle", "end")
-    for name, frame in zip(names, frames, strict=True):
-        if frame is None or frame.is_corrupt:
+    for name, frame, near in zip(names, frames, judged, strict=True):
+        if (frame is None and near) or (frame is not None and frame.is_corrupt):
             raise _rejected("output_undecodable", what, f"cannot be decoded at its {name}")
     last = frames[-1]
-    assert last is not None
-    if last.time is not None and last.time - start < length - _END_TOLERANCE:
+    if last is not None and last.time is not None and last.time - start < length - _END_TOLERANCE:
         raise _rejected(
             "output_undecodable",
             what,
             f"shows its last picture at {last.time:.2f} s of {length:.2f} s",
         )
+
+
+def _near_keyframe(stream: VideoStream, seconds: float) -> bool:
+    """Is a moment within the packets that are looked at, counted from the keyframe before it?"""
+    if not stream.time_base:
+        return True
+    target = (stream.start_time or 0) + int(seconds / float(stream.time_base))
+    entries = stream.index_entries
+    key, frame = (entries.search_timestamp(target, any_frame=whole) for whole in (False, True))
+    return min(key, frame) < 0 or frame - key < MAX_PACKETS // 2
 
 
 def _rejected(code: str, what: str, fact: str) -> OutputRejected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import BinaryIO, cast
 
 from prefect import get_run_logger, task
 
@@ -17,13 +18,15 @@ from pro_video.preview import choose_instants, make_preview
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request import InpaintingRequest, JobRequest
 from pro_video.storage import Storage
-from pro_video.verify import check_output, expected_duration, same_duration
+from pro_video.verify import READ_BUDGET, check_output, expected_duration, same_duration
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import INPAINTING, LIP_SYNC
 from tasks.options import PERSISTED
 from tasks.requests import timeline_of
-from tasks.upload import read_object
+
+# Blocks around what the checks ask for are read too.
+_READ_BUDGET = 2 * READ_BUDGET
 
 
 @task(name="verify lip-sync", **PERSISTED)
@@ -43,7 +46,7 @@ async def verify_lip_sync(
     reach("verify.begin", LIP_SYNC)
     job = current_job()
     storage = (await connections()).storage
-    reader = await read_object(storage, result.key)
+    reader = await _opened(storage, result)
     info = await asyncio.to_thread(
         check_output,
         reader,
@@ -55,13 +58,18 @@ async def verify_lip_sync(
         like=probed.video,
         what="the lip-sync result",
     )
-    await asyncio.to_thread(
-        check_lips_changed,
-        await read_object(storage, files.video.key),
-        await read_object(storage, result.key),
-        request.segments,
-        timeline_of(request, audios, probed.video, info),
-    )
+    timeline = timeline_of(request, audios, probed.video, info)
+    if probed.video.video is not None and info.video is not None:
+        await asyncio.to_thread(
+            check_lips_changed,
+            await _opened(storage, files.video),
+            await _opened(storage, result),
+            request.segments,
+            timeline,
+            length=info.duration,
+            source=probed.video.video,
+            result=info.video,
+        )
     reach("verify.done", LIP_SYNC)
     if request.annotation_areas:
         return Verified(info=info)
@@ -86,7 +94,7 @@ async def verify_inpainting(
     reach("verify.begin", INPAINTING)
     job = current_job()
     storage = (await connections()).storage
-    reader = await read_object(storage, result.key)
+    reader = await _opened(storage, result)
     info = await asyncio.to_thread(
         check_output,
         reader,
@@ -97,13 +105,16 @@ async def verify_inpainting(
         what="the result",
     )
     plan = inpainting_plan(request.annotation_areas, request.inpainting, probed.video.duration)
-    await asyncio.to_thread(
-        check_picture_changed,
-        await read_object(storage, files.video.key),
-        await read_object(storage, result.key),
-        plan,
-        probed.video.duration,
-    )
+    if probed.video.video is not None and info.video is not None:
+        await asyncio.to_thread(
+            check_picture_changed,
+            await _opened(storage, files.video),
+            await _opened(storage, result),
+            plan,
+            probed.video.duration,
+            source=probed.video.video,
+            result=info.video,
+        )
     instants = choose_instants(info.duration, (), request.annotation_areas)
     original = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
     preview = await _preview(job, storage, original, result, instants)
@@ -111,10 +122,15 @@ async def verify_inpainting(
     return Verified(info=info, preview=preview)
 
 
+async def _opened(storage: Storage, file: StoredFile) -> BinaryIO:
+    """A seekable stream over an object, to be read in a thread; the checks bound it themselves."""
+    return cast(BinaryIO, await storage.reader(file.key, byte_budget=_READ_BUDGET))
+
+
 async def _preview(
     job: Job, storage: Storage, before: StoredFile, after: StoredFile, instants: tuple[float, ...]
 ) -> StoredFile | None:
-    first, second = await read_object(storage, before.key), await read_object(storage, after.key)
+    first, second = await _opened(storage, before), await _opened(storage, after)
     try:
         jpeg = await asyncio.to_thread(make_preview, first, second, instants=instants)
     except MediaUnusable as error:

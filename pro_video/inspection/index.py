@@ -2,6 +2,10 @@
 
 A few numbers can claim billions of samples of one size, and libav unpacks such an index into some
 thirty bytes a sample: a file of four kilobytes would fill the machine's memory.
+
+Two ways of counting back each other. The walk follows the boxes as the standard nests them, and
+knows what belongs to one track. The scan takes every place where the name of a table stands: libav
+also finds tables where they do not belong, and what the walk has not seen is held against the file.
 """
 
 from __future__ import annotations
@@ -13,8 +17,16 @@ ReadAt = Callable[[int, int], bytes]
 
 MAX_SAMPLES: Final = 2_000_000
 """Samples of one track or fragment: nine hours of 60 frames per second, unpacked 70 MB."""
+MAX_ALL_SAMPLES: Final = 2 * MAX_SAMPLES
+"""Of all tracks and fragments of a file together: pictures and sound of the same length."""
 _MAX_BOXES: Final = 4096
+_MAX_DEPTH: Final = 10
 _HOLDERS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
+_TABLES: Final = {b"stsz": 12, b"stz2": 12, b"trun": 8}
+"""Tables that claim samples, and where behind the name their number stands."""
+_COMPRESSED: Final = (b"cmov", b"cmvd")
+_CHUNK: Final = 1024 * 1024
+_OVERLAP: Final = 16
 
 
 class _Track:
@@ -34,16 +46,29 @@ class _Track:
 
 
 class _Walk:
-    """A walk over nested boxes, with a bound on their number."""
+    """A walk over nested boxes, with a bound on their number and depth.
+
+    Attributes:
+        seen: samples that the tables it came by claim.
+        entries: index entries that all tracks and fragments take.
+        most: those of the largest one.
+    """
 
     def __init__(self, read_at: ReadAt) -> None:
         self._read_at = read_at
         self._left = _MAX_BOXES
+        self.seen = self.entries = self.most = 0
 
-    def most(self, offset: int, end: int, track: _Track) -> int:
-        """The most entries of any track in a range; what stands outside of one counts to
-        ``track``."""
-        most = 0
+    def run(self, offset: int, end: int) -> None:
+        track = _Track()
+        self._range(offset, end, track, _MAX_DEPTH)
+        self._close(track)
+
+    def _close(self, track: _Track) -> None:
+        self.entries += track.entries
+        self.most = max(self.most, track.entries)
+
+    def _range(self, offset: int, end: int, track: _Track, depth: int) -> None:
         while offset + 8 <= end and self._left > 0:
             self._left -= 1
             header = self._read_at(offset, 24)
@@ -54,27 +79,65 @@ class _Walk:
             length = length or end - offset
             if length < 8:
                 break
-            if name in _HOLDERS:
+            if name in _HOLDERS and depth:
                 inner = _Track() if name in (b"trak", b"traf") else track
-                most = max(most, self.most(start, min(offset + length, end), inner))
-            elif name in (b"stsz", b"stz2"):
-                track.samples += int.from_bytes(header[16:20], "big")
-            elif name == b"trun":
-                track.samples += int.from_bytes(header[12:16], "big")
+                self._range(start, min(offset + length, end), inner, depth - 1)
+                if inner is not track:
+                    self._close(inner)
+            elif name in _TABLES:
+                samples = _claim(header, 4)
+                track.samples += samples
+                self.seen += samples
             elif name == b"hdlr" and header[16:20] in (b"vide", b"soun"):
                 track.kinds.add(header[16:20])
             elif name == b"stts":
                 track.even_ticks = length == 24 and header[20:24] == b"\x00\x00\x00\x01"
             offset += length
-        return max(most, track.entries)
 
 
-def claimed_samples(read_at: ReadAt, offset: int, length: int) -> int:
-    """The most index entries that a track or fragment in a box of the outer structure claims.
+def _claim(data: bytes, position: int) -> int:
+    """The number of samples of the table whose name stands at a position."""
+    place = position + _TABLES[data[position : position + 4]]
+    return int.from_bytes(data[place : place + 4], "big")
 
-    Args:
-        read_at: (offset, length) to bytes; fewer at the end of the file.
-        offset: where the box begins.
-        length: its bytes, header included.
+
+class Claims:
+    """What the boxes of a file's outer structure claim, one after the other.
+
+    Attributes:
+        compressed: an index was seen that libav would unpack by itself, whatever it holds.
     """
-    return _Walk(read_at).most(offset, offset + length, _Track())
+
+    def __init__(self, read_at: ReadAt) -> None:
+        self._read_at = read_at
+        self._entries = 0
+        self.compressed = False
+
+    def add(self, offset: int, length: int) -> int:
+        """How many samples are too many, 0 when none are.
+
+        Args:
+            offset: where a box that holds an index or a part of one begins.
+            length: its bytes, header included.
+        """
+        walk = _Walk(self._read_at)
+        walk.run(offset, offset + length)
+        astray = max(0, self._scan(offset, length) - walk.seen)
+        self._entries += walk.entries + astray
+        most = max(walk.most, astray)
+        if most > MAX_SAMPLES:
+            return most
+        return self._entries if self._entries > MAX_ALL_SAMPLES else 0
+
+    def _scan(self, offset: int, length: int) -> int:
+        """What all tables of a range claim, wherever in it their names stand."""
+        total = 0
+        for start in range(offset, offset + length, _CHUNK):
+            data = self._read_at(start, min(_CHUNK + _OVERLAP, offset + length - start))
+            self.compressed = self.compressed or any(name in data for name in _COMPRESSED)
+            for name in _TABLES:
+                position = data.find(name)
+                while 0 <= position < _CHUNK:
+                    total += _claim(data, position)
+                    position = data.find(name, position + 1)
+        return total

@@ -11,14 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pro_video.inspection.index import MAX_SAMPLES, claimed_samples
+from pro_video.inspection.index import Claims
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) to bytes; fewer at the end of the file."""
 
-MAX_BOXES: Final = 64
+MAX_BOXES: Final = 4096
+"""Boxes of the outer structure, two for each fragment: over an hour in fragments of two seconds."""
 MAX_INDEX: Final = 48 * 1024 * 1024
-_INDEXES: Final = frozenset({b"moov", b"moof", b"trak"})
+_INDEXES: Final = frozenset(
+    b"moov moof trak mdia minf stbl traf edts udta dinf wave mvex tref ilst ipro iprp meta cmov "
+    b"stsd stsz stz2 trun".split()
+)
+"""Boxes in which libav looks for tables of samples, also where the standard has no place for them
+(the table of parsers in libavformat/mov.c)."""
 
 _BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"})
 
@@ -54,12 +60,14 @@ def inspect(read_at: ReadAt, size: int) -> Layout:
         return Layout(None, "media_not_media", "is a web page, not a media file")
     if text.startswith((b"#extm3u", b"{", b"[")):
         return Layout(None, "media_not_media", "is a text file or playlist, not a media file")
-    return Layout()
+    # libav also takes a file for MP4 that begins with a box of any other name.
+    layout = _inspect_boxes(read_at, size, head)
+    return layout if layout.code == "media_absurd" else Layout()
 
 
 def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
     container = "mov" if head[4:8] != b"ftyp" or head[8:12] == b"qt  " else "mp4"
-    offset, has_index = 0, False
+    offset, has_index, claims = 0, False, Claims(read_at)
     for _ in range(MAX_BOXES):
         if offset >= size:
             break
@@ -74,31 +82,38 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
             length = size - offset
         if length < 8:
             break
-        if name == b"moov":
-            has_index = True
-            if length > MAX_INDEX:
-                return Layout(
-                    container, "media_absurd", f"has an index of {length} bytes, which is absurd"
-                )
-            if read_at(offset + 8, 8)[4:8] == b"cmov":
+        if name in {b"free", b"hoov"} and header[12:16] in {b"mvhd", b"cmov"}:
+            # libav takes it for the index, as tools hide one that they have replaced.
+            name = b"moov"
+        has_index = has_index or name == b"moov"
+        if name in _INDEXES and length > MAX_INDEX:
+            return _absurd(container, f"has an index of {length} bytes")
+        if offset + length > size:
+            return Layout(container, "media_truncated", _cut(offset + length, size))
+        if name in _INDEXES:
+            samples = claims.add(offset, length)
+            if claims.compressed:
                 return Layout(
                     container, "media_absurd", "has a compressed index, which is not read"
                 )
-        if offset + length > size:
-            return Layout(container, "media_truncated", _cut(offset + length, size))
-        samples = claimed_samples(read_at, offset, length) if name in _INDEXES else 0
-        if samples > MAX_SAMPLES:
-            return Layout(
-                container, "media_absurd", f"claims {samples} frames in one track, which is absurd"
-            )
+            if samples:
+                return _absurd(container, f"claims {samples} frames")
         offset += length
     else:
-        return Layout(container)
+        return Layout(
+            container,
+            "media_absurd",
+            f"consists of more than {MAX_BOXES} pieces; write it again (remux) without fragments",
+        )
     if not has_index:
         return Layout(
             container, "media_truncated", "has no index (moov): its recording or upload was cut off"
         )
     return Layout(container)
+
+
+def _absurd(container: str, claim: str) -> Layout:
+    return Layout(container, "media_absurd", f"{claim}, which is absurd")
 
 
 def _inspect_ebml(head: bytes, size: int) -> Layout:

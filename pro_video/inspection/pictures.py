@@ -47,17 +47,11 @@ def displayed_size(frame: VideoFrame) -> tuple[int, int]:
     return frame.width, frame.height
 
 
-def difference(
-    before: VideoFrame, after: VideoFrame, box: Box = WHOLE, *, at_most: int = COMPARED_WIDTH
-) -> Difference:
-    """Compare a box of two pictures, whatever their sizes.
-
-    The box is compared at most ``at_most`` pixels wide; a small number leaves only what the
-    pictures show at large, and does not see a picture that came a frame too late.
-    """
+def difference(before: VideoFrame, after: VideoFrame, box: Box = WHOLE) -> Difference:
+    """Compare a box of two pictures, whatever their sizes, at most 640 pixels wide."""
     width, height = displayed_size(before)
     wide, high = (box[2] - box[0]) * width, (box[3] - box[1]) * height
-    scale = min(1.0, at_most / max(wide, 1.0))
+    scale = min(1.0, COMPARED_WIDTH / max(wide, 1.0))
     size = max(_BLOCK, round(wide * scale)), max(_BLOCK, round(high * scale))
     blocks = f"{max(1, size[0] // _BLOCK)}:{max(1, size[1] // _BLOCK)}:flags=area"
 

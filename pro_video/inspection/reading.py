@@ -33,6 +33,9 @@ READ_BUDGET: Final = 64 * 1024 * 1024
 """Bytes that one reading may take; the index of a long video is a few megabytes."""
 MAX_PACKETS: Final = 600
 """Packets looked at for one frame: more than the 250 frames between keyframes that encoders use."""
+OUT_OF_BUDGET: Final = frozenset({"media_absurd", "byte_budget"})
+"""Codes of a reading that took too much, here or in the storage: it tells nothing about the file's
+pictures."""
 _BUFFER: Final = 64 * 1024
 _PROBE_BYTES: Final = 1024 * 1024
 
@@ -50,6 +53,11 @@ class BoundedReader(io.RawIOBase):
         self._left = budget
         self._budget = budget
         self.failure: Exception | None = None
+
+    @property
+    def left(self) -> int:
+        """Bytes that may still be read."""
+        return self._left
 
     def readable(self) -> bool:
         return True
@@ -177,8 +185,9 @@ def frames_at(
     """The frame shown at each of the instants, which must not go down.
 
     Each keyframe interval is decoded at most once, and at most `MAX_PACKETS` packets for one
-    instant. None where nothing decodes; past the end it is the last frame. Damaged packets are
-    passed over, as players do, unless ``strict``: then they raise libav's error.
+    instant. None where nothing decodes and where that bound is met before the instant; past the
+    end it is the last frame. Damaged packets are passed over, as players do, unless ``strict``:
+    then they raise libav's error.
     """
     time_base, start = stream.time_base, stream.start_time or 0
     packets: Iterator[Packet[VideoStream]] = iter(())
@@ -189,16 +198,14 @@ def frames_at(
         if shown is None or shown.pts is None or _keyframe_between(stream, shown.pts, target):
             container.seek(target, stream=stream, backward=True)
             packets, ahead, shown = container.demux(stream), [], None
-        looked_at = 0
-        while True:
+        reached = False
+        for _ in range(MAX_PACKETS):
             while ahead and (shown is None or (ahead[0].pts or 0) <= target):
                 shown = ahead.pop(0)
-            if ahead or looked_at >= MAX_PACKETS:
-                break
-            packet = next(packets, None)
+            packet = None if ahead else next(packets, None)
             if packet is None:
+                reached = True
                 break
-            looked_at += 1
             try:
                 decoded = packet.decode()
             except av.FFmpegError:
@@ -206,7 +213,7 @@ def frames_at(
                     raise
                 continue
             ahead.extend(frame for frame in decoded if frame.pts is not None)
-        yield shown
+        yield shown if reached else None
 
 
 def _keyframe_between(stream: VideoStream, shown: int, target: int) -> bool:

@@ -42,9 +42,11 @@ def write_clip(
     crf: int = 17,
     gop: int = 12,
     sound_seconds: float | None = None,
+    movflags: str = "",
 ) -> Path:
     """An H.264 clip with a tone. ``times`` are timestamps of 1/1000 s instead of an even rate."""
-    options = {"movflags": "faststart"} if faststart else {}
+    movflags = "faststart" if faststart else movflags
+    options = {"movflags": movflags} if movflags else {}
     with av.open(str(path), "w", options=options) as out:
         video = out.add_stream("libx264", rate=fps)
         assert isinstance(video, VideoStream)

@@ -140,3 +140,45 @@ def song_with_tag(folder: Path) -> bytes:
     """An MP3 before which stands a tag that claims 256 MB."""
     song = write_sound(folder / "tag.mp3", codec="mp3").read_bytes()
     return b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + b"APIC\x7f\x7f\x7f\x7f\x00\x00" + song
+
+
+def parts(samples: int) -> tuple[bytes, bytes, bytes]:
+    """The boxes of :func:`mp4`: type, content, index."""
+    data = mp4(samples)
+    head, index = struct.unpack(">I", data[:4])[0], data.index(b"moov") - 4
+    return data[:head], data[head:index], data[index:]
+
+
+def hidden(samples: int) -> dict[str, bytes]:
+    """Files whose index of so many samples stands where no player would look for it, or libav."""
+    kind, content, index = parts(samples)
+    honest, fragment = mp4(50), mp4(50, fragment=samples)[len(mp4(50)) :]
+    track = index[index.index(b"trak") - 4 : index.index(b"mvex") - 4]
+    packed = zlib.compress(index)
+    compressed = box(
+        b"cmov",
+        box(b"dcom", b"zlib"),
+        box(b"cmvd", struct.pack(">I", len(index)), packed),
+    )
+    levels = 3000
+    nested = b"".join(
+        struct.pack(">I", 8 * (levels - level) + len(index)) + b"trak" for level in range(levels)
+    )
+    return {
+        "behind 70 boxes": kind + box(b"free") * 70 + content + index,
+        "between 70 boxes": kind + content + box(b"free") * 70 + index,
+        "behind 5000 boxes": kind + box(b"free") * 5000 + content + index,
+        "behind 5000 inner boxes": kind + content + box(b"moov", box(b"free") * 5000, index[8:]),
+        "fragment behind 70 boxes": honest + box(b"free") * 70 + fragment,
+        "many tracks": kind + content + box(b"moov", index[8:], track * 40),
+        "many fragments": honest + mp4(50, fragment=1_500_000)[len(honest) :] * 40,
+        "named hoov": kind + content + index.replace(b"moov", b"hoov", 1),
+        "named free": kind + content + index.replace(b"moov", b"free", 1),
+        "compressed": kind + content + box(b"moov", index[8:116], compressed),
+        "compressed alone": kind + content + compressed,
+        "behind an unknown box": box(b"abcd") + content + index,
+        "nested deeply": kind + content + nested + index,
+    } | {
+        f"in {name.decode()}": kind + content + index.replace(b"minf", name, 1)
+        for name in (b"edts", b"udta", b"dinf", b"wave", b"mvex", b"tref", b"iprp", b"meta")
+    }

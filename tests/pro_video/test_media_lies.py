@@ -3,6 +3,7 @@ the right acceptance, in bounded time and memory."""
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from pro_video.errors import MediaUnusable, RequestRefused
-from pro_video.inspection.index import MAX_SAMPLES, claimed_samples
+from pro_video.inspection.index import MAX_SAMPLES, Claims
+from pro_video.inspection.layout import inspect
 from pro_video.media import probe
 from pro_video.request import JobRequest, check_request
 from pro_video.rules.files import check_media, media_notes
@@ -34,6 +36,11 @@ BOMBS: dict[str, tuple[Files, str]] = {
     "largest index.mp4": (lambda _: lies.mp4(MAX_SAMPLES), "media_truncated"),
     "times.mp4": (lambda _: lies.mp4(50, timed=200_000_000), "media_undecodable"),
     "fragment.mp4": (lambda _: lies.mp4(50, fragment=50_000_000), "media_absurd"),
+    "hidden index.mp4": (
+        lambda _: lies.hidden(0xFFFFFFFF)["behind 70 boxes"],
+        "media_absurd",
+    ),
+    "many tracks.mp4": (lambda _: lies.hidden(1_900_000)["many tracks"], "media_absurd"),
     "gigapixel header.mp4": (lambda _: lies.mp4(50, width=60000, height=60000), "media"),
     "gigapixel frames.mov": (lies.gigapixel_frames, "media_undecodable"),
     "png.mov": (lies.png_bomb, "media_undecodable"),
@@ -117,25 +124,57 @@ def test_a_bomb_is_not_read_more_than_once_or_twice(tmp_path: Path, name: str) -
     with pytest.raises(MediaUnusable):
         probe(source, size=size)
     assert source.bytes_read < 4 * size + 500_000
-    assert source.reads < 300
+    assert source.reads < 600
+
+
+REFUSED_ANYWAY = frozenset(
+    {"behind 5000 boxes", "compressed", "compressed alone", "many fragments", "nested deeply"}
+)
+"""What is refused with any number of samples."""
+
+
+@pytest.mark.parametrize("name", sorted(lies.hidden(1)))
+def test_an_index_that_hides_is_found(name: str) -> None:
+    """Each of these is taken for an index, or for more of one, by libav."""
+    data = lies.hidden(3_000_000)[name]
+    layout = inspect(lambda offset, length: data[offset : offset + length], len(data))
+    assert layout.code == "media_absurd"
+    assert layout.problem is not None
+    honest = lies.hidden(50)[name]
+    if name not in REFUSED_ANYWAY:
+        assert inspect(lambda o, n: honest[o : o + n], len(honest)).code is None
+
+
+def test_a_file_of_many_pieces_is_told_so() -> None:
+    data = lies.hidden(50)["behind 5000 boxes"]
+    with pytest.raises(MediaUnusable, match="more than 4096 pieces; write it again"):
+        probe(io.BytesIO(data), size=len(data))
+
+
+def test_a_clip_in_many_fragments_is_taken(tmp_path: Path) -> None:
+    path = write_clip(
+        tmp_path / "live.mp4",
+        seconds=8,
+        gop=1,
+        sound=False,
+        movflags="frag_keyframe+delay_moov",
+    )
+    data = path.read_bytes()
+    assert data.count(b"moof") > 150
+    assert probe(path, size=len(data)).video is not None
 
 
 def test_plain_sound_may_have_many_samples(tmp_path: Path) -> None:
     data = write_sound(tmp_path / "long.mov", 60.0).read_bytes()
     index = data.index(b"moov") - 4
 
-    def read_at(offset: int, length: int) -> bytes:
-        return data[offset : offset + length]
+    def claimed(data: bytes) -> int:
+        claims = Claims(lambda offset, length: data[offset : offset + length])
+        return claims.add(index, len(data) - index)
 
-    assert claimed_samples(read_at, index, len(data) - index) < 10_000
+    assert claimed(data) == 0
     # The same number of pictures is none of a file that anybody has.
-    as_video = data.replace(b"soun", b"vide")
-    assert (
-        claimed_samples(
-            lambda offset, length: as_video[offset : offset + length], index, len(data) - index
-        )
-        == 60 * 48000
-    )
+    assert claimed(data.replace(b"soun", b"vide")) == 60 * 48000
 
 
 def judge(video: Path, audio: Path, **segment: Any) -> tuple[JobRequest, tuple[str, ...]]:

@@ -1,0 +1,153 @@
+"""Pictures as small grids of mean lightness, and how far one is from all that others explain.
+
+A cell is a few pixels wide: the noise of encoding, scaling and grain averages out in it. What a
+re-encoding may still do to a picture is to show it a few frames early or late, moved by less than
+a cell, blurred or mixed from two frames. All of that stays between the darkest and the lightest
+value of the neighbourhood in the frames around; what was painted over or taken away does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from math import ceil
+from operator import sub
+from typing import Final
+
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+
+from pro_video.inspection.pictures import Box
+
+MOST_CELLS: Final = 96
+_CELL_PIXELS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Columns and rows of a grid."""
+
+    columns: int
+    rows: int
+
+    @classmethod
+    def of(cls, *sizes: tuple[int, int]) -> Shape:
+        """For the smallest of pictures of these widths and heights: cells of 4 pixels or more, at
+        most 96 of them on the longer side."""
+        width, height = min(sizes)
+        cells = max(1, min(MOST_CELLS, max(width, height) // _CELL_PIXELS))
+        scale = cells / max(width, height)
+        return cls(max(3, round(width * scale)), max(3, round(height * scale)))
+
+    def covered(self, boxes: Iterable[Box], margin: float) -> bytearray:
+        """1 for each cell that one of the boxes, grown by ``margin`` of the frame, touches."""
+        marks = bytearray(self.columns * self.rows)
+        for left, top, right, bottom in boxes:
+            first = max(0, int((left - margin) * self.columns))
+            last = min(self.columns, int((right + margin) * self.columns) + 1)
+            for row in range(
+                max(0, int((top - margin) * self.rows)),
+                min(self.rows, int((bottom + margin) * self.rows) + 1),
+            ):
+                start = row * self.columns
+                marks[start + first : start + last] = b"\1" * max(0, last - first)
+        return marks
+
+    def within(self, boxes: Iterable[Box]) -> bytearray:
+        """1 for each cell that lies, with its neighbours, inside of one of the boxes."""
+        marks = bytearray(self.columns * self.rows)
+        for left, top, right, bottom in boxes:
+            first, last = ceil(left * self.columns) + 1, int(right * self.columns) - 1
+            for row in range(ceil(top * self.rows) + 1, int(bottom * self.rows) - 1):
+                start = row * self.columns
+                marks[start + first : start + last] = b"\1" * max(0, last - first)
+        return marks
+
+
+class Gridder:
+    """Makes grids of one shape from the frames of one file."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._scaler = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> bytes:
+        """The mean lightness of each cell, 0 to 255, row by row, as displayed."""
+        turn = int(frame.rotation) % 360
+        columns, rows = self._shape.columns, self._shape.rows
+        if turn % 180:
+            columns, rows = rows, columns
+        small = self._scaler.reformat(
+            frame,
+            width=columns,
+            height=rows,
+            format="gray",
+            interpolation=Interpolation.AREA,
+            dst_color_range=ColorRange.JPEG,
+        )
+        plane = small.planes[0]
+        data = bytes(plane)
+        lines = [data[row * plane.line_size :][:columns] for row in range(rows)]
+        return _upright(lines, turn)
+
+
+def _upright(lines: list[bytes], turn: int) -> bytes:
+    """Turned counterclockwise by 0, 90, 180 or 270 degrees, as a player does."""
+    if turn == 90:
+        return b"".join(map(bytes, list(zip(*lines, strict=True))[::-1]))
+    if turn == 180:
+        return b"".join(lines)[::-1]
+    if turn == 270:
+        return b"".join(map(bytes, zip(*lines[::-1], strict=True)))
+    return b"".join(lines)
+
+
+def unexplained(before: Sequence[bytes], after: bytes, shape: Shape, enough: int = 0) -> bytes:
+    """For each cell the grey levels by which a picture differs from all that explains it.
+
+    The larger one of two. How far the cell is outside of what the frames ``before`` show in it and
+    in its eight neighbours: what was put into the picture. And how far each of those frames is,
+    there, outside of what ``after`` shows in them: what was taken away.
+
+    Args:
+        before: one frame or more, in order of time.
+        after: the picture.
+        shape: of all of them.
+        enough: where no cell is above that, some of them may be given too high.
+    """
+    darkest, lightest = _around(after, shape, min), _around(after, shape, max)
+    first = before[len(before) // 2]
+    taken = _outside(first, darkest, lightest)
+    put = _outside(after, _around(first, shape, min), _around(first, shape, max))
+    if max(put) > enough and len(before) > 1:
+        low, high = bytes(map(min, *before)), bytes(map(max, *before))
+        put = _outside(after, _around(low, shape, min), _around(high, shape, max))
+    for grid in before:
+        if max(taken) <= enough:
+            break
+        taken = bytes(map(min, taken, _outside(grid, darkest, lightest)))
+    return bytes(map(max, put, taken))
+
+
+def nearest(before: Sequence[bytes], after: bytes) -> bytes:
+    """For each cell the difference to the one frame of ``before`` that is most like ``after``."""
+    return min((bytes(map(abs, map(sub, after, grid))) for grid in before), key=sum)
+
+
+def _outside(values: bytes, low: bytes, high: bytes) -> bytes:
+    """By how much each value is below the least or above the greatest one allowed."""
+    return bytes(map(max, repeat(0), map(sub, values, high), map(sub, low, values)))
+
+
+def _around(grid: bytes, shape: Shape, choose: Callable[..., int]) -> bytes:
+    """The least or greatest value of each cell and its neighbours."""
+    columns, rows = shape.columns, shape.rows
+    lines = []
+    for row in range(rows):
+        line = grid[row * columns : (row + 1) * columns]
+        lines.append(bytes(map(choose, line[:1] + line[:-1], line, line[1:] + line[-1:])))
+    return b"".join(
+        bytes(map(choose, lines[max(0, row - 1)], lines[row], lines[min(rows - 1, row + 1)]))
+        for row in range(rows)
+    )

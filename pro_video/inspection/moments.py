@@ -1,0 +1,144 @@
+"""The same moments of two videos, read side by side, each with the frames around it.
+
+A result may show everything a few frames early or late, at another frame rate, or begin later than
+its source; the frames of the source around a moment tell what it may show there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream as AvVideo
+
+from pro_video.errors import MediaUnusable, OutputRejected
+from pro_video.inspection.grids import Gridder, Shape
+from pro_video.inspection.reading import (
+    OUT_OF_BUDGET,
+    Source,
+    bounded,
+    frames_at,
+    opened,
+    picture_stream,
+)
+from pro_video.media import VideoStream
+
+READ_BUDGET: Final = 256 * 1024 * 1024
+"""Bytes of each file; from the half of it on, no further moment is begun."""
+REACH: Final = 0.15
+"""Seconds before and after a moment whose frames may explain it: 4 frames at 25 a second."""
+REACH_FRAMES: Final = 2.5
+REACH_UNEVEN: Final = 0.5
+"""The same where frames are not evenly spaced, which converting a video shifts further."""
+_MOST_AROUND: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment in both videos.
+
+    Attributes:
+        instant: seconds of the source.
+        before, after: the frames shown.
+        around: grids of the source's frames in reach of the moment.
+        grid: of ``after``.
+    """
+
+    instant: float
+    before: VideoFrame
+    after: VideoFrame
+    around: tuple[bytes, ...]
+    grid: bytes
+
+
+def reach_of(video: VideoStream) -> float:
+    """Seconds around a moment whose frames may explain what a result shows then."""
+    least = REACH_UNEVEN if video.variable_frame_rate else REACH
+    return max(least, REACH_FRAMES / video.fps)
+
+
+def moments(
+    before: Source,
+    after: Source,
+    instants: Sequence[float],
+    after_instants: Sequence[float],
+    *,
+    video: VideoStream,
+    shape: Shape,
+) -> Iterator[Moment]:
+    """Each instant that both files show, in order, as far as the bound on reading goes.
+
+    Args:
+        before, after: source and result.
+        instants: seconds of the source, which must not go down.
+        after_instants: the same moments in the result, which must not go down.
+        video: the source's picture.
+        shape: of the grids.
+
+    Raises:
+        OutputRejected: one of them cannot be read (``output_undecodable``).
+    """
+    try:
+        with (
+            bounded(before, READ_BUDGET) as first_reader,
+            bounded(after, READ_BUDGET) as second_reader,
+            opened(first_reader, "the video before") as first,
+            opened(second_reader, "the result") as second,
+        ):
+            first_stream, second_stream = picture_stream(first), picture_stream(second)
+            if first_stream is None or second_stream is None:
+                raise MediaUnusable("there is no picture to compare", code="media_no_streams")
+            gridded = Gridder(shape)
+            for instant, (old, around), new in zip(
+                instants,
+                _around(first, first_stream, instants, video, Gridder(shape)),
+                frames_at(second, second_stream, after_instants),
+                strict=True,
+            ):
+                if old is not None and new is not None:
+                    yield Moment(instant, old, new, around, gridded(new))
+                if min(first_reader.left, second_reader.left) < READ_BUDGET // 2:
+                    return
+    except MediaUnusable as error:
+        if error.code in OUT_OF_BUDGET:
+            # What cannot be looked at cheaply is not judged.
+            return
+        raise OutputRejected(
+            f"the result cannot be compared with its source: {error.message}",
+            code="output_undecodable",
+        ) from error
+
+
+def _around(
+    container: InputContainer,
+    stream: AvVideo,
+    instants: Sequence[float],
+    video: VideoStream,
+    gridded: Gridder,
+) -> Iterator[tuple[VideoFrame | None, tuple[bytes, ...]]]:
+    """For each instant the frame shown, and the grids of those in reach; each is made once."""
+    reach = reach_of(video)
+    each = min(_MOST_AROUND // 2, max(1, round(reach * video.fps)))
+    looks = sorted(
+        (max(0.0, instant + reach * step / each), place, step)
+        for place, instant in enumerate(instants)
+        for step in range(-each, each + 1)
+    )
+    shown: dict[int, VideoFrame | None] = {}
+    grids: dict[int, list[bytes]] = {place: [] for place in range(len(instants))}
+    last: VideoFrame | None = None
+    grid = b""
+    frames = frames_at(container, stream, [look[0] for look in looks])
+    for (_, place, step), frame in zip(looks, frames, strict=True):
+        if frame is not None:
+            if frame is not last:
+                last, grid = frame, gridded(frame)
+            if not grids[place] or grids[place][-1] is not grid:
+                grids[place].append(grid)
+        if step == 0:
+            shown[place] = frame
+        if step == each:
+            yield shown.pop(place), tuple(grids.pop(place))
