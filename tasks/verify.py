@@ -12,12 +12,19 @@ from prefect import get_run_logger, task
 from pro_video.checkpoints import reach
 from pro_video.errors import MediaUnusable
 from pro_video.inpainting_plan import inpainting_plan
-from pro_video.inspection.changes import check_lips_changed, check_picture_changed
+from pro_video.inspection.changes import (
+    check_lips_changed,
+    check_picture_changed,
+    untouched,
+)
+from pro_video.inspection.heard import SLACK, check_sound_kept, check_sound_replaced, lines
 from pro_video.media_info import MediaInfo
 from pro_video.preview import choose_instants, make_preview
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request import InpaintingRequest, JobRequest
+from pro_video.rules.files import audible_seconds
 from pro_video.storage import Storage
+from pro_video.timeline import Timeline
 from pro_video.verify import READ_BUDGET, check_output, expected_duration, same_duration
 from tasks.connections import connections
 from tasks.job import Job, current_job
@@ -70,6 +77,7 @@ async def verify_lip_sync(
             source=probed.video.video,
             result=info.video,
         )
+    await _check_lip_sync_sound(storage, request, audios, files, probed, result, timeline, info)
     reach("verify.done", LIP_SYNC)
     if request.annotation_areas:
         return Verified(info=info)
@@ -115,11 +123,50 @@ async def verify_inpainting(
             source=probed.video.video,
             result=info.video,
         )
+    if probed.video.audio is not None:
+        await asyncio.to_thread(
+            check_sound_kept,
+            await _opened(storage, files.video),
+            await _opened(storage, result),
+            [(0.0, min(probed.video.duration, info.duration))],
+        )
     instants = choose_instants(info.duration, (), request.annotation_areas)
     original = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
     preview = await _preview(job, storage, original, result, instants)
     reach("verify.done", INPAINTING)
     return Verified(info=info, preview=preview)
+
+
+async def _check_lip_sync_sound(
+    storage: Storage,
+    request: JobRequest,
+    audios: Mapping[str, MediaInfo],
+    files: UploadedFiles,
+    probed: ProbedFiles,
+    result: StoredFile,
+    timeline: Timeline,
+    info: MediaInfo,
+) -> None:
+    """The sound of the source outside the segments, and that of their audios inside."""
+    if probed.video.audio is not None:
+        await asyncio.to_thread(
+            check_sound_kept,
+            await _opened(storage, files.video),
+            await _opened(storage, result),
+            untouched(request.segments, timeline, info.duration, SLACK),
+            timeline.at,
+        )
+    heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
+    compared = [
+        (line, await _opened(storage, files.audios[files.audio_of_segment[line.segment]]))
+        for line in lines(request.segments, heard, timeline, info.duration)
+    ]
+    await asyncio.to_thread(
+        check_sound_replaced,
+        await _opened(storage, files.video),
+        await _opened(storage, result),
+        compared,
+    )
 
 
 async def _opened(storage: Storage, file: StoredFile) -> BinaryIO:

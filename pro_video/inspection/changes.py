@@ -17,11 +17,12 @@ from typing import Final
 from pro_video.errors import OutputRejected
 from pro_video.inpainting_plan import InpaintingPlan, PlannedMask
 from pro_video.inspection.grids import Shape, nearest
+from pro_video.inspection.heard import SAME_LENGTH
 from pro_video.inspection.kept import Kept
 from pro_video.inspection.moments import moments, reach_of
 from pro_video.inspection.pictures import Difference, difference
 from pro_video.inspection.reading import Source
-from pro_video.media import VideoStream
+from pro_video.media_info import VideoStream
 from pro_video.request_models import Segment
 from pro_video.timeline import Timeline
 
@@ -33,9 +34,13 @@ NOISE_PEAK: Final = 8.0
 EVEN_SURFACE: Final = 24.0
 LIP_NOISE: Final = (3.0, 5.0)
 """Grey levels of the cell that differs most: what is noise without a measure of it, and what is
-noise at most. Measured: pictures encoded again at CRF 17 stay below 3 (640x360 and larger) or 5
-(160x90); a mouth that opens is 35 to 60, in a face of a fifth of the frame's height 10 to 20, in
-one of a tenth 5 to 10."""
+noise at most. Measured in cells of 8 pixels or more, the largest of 7 moments. Nothing changed: 2
+to 4 at CRF 17 or 18, from 160x90 to 1280x720; 4 to 6 at CRF 26. Another mouth in the same head, at
+CRF 18 and 26: 60 in a face of half the frame's height, 20 where it is a fifth, 7 to 10 a tenth, 4
+to 6 a twentieth."""
+LIP_CELL: Final = 8
+AREA_CELL: Final = 4
+"""Pixels of a cell at least: to see a mouth among noise, and the letters of a text."""
 LIP_NOISE_FACTOR: Final = 1.5
 FOREIGN_MEAN: Final = 40.0
 AREA_MARGIN: Final = 0.05
@@ -44,7 +49,6 @@ softened."""
 WINDOW_MARGIN: Final = 0.5
 """Seconds by which an erasure may begin earlier or end later than its window."""
 SEGMENT_MARGIN: Final = 0.3
-SAME_LENGTH: Final = 0.1
 _END_MARGIN: Final = 0.1
 
 
@@ -182,7 +186,7 @@ def check_lips_changed(
     outside = set(_spread(untouched(segments, timeline, length, reach_of(source))))
     instants = sorted(inside | outside)
     shown = [timeline.at(instant) for instant in instants]
-    shape = _shape(source, result)
+    shape = _shape(source, result, LIP_CELL)
     kept = Kept(source, result, shape)
     found: list[int] = []
     noise: list[int] = []
@@ -258,8 +262,8 @@ def _spread(ranges: Sequence[tuple[float, float]]) -> list[float]:
     return chosen
 
 
-def _shape(source: VideoStream, result: VideoStream) -> Shape:
-    return Shape.of((source.width, source.height), (result.width, result.height))
+def _shape(source: VideoStream, result: VideoStream, cell: int = AREA_CELL) -> Shape:
+    return Shape.of((source.width, source.height), (result.width, result.height), cell=cell)
 
 
 def _mean(levels: bytes) -> float:

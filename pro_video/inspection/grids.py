@@ -21,7 +21,6 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from pro_video.inspection.pictures import Box
 
 MOST_CELLS: Final = 96
-_CELL_PIXELS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +31,11 @@ class Shape:
     rows: int
 
     @classmethod
-    def of(cls, *sizes: tuple[int, int]) -> Shape:
-        """For the smallest of pictures of these widths and heights: cells of 4 pixels or more, at
-        most 96 of them on the longer side."""
+    def of(cls, *sizes: tuple[int, int], cell: int) -> Shape:
+        """For the smallest of pictures of these widths and heights: cells of ``cell`` pixels or
+        more, at most 96 of them on the longer side."""
         width, height = min(sizes)
-        cells = max(1, min(MOST_CELLS, max(width, height) // _CELL_PIXELS))
+        cells = max(1, min(MOST_CELLS, max(width, height) // cell))
         scale = cells / max(width, height)
         return cls(max(3, round(width * scale)), max(3, round(height * scale)))
 

@@ -31,7 +31,7 @@ from av.video.reformatter import ColorTrc
 
 from pro_video.inspection.grids import Shape, unexplained
 from pro_video.inspection.moments import Moment
-from pro_video.media import VideoStream
+from pro_video.media_info import VideoStream
 
 UNEXPLAINED: Final = 30
 """Grey levels by which a cell differs for certain."""

@@ -24,7 +24,7 @@ from pro_video.inspection.reading import (
     opened,
     picture_stream,
 )
-from pro_video.media import VideoStream
+from pro_video.media_info import VideoStream
 
 READ_BUDGET: Final = 256 * 1024 * 1024
 """Bytes of each file; from the half of it on, no further moment is begun."""

@@ -211,7 +211,7 @@ def ended(jobs: Jobs, sample: Sample, tiny: Sample, tiny_parameters: dict[str, A
     chained = {**tiny_parameters, "annotation_areas": [mark]}
     alone = {"video": clip, "annotation_areas": [mark]}
     described = describe(sample)
-    # On the smallest clip, the noise of a second encoding passes for a change.
+    # A clip with enough pictures outside of its segments to know the noise of a second encoding.
     larger = {"video": described["video"], "segments": described["segments"]}
     # Areas behind a lip-sync that fails: nothing of them may reach GhostCut.
     given = {

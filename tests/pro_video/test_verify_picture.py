@@ -16,7 +16,8 @@ from pro_video.inspection.changes import (
     check_picture_changed,
     untouched,
 )
-from pro_video.media import VideoStream, probe
+from pro_video.media import probe
+from pro_video.media_info import VideoStream
 from pro_video.request import Segment, check_areas
 from pro_video.timeline import Timeline, lip_sync_timeline
 from tests.pro_video.clips import Picture, moving, write_clip

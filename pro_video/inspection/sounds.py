@@ -1,0 +1,149 @@
+"""How loud a file is over time, from short stretches of its sound.
+
+A stretch is decoded from the packet before it; other streams are not even read where the container
+allows it. Levels are those of all channels mixed to one.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from operator import mul
+from typing import Final
+
+import av
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard
+
+from pro_video.inspection.reading import Source, bounded, opened
+
+READ_BUDGET: Final = 128 * 1024 * 1024
+RATE: Final = 8000
+BIN: Final = 0.04
+"""Seconds of one level: shorter than a syllable."""
+MAX_SECONDS: Final = 12.0
+"""Seconds decoded for one stretch at most."""
+_MAX_PACKETS: Final = 20_000
+_SAMPLES: Final = round(RATE * BIN)
+_FULL_SCALE: Final = 32768.0
+_FLOOR: Final = 1e-4
+_LIVELY: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Levels of a stretch, one for each 0.04 s, as fractions of full scale (RMS)."""
+
+    levels: tuple[float, ...]
+
+    @property
+    def loudest(self) -> float:
+        """The loudest level; 0 of nothing."""
+        return max(self.levels, default=0.0)
+
+    @property
+    def mean(self) -> float:
+        """RMS of the whole."""
+        return math.sqrt(statistics.fmean(level * level for level in self.levels or (0.0,)))
+
+    @property
+    def lively(self) -> bool:
+        """Does it go up and down, as speech and most music do? Only that can be recognised."""
+        return len(self.levels) > 1 and statistics.pstdev(_decibels(self.levels)) > _LIVELY
+
+
+def likeness(one: Stretch, other: Stretch) -> float:
+    """How much the ups and downs of two stretches are alike, -1 to 1, at the best shift.
+
+    The shorter one is laid over the longer one at each place where it fits.
+    """
+    short, long = sorted((_decibels(one.levels), _decibels(other.levels)), key=len)
+    if len(short) < 2:
+        return 0.0
+    return max(
+        _correlation(short, long[shift : shift + len(short)])
+        for shift in range(len(long) - len(short) + 1)
+    )
+
+
+def _decibels(levels: Sequence[float]) -> list[float]:
+    return [20 * math.log10(max(level, _FLOOR)) for level in levels]
+
+
+def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    if min(one) == max(one) or min(other) == max(other):
+        return 0.0
+    return statistics.correlation(one, other)
+
+
+class Listener:
+    """Reads stretches of one file's sound."""
+
+    def __init__(self, container: InputContainer, stream: AudioStream) -> None:
+        self._container = container
+        self._stream = stream
+
+    def stretch(self, start: float, seconds: float) -> Stretch:
+        """The levels from ``start`` on, fewer where the sound ends or does not decode."""
+        start, seconds = max(0.0, start), min(seconds, MAX_SECONDS)
+        wanted = round(seconds * RATE)
+        samples = array("h")
+        for block in self._samples(start):
+            samples.extend(block)
+            if len(samples) >= wanted:
+                break
+        return Stretch(
+            tuple(
+                _rms(samples[place : place + _SAMPLES])
+                for place in range(0, min(wanted, len(samples)) - _SAMPLES + 1, _SAMPLES)
+            )
+        )
+
+    def _samples(self, start: float) -> Iterator[array[int]]:
+        stream = self._stream
+        if not stream.time_base:
+            return
+        base, first = float(stream.time_base), stream.start_time or 0
+        resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
+        self._container.seek(first + int(start / base), stream=stream, backward=True)
+        skip: int | None = None
+        for packet in islice(self._container.demux(stream), _MAX_PACKETS):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                if skip is None:
+                    time = 0.0 if frame.pts is None else (frame.pts - first) * base
+                    skip = round(max(0.0, start - time) * RATE)
+                for even in resampler.resample(frame):
+                    block = array("h", bytes(even.planes[0])[: 2 * even.samples])
+                    dropped, skip = min(skip, len(block)), max(0, skip - len(block))
+                    yield block[dropped:]
+
+
+@contextmanager
+def listening(source: Source, what: str) -> Iterator[Listener | None]:
+    """A listener to the first sound of a file; None when it has none that can be decoded.
+
+    Raises:
+        MediaUnusable: the file cannot be read.
+    """
+    with bounded(source, READ_BUDGET) as reader, opened(reader, what) as container:
+        # Typed as always there; a codec context is None where libav has no decoder.
+        sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        for stream in container.streams:
+            if stream is not sound:
+                stream.discard = Discard.all
+        yield None if sound is None else Listener(container, sound)
+
+
+def _rms(samples: array[int]) -> float:
+    return math.sqrt(sum(map(mul, samples, samples)) / len(samples)) / _FULL_SCALE
