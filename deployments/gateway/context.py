@@ -12,8 +12,6 @@ from typing import Annotated
 
 import httpx
 from fastapi import Depends
-from prefect import get_client
-from prefect.client.orchestration import PrefectClient
 from starlette.requests import HTTPConnection
 
 from deployments.gateway.memory import trim
@@ -21,6 +19,7 @@ from deployments.gateway.prefect_api import PrefectApi
 from deployments.gateway.problems import unavailable
 from deployments.gateway.settings import GatewaySettings
 from deployments.gateway.token_store import TokenStore
+from deployments.gateway.upstream import Upstream, open_upstream
 from pro_video.errors import ProVideoError
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
@@ -34,8 +33,8 @@ class BucketSource:
     """The bucket of the block ``PRO_VIDEO_BLOCK``; looked up when it is first needed, so that the
     gateway starts before Prefect does."""
 
-    def __init__(self, client: PrefectClient, *, seconds: float) -> None:
-        self._client = client
+    def __init__(self, upstream: Upstream, *, seconds: float) -> None:
+        self._upstream = upstream
         self._seconds = seconds
         self._block: BucketDocument | None = None
         self._storage: Storage | None = None
@@ -59,7 +58,8 @@ class BucketSource:
     async def _load(self) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                block = await read_bucket(self._client, get_settings().block)
+                name = get_settings().block
+                block = await self._upstream.run(lambda client: read_bucket(client, name))
             if self._storage is None or block != self._block:
                 self._storage, self._block = await asyncio.to_thread(_opened, block), block
         except (httpx.HTTPError, TimeoutError, ValueError, ProVideoError):
@@ -80,15 +80,13 @@ class GatewayContext:
 
     Attributes:
         settings: the gateway's settings.
-        prefect: an open Prefect client.
-        api: the same by path, with a deadline and problems as errors.
+        api: Prefect by path, with a deadline and problems as errors.
         bucket: gives the storage; use :meth:`storage`.
         tokens: who may.
         threads: for blocking parts of uploads.
     """
 
     settings: GatewaySettings
-    prefect: PrefectClient
     api: PrefectApi
     bucket: BucketSource
     tokens: TokenStore
@@ -108,13 +106,12 @@ async def open_context(settings: GatewaySettings) -> AsyncIterator[GatewayContex
     """The shared objects, for the life of the application. Needs no server to be there yet."""
     threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="gateway")
     try:
-        async with get_client() as client:
+        async with open_upstream() as upstream:
             yield GatewayContext(
                 settings=settings,
-                prefect=client,
-                api=PrefectApi(client, seconds=settings.upstream_seconds),
-                bucket=BucketSource(client, seconds=settings.upstream_seconds),
-                tokens=TokenStore(client, settings),
+                api=PrefectApi(upstream, seconds=settings.upstream_seconds),
+                bucket=BucketSource(upstream, seconds=settings.upstream_seconds),
+                tokens=TokenStore(upstream, settings),
                 threads=threads,
             )
     finally:

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from deployments.gateway.problems import unavailable
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
+    from deployments.gateway.upstream import Upstream
 
 logger = logging.getLogger("pro_video.gateway.prefect")
 
@@ -30,12 +30,12 @@ class PrefectApi:
     """Prefect's REST API by path.
 
     Args:
-        client: an open Prefect client; it repeats what may be repeated.
+        upstream: an open Prefect client; it repeats what may be repeated.
         seconds: longest time for one call, repeats included.
     """
 
-    def __init__(self, client: PrefectClient, *, seconds: float) -> None:
-        self.client = client
+    def __init__(self, upstream: Upstream, *, seconds: float) -> None:
+        self._upstream = upstream
         self._seconds = seconds
 
     async def call(
@@ -47,10 +47,13 @@ class PrefectApi:
             ProblemError: 503, when Prefect does not answer in time or is overloaded.
             PrefectRefused: any other error status.
         """
+
+        async def ask(client: Any) -> httpx.Response:  # its paths are typed as a fixed list
+            return cast(httpx.Response, await client.request(method, path, json=json))
+
         try:
             async with asyncio.timeout(self._seconds):
-                client: Any = self.client  # its paths are typed as a fixed list
-                return cast(httpx.Response, await client.request(method, path, json=json))
+                return await self._upstream.run(ask)
         except PrefectHTTPStatusError as error:
             raise _refusal(error.response) from None
         except ObjectNotFound as error:

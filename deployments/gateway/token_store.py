@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from deployments.gateway.settings import GatewaySettings
+    from deployments.gateway.upstream import Upstream
 
 OWNER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 """Names of owners; they become part of object keys and tags."""
@@ -117,16 +118,15 @@ async def save_entries(name: str, entries: list[StoredToken]) -> None:
 class TokenStore:
     """The gateway's view of the tokens, read anew every few seconds."""
 
-    def __init__(self, client: PrefectClient, settings: GatewaySettings) -> None:
-        self._client = client
+    def __init__(self, upstream: Upstream, settings: GatewaySettings) -> None:
+        self._upstream = upstream
         self._name = settings.token_block
         self._life = settings.token_seconds
         self._seconds = settings.upstream_seconds
         self._entries: list[StoredToken] = []
         self._loaded_at = float("-inf")
         self._failed_at = float("-inf")
-        self._lock = asyncio.Lock()
-        self._renewal: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
 
     async def any_configured(self) -> bool:
         """Is there any token?
@@ -151,37 +151,36 @@ class TokenStore:
 
     async def _current(self) -> list[StoredToken]:
         age = time.monotonic() - self._loaded_at
-        if age < self._life:
-            if age >= self._life / 2 and (self._renewal is None or self._renewal.done()):
-                # Ahead of time, so that no request waits for it.
-                self._renewal = asyncio.create_task(self._renew())
+        if age < self._life / 2:
             return self._entries
-        async with self._lock:
-            if time.monotonic() - self._loaded_at >= self._life:
-                await self._load()
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load())
+        # Ahead of time nobody waits. Later all wait for the same read, and go on at once: a lock
+        # would let them through one after the other.
+        if age >= self._life:
+            await asyncio.shield(self._loading)
+            # What was known a moment ago still holds; later, nobody may.
+            if time.monotonic() - self._loaded_at > _STALE_LIMIT:
+                raise unavailable("The list of tokens")
         return self._entries
 
-    async def _renew(self) -> None:
-        async with self._lock:
-            if time.monotonic() - self._failed_at > _FAILURE_LIFE:
-                await self._read()
-
     async def _load(self) -> None:
-        # Those who queued behind a failed read do not each wait for one of their own.
+        # Those who come behind a failed read do not each wait for one of their own.
         if time.monotonic() - self._failed_at > _FAILURE_LIFE:
             await self._read()
-        # What was known a moment ago still holds; later, nobody may.
-        if time.monotonic() - self._loaded_at > _STALE_LIMIT:
-            raise unavailable("The list of tokens")
 
     async def _read(self) -> None:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._seconds):
-                self._entries = await load_entries(self._name, self._client)
+                self._entries = await self._upstream.run(
+                    lambda client: load_entries(self._name, client)
+                )
         except (httpx.HTTPError, TimeoutError, RuntimeError, ValueError):
             self._failed_at = time.monotonic()
         else:
-            self._loaded_at = time.monotonic()
+            # A token may have been revoked during the read.
+            self._loaded_at = began
 
 
 def _hash(token: str) -> str:

@@ -1,0 +1,81 @@
+"""Prefect's client on an event loop of its own, in a thread.
+
+One answer of Prefect takes its client a dozen steps. On the loop that serves the requests each step
+would wait until all clients that asked meanwhile have had their turn: when a thousand ask at once,
+the look at Prefect that all of them need would take longer than their statuses may be old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prefect import get_client
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+T = TypeVar("T")
+
+
+class Upstream:
+    """Runs what is to be asked of Prefect; made by :func:`open_upstream`."""
+
+    def __init__(
+        self, client: PrefectClient, loop: asyncio.AbstractEventLoop, stop: asyncio.Event
+    ) -> None:
+        self._client = client
+        self._loop = loop
+        self._stop = stop
+
+    async def run(self, work: Callable[[PrefectClient], Coroutine[Any, Any, T]]) -> T:
+        """What ``work`` returns, or raises; it is cancelled with its caller.
+
+        Raises:
+            RuntimeError: the upstream was closed.
+        """
+        if self._stop.is_set() or self._loop.is_closed():
+            raise RuntimeError("the client is closed")
+        task = asyncio.run_coroutine_threadsafe(work(self._client), self._loop)
+        return await asyncio.wrap_future(task)
+
+    def close(self) -> None:
+        """End it; what is under way is cancelled."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+
+@contextlib.asynccontextmanager
+async def open_upstream() -> AsyncIterator[Upstream]:
+    """An open client; needs no server to be there yet."""
+    opened: Future[Upstream] = Future()
+
+    async def hold() -> None:
+        stop = asyncio.Event()
+        async with get_client() as client:
+            opened.set_result(Upstream(client, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def main() -> None:
+        try:
+            asyncio.run(hold())
+        except Exception as error:
+            if opened.done():
+                raise
+            opened.set_exception(error)
+
+    # The settings of Prefect are in the context.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(main,), name="prefect", daemon=True)
+    thread.start()
+    upstream = await asyncio.wrap_future(opened)
+    try:
+        yield upstream
+    finally:
+        upstream.close()
+        await asyncio.to_thread(thread.join)
