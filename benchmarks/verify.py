@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import io
+import math
 import pstats
 import statistics
 import sys
@@ -160,7 +161,8 @@ def repeat(path: Path, out_path: Path, times: int) -> None:
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     packet.stream = streams[packet.stream.index]
                     out.mux(packet)
-            offset += length
+            # Sound ends a little later than the picture, in each file by as much as it likes.
+            offset += math.floor(length) + 1
 
 
 def info(path: Path) -> MediaInfo:

@@ -19,7 +19,7 @@ from pro_video.inpainting_plan import InpaintingPlan, PlannedMask
 from pro_video.inspection.grids import Shape, nearest
 from pro_video.inspection.heard import SAME_LENGTH
 from pro_video.inspection.kept import Kept
-from pro_video.inspection.moments import moments, reach_of
+from pro_video.inspection.moments import Early, moments, near_keyframes, reach_of
 from pro_video.inspection.pictures import Difference, difference
 from pro_video.inspection.reading import Source
 from pro_video.media_info import VideoStream
@@ -88,8 +88,10 @@ def check_picture_changed(
             (``output_picture_foreign``).
     """
     erased = [(i, mask) for i, mask in enumerate(plan.masks) if mask.type != "keep"]
-    samples = _samples([(mask.start, min(mask.end, duration)) for _, mask in erased], duration)
-    spread = _spread([(0.0, max(0.0, duration - _END_MARGIN))])
+    windows = [(mask.start, min(mask.end, duration)) for _, mask in erased]
+    early = near_keyframes(before, source)
+    samples = _samples(windows, duration, early)
+    spread = _spread([(0.0, max(0.0, duration - _END_MARGIN))], early)
     instants = sorted({*spread, *(instant for taken in samples for instant in taken)})
     shape = _shape(source, result)
     kept = Kept(source, result, shape)
@@ -182,8 +184,9 @@ def check_lips_changed(
             (``output_picture_foreign``).
     """
     ranges = [(segment.start, segment.end) for segment in segments]
-    inside = {at for taken in _samples(ranges, timeline.source) for at in taken}
-    outside = set(_spread(untouched(segments, timeline, length, reach_of(source))))
+    early = near_keyframes(before, source)
+    inside = {at for taken in _samples(ranges, timeline.source, early) for at in taken}
+    outside = set(_spread(untouched(segments, timeline, length, reach_of(source)), early))
     instants = sorted(inside | outside)
     shown = [timeline.at(instant) for instant in instants]
     shape = _shape(source, result, LIP_CELL)
@@ -236,27 +239,34 @@ def untouched(
     return [(start, end) for start, end in ranges if start < end]
 
 
-def _samples(ranges: Sequence[tuple[float, float]], duration: float) -> list[tuple[float, ...]]:
+def _samples(
+    ranges: Sequence[tuple[float, float]], duration: float, early: Early
+) -> list[tuple[float, ...]]:
     """Up to six moments of each range; ranges beyond the bound get none."""
     last = max(0.0, duration - _END_MARGIN)
     each = max(1, min(len(_SHARES), MAX_PAIRS // max(1, len(ranges))))
+    shares = _SHARES[:each]
+    apart = min(shares)
     return [
-        tuple(min(start + (end - start) * share, last) for share in _SHARES[:each])
+        tuple(
+            early(start + (share - apart) * (end - start), min(start + share * (end - start), last))
+            for share in shares
+        )
         if place * each < MAX_PAIRS
         else ()
         for place, (start, end) in enumerate(ranges)
     ]
 
 
-def _spread(ranges: Sequence[tuple[float, float]]) -> list[float]:
-    """Moments at even distances of the ranges put together."""
-    total = sum(end - start for start, end in ranges)
+def _spread(ranges: Sequence[tuple[float, float]], early: Early) -> list[float]:
+    """Moments at nearly even distances of the ranges put together."""
+    apart = sum(end - start for start, end in ranges) / MAX_OTHERS
     chosen = []
     for number in range(MAX_OTHERS):
-        offset = total * (number + 0.5) / MAX_OTHERS
+        offset = apart * (number + 0.5)
         for start, end in ranges:
             if offset <= end - start:
-                chosen.append(start + offset)
+                chosen.append(early(max(start, start + offset - apart), start + offset))
                 break
             offset -= end - start
     return chosen

@@ -6,7 +6,9 @@ its source; the frames of the source around a moment tell what it may show there
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,6 +62,35 @@ def reach_of(video: VideoStream) -> float:
     return max(least, REACH_FRAMES / video.fps)
 
 
+Early = Callable[[float, float], float]
+"""(earliest, wanted) moment to one between them that is cheap to decode, seconds."""
+
+
+def near_keyframes(source: Source, video: VideoStream) -> Early:
+    """Moves moments to shortly behind a keyframe, where little has to be decoded to show them.
+
+    Raises:
+        OutputRejected: the source cannot be read (``output_undecodable``).
+    """
+    reach = reach_of(video)
+    places: list[float] = []
+    with _comparable(), bounded(source, READ_BUDGET) as reader, opened(reader) as container:
+        stream = picture_stream(container)
+        if stream is not None and stream.time_base:
+            base, start = float(stream.time_base), stream.start_time or 0
+            places = sorted(
+                (entry.timestamp - start) * base + reach
+                for entry in stream.index_entries
+                if entry.is_keyframe
+            )
+
+    def early(earliest: float, wanted: float) -> float:
+        place = bisect_right(places, wanted) - 1
+        return places[place] if place >= 0 and places[place] > earliest else wanted
+
+    return early
+
+
 def moments(
     before: Source,
     after: Source,
@@ -81,35 +112,40 @@ def moments(
     Raises:
         OutputRejected: one of them cannot be read (``output_undecodable``).
     """
-    try:
-        with (
-            bounded(before, READ_BUDGET) as first_reader,
-            bounded(after, READ_BUDGET) as second_reader,
-            opened(first_reader, "the video before") as first,
-            opened(second_reader, "the result") as second,
+    with (
+        _comparable(),
+        bounded(before, READ_BUDGET) as first_reader,
+        bounded(after, READ_BUDGET) as second_reader,
+        opened(first_reader, "the video before") as first,
+        opened(second_reader, "the result") as second,
+    ):
+        first_stream, second_stream = picture_stream(first), picture_stream(second)
+        if first_stream is None or second_stream is None:
+            raise MediaUnusable("there is no picture to compare", code="media_no_streams")
+        gridded = Gridder(shape)
+        for instant, (old, around), new in zip(
+            instants,
+            _around(first, first_stream, instants, video, Gridder(shape)),
+            frames_at(second, second_stream, after_instants),
+            strict=True,
         ):
-            first_stream, second_stream = picture_stream(first), picture_stream(second)
-            if first_stream is None or second_stream is None:
-                raise MediaUnusable("there is no picture to compare", code="media_no_streams")
-            gridded = Gridder(shape)
-            for instant, (old, around), new in zip(
-                instants,
-                _around(first, first_stream, instants, video, Gridder(shape)),
-                frames_at(second, second_stream, after_instants),
-                strict=True,
-            ):
-                if old is not None and new is not None:
-                    yield Moment(instant, old, new, around, gridded(new))
-                if min(first_reader.left, second_reader.left) < READ_BUDGET // 2:
-                    return
+            if old is not None and new is not None:
+                yield Moment(instant, old, new, around, gridded(new))
+            if min(first_reader.left, second_reader.left) < READ_BUDGET // 2:
+                return
+
+
+@contextmanager
+def _comparable() -> Iterator[None]:
+    """What cannot be read is rejected; what cannot be looked at cheaply is not judged."""
+    try:
+        yield
     except MediaUnusable as error:
-        if error.code in OUT_OF_BUDGET:
-            # What cannot be looked at cheaply is not judged.
-            return
-        raise OutputRejected(
-            f"the result cannot be compared with its source: {error.message}",
-            code="output_undecodable",
-        ) from error
+        if error.code not in OUT_OF_BUDGET:
+            raise OutputRejected(
+                f"the result cannot be compared with its source: {error.message}",
+                code="output_undecodable",
+            ) from error
 
 
 def _around(
