@@ -51,7 +51,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder that keeps data and logs")
     parser.add_argument("--port-base", type=int, help="first of four ports; free ones by default")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Prefect may have set up the root logger when it was imported; force says it anew.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _stop)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="pro-video-chaos-"))
