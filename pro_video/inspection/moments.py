@@ -35,6 +35,7 @@ REACH: Final = 0.15
 REACH_FRAMES: Final = 2.5
 REACH_UNEVEN: Final = 0.5
 """The same where frames are not evenly spaced, which converting a video shifts further."""
+_REORDERED: Final = 4
 _MOST_AROUND: Final = 16
 
 
@@ -72,14 +73,16 @@ def near_keyframes(source: Source, video: VideoStream) -> Early:
     Raises:
         OutputRejected: the source cannot be read (``output_undecodable``).
     """
-    reach = reach_of(video)
+    # The index has the time of decoding, a few frames before that of showing where frames are
+    # reordered; a look before the latter would lead to the keyframe before.
+    behind = reach_of(video) + _REORDERED / video.fps
     places: list[float] = []
     with _comparable(), bounded(source, READ_BUDGET) as reader, opened(reader) as container:
         stream = picture_stream(container)
         if stream is not None and stream.time_base:
             base, start = float(stream.time_base), stream.start_time or 0
             places = sorted(
-                (entry.timestamp - start) * base + reach
+                (entry.timestamp - start) * base + behind
                 for entry in stream.index_entries
                 if entry.is_keyframe
             )
