@@ -17,7 +17,7 @@ _LATE = frozenset({"ending.final", "progress.before-state", "progress.state-writ
 CALIBRATION = "undisturbed"
 _SECONDS = 180.0
 # Jobs of one process.
-_WIDTH = 12
+_WIDTH = 16
 
 # Reached only when a provider's job fails: see tests.chaos.retries.
 OF_FAILURES = frozenset({"attempt.closing", "attempt.closed"})

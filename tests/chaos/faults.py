@@ -12,7 +12,7 @@ from tests.chaos.crash import row
 from tests.chaos.jobs import Clips, Job
 from tests.chaos.lives import Kill, Suite, Walk, walk
 
-_BATCH = 12
+_BATCH = 16
 _STEP = {"sync-so": "lip-sync", "ghostcut": "inpainting"}
 _VENDOR = {"sync-so": "Sync.so", "ghostcut": "GhostCut", "s3": "S3"}
 
