@@ -7,9 +7,16 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.local_stack import LocalStack, running_stack
+
+# How quickly examples are made says more about the machine than about a test.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
 
 # Whose tests run on the local stack. They wait most and compute least.
 _ON_THE_STACK = (

@@ -155,7 +155,7 @@ def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess
     finally:
         process.terminate()
         try:
-            process.wait(45)
+            process.wait(100)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
@@ -205,7 +205,7 @@ def test_a_stopping_worker_hands_its_job_over(
             lambda: ended_at(jobs, "sync_so", job_id) == "PROCESSING", 60, "the job is waiting"
         )
         first.terminate()
-        assert first.wait(45) == 0
+        assert first.wait(100) == 0
     state = jobs.state(job_id)
     assert state.is_scheduled()
     assert state.message == (
