@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -89,7 +90,8 @@ async def run_jobs(
             job = await arun_deployment(
                 "pro-video/local", parameters=parameters, timeout=0, as_subflow=False
             )
-            while job.state is None or not job.state.is_final():
+            # A crashed run is taken up again, or fails at last.
+            while job.state is None or not job.state.is_final() or job.state.is_crashed():
                 await asyncio.sleep(4 * _PAUSE)
                 job = await client.read_flow_run(job.id)
             return job
@@ -144,7 +146,8 @@ def measure(folder: Path, options: argparse.Namespace, *, doorbells: bool) -> No
     p95 = found[min(len(found) - 1, int(0.95 * len(found)))]
     sys.stdout.write(
         f"doorbells {name:3}   {len(found)} jobs, polls up to {options.poll:g} s apart: "
-        f"median {statistics.median(found):.2f} s, p95 {p95:.2f} s, longest {found[-1]:.2f} s\n"
+        f"median {statistics.median(found):.2f} s, p95 {p95:.2f} s, longest {found[-1]:.2f} s "
+        f"(load {os.getloadavg()[1]:.1f})\n"
     )
     sys.stdout.flush()
 
