@@ -169,19 +169,24 @@ def info(path: Path) -> MediaInfo:
     return probe(path, size=path.stat().st_size)
 
 
-def lip_sync_checks(source: Path, result: Path, audio: Path, read: list[Counting]) -> None:
-    """The checks of `tasks.verify.verify_lip_sync`."""
-    before, given = info(source), info(audio)
-    segments = [Segment(start=1.0, end=3.0, audio="a")]
-    seconds = [given.duration]
-    timeline = lip_sync_timeline(before.duration, segments, seconds, "cut_off")
-    after = check_output(
+def checked(result: Path, before: MediaInfo, read: list[Counting]) -> MediaInfo:
+    """What both steps look at first."""
+    return check_output(
         reading(result, read),
         size=result.stat().st_size,
         duration=same_duration(before),
         sound=True,
         like=before,
     )
+
+
+def lip_sync_checks(source: Path, result: Path, audio: Path, read: list[Counting]) -> None:
+    """The checks of `tasks.verify.verify_lip_sync`."""
+    before, given = info(source), info(audio)
+    segments = [Segment(start=1.0, end=3.0, audio="a")]
+    seconds = [given.duration]
+    timeline = lip_sync_timeline(before.duration, segments, seconds, "cut_off")
+    after = checked(result, before, read)
     assert before.video is not None
     assert after.video is not None
     check_lips_changed(
@@ -215,13 +220,7 @@ def removal_checks(source: Path, result: Path, audio: Path, read: list[Counting]
     areas, options = check_areas(
         [{"kind": "erase", "region": {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.1}}]
     )
-    after = check_output(
-        reading(result, read),
-        size=result.stat().st_size,
-        duration=same_duration(before),
-        sound=True,
-        like=before,
-    )
+    after = checked(result, before, read)
     assert before.video is not None
     assert after.video is not None
     check_picture_changed(

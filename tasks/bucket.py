@@ -7,8 +7,10 @@ only for the rest of its fields, such as a role to assume.
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,10 @@ from pro_video.storage import Storage, client_config
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from prefect.client.orchestration import PrefectClient
+
+# The keys of an assumed role last for an hour; a transfer that began with them still has half of
+# that.
+_ROLE_LIFE = 1800.0
 
 _SLUG = "s3-bucket"
 _CREDENTIALS_SLUG = "aws-credentials"
@@ -79,6 +85,34 @@ async def read_bucket(client: PrefectClient, name: str) -> BucketDocument:
             code="block_missing",
         ) from None
     return BucketDocument(document.data)
+
+
+class KeptStorage:
+    """The storage of a bucket block. It holds connections and threads, so it is kept while the
+    block says the same, and made anew before the keys of an assumed role run out.
+
+    Args:
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._made_at = float("-inf")
+        self._bucket: BucketDocument | None = None
+        self._storage: Storage | None = None
+
+    async def of(self, bucket: BucketDocument) -> Storage:
+        """The storage behind the block.
+
+        Raises:
+            StorageRefused: as :func:`storage_of`.
+        """
+        now = self._now()
+        is_old = bucket.expires and now - self._made_at > _ROLE_LIFE
+        if self._storage is None or bucket != self._bucket or is_old:
+            self._storage = await asyncio.to_thread(storage_of, bucket)
+            self._bucket, self._made_at = bucket, now
+        return self._storage
 
 
 def storage_of(bucket: BucketDocument) -> Storage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -16,17 +15,13 @@ from pro_video.errors import StorageRefused
 from pro_video.settings import Settings, get_settings
 from pro_video.storage import Storage
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
-from tasks.bucket import BucketDocument, read_bucket, storage_of
+from tasks.bucket import BucketDocument, KeptStorage, read_bucket
 
 logger = logging.getLogger("prefect.pro_video.connections")
 
 # A changed key is picked up within this time, in seconds, without a read per task of a thousand
 # jobs.
 _BLOCK_LIFE = 30.0
-
-# The keys of an assumed role last for an hour; a transfer that began with them still has half of
-# that.
-_ROLE_LIFE = 1800.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +53,7 @@ class ConnectionCache:
         self._load = load
         self._now = now
         self._loaded_at = float("-inf")
-        self._made_at = float("-inf")
-        self._bucket: BucketDocument | None = None
+        self._storage = KeptStorage(now)
         self._current: Connections | None = None
 
     async def get(self) -> Connections:
@@ -79,13 +73,8 @@ class ConnectionCache:
                 raise
             logger.debug("Could not read the blocks anew: %s", type(error).__name__)
             return current
-        # The bucket's client holds connections and threads: it is kept while its block is the same.
-        kept = current.storage if current is not None and bucket == self._bucket else None
-        if kept is None or (bucket.expires and now - self._made_at > _ROLE_LIFE):
-            kept = await asyncio.to_thread(storage_of, bucket)
-            self._made_at = now
-        self._bucket, self._loaded_at = bucket, now
-        self._current = Connections(kept, sync_so, ghostcut)
+        self._current = Connections(await self._storage.of(bucket), sync_so, ghostcut)
+        self._loaded_at = now
         return self._current
 
 

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 from pro_video.checkpoints import reach
 from pro_video.job import fact_label
 from pro_video.progress import Progress, Stage
+from tasks.progress_artifact import PROGRESS_KEY, artifacts_of, percent_in
 from tasks.webhooks import announce_stage
 
 if TYPE_CHECKING:
@@ -43,9 +44,6 @@ _WRITE_PAUSE = 2.0
 # A write that hangs must not hold up the wait for a provider.
 _WRITE_TIMEOUT = 15.0
 
-ARTIFACT_KEY = "pro-video-progress"
-"""Key of the progress artifacts; a job's own is found by its flow run."""
-
 _UNREACHABLE = (httpx.HTTPError, TimeoutError, ObjectNotFound)
 
 
@@ -55,27 +53,14 @@ async def read_artifact(client: PrefectClient, run_id: UUID) -> Artifact | None:
     Raises:
         httpx.HTTPError: Prefect does not answer.
     """
-    # Asked for by hand: the client's method sends null filters, which servers refuse.
-    answer = await client.request(
-        "POST",
-        "/artifacts/filter",
-        json={
-            "artifacts": {
-                "key": {"any_": [ARTIFACT_KEY]},
-                "flow_run_id": {"any_": [str(run_id)]},
-            },
-            "sort": "CREATED_DESC",
-            "limit": 1,
-        },
-    )
+    answer = await client.request("POST", "/artifacts/filter", json=artifacts_of([run_id]))
     found = TypeAdapter(list[Artifact]).validate_json(answer.content)
     return found[0] if found else None
 
 
 def percent_of(artifact: Artifact | None) -> float:
     """The percentage that an artifact shows, 0 to 100."""
-    shown = None if artifact is None else artifact.data
-    return float(shown) if isinstance(shown, int | float) else 0.0
+    return 0.0 if artifact is None else percent_in(artifact.data)
 
 
 class ProgressReporter:
@@ -211,7 +196,7 @@ class ProgressReporter:
             async with asyncio.timeout(_WRITE_TIMEOUT):
                 if self._artifact is None:
                     self._artifact = await acreate_progress_artifact(
-                        progress=self._progress.percent, key=ARTIFACT_KEY, description=description
+                        progress=self._progress.percent, key=PROGRESS_KEY, description=description
                     )
                 else:
                     await aupdate_progress_artifact(

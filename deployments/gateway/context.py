@@ -23,7 +23,7 @@ from deployments.gateway.upstream import Upstream, open_upstream
 from pro_video.errors import ProVideoError
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
-from tasks.bucket import BucketDocument, read_bucket, storage_of
+from tasks.bucket import KeptStorage, read_bucket
 
 # Changed credentials are picked up within this time, in seconds.
 _BLOCK_LIFE = 60.0
@@ -36,7 +36,7 @@ class BucketSource:
     def __init__(self, upstream: Upstream, *, seconds: float) -> None:
         self._upstream = upstream
         self._seconds = seconds
-        self._block: BucketDocument | None = None
+        self._kept = KeptStorage()
         self._storage: Storage | None = None
         self._loaded_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -60,18 +60,14 @@ class BucketSource:
             async with asyncio.timeout(self._seconds):
                 name = get_settings().block
                 block = await self._upstream.run(lambda client: read_bucket(client, name))
-            if self._storage is None or block != self._block:
-                self._storage, self._block = await asyncio.to_thread(_opened, block), block
+            storage = await self._kept.of(block)
+            if storage is not self._storage:
+                self._storage = storage
+                await asyncio.to_thread(trim)
         except (httpx.HTTPError, TimeoutError, ValueError, ProVideoError):
             if self._storage is None:
                 raise unavailable("The storage") from None
         self._loaded_at = time.monotonic()
-
-
-def _opened(block: BucketDocument) -> Storage:
-    storage = storage_of(block)
-    trim()
-    return storage
 
 
 @dataclass(frozen=True)

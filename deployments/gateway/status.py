@@ -24,9 +24,8 @@ from deployments.gateway.runs import UNFINISHED, Run, Runs, owner_tag
 from pro_video.job import JobKeys
 from pro_video.progress import Stage
 from pro_video.settings import get_settings
+from tasks.progress_artifact import artifacts_of, percent_in
 
-# Key of the progress artifacts that the jobs write (see tasks.progress).
-_PROGRESS = "pro-video-progress"
 _BATCH = 200
 # While Prefect takes long to answer, a status may be this much older than usual, in seconds.
 _LATE_SECONDS = 4.0
@@ -192,20 +191,10 @@ class StatusReader:
     async def _percents(self, ids: Sequence[UUID]) -> dict[UUID, float]:
         if not ids:
             return {}
-        body = {
-            "artifacts": {
-                "key": {"any_": [_PROGRESS]},
-                "flow_run_id": {"any_": [str(one) for one in ids]},
-            },
-            "sort": "CREATED_DESC",
-            "limit": len(ids),
-        }
-        answer = await self._context.api.call("POST", "/artifacts/filter", json=body)
+        answer = await self._context.api.call("POST", "/artifacts/filter", json=artifacts_of(ids))
         found: dict[UUID, float] = {}
         for artifact in answer.json():
-            data = artifact.get("data")
-            if isinstance(data, int | float):
-                found.setdefault(UUID(artifact["flow_run_id"]), float(data))
+            found.setdefault(UUID(artifact["flow_run_id"]), percent_in(artifact.get("data")))
         return found
 
     async def _read_end(self, run: Run, life: float) -> Ended:
