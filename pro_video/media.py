@@ -27,6 +27,7 @@ MAX_STREAMS: Final = 64
 MAX_FPS: Final = 480.0
 MAX_RATE: Final = 768_000
 MIN_SIDE: Final = 16
+MAX_PIXEL_ASPECT: Final = 8.0
 _SAMPLED_ENTRIES: Final = 1000
 _LAST_ENTRIES: Final = 64
 
@@ -176,7 +177,16 @@ def _video(stream: AvVideo, frame: VideoFrame, length: float, what: str) -> Vide
         frames=stream.frames or max(1, round(duration * fps)),
         duration=duration,
         variable_frame_rate=_varies(stream),
+        pixel_aspect=_pixel_aspect(stream, turned=rotation in {90, 270}),
     )
+
+
+def _pixel_aspect(stream: AvVideo, *, turned: bool) -> float:
+    ratio = float(stream.sample_aspect_ratio or 1)
+    if not 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT:
+        # Players ignore such a claim too; nothing is computed with it but the shape of results.
+        return 1.0
+    return 1 / ratio if turned else ratio
 
 
 def _varies(stream: AvVideo) -> bool:

@@ -14,6 +14,7 @@ class VideoStream:
 
     Attributes:
         width, height: pixels as displayed, after rotation; the shape of pixels is not applied.
+        pixel_aspect: width of a displayed pixel in units of its height; 1 is square.
         fps: frames per second on average.
         codec: libav's name, for example h264.
         rotation: degrees counterclockwise that a player turns the stored picture: 0, 90, 180, 270.
@@ -30,6 +31,7 @@ class VideoStream:
     frames: int
     duration: float
     variable_frame_rate: bool = False
+    pixel_aspect: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from av.video.stream import VideoStream
+from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import MediaUnusable, OutputRejected
 from pro_video.inspection.reading import (
@@ -35,7 +35,7 @@ from pro_video.inspection.reading import (
     picture_stream,
 )
 from pro_video.media import probe
-from pro_video.media_info import MediaInfo
+from pro_video.media_info import MediaInfo, VideoStream
 from pro_video.request_models import Segment, SyncMode
 from pro_video.rules.files import audible_seconds
 from pro_video.timeline import lip_sync_timeline
@@ -145,19 +145,35 @@ def check_output(
 def _check_shape(info: MediaInfo, like: MediaInfo, what: str) -> None:
     assert info.video is not None
     assert like.video is not None
-    # Sorted: a result may store upright what its input turned by a flag.
-    short, long = sorted((info.video.width, info.video.height))
-    like_short, like_long = sorted((like.video.width, like.video.height))
-    shown = f"{info.video.width}x{info.video.height}"
-    if abs((long / short) / (like_long / like_short) - 1) > _ASPECT_TOLERANCE:
-        raise _rejected("output_resolution", what, f"is {shown} pixels, not the shape of its input")
-    if long > like_long + _LARGER_BY or long < _SMALLEST_SHARE * min(like_long, 1280):
+    width, height = info.video.width, info.video.height
+    stored, shown = _sizes(info.video), _sizes(like.video)
+    # A provider may keep pixels that are not square, make them square, or forget their shape.
+    kept_pixels = _alike(stored[0], shown[0])
+    kept_picture = _alike(stored[1], shown[1])
+    if not kept_pixels and not kept_picture:
+        raise _rejected(
+            "output_resolution", what, f"is {width}x{height} pixels, not the shape of its input"
+        )
+    long, like_long = max(width, height), max(max(size) for size in shown)
+    if long > like_long + _LARGER_BY or long < _SMALLEST_SHARE * min(max(shown[0]), 1280):
         raise _rejected(
             "output_resolution",
             what,
-            f"is {shown} pixels, which does not fit its input of "
+            f"is {width}x{height} pixels, which does not fit its input of "
             f"{like.video.width}x{like.video.height}",
         )
+
+
+def _sizes(video: VideoStream) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Width and height in pixels: as they are, and stretched to square ones, none lost."""
+    width, height, aspect = float(video.width), float(video.height), video.pixel_aspect
+    return (width, height), (width * max(1.0, aspect), height * max(1.0, 1 / aspect))
+
+
+def _alike(size: tuple[float, float], other: tuple[float, float]) -> bool:
+    # Sorted: a result may store upright what its input turned by a flag.
+    (short, long), (other_short, other_long) = sorted(size), sorted(other)
+    return abs((long / short) / (other_long / other_short) - 1) <= _ASPECT_TOLERANCE
 
 
 def _check_decodes(source: Source, length: float, what: str) -> None:
@@ -188,7 +204,7 @@ def _check_decodes(source: Source, length: float, what: str) -> None:
         )
 
 
-def _near_keyframe(stream: VideoStream, seconds: float) -> bool:
+def _near_keyframe(stream: AvVideo, seconds: float) -> bool:
     """Is a moment within the packets that are looked at, counted from the keyframe before it?"""
     if not stream.time_base:
         return True

@@ -43,6 +43,7 @@ def write_clip(
     gop: int = 12,
     sound_seconds: float | None = None,
     movflags: str = "",
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """An H.264 clip with a tone. ``times`` are timestamps of 1/1000 s instead of an even rate."""
     movflags = "faststart" if faststart else movflags
@@ -55,6 +56,8 @@ def write_clip(
         video.codec_context.options = {"crf": str(crf), "preset": "ultrafast"}
         base = Fraction(1, fps) if times is None else Fraction(1, 1000)
         video.codec_context.time_base = base
+        if pixel_aspect is not None:
+            video.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation is not None:
             video.set_display_rotation(rotation)
         audio = out.add_stream("aac", rate=RATE) if sound else None

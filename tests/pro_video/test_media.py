@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -71,6 +72,25 @@ def test_rotation_gives_the_displayed_size(tmp_path: Path, rotation: int, stored
     assert info.video.rotation == stored
     size = (160, 96) if stored == 180 else (96, 160)
     assert (info.video.width, info.video.height) == size
+
+
+@pytest.mark.parametrize(
+    ("stored", "rotation", "shown"),
+    [
+        (None, None, Fraction(1)),
+        (Fraction(4, 3), None, Fraction(4, 3)),
+        (Fraction(4, 3), 90, Fraction(3, 4)),
+        (Fraction(10, 11), 180, Fraction(10, 11)),
+        (Fraction(100, 1), None, Fraction(1)),
+    ],
+)
+def test_the_shape_of_pixels_is_of_those_displayed(
+    tmp_path: Path, stored: Fraction | None, rotation: int | None, shown: Fraction
+) -> None:
+    path = write_clip(tmp_path / "c.mp4", pixel_aspect=stored, rotation=rotation)
+    info = probe(path, size=path.stat().st_size)
+    assert info.video is not None
+    assert info.video.pixel_aspect == pytest.approx(float(shown))
 
 
 def test_a_variable_frame_rate_is_flagged_and_averaged(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -99,6 +100,38 @@ def test_a_picture_of_another_shape_or_size(
 ) -> None:
     path = write_clip(tmp_path / "out.mp4", width=size[0], height=size[1])
     assert code_of(path, source) == "output_resolution"
+
+
+WIDE = Fraction(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "pixel_aspect"),
+    [
+        ((240, 180), WIDE),
+        ((240, 180), None),
+        ((320, 180), None),
+        ((160, 90), None),
+    ],
+    ids=["kept", "forgotten", "made square", "made square and smaller"],
+)
+def test_pixels_that_are_not_square_may_be_kept_or_made_square(
+    tmp_path: Path, size: tuple[int, int], pixel_aspect: Fraction | None
+) -> None:
+    path = write_clip(tmp_path / "in.mp4", width=240, height=180, pixel_aspect=WIDE)
+    wide = probe(path, size=path.stat().st_size)
+    out = write_clip(tmp_path / "out.mp4", width=size[0], height=size[1], pixel_aspect=pixel_aspect)
+    check_output(out, size=out.stat().st_size, duration=same_duration(wide), sound=True, like=wide)
+
+
+@pytest.mark.parametrize("size", [(240, 240), (360, 202), (400, 180)])
+def test_another_shape_or_size_than_that_of_pixels_that_are_not_square(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path = write_clip(tmp_path / "in.mp4", width=240, height=180, pixel_aspect=WIDE)
+    wide = probe(path, size=path.stat().st_size)
+    out = write_clip(tmp_path / "out.mp4", width=size[0], height=size[1])
+    assert code_of(out, wide) == "output_resolution"
 
 
 def test_a_picture_that_ends_before_the_sound(tmp_path: Path, source: MediaInfo) -> None:
