@@ -14,7 +14,7 @@ from deployments.gateway.app import create_app
 from deployments.gateway.events import end_streams
 from deployments.gateway.logs import configure_logging
 from deployments.gateway.memory import restrain
-from deployments.gateway.server import server_config
+from deployments.gateway.server import allow_files, server_config
 from deployments.gateway.settings import get_gateway_settings
 
 
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     configure_logging()
     restrain()
+    allow_files(settings)
     app = create_app(settings)
     config = server_config(app, settings, host=options.host, port=options.port)
     _Server(config, app).run()

@@ -1,29 +1,48 @@
-"""The HTTP server in front of the application, with bounds for clients that never come to a
-request."""
+"""The HTTP server in front of the application, with bounds for clients that are too many or never
+come to a request."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 
 import h11
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from deployments.gateway.lingering import Lingering
+from deployments.gateway.problems import ProblemError, problem_response
 from deployments.gateway.settings import GatewaySettings
 
 _REFUSAL = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class HeaderDeadline(H11Protocol):
+_EXCESS_SECONDS = 2.0
+_CROWDED = ProblemError(
+    503,
+    "too_many_connections",
+    "The gateway has as many connections as it may. Try again later; nothing was changed.",
+    retry_after=5.0,
+)
+
+
+class BoundedProtocol(H11Protocol):
     """uvicorn's protocol, which has no bound for the time between a connection, or the first byte
-    after an answer, and the end of the next request's headers."""
+    after an answer, and the end of the next request's headers; and whose bound for the number of
+    connections answers in plain text."""
 
     header_seconds = 10.0
+    max_connections = 4000
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            # It gets one answer, and little time to ask for it; those that were here go on.
+            self.app = _turn_away
+            self.header_seconds = min(self.header_seconds, _EXCESS_SECONDS)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -58,16 +77,35 @@ class HeaderDeadline(H11Protocol):
             self.transport.close()
 
 
+def allow_files(settings: GatewaySettings) -> None:
+    """Let the process have as many files as its connections need, where the system allows it.
+
+    Many systems begin with 1024, of which Prefect, S3 and the parts of forms need some as well.
+    """
+    needed = settings.max_connections + 512
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
+    await Lingering(problem_response(_CROWDED, None))(scope, receive, send)
+
+
 def server_config(
     app: FastAPI, settings: GatewaySettings, *, host: str, port: int
 ) -> uvicorn.Config:
     """How the gateway is served."""
-    deadline = {"header_seconds": settings.header_seconds}
+    bounds = {
+        "header_seconds": settings.header_seconds,
+        "max_connections": settings.max_connections,
+    }
     return uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=type("Protocol", (HeaderDeadline,), deadline),
+        http=type("Protocol", (BoundedProtocol,), bounds),
         ws="none",
         # The peer's address decides whether a client is local: no header may change it.
         proxy_headers=False,

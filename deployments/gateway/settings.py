@@ -20,6 +20,9 @@ class GatewaySettings(BaseSettings):
     deployment: str = Field(
         "pro-video/local", description="The deployment whose flow runs are the jobs."
     )
+    max_connections: int = Field(
+        4000, ge=1, description="Open connections; who comes on top is answered with a 503."
+    )
     header_seconds: float = Field(
         10.0, gt=0, description="A client whose request headers take longer is cut off."
     )

@@ -86,6 +86,38 @@ def test_a_request_in_pieces_and_a_pause_after_it(connection: socket.socket) -> 
     assert answer_of(connection).startswith(b"HTTP/1.1 422 ")
 
 
+def test_more_connections_than_there_may_be(start_gateway: Callable[..., Gateway]) -> None:
+    gateway = start_gateway(max_connections=2)
+
+    def ask(connection: socket.socket) -> bytes:
+        connection.sendall(HEAD + b"\r\n")
+        return answer_of(connection)
+
+    def connect() -> socket.socket:
+        return socket.create_connection(gateway.address, timeout=10)
+
+    with connect() as first, connect() as second:
+        for connection in (first, second):
+            assert ask(connection).startswith(b"HTTP/1.1 200 ")
+        with connect() as third:
+            refused = ask(third)
+            assert refused.startswith(b"HTTP/1.1 503 ")
+            assert b"application/problem+json" in refused
+            assert b"too_many_connections" in refused
+            assert b"retry-after: 5" in refused.lower()
+            assert third.recv(100) == b""
+        with connect() as silent:
+            assert silent.recv(100) == b""
+        assert ask(first).startswith(b"HTTP/1.1 200 ")
+        second.close()
+        until = time.monotonic() + 10
+        answer = b""
+        while b" 200 " not in answer and time.monotonic() < until:
+            with connect() as later:
+                answer = ask(later)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 def test_endless_json(start_gateway: Callable[..., Gateway]) -> None:
     def endless() -> Iterator[bytes]:
         yield b'{"video": "'
