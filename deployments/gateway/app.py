@@ -88,6 +88,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         document,
     ):
         app.include_router(module.router)
+    app.mount(document.ASSETS, document.assets())
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(ProVideoError, _on_product_error)
     app.add_exception_handler(PrefectRefused, _on_prefect_refused)

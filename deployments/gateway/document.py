@@ -9,6 +9,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic.json_schema import models_json_schema
+from starlette.staticfiles import StaticFiles
 
 from deployments.gateway.context import Context
 from deployments.gateway.direct_uploads import UploadRequest
@@ -19,6 +20,9 @@ from deployments.gateway.problems import Problem, ProblemError
 from pro_video.settings import get_settings
 
 PATH = "/openapi.json"
+
+ASSETS = "/docs/assets"
+"""Where the files of the page for people are."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,8 +40,19 @@ async def read_document(request: Request, context: Context) -> JSONResponse:
 
 @router.get("/docs")
 async def read_docs(request: Request) -> HTMLResponse:
-    """The document for people."""
-    return get_swagger_ui_html(openapi_url=PATH, title=request.app.title)
+    """The document for people. Its page takes tokens, so it runs no script from elsewhere."""
+    return get_swagger_ui_html(
+        openapi_url=PATH,
+        title=request.app.title,
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
+    )
+
+
+def assets() -> StaticFiles:
+    """The files of the page for people."""
+    return StaticFiles(packages=[("fastapi_offline", "static")])
 
 
 def document(app: FastAPI, *, needs_token: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +89,19 @@ def test_openapi(gateway: Gateway) -> None:
         for operation in operations.values():
             assert operation["summary"], path
             assert operation["description"], path
+
+
+def test_the_page_of_the_document_loads_nothing_from_elsewhere(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        page = client.get("/docs").text
+        loaded = re.findall(r'(?:src|href)="([^"]*)"', page)
+        assert len(loaded) == 3
+        for address in loaded:
+            assert address.startswith("/"), address
+            answer = client.get(address)
+            assert answer.status_code == 200, address
+            assert len(answer.content) > 1000
+    assert "https://" not in page
 
 
 def test_example_of_the_document_is_a_request() -> None:
