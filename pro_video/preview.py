@@ -12,14 +12,19 @@ from av.video.frame import VideoFrame
 
 from pro_video.errors import MediaUnusable
 from pro_video.inspection.pictures import contact_sheet
-from pro_video.inspection.reading import Source, bounded, frames_at, opened, picture_stream
+from pro_video.inspection.reading import (
+    MOMENTS_BUDGET,
+    Source,
+    bounded,
+    frames_at,
+    opened,
+    picture_stream,
+)
 from pro_video.request_models import AnnotationArea, Segment
 
 PREVIEW_WIDTH: Final = 384
 MAX_PAIRS: Final = 5
 MAX_INSTANTS: Final = 12
-READ_BUDGET: Final = 256 * 1024 * 1024
-"""Bytes read of one file at most: a few keyframe intervals of a large video."""
 _APART: Final = 0.2
 _END_MARGIN: Final = 0.1
 
@@ -86,7 +91,7 @@ def make_preview(
 
 
 def _pictures(source: Source, instants: Iterable[float], what: str) -> list[VideoFrame | None]:
-    with bounded(source, READ_BUDGET) as reader, opened(reader, what) as container:
+    with bounded(source, MOMENTS_BUDGET) as reader, opened(reader, what) as container:
         stream = picture_stream(container)
         if stream is None:
             raise MediaUnusable(f"{what} has no picture", code="media_undecodable")

@@ -27,6 +27,7 @@ from av.video.stream import VideoStream as AvVideo
 from pro_video.errors import MediaUnusable, OutputRejected
 from pro_video.inspection.reading import (
     MAX_PACKETS,
+    MOMENTS_BUDGET,
     OUT_OF_BUDGET,
     Source,
     bounded,
@@ -40,7 +41,6 @@ from pro_video.request_models import Segment, SyncMode
 from pro_video.rules.files import audible_seconds
 from pro_video.timeline import lip_sync_timeline
 
-READ_BUDGET: Final = 256 * 1024 * 1024
 MIN_TOLERANCE: Final = 0.25
 TOLERATED_SHARE: Final = 0.01
 _LARGER_BY: Final = 16
@@ -179,7 +179,7 @@ def _alike(size: tuple[float, float], other: tuple[float, float]) -> bool:
 def _check_decodes(source: Source, length: float, what: str) -> None:
     """A picture at the start, in the middle and at the end, the last one to the very end."""
     moments = (0.0, length / 2, length)
-    with bounded(source, READ_BUDGET) as reader:
+    with bounded(source, MOMENTS_BUDGET) as reader:
         try:
             with opened(reader, what) as container:
                 stream = picture_stream(container)

@@ -18,6 +18,7 @@ from pro_video.inspection.changes import (
     untouched,
 )
 from pro_video.inspection.heard import SLACK, check_sound_kept, check_sound_replaced, lines
+from pro_video.inspection.reading import MOMENTS_BUDGET
 from pro_video.media_info import MediaInfo
 from pro_video.preview import choose_instants, make_preview
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
@@ -25,7 +26,7 @@ from pro_video.request import InpaintingRequest, JobRequest
 from pro_video.rules.files import audible_seconds
 from pro_video.storage import Storage
 from pro_video.timeline import Timeline
-from pro_video.verify import READ_BUDGET, check_output, expected_duration, same_duration
+from pro_video.verify import check_output, expected_duration, same_duration
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import INPAINTING, LIP_SYNC
@@ -33,7 +34,7 @@ from tasks.options import PERSISTED
 from tasks.requests import timeline_of
 
 # Blocks around what the checks ask for are read too.
-_READ_BUDGET = 2 * READ_BUDGET
+_READ_BUDGET = 2 * MOMENTS_BUDGET
 
 
 @task(name="verify lip-sync", **PERSISTED)

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream as AvVideo
 from pro_video.errors import MediaUnusable, OutputRejected
 from pro_video.inspection.grids import Gridder, Shape
 from pro_video.inspection.reading import (
+    MOMENTS_BUDGET,
     OUT_OF_BUDGET,
     Source,
     bounded,
@@ -28,8 +29,6 @@ from pro_video.inspection.reading import (
 )
 from pro_video.media_info import VideoStream
 
-READ_BUDGET: Final = 256 * 1024 * 1024
-"""Bytes of each file; from the half of it on, no further moment is begun."""
 REACH: Final = 0.15
 """Seconds before and after a moment whose frames may explain it: 4 frames at 25 a second."""
 REACH_FRAMES: Final = 2.5
@@ -77,7 +76,7 @@ def near_keyframes(source: Source, video: VideoStream) -> Early:
     # reordered; a look before the latter would lead to the keyframe before.
     behind = reach_of(video) + _REORDERED / video.fps
     places: list[float] = []
-    with _comparable(), bounded(source, READ_BUDGET) as reader, opened(reader) as container:
+    with _comparable(), bounded(source, MOMENTS_BUDGET) as reader, opened(reader) as container:
         stream = picture_stream(container)
         if stream is not None and stream.time_base:
             base, start = float(stream.time_base), stream.start_time or 0
@@ -117,8 +116,8 @@ def moments(
     """
     with (
         _comparable(),
-        bounded(before, READ_BUDGET) as first_reader,
-        bounded(after, READ_BUDGET) as second_reader,
+        bounded(before, MOMENTS_BUDGET) as first_reader,
+        bounded(after, MOMENTS_BUDGET) as second_reader,
         opened(first_reader, "the video before") as first,
         opened(second_reader, "the result") as second,
     ):
@@ -134,7 +133,8 @@ def moments(
         ):
             if old is not None and new is not None:
                 yield Moment(instant, old, new, around, gridded(new))
-            if min(first_reader.left, second_reader.left) < READ_BUDGET // 2:
+            # From the half of the bytes on, no further moment is begun.
+            if min(first_reader.left, second_reader.left) < MOMENTS_BUDGET // 2:
                 return
 
 

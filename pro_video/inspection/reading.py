@@ -29,8 +29,10 @@ Source = str | Path | BinaryIO
 FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,wav,w64,aiff,mp3,ogg,flac,aac"
 MAX_PIXELS: Final = 64 * 1000 * 1000
 MAX_SIDE: Final = 16384
-READ_BUDGET: Final = 64 * 1024 * 1024
-"""Bytes that one reading may take; the index of a long video is a few megabytes."""
+INDEX_BUDGET: Final = 64 * 1024 * 1024
+"""Bytes that reading a file's structure may take; the index of a long video is a few megabytes."""
+MOMENTS_BUDGET: Final = 256 * 1024 * 1024
+"""Bytes that looking at moments of a file may take: some keyframe intervals of a large video."""
 MAX_PACKETS: Final = 600
 """Packets looked at for one frame: more than the 250 frames between keyframes that encoders use."""
 OUT_OF_BUDGET: Final = frozenset({"media_absurd", "byte_budget"})
@@ -47,7 +49,7 @@ class BoundedReader(io.RawIOBase):
     the cause.
     """
 
-    def __init__(self, stream: BinaryIO, budget: int = READ_BUDGET) -> None:
+    def __init__(self, stream: BinaryIO, budget: int = INDEX_BUDGET) -> None:
         super().__init__()
         self._stream = stream
         self._left = budget
@@ -104,7 +106,7 @@ class BoundedReader(io.RawIOBase):
 
 
 @contextmanager
-def bounded(source: Source, budget: int = READ_BUDGET) -> Iterator[BoundedReader]:
+def bounded(source: Source, budget: int = INDEX_BUDGET) -> Iterator[BoundedReader]:
     """A path or a seekable stream as a bounded reader; a path is closed at the end."""
     if isinstance(source, str | Path):
         with Path(source).open("rb") as stream:

@@ -24,7 +24,7 @@ from av.stream import Discard
 
 from pro_video.inspection.reading import Source, bounded, opened
 
-READ_BUDGET: Final = 128 * 1024 * 1024
+_SOUND_BUDGET: Final = 128 * 1024 * 1024
 RATE: Final = 8000
 BIN: Final = 0.04
 """Seconds of one level: shorter than a syllable."""
@@ -136,7 +136,7 @@ def listening(source: Source, what: str) -> Iterator[Listener | None]:
     Raises:
         MediaUnusable: the file cannot be read.
     """
-    with bounded(source, READ_BUDGET) as reader, opened(reader, what) as container:
+    with bounded(source, _SOUND_BUDGET) as reader, opened(reader, what) as container:
         # Typed as always there; a codec context is None where libav has no decoder.
         sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
         for stream in container.streams:
