@@ -9,12 +9,12 @@ from collections import Counter, deque
 from pro_video.checkpoints import NAMES
 from tests.chaos.jobs import FINAL, Clips, Job
 from tests.chaos.lives import Kill, Suite, Walk, begin, events_of, walk
+from tests.chaos.table import UNDISTURBED
 from tests.chaos.world import NotInTime
 
 _LATE = frozenset({"ending.final", "progress.before-state", "progress.state-written"})
 """Checkpoints that a text removal reaches too, without its name."""
 
-CALIBRATION = "undisturbed"
 _SECONDS = 180.0
 # Jobs of one process.
 _WIDTH = 16
@@ -35,7 +35,7 @@ def trace(suite: Suite, clips: Clips, source: str) -> Counter[tuple[str, str]]:
     Raises:
         NotInTime: it does not end.
     """
-    job = Job(suite.runs.create(clips.parameters(source)), [CALIBRATION])
+    job = Job(suite.runs.create(clips.parameters(source)), [UNDISTURBED])
     begin(suite, [job])
     process = suite.process()
     try:

@@ -56,6 +56,9 @@ class Fault:
         fault = {"call": self.call, "kind": self.kind, "times": 1, **self.more}
         if self.server == "s3":
             fault["match"] = {"key": self.key.replace("{job}", job_id)}
+        elif self.call == "search":
+            # The provider is searched by its status call without ids.
+            fault |= {"call": "status", "match": {"work": None}}
         elif self.call in ("create", "job"):
             fault["match"] = {"reference": f"pv-{job_id}-{_STEP[self.server]}-1"}
         # Other calls name the provider's job, which is not known yet: any job of the batch gets it.
@@ -64,9 +67,8 @@ class Fault:
 
 _TRANSPORT = ("500_html", "502_html", "503_html", "504", "500_json", "503_json", "drop_connection")
 _SPOILT = ("truncate_json", "truncate_body")
-
-
-_OF_LISTS = ("503_html", "drop_connection", "truncate_json", "429_rate")
+_SEARCH = {"sync-so": "list", "ghostcut": "search"}
+_OF_SEARCHES = ("503_html", "drop_connection", "truncate_json", "429_rate")
 
 
 def _lost(server: str) -> Fault:
@@ -90,7 +92,7 @@ def provider_faults() -> list[Fault]:
         for kind in (*_TRANSPORT, *_SPOILT, "429_rate", "extra_fields"):
             found.append(Fault(server, "status", kind))
         found += [
-            *(Fault(server, "list", kind, first=_lost(server)) for kind in _OF_LISTS),
+            *(Fault(server, _SEARCH[server], kind, first=_lost(server)) for kind in _OF_SEARCHES),
             Fault(server, "download", "expired_link"),
             Fault(server, "download", "truncated"),
             Fault(server, "download", "drop_connection"),
@@ -182,7 +184,8 @@ def _kill(fault: Fault, chance: random.Random) -> Kill:
     step = _STEP.get(fault.server) or chance.choice(sorted(_STEP.values()))
     near = {
         "create": ["submit.marked", "submit.before-send", "submit.answered", "wait.before-look"],
-        "list": ["submit.before-mark", "submit.before-send", "submit.answered"],
+        "list": ["submit.before-mark", "submit.before-send", "wait.before-look"],
+        "search": ["submit.before-mark", "submit.before-send", "wait.before-look"],
         "status": ["wait.looked", "wait.ended", "store.begin"],
         "job": ["wait.looked", "wait.ended", "store.begin"],
         "download": ["store.begin", "store.stored", "verify.begin"],

@@ -9,6 +9,9 @@ from tests.chaos.jobs import Job
 
 logger = logging.getLogger("tests.chaos")
 
+UNDISTURBED = "undisturbed"
+"""The row of the jobs that nothing is done to."""
+
 
 @dataclass
 class Row:
@@ -74,6 +77,10 @@ class Table:
             )
         lines.append("-" * len(head))
         lines += [f"VIOLATION {each}" for each in self.violations]
+        unmet = [
+            name for name in sorted(self.rows) if name != UNDISTURBED and not self.rows[name].tried
+        ]
+        lines += [f"never met: {name}" for name in unmet]
         lines.append(f"injected faults: {self.injected}")
         lines.append(f"violations: {len(self.violations)}")
         return lines
