@@ -16,13 +16,11 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+from deployments.heartbeat import HEARTBEAT_SECONDS
 from tasks.recoveries import TAKEN_UP
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-
-HEARTBEAT_SECONDS = 30
-"""Prefect's shortest pause between two heartbeats; the workers' setting must match."""
 
 _ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")
 _LEFT = ("AwaitingRetry", "Scheduled", "Late", "Paused", "Suspended")
@@ -34,8 +32,7 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
     Args:
         deployment_ids: the deployments whose runs are recovered.
         notice_seconds: silence after which a job counts as lost; at least three heartbeats,
-        because one may
-            get lost by itself.
+            because one may get lost by itself.
 
     Raises:
         ValueError: the time is shorter than three heartbeats.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.local_stack import LocalStack, running_stack
+
+if TYPE_CHECKING:
+    from tests.flows.stories import Stories
 
 # How quickly examples are made says more about the machine than about a test.
 settings.register_profile(
@@ -26,6 +30,8 @@ _ON_THE_STACK = (
     "tests/deployments/test_frontend.py",
     "tests/deployments/test_registration.py",
 )
+_OF_STORIES = ("tests/flows/", "tests/test_canary.py")
+_ALONE = ("tests/deployments/test_registration.py",)
 _FIRST = ("stack", "tests/deployments/gateway", "tests/deployments", "tests/sandbox/media")
 
 
@@ -41,12 +47,18 @@ def _rank(group: str) -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the groups that take longest, so that the others run beside them."""
+    """Begin with the groups that take longest, so that the others run beside them; and on the stack
+    with the tests that need no story to have ended, and end with those that nothing may disturb."""
     for item in items:
-        on_the_stack = "stack" in getattr(item, "fixturenames", ())
+        on_the_stack = "stories" in getattr(item, "fixturenames", ())
         if on_the_stack and _group(item.nodeid) != "stack":
             raise pytest.UsageError(f"{item.nodeid} runs on the stack; add it to _ON_THE_STACK")
-    items.sort(key=lambda item: _rank(_group(item.nodeid)))
+
+    def place(item: pytest.Item) -> tuple[int, bool, bool]:
+        path = item.nodeid
+        return _rank(_group(path)), path.startswith(_ALONE), path.startswith(_OF_STORIES)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,20 +75,40 @@ class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def stories(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stories]:
+    """The stories of all modules of which there are tests to run, on the shared stack."""
+    # Prefect takes seconds to import, which tests without a stack need not pay.
+    from tests.flows.stories import begun_stories
+
+    modules = {item.module.__name__ for item in request.session.items if hasattr(item, "module")}
+    with (
+        _shared_stack(tmp_path_factory.mktemp("stack")) as stack,
+        begun_stories(stack, tmp_path_factory.mktemp("stories"), modules) as stories,
+    ):
+        yield stories
+
+
+@pytest.fixture(scope="session")
+def stack(stories: Stories) -> LocalStack:
     """A running local stack: Prefect, S3, both emulators and a worker.
 
-    While it runs, the Prefect client of the tests' own process talks to it. It is shared, so a test
-    asks the emulators about its own jobs only, whose references hold the job's id.
+    While it runs, the Prefect client of the tests' own process talks to it. It is shared, with the
+    stories too, so a test asks the emulators about its own jobs only, whose references hold the
+    job's id.
     """
-    # Prefect takes seconds to import, which tests without a stack need not pay.
+    return stories.setting.jobs.stack
+
+
+@contextmanager
+def _shared_stack(folder: Path) -> Iterator[LocalStack]:
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_HOME,
         temporary_settings,
     )
 
-    folder = tmp_path_factory.mktemp("stack")
     with ExitStack() as closing:
         running = closing.enter_context(running_stack(folder / "local"))
         closing.enter_context(

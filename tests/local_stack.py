@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ READY_SECONDS = 150.0
 STOP_SECONDS = 60.0
 
 PACE = {
+    # What writes with every event makes Prefect's SQLite refuse other writes, which clients repeat
+    # seconds later. Automations are tested on a server of their own; task runs show as events.
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
     # A listing of the emulator does not lag; a short search still has to look twice.
     "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "2",
     # A worker notices a cancelled run at once.
@@ -32,12 +36,14 @@ PACE = {
 """Settings that make the stack quick enough for tests; nothing of its behaviour changes."""
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_until(
+    condition: Callable[[], bool], seconds: float, what: str, *, pause: float = 0.05
+) -> None:
     """Wait for a condition, at most ``seconds``; ``what`` names it in the failure."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def processes_with(name: str, value: str) -> list[int]:
@@ -158,9 +164,16 @@ class LocalStack:
 
     def control(self, provider: str, what: str, **content: Any) -> dict[str, Any]:
         """One call of an emulator's control API: PUT with content, else GET."""
+        return self._control("PUT" if content else "GET", provider, what, content or None)
+
+    def add_faults(self, provider: str, faults: list[Mapping[str, Any]]) -> None:
+        """Plan faults behind those that are planned already."""
+        self._control("POST", provider, "faults", {"faults": faults})
+
+    def _control(self, method: str, provider: str, what: str, content: object) -> dict[str, Any]:
         url = f"{self.base_url(provider)}/_sandbox/{what}"
         with httpx.Client(timeout=20, trust_env=False) as client:
-            answer = client.put(url, json=content) if content else client.get(url)
+            answer = client.request(method, url, json=content)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found

@@ -17,12 +17,12 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from prefect import get_client
 
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample import describe
 from tests.canary import places
 from tests.canary.places import Place, Prefect
 from tests.flows.jobs import Jobs
+from tests.flows.stories import Setting, Stories, story
 from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.timeout(400)
@@ -49,49 +49,53 @@ class Ended:
     prefect: Prefect
 
 
-@pytest.fixture(scope="module")
-def ended(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
-    """One job for each way to end."""
+@story
+def all_ends(setting: Setting) -> tuple[dict[str, str], datetime]:
+    """One job for each way to end; when the first began."""
+    jobs = setting.jobs
     since = datetime.now(UTC) - timedelta(seconds=1)
-    sample = make_sample(tmp_path_factory.mktemp("canary"), width=160, height=90, seconds=2.0)
-    described: dict[str, Any] = describe(sample)
+    described: dict[str, Any] = describe(setting.tiny)
     plain = {"video": described["video"], "segments": described["segments"]}
-    areas = {**plain, "annotation_areas": [_everywhere(sample.watermark_region)]}
+    areas = {**plain, "annotation_areas": [_everywhere(setting.tiny.watermark_region)]}
     query = f"X-Amz-Signature={SOURCE_SECRET}&token={SOURCE_SECRET}"
-    absent = f"{stack.base_url('sync_so')}/absent.mp4?{query}"
+    absent = f"{jobs.stack.base_url('sync_so')}/absent.mp4?{query}"
     reason = f"cannot open https://cdn.example/a.mp4?X-Amz-Signature={VENDOR_SECRET}&Expires=1"
-    with (
-        get_client(sync_client=True) as client,
-        httpx.Client(base_url=stack.api_url, timeout=30, trust_env=False) as reading,
-    ):
-        jobs = Jobs(stack, client)
-        ids = {
-            "completed": jobs.prepare(areas),
-            "lip-sync failed": jobs.prepare(areas),
-            "inpainting failed": jobs.prepare(areas),
-            "refused": jobs.prepare({**plain, "segments": [described["segments"][0]] * 2}),
-            "no source": jobs.prepare({**plain, "video": absent}),
-            "cancelled": jobs.prepare(plain),
-        }
-        jobs.plan_faults(
-            "sync_so",
-            _fault("create", ids["completed"], "drop_connection", when="after"),
-            _fault(
-                "job",
-                ids["lip-sync failed"],
-                "failed",
-                code="generation_input_video_invalid",
-                message=reason,
-            ),
-            _fault("job", ids["cancelled"], "slow", seconds=120),
-        )
-        jobs.plan_faults(
-            "ghostcut", _fault("job", ids["inpainting failed"], "failed", status=20, detail=reason)
-        )
-        jobs.release(*ids.values())
-        jobs.until_accepted("sync_so", ids["cancelled"])
-        jobs.cancel(ids["cancelled"])
-        jobs.finish(ids.values())
+    ids = {
+        "completed": jobs.prepare(areas),
+        "lip-sync failed": jobs.prepare(areas),
+        "inpainting failed": jobs.prepare(areas),
+        "refused": jobs.prepare({**plain, "segments": [described["segments"][0]] * 2}),
+        "no source": jobs.prepare({**plain, "video": absent}),
+        "cancelled": jobs.prepare(plain),
+    }
+    jobs.plan_faults(
+        "sync_so",
+        _fault("create", ids["completed"], "drop_connection", when="after"),
+        _fault(
+            "job",
+            ids["lip-sync failed"],
+            "failed",
+            code="generation_input_video_invalid",
+            message=reason,
+        ),
+        _fault("job", ids["cancelled"], "slow", seconds=120),
+    )
+    jobs.plan_faults(
+        "ghostcut", _fault("job", ids["inpainting failed"], "failed", status=20, detail=reason)
+    )
+    jobs.release(*ids.values())
+    jobs.until_accepted("sync_so", ids["cancelled"])
+    jobs.cancel(ids["cancelled"])
+    jobs.finish(ids.values())
+    return ids, since
+
+
+@pytest.fixture(scope="module")
+def ended(stories: Stories) -> Iterator[Ended]:
+    """The jobs, ended."""
+    ids, since = stories.end(all_ends)
+    jobs = stories.setting.jobs
+    with httpx.Client(base_url=jobs.stack.api_url, timeout=30, trust_env=False) as reading:
         yield Ended(jobs, ids, since, Prefect(reading, ids.values()))
 
 
@@ -184,7 +188,10 @@ def test_artifacts(ended: Ended, all_keys: dict[str, set[str]]) -> None:
 
 
 def test_events(ended: Ended, all_keys: dict[str, set[str]]) -> None:
-    assert leaks(ended.prefect.events(ended.since), all_keys) == []
+    found = list(ended.prefect.events(ended.since))
+    for kind in ("flow-run", "task-run"):
+        assert any(place.startswith(f"event prefect.{kind}.") for place, _ in found)
+    assert leaks(found, all_keys) == []
 
 
 def test_work_pools_deployments_automations_and_blocks(

@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deployments.recovery import HEARTBEAT_SECONDS
+from deployments.heartbeat import HEARTBEAT_SECONDS
 
 BUCKET = "pro-video"
 REGION = "us-east-1"

@@ -25,7 +25,7 @@ from prefect.settings import (
 )
 from prefect.utilities.callables import get_call_parameters
 
-from deployments.recovery import HEARTBEAT_SECONDS
+from deployments.heartbeat import HEARTBEAT_SECONDS
 from deployments.worker.bells import listen_for_bells
 from pro_video.settings import Settings, get_settings, use_settings
 from pro_video.stopping import StopReason, StopSignal, use_stop

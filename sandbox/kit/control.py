@@ -3,7 +3,8 @@
     GET    /_sandbox/health    {"status": "ok"}
     GET    /_sandbox/audit     what was accepted, billed and replayed
     GET    /_sandbox/settings  every switch; PUT sets the named ones and returns all
-    GET    /_sandbox/faults    {"faults": [...]} to come; PUT replaces the queue; DELETE clears it
+    GET    /_sandbox/faults    {"faults": [...]} to come; PUT replaces the queue, POST adds to it,
+                               DELETE clears it
 
 It has no authentication: an emulator is for the loopback interface.
 """
@@ -49,12 +50,13 @@ def control_routes(
     async def fault_queue(request: Request) -> Response:
         if request.method == "DELETE":
             faults.clear()
-        elif request.method == "PUT":
+        elif request.method in ("PUT", "POST"):
             try:
                 body = await _body(request)
                 if not isinstance(body, dict) or set(body) != {"faults"}:
                     raise _BadBodyError('the body is {"faults": [...]}')
-                faults.replace(body["faults"])
+                queue = faults.replace if request.method == "PUT" else faults.add
+                queue(body["faults"])
             except (FaultError, _BadBodyError) as error:
                 return _refuse(error)
         return JSONResponse({"faults": faults.snapshot()})
@@ -63,7 +65,7 @@ def control_routes(
         Route("/_sandbox/health", health, methods=["GET"]),
         Route("/_sandbox/audit", read_audit, methods=["GET"]),
         Route("/_sandbox/settings", settings, methods=["GET", "PUT"]),
-        Route("/_sandbox/faults", fault_queue, methods=["GET", "PUT", "DELETE"]),
+        Route("/_sandbox/faults", fault_queue, methods=["GET", "PUT", "POST", "DELETE"]),
     ]
 
 

@@ -10,13 +10,14 @@ Every further member is a parameter of the fault. The queue is persisted, so a r
 goes on with what is left of it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.kit.store import Store
 
 _KIND = "fault"
+MAX_FAULTS = 10_000
 _OWN_MEMBERS = ("call", "kind", "times", "match")
 
 
@@ -89,13 +90,27 @@ class FaultQueue:
 
     def replace(self, faults: object) -> None:
         """Put these faults in place of all that were queued; nothing changes on FaultError."""
-        if not isinstance(faults, list):
-            raise FaultError("'faults' is a list")
-        parsed = [Fault.parse(raw, self._known) for raw in faults]
+        parsed = self._parsed(faults)
         with self._store.transaction():
             self._store.clear(_KIND)
-            for fault in parsed:
-                self._store.put(_KIND, str(self._store.counter("faults queued")), fault.describe())
+            self._append(parsed)
+
+    def add(self, faults: object) -> None:
+        """Queue these faults behind the others; nothing changes on FaultError."""
+        parsed = self._parsed(faults)
+        with self._store.transaction():
+            self._append(parsed)
+
+    def _parsed(self, faults: object) -> list[Fault]:
+        if not isinstance(faults, list):
+            raise FaultError("'faults' is a list")
+        return [Fault.parse(raw, self._known) for raw in faults]
+
+    def _append(self, faults: Sequence[Fault]) -> None:
+        if len(self._store.all(_KIND)) + len(faults) > MAX_FAULTS:
+            raise FaultError(f"at most {MAX_FAULTS} faults can be queued")
+        for fault in faults:
+            self._store.put(_KIND, str(self._store.counter("faults queued")), fault.describe())
 
     def clear(self) -> None:
         """Drop every queued fault."""

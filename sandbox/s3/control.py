@@ -2,7 +2,8 @@
 
     GET    /_sandbox/health   {"status": "ok"}
     GET    /_sandbox/audit    requests per operation, their statuses, uploads in progress
-    GET    /_sandbox/faults   {"faults": [...]} to come; PUT replaces the queue; DELETE clears it
+    GET    /_sandbox/faults   {"faults": [...]} to come; PUT replaces the queue, POST adds to it,
+                              DELETE clears it
 
 It has no authentication and therefore answers only peers on the loopback interface. The name of
 its "bucket" is one that S3 forbids, so that no real bucket is hidden by it.
@@ -73,11 +74,12 @@ class Control:
                 pass
             case "DELETE", "faults":
                 self._faults.replace([])
-            case "PUT", "faults":
+            case "PUT" | "POST", "faults":
                 body = _read_json(request)
                 if not isinstance(body, dict) or set(body) != {"faults"}:
                     raise FaultError('the body is {"faults": [...]}')
-                self._faults.replace(body["faults"])
+                queue = self._faults.replace if request.method == "PUT" else self._faults.add
+                queue(body["faults"])
             case _:
                 raise LookupError(request.path)
         return {"faults": self._faults.snapshot()}

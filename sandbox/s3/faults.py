@@ -113,11 +113,21 @@ class FaultQueue:
 
     def replace(self, descriptions: object) -> None:
         """Puts these in place of all queued faults; changes nothing when one is wrong."""
+        self._queue(descriptions, behind=False)
+
+    def add(self, descriptions: object) -> None:
+        """Queues these behind the others; changes nothing when one is wrong."""
+        self._queue(descriptions, behind=True)
+
+    def _queue(self, descriptions: object, *, behind: bool) -> None:
         if not isinstance(descriptions, list) or len(descriptions) > MAX_FAULTS:
             raise FaultError(f"'faults' is a list of at most {MAX_FAULTS}")
         parsed = [parse_fault(raw) for raw in descriptions]
         with self._lock:
-            self._faults = parsed
+            faults = [*self._faults, *parsed] if behind else parsed
+            if len(faults) > MAX_FAULTS:
+                raise FaultError(f"at most {MAX_FAULTS} faults can be queued")
+            self._faults = faults
 
     def snapshot(self) -> list[dict[str, Any]]:
         with self._lock:

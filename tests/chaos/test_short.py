@@ -49,8 +49,6 @@ def _walk(suite: Suite, clips: Clips, kill: Kill) -> Walk:
 
 
 def _lose_the_answer(suite: Suite, server: str, job_id: str) -> None:
-    planned = suite.world.control(server, "faults")["faults"]
     mark = f"pv-{job_id}-{_STEPS[server]}-1"
     lost = {"call": "create", "kind": "drop_connection", "when": "after"}
-    told = [*planned, {**lost, "match": {"reference": mark}}]
-    suite.world.control(server, "faults", {"faults": told})
+    suite.world.add_faults(server, [{**lost, "match": {"reference": mark}}])

@@ -196,8 +196,15 @@ class World:
 
     def control(self, name: str, what: str, content: dict[str, Any] | None = None) -> Any:
         """One call of a sandbox server's control API: PUT with content, else GET."""
+        return self._control("GET" if content is None else "PUT", name, what, content)
+
+    def add_faults(self, name: str, faults: list[dict[str, Any]]) -> None:
+        """Plan faults behind those that are planned already."""
+        self._control("POST", name, "faults", {"faults": faults})
+
+    def _control(self, method: str, name: str, what: str, content: dict[str, Any] | None) -> Any:
         url = f"{self.url(name)}/_sandbox/{what}"
-        answer = self._http.get(url) if content is None else self._http.put(url, json=content)
+        answer = self._http.request(method, url, json=content)
         answer.raise_for_status()
         return answer.json()
 

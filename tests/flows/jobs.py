@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ Filter = Literal["/flow_runs/filter", "/artifacts/filter", "/logs/filter"]
 JOB_SECONDS = 240.0
 """Bound of one wait; a job takes a few seconds, many at once on a busy machine take more."""
 
+# Of all tests that share a stack.
+_TEMPERATURES = itertools.count(1)
 _LOOK_SECONDS = 0.4
 _AT_ONCE = 5
 
@@ -50,7 +53,6 @@ class Jobs:
         self.stack = stack
         self.client = client
         self.s3 = stack.s3()
-        self._prepared = 0
 
     def api(self, call: Callable[[SyncPrefectClient], T]) -> T:
         """Make a call to Prefect, soon again when its database is busy.
@@ -96,8 +98,7 @@ class Jobs:
         """
         found = self.api(lambda client: client.read_deployment_by_name(deployment))
         if deployment.startswith("pro-video/"):
-            self._prepared += 1
-            parameters = {"temperature": self._prepared / 1000, **parameters}
+            parameters = {"temperature": next(_TEMPERATURES) / 1000, **parameters}
         run = self.api(
             lambda client: client.create_flow_run_from_deployment(
                 found.id,
@@ -128,8 +129,7 @@ class Jobs:
 
     def plan_faults(self, provider: str, *faults: Mapping[str, Any]) -> None:
         """Add faults behind those that are planned already."""
-        planned = self.stack.control(provider, "faults")["faults"]
-        self.stack.control(provider, "faults", faults=[*planned, *faults])
+        self.stack.add_faults(provider, list(faults))
 
     # Following
 
@@ -194,13 +194,19 @@ class Jobs:
     def until_state(self, job_id: str, name: str, seconds: float = 60) -> None:
         """Wait until a job's state has a name."""
         wait_until(
-            lambda: self.state(job_id).name == name, seconds, f"{job_id} shows the state {name}"
+            lambda: self.state(job_id).name == name,
+            seconds,
+            f"{job_id} shows the state {name}",
+            pause=_LOOK_SECONDS,
         )
 
     def until_accepted(self, provider: str, job_id: str, seconds: float = 60) -> dict[str, Any]:
         """Wait until a provider has taken a job; the audit's entry of it."""
         wait_until(
-            lambda: bool(self.audit(provider, job_id)), seconds, f"{provider} takes {job_id}"
+            lambda: bool(self.audit(provider, job_id)),
+            seconds,
+            f"{provider} takes {job_id}",
+            pause=_LOOK_SECONDS / 2,
         )
         return self.audit(provider, job_id)[0]
 

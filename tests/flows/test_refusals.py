@@ -12,6 +12,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from sandbox.media.lip_sync import SegmentPlan, lip_sync
 from sandbox.media.sample import Sample
 from tests.flows.jobs import Jobs
+from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
 from tests.local_stack import wait_until
 
@@ -127,21 +128,25 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
     }
 
 
-@pytest.fixture(scope="module")
-def refused(
-    jobs: Jobs,
-    tiny: Sample,
-    tiny_parameters: dict[str, Any],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Refused:
+@story
+def hopeless_jobs(setting: Setting) -> Refused:
     """All the hopeless jobs, ended."""
-    found = Refused(jobs, cases(jobs, tiny, tmp_path_factory.mktemp("hopeless")))
+    jobs, tiny_parameters = setting.jobs, setting.tiny_parameters
+    folder = setting.folder / "hopeless"
+    folder.mkdir()
+    found = Refused(jobs, cases(jobs, setting.tiny, folder))
     assert list(found.cases) == NAMES
     for name, case in found.cases.items():
         whole = tiny_parameters if case.deployment == "pro-video/local" else {}
         found.ids[name] = jobs.prepare({**whole, **case.changes}, case.deployment)
     jobs.finish([], prepared=list(found.ids.values()))
     return found
+
+
+@pytest.fixture(scope="module")
+def refused(stories: Stories) -> Refused:
+    """All the hopeless jobs."""
+    return stories.end(hopeless_jobs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -168,19 +173,21 @@ def test_nothing_is_paid_or_left_over(refused: Refused, name: str) -> None:
     assert case.uploads or left == {"job.json"}
 
 
-def test_a_parameter_of_the_wrong_type_is_refused_before_there_is_a_job(
-    jobs: Jobs, tiny_parameters: dict[str, Any]
-) -> None:
+def test_a_parameter_of_the_wrong_type_is_refused_before_there_is_a_job(setting: Setting) -> None:
     with pytest.raises(PrefectHTTPStatusError) as raised:
-        jobs.prepare({**tiny_parameters, "segments": "all of it"})
+        setting.jobs.prepare({**setting.tiny_parameters, "segments": "all of it"})
     assert raised.value.response.status_code in (409, 422)
     assert "segments" in raised.value.response.text
 
 
-def test_a_job_with_an_unknown_parameter_does_not_hang(
-    jobs: Jobs, tiny_parameters: dict[str, Any]
-) -> None:
-    job_id = jobs.start({**tiny_parameters, "voice": "deep"})
+@story
+def job_with_an_unknown_parameter(setting: Setting) -> None:
+    jobs = setting.jobs
+    job_id = jobs.start({**setting.tiny_parameters, "voice": "deep"})
     wait_until(lambda: jobs.state(job_id).is_final(), 60, "the job ends")
     assert "voice" in (jobs.state(job_id).message or "")
     assert jobs.paid(job_id) == {"sync_so": (0, 0), "ghostcut": (0, 0)}
+
+
+def test_a_job_with_an_unknown_parameter_does_not_hang(stories: Stories) -> None:
+    stories.end(job_with_an_unknown_parameter)

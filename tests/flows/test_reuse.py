@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pro_video.records import JobResult
-from sandbox.media.sample import Sample
 from tests.flows.jobs import Jobs
+from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
 
 pytestmark = pytest.mark.timeout(400)
@@ -35,9 +35,10 @@ class World:
         return self.jobs.result(self.ids[name])
 
 
-@pytest.fixture(scope="module")
-def world(jobs: Jobs, tiny: Sample, tiny_parameters: dict[str, Any]) -> World:
+@story
+def jobs_of_one_lip_sync(setting: Setting) -> World:
     """One job, and after its end those that ask for something like it."""
+    jobs, tiny, tiny_parameters = setting.jobs, setting.tiny, setting.tiny_parameters
 
     def of(region: Any, **more: Any) -> dict[str, Any]:
         return {
@@ -63,6 +64,12 @@ def world(jobs: Jobs, tiny: Sample, tiny_parameters: dict[str, Any]) -> World:
     }
     jobs.finish([], prepared=list(later.values()))
     return World(jobs, {"first": first, "other area": other_area, **later})
+
+
+@pytest.fixture(scope="module")
+def world(stories: Stories) -> World:
+    """The jobs."""
+    return stories.end(jobs_of_one_lip_sync)
 
 
 def test_other_areas_cost_only_the_text_removal(world: World) -> None:

@@ -28,6 +28,7 @@ from sandbox.media.measure import (
 )
 from sandbox.media.sample import Sample, describe
 from tests.flows.jobs import Followed, Jobs
+from tests.flows.stories import Setting, Stories, story
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -74,9 +75,10 @@ class World:
         return self.runs[name]
 
 
-@pytest.fixture(scope="module")
-def world(jobs: Jobs, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> World:
+@story
+def good_jobs(setting: Setting) -> World:
     """Start all jobs, wait for them together, fetch what they made."""
+    jobs, sample = setting.jobs, setting.sample
     described = describe(sample)
     plain = {"video": described["video"], "segments": described["segments"]}
     twice = {**plain, "temperature": 0.9}
@@ -121,7 +123,8 @@ def world(jobs: Jobs, sample: Sample, tmp_path_factory: pytest.TempPathFactory) 
     started["lip-sync only"] = found[0]
     seen |= jobs.finish([found[0]], follow=[found[0]])
 
-    folder = tmp_path_factory.mktemp("results")
+    folder = setting.folder / "results"
+    folder.mkdir()
     runs = {}
     for name, job_id in started.items():
         state = jobs.state(job_id)
@@ -136,6 +139,12 @@ def world(jobs: Jobs, sample: Sample, tmp_path_factory: pytest.TempPathFactory) 
             lip_synced.write_bytes(jobs.object(result.stages["lip-sync"].stored.key))
         runs[name] = Run(job_id, result, seen[job_id], output, lip_synced)
     return World(runs, jobs, watched)
+
+
+@pytest.fixture(scope="module")
+def world(stories: Stories) -> World:
+    """The jobs and what they made."""
+    return stories.end(good_jobs)
 
 
 def walk(jobs: Jobs, run_id: str) -> list[tuple[str, str | None]]:

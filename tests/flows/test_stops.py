@@ -17,26 +17,24 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 
 from deployments.local.stack import open_stack
-from sandbox.media.sample import Sample
 from tests.flows.jobs import Jobs
+from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_provider_faults import fault, of_job
 from tests.flows.test_seed_cases import area
 from tests.local_stack import LocalStack, wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
-POOL = "tests"
 LIP_SYNC_ONLY = "Pro video processing completed (lip-sync only)"
 BOTH = "Pro video processing completed (lip-sync + text inpainting)"
 # Between the button and the end of the job; the worker looks several times a second.
 CANCEL_SECONDS = 40
 
 
-@pytest.fixture(scope="module")
-def chained(tiny: Sample, tiny_parameters: dict[str, Any]) -> dict[str, Any]:
-    """A job with a text removal."""
-    mark = area("erase", tiny.watermark_region, 0.0, None)
-    return {**tiny_parameters, "annotation_areas": [mark]}
+def chained(setting: Setting) -> dict[str, Any]:
+    """Parameters of a job with a text removal."""
+    mark = area("erase", setting.tiny.watermark_region, 0.0, None)
+    return {**setting.tiny_parameters, "annotation_areas": [mark]}
 
 
 def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
@@ -44,11 +42,11 @@ def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
     return str(jobs.audit(provider, job_id)[0]["status"])
 
 
-def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(
-    jobs: Jobs, tiny_parameters: dict[str, Any]
-) -> None:
-    job_id = jobs.prepare(tiny_parameters)
-    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=6)]))
+@story
+def cancelled_lip_sync(setting: Setting) -> None:
+    jobs = setting.jobs
+    job_id = jobs.prepare(setting.tiny_parameters)
+    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Lip-sync processing")
     generation = jobs.until_accepted("sync_so", job_id)["id"]
@@ -69,17 +67,24 @@ def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(
     assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (0, 0)}
 
 
-def test_a_cancelled_text_removal_is_picked_up_by_a_retry(
-    jobs: Jobs, chained: dict[str, Any]
-) -> None:
-    job_id = jobs.prepare(chained)
-    jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "slow", seconds=8)]))
+def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(stories: Stories) -> None:
+    stories.end(cancelled_lip_sync)
+
+
+@story
+def cancelled_text_removal(setting: Setting) -> None:
+    jobs = setting.jobs
+    job_id = jobs.prepare(chained(setting))
+    jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "slow", seconds=12)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Text inpainting", 120)
     work = jobs.until_accepted("ghostcut", job_id)["id"]
     [subflow] = jobs.subflows(job_id)
     wait_until(
-        lambda: f"GhostCut task created: {work}" in jobs.log(str(subflow.id)), 60, "the wait"
+        lambda: f"GhostCut task created: {work}" in jobs.log(str(subflow.id)),
+        60,
+        "the wait",
+        pause=0.4,
     )
     jobs.cancel(job_id)
     jobs.until_state(job_id, "Cancelled", CANCEL_SECONDS)
@@ -92,10 +97,14 @@ def test_a_cancelled_text_removal_is_picked_up_by_a_retry(
     assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (1, 1)}
 
 
-def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(
-    jobs: Jobs, chained: dict[str, Any]
-) -> None:
-    job_id = jobs.prepare(chained)
+def test_a_cancelled_text_removal_is_picked_up_by_a_retry(stories: Stories) -> None:
+    stories.end(cancelled_text_removal)
+
+
+@story
+def retried_text_removal(setting: Setting) -> None:
+    jobs = setting.jobs
+    job_id = jobs.prepare(chained(setting))
     jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "failed", status=20)]))
     jobs.release(job_id)
     jobs.finish([job_id])
@@ -111,26 +120,28 @@ def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(
     assert result.fallback_key is None
 
 
-# A worker of the test's own, with settings that the shared one must not have
+def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(stories: Stories) -> None:
+    stories.end(retried_text_removal)
 
 
-@pytest.fixture(scope="module")
-def own_pool(jobs: Jobs) -> str:
-    """A work pool beside the shared one; names of its deployments end in its name."""
-    jobs.api(lambda client: client.create_work_pool(WorkPoolCreate(name=POOL, type="pro-video")))
+# Workers of the stories' own, with settings that the shared one must not have
+
+
+def make_pool(jobs: Jobs, pool: str) -> None:
+    """Make a work pool beside the shared one; names of its deployments end in its name."""
+    jobs.api(lambda client: client.create_work_pool(WorkPoolCreate(name=pool, type="pro-video")))
     for name in ("pro-video", "text-inpainting"):
-        jobs.api(partial(_deploy, name=name))
-    return POOL
+        jobs.api(partial(_deploy, name=name, pool=pool))
 
 
-def _deploy(client: SyncPrefectClient, *, name: str) -> None:
+def _deploy(client: SyncPrefectClient, *, name: str, pool: str) -> None:
     shared = client.read_deployment_by_name(f"{name}/local")
     client.create_deployment(
         flow_id=shared.flow_id,
-        name=POOL,
+        name=pool,
         entrypoint=shared.entrypoint,
         parameter_openapi_schema=shared.parameter_openapi_schema,
-        work_pool_name=POOL,
+        work_pool_name=pool,
         pull_steps=[],
     )
 
@@ -161,19 +172,20 @@ def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess
             process.wait(10)
 
 
-def test_a_deadline_ends_the_wait_and_not_the_providers_job(
-    jobs: Jobs, own_pool: str, tiny: Sample, tiny_parameters: dict[str, Any]
-) -> None:
+@story
+def jobs_past_their_deadline(setting: Setting) -> None:
+    jobs, tiny, pool = setting.jobs, setting.tiny, "short-deadlines"
+    make_pool(jobs, pool)
     mark = area("erase", tiny.watermark_region, 0.0, None)
-    lip = jobs.prepare(tiny_parameters, f"pro-video/{own_pool}")
+    lip = jobs.prepare(setting.tiny_parameters, f"pro-video/{pool}")
     removal = jobs.prepare(
-        {"video": str(tiny.clip), "annotation_areas": [mark]}, f"text-inpainting/{own_pool}"
+        {"video": str(tiny.clip), "annotation_areas": [mark]}, f"text-inpainting/{pool}"
     )
     jobs.plan_faults("sync_so", *of_job(lip, [fault("job", "stuck")]))
     jobs.plan_faults("ghostcut", *of_job(removal, [fault("job", "stuck")]))
     seconds = {"PRO_VIDEO_LIP_SYNC_DEADLINE_HOURS": "0.001"}
     seconds |= {"PRO_VIDEO_INPAINTING_DEADLINE_HOURS": "0.001"}
-    with worker(jobs.stack, own_pool, **seconds):
+    with worker(jobs.stack, pool, **seconds):
         for _ in range(2):
             # The second time is a retry: it waits for the same provider job again.
             jobs.finish([], prepared=[lip, removal])
@@ -193,13 +205,18 @@ def test_a_deadline_ends_the_wait_and_not_the_providers_job(
     assert jobs.paid(removal)["ghostcut"] == (1, 0)
 
 
-def test_a_stopping_worker_hands_its_job_over(
-    jobs: Jobs, own_pool: str, tiny_parameters: dict[str, Any]
-) -> None:
-    job_id = jobs.prepare(tiny_parameters, f"pro-video/{own_pool}")
-    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=8)]))
+def test_a_deadline_ends_the_wait_and_not_the_providers_job(stories: Stories) -> None:
+    stories.end(jobs_past_their_deadline)
+
+
+@story
+def stopping_worker(setting: Setting) -> None:
+    jobs, pool = setting.jobs, "stopping"
+    make_pool(jobs, pool)
+    job_id = jobs.prepare(setting.tiny_parameters, f"pro-video/{pool}")
+    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
-    with worker(jobs.stack, own_pool) as first:
+    with worker(jobs.stack, pool) as first:
         generation = jobs.until_accepted("sync_so", job_id, 90)["id"]
         wait_until(
             lambda: ended_at(jobs, "sync_so", job_id) == "PROCESSING", 60, "the job is waiting"
@@ -211,8 +228,12 @@ def test_a_stopping_worker_hands_its_job_over(
     assert state.message == (
         f"Handed over by a worker that stops; Sync.so generation {generation} goes on"
     )
-    with worker(jobs.stack, own_pool):
+    with worker(jobs.stack, pool):
         jobs.finish([job_id])
     assert jobs.state(job_id).message == LIP_SYNC_ONLY
     assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (0, 0)}
     assert [entry["id"] for entry in jobs.audit("sync_so", job_id)] == [generation]
+
+
+def test_a_stopping_worker_hands_its_job_over(stories: Stories) -> None:
+    stories.end(stopping_worker)

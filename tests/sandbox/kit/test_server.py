@@ -143,9 +143,13 @@ def test_the_fault_queue_is_shown_replaced_and_cleared(server: httpx.Client) -> 
     fault(server, "504")
     queue = server.get("/_sandbox/faults").json()["faults"]
     assert [entry["kind"] for entry in queue] == ["504"]
+    more = {"faults": [{"call": "do", "kind": "500_html"}, {"call": "do", "kind": "504"}]}
+    queue = server.post("/_sandbox/faults", json=more).json()["faults"]
+    assert [entry["kind"] for entry in queue] == ["504", "500_html", "504"]
     assert server.delete("/_sandbox/faults").json() == {"faults": []}
     for bad in (b"", b"[]", b'{"faults": {}}', b'{"faults": [{}]}', b"[" * 100_000):
         assert server.put("/_sandbox/faults", content=bad).status_code == 400
+        assert server.post("/_sandbox/faults", content=bad).status_code == 400
     assert server.get("/_sandbox/health").json() == {"status": "ok"}
 
 

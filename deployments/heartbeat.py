@@ -1,0 +1,8 @@
+"""The rhythm of the workers' signs of life, apart, so that reading it loads no Prefect."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEARTBEAT_SECONDS: Final = 30
+"""Prefect's shortest pause between two heartbeats; the workers' setting must match."""
