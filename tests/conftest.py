@@ -32,13 +32,17 @@ _ON_THE_STACK = (
 )
 _OF_STORIES = ("tests/flows/", "tests/test_canary.py")
 _ALONE = ("tests/deployments/test_registration.py",)
-_FIRST = ("stack", "tests/deployments/gateway", "tests/deployments", "tests/sandbox/media")
+_GATEWAY = "tests/deployments/gateway"
+_FIRST = ("stack", _GATEWAY, "tests/deployments", "tests/sandbox/media")
 
 
 def _group(nodeid: str) -> str:
-    """Tests of a group share servers: those on the local stack, and otherwise those of a folder."""
+    """Tests of a group share servers: those on the local stack, those of the gateway, and otherwise
+    those of a folder."""
     path = nodeid.partition("::")[0]
-    return "stack" if path.startswith(_ON_THE_STACK) else path.rpartition("/")[0]
+    if path.startswith(_ON_THE_STACK):
+        return "stack"
+    return _GATEWAY if path.startswith(_GATEWAY) else path.rpartition("/")[0]
 
 
 def _rank(group: str) -> int:

@@ -191,4 +191,5 @@ def running_stack(folder: Path) -> Iterator[LocalStack]:
         with contextlib.suppress(AssertionError):
             stack.stop()
         raise
-    assert stack.stop() == 0, stack.tail()
+    # What Ctrl-C sends.
+    assert stack.stop(signal.SIGINT) == 0, stack.tail()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError
 
+from deployments.local.stack import open_stack
 from tests.local_stack import LocalStack, own_port_base, wait_until
 
 pytestmark = pytest.mark.timeout(400)
@@ -42,11 +43,24 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, offset: int, ser
 
 
 def test_an_interrupt_leaves_no_process_and_the_data_stays(tmp_path: Path) -> None:
+    """In the middle of a start, which is the harder case; the stack that tests share is interrupted
+    when it is ready."""
     stack = LocalStack(tmp_path / "stack")
-    stack.start()
+    stack.description = open_stack(stack.folder, stack.port_base).describe()
+    s3 = stack.s3()
+
+    def answers() -> bool:
+        try:
+            s3.list_buckets()
+        except BotoCoreError:
+            return False
+        return True
+
+    stack.launch()
     try:
-        s3 = stack.s3()
-        s3.put_object(Bucket=stack.bucket, Key="kept/note.txt", Body=b"still here")
+        wait_until(answers, 90, "S3 answers")
+        s3.create_bucket(Bucket="kept")
+        s3.put_object(Bucket="kept", Key="note.txt", Body=b"still here")
         members = stack.members()
     finally:
         # What Ctrl-C sends.
@@ -59,16 +73,8 @@ def test_an_interrupt_leaves_no_process_and_the_data_stays(tmp_path: Path) -> No
 
     stack.launch()
     try:
-
-        def answers() -> bool:
-            try:
-                s3.head_bucket(Bucket=stack.bucket)
-            except BotoCoreError:
-                return False
-            return True
-
         wait_until(answers, 90, "S3 answers again")
-        found = s3.get_object(Bucket=stack.bucket, Key="kept/note.txt")["Body"].read()
+        found = s3.get_object(Bucket="kept", Key="note.txt")["Body"].read()
     finally:
         stack.stop()
         s3.close()

@@ -1,18 +1,12 @@
-"""A Prefect server and an S3 server for the session, and gateways in front of them."""
+"""The shared Prefect server and an S3 server, and gateways in front of them."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -29,68 +23,11 @@ from tests.deployments.gateway.kit import (
     TOKENS,
     Gateway,
     World,
-    free_port,
     serving,
 )
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-
-_START_SECONDS = 90.0
-
-
-@pytest.fixture(scope="session")
-def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of a Prefect server of its own, or of ``PRO_VIDEO_TEST_PREFECT_API_URL``, which
-    makes repeated runs short."""
-    running = os.environ.get("PRO_VIDEO_TEST_PREFECT_API_URL")
-    if running:
-        yield running
-        return
-    home = tmp_path_factory.mktemp("prefect")
-    url = f"http://127.0.0.1:{(port := free_port())}/api"
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-        "PREFECT_API_URL": url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_UI_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait_for(f"{url}/health", process, home / "server.log")
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=5)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(url, timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
-                return
-        except httpx.HTTPError:
-            pass
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise RuntimeError(f"Prefect did not start: {log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")

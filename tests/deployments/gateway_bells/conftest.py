@@ -1,66 +1,15 @@
-"""A Prefect server of its own, whose flow runs nobody executes: the tests set their states."""
+"""The shared Prefect server, whose flow runs' states the tests set themselves."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tests.deployments.gateway.kit import free_port
-from tests.local_stack import wait_until
-
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of the server; the Prefect client of the tests talks to it.
-
-    ``PRO_VIDEO_TEST_PREFECT_API_URL`` names one that runs already, which makes repeated runs short.
-    """
-    running = os.environ.get("PRO_VIDEO_TEST_PREFECT_API_URL")
-    if running:
-        with temporary_settings({PREFECT_API_URL: running}):
-            yield running
-        return
-    home = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-        "PREFECT_API_URL": url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-
-    def answers() -> bool:
-        assert process.poll() is None, (home / "server.log").read_text()[-2000:]
-        try:
-            return httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    try:
-        wait_until(answers, 100, "Prefect answers")
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=5)
+def prefect_api(prefect_api_url: str) -> Iterator[str]:
+    """The API of the server; the Prefect client of the tests talks to it."""
+    with temporary_settings({PREFECT_API_URL: prefect_api_url}):
+        yield prefect_api_url
