@@ -15,11 +15,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import yaml
 from prefect import Flow, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.connection import ConnectionSettings, save_blocks
@@ -150,9 +152,25 @@ def main() -> int:
             name = "_".join(str(part) for part in problem["loc"]).upper()
             logger.error("PRO_VIDEO_%s: %s", name, problem["msg"])
         return 2
-    for name in asyncio.run(register(connection)):
+    try:
+        names = asyncio.run(register(connection))
+    except httpx.HTTPError as error:
+        logger.error(
+            "Prefect at %s does not answer (%s). Start it or set PREFECT_API_URL, then register "
+            "again; what was done so far does no harm.",
+            PREFECT_API_URL.value(),
+            _reason(error),
+        )
+        return 1
+    for name in names:
         logger.info("Registered %s", name)
     return 0
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"status {error.response.status_code}"
+    return type(error).__name__
 
 
 if __name__ == "__main__":

@@ -190,6 +190,7 @@ async def _leave_if_completed(job: Job) -> None:
         get_run_logger().debug("Could not read the run's state: %s", type(error).__name__)
         return
     if state is not None and state.is_completed():
+        await job.reporter.settle()
         raise AlreadyCompleted(state)
 
 

@@ -145,9 +145,19 @@ class ProgressReporter:
             entering = stage is not self._progress.stage
             self._progress.advance(stage, fraction)
             if entering and stage is not Stage.COMPLETED:
-                await self._show_state(stage)
-                await announce_stage(self._job_id, stage, self._progress.percent)
+                if await self._show_state(stage):
+                    await announce_stage(self._job_id, stage, self._progress.percent)
+                else:
+                    self._progress.advance(Stage.COMPLETED, 0.0)
             await self._show_percent()
+
+    async def settle(self) -> None:
+        """Show the end of a job that another process has completed: what this process showed of it
+        may have come later than that one's end, or stand in an artifact of its own."""
+        async with self._lock:
+            self._progress.advance(Stage.COMPLETED, 0.0)
+            if self._artifact is not None:
+                await self._show_percent()
 
     async def fraction(self, stage: Stage, fraction: float) -> None:
         """Move on within a stage; written at most every two seconds."""
@@ -171,22 +181,27 @@ class ProgressReporter:
         except _UNREACHABLE as error:
             logger.warning("Could not show the job's %s: %s", name, type(error).__name__)
 
-    async def _show_state(self, stage: Stage) -> None:
+    async def _show_state(self, stage: Stage) -> bool:
+        """Show a stage; False when another process has completed the job."""
         state: State[Any] = Running(name=stage.value.name, message=stage.value.message)
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
-                for run in self._runs:
-                    await self._set_state(client, run, state)
+                shown = [await self._set_state(client, run, state) for run in self._runs]
+                if not shown[0]:
+                    kept = (await client.read_flow_run(self._runs[0])).state
+                    return kept is None or not kept.is_completed()
         except _UNREACHABLE as error:
             logger.warning("Could not show the stage: %s", type(error).__name__)
+        return True
 
-    async def _set_state(self, client: PrefectClient, run: UUID, state: State[Any]) -> None:
+    async def _set_state(self, client: PrefectClient, run: UUID, state: State[Any]) -> bool:
         reach("progress.before-state")
         # Not forced: a run that is being cancelled keeps its state, and the stop signal ends it.
         answer = await client.set_flow_run_state(run, state)
         reach("progress.state-written")
         if answer.status is not SetStateStatus.ACCEPT:
             logger.debug("The run's state was kept: %s", answer.status)
+        return answer.status is SetStateStatus.ACCEPT
 
     async def _show_percent(self) -> None:
         stage = self._progress.stage

@@ -175,3 +175,23 @@ def test_half_a_pair_of_keys_is_refused_by_name(given: dict[str, str], says: str
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert next(iter(given.values())) not in done.stderr
+
+
+def test_a_prefect_that_is_not_there_is_named(tmp_path: Path) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PRO_VIDEO_"))}
+    url = "http://127.0.0.1:9/api"
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.register"],
+        env={
+            **kept,
+            "PREFECT_API_URL": url,
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+            "PREFECT_HOME": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert f"Prefect at {url} does not answer (ConnectError)" in done.stderr
+    assert "Traceback" not in done.stderr

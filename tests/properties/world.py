@@ -192,8 +192,9 @@ class Watched(ProgressReporter):
         super().__init__(JOB_ID, clock=world.clock)
         self.percents: list[float] = []
 
-    async def _show_state(self, stage: Stage) -> None:
+    async def _show_state(self, stage: Stage) -> bool:
         await asyncio.sleep(0)
+        return True
 
     async def _show_percent(self) -> None:
         self.percents.append(self.percent)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prefect import flow, get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import ArtifactCreate, WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Completed, Crashed, Running, Scheduled
@@ -21,11 +21,13 @@ from deployments.worker.orphans import fail_if_lost_too_often, take_up_orphans, 
 from pro_video.clock import VirtualClock
 from pro_video.errors import Problem, RequestRefused
 from pro_video.job import JobKeys
+from pro_video.progress import Stage
 from pro_video.settings import get_settings
 from tasks.ending import AlreadyCompleted, completed, ending
 from tasks.job import Job
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
+from tasks.progress_artifact import PROGRESS_KEY, artifacts_of
 from tasks.recoveries import TAKEN_UP
 from tasks.subflow import adopt_inpainting
 
@@ -73,6 +75,14 @@ def job_of(run: FlowRun) -> Job:
     return Job(job_id, job_id, JobKeys(job_id), reporter, Ledger(datetime.now(UTC)), clock)
 
 
+async def complete(client: PrefectClient, run: FlowRun) -> None:
+    """End a run as a process does that has kept its result; the server asks no more than that."""
+    kept = {"type": "COMPLETED", "data": {"storage_key": "result"}}
+    await client.request(
+        "POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json={"state": kept}
+    )
+
+
 def lost(times: int) -> list[State[Any]]:
     return times * [Crashed(message="cannot be submitted"), AwaitingRetry(message=TAKEN_UP)]
 
@@ -109,6 +119,35 @@ async def test_a_job_that_another_process_completed_is_left_as_it_is(
             raise RequestRefused([Problem("video", "found by this one")])
 
 
+async def test_a_completed_job_shows_its_end_whatever_another_process_shows_late(
+    client: PrefectClient, deployment: Any
+) -> None:
+    async def shown(run: FlowRun) -> list[float]:
+        answer = await client.request("POST", "/artifacts/filter", json=artifacts_of([run.id]))
+        return [row["data"] for row in answer.json()]
+
+    for leaves_at_its_end in (False, True):
+        run = await run_of(client, deployment, Running())
+        await client.create_artifact(
+            ArtifactCreate(key=PROGRESS_KEY, type="progress", data=40.0, flow_run_id=run.id)
+        )
+        job = job_of(run)
+        await job.reporter.resume()
+        await job.reporter.stage(Stage.LIP_SYNC_PROCESSING, 0.9)
+        assert 40 < (await shown(run))[0] < 100
+        await complete(client, run)
+        if leaves_at_its_end:
+            with pytest.raises(AlreadyCompleted):
+                await completed(job, "by this one")
+        else:
+            await job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
+        assert await shown(run) == [100.0]
+        # What still runs of the late process changes nothing any more.
+        await job.reporter.fraction(Stage.LIP_SYNC_PROCESSING, 1.0)
+        assert await shown(run) == [100.0]
+        assert (await client.read_flow_run(run.id)).state_name == "Completed"
+
+
 async def test_a_job_that_prefect_leaves_alone_is_taken_up_again(
     client: PrefectClient, deployment: Any
 ) -> None:
@@ -127,11 +166,7 @@ async def test_a_job_that_prefect_leaves_alone_is_taken_up_again(
 
 async def test_a_completed_job_is_not_taken_up(client: PrefectClient, deployment: Any) -> None:
     run = await run_of(client, deployment, Running())
-    # The server only asks whether the result is kept.
-    kept = {"type": "COMPLETED", "data": {"storage_key": "result"}}
-    await client.request(
-        "POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json={"state": kept}
-    )
+    await complete(client, run)
     # As a late automation, and as a worker that believes to have found a lost process.
     for late in [*lost(1), Crashed(name="WorkerLost")]:
         await client.set_flow_run_state(run.id, late)
