@@ -31,7 +31,7 @@ _ON_THE_STACK = (
     "tests/deployments/test_registration.py",
 )
 _OF_STORIES = ("tests/flows/", "tests/test_canary.py")
-_ALONE = ("tests/deployments/test_registration.py",)
+_ALONE = ("tests/deployments/test_registration.py", "tests/deployments/test_frontend.py")
 _GATEWAY = "tests/deployments/gateway"
 _FIRST = ("stack", _GATEWAY, "tests/deployments", "tests/sandbox/media")
 

@@ -24,7 +24,7 @@ from tests.local_stack import LocalStack
 T = TypeVar("T")
 
 # More at once only wait for each other: Prefect's database has one writer.
-_AT_ONCE = 3
+_AT_ONCE = 2
 _END_SECONDS = 360.0
 
 _TOLD: list[Callable[[Setting], Any]] = []
