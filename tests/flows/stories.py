@@ -2,7 +2,7 @@
 
 Most of a job is waiting. What a test, or all tests of a module, need to happen first is a *story*:
 a function of the `Setting`, marked with :func:`story`. The stories of all collected modules begin
-together, a few at a time; a test that wants to look asks :meth:`Stories.end` for what came out.
+one after the other; a test that wants to look asks :meth:`Stories.end` for what came out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from tests.local_stack import LocalStack
 
 T = TypeVar("T")
 
-# More at once only wait for each other: Prefect's database has one writer.
-_AT_ONCE = 2
+# Beside the jobs of the other tests. More at once bring Prefect, whose database has one writer, to
+# refuse calls, which clients repeat many seconds later.
+_AT_ONCE = 1
 _END_SECONDS = 360.0
 
 _TOLD: list[Callable[[Setting], Any]] = []
