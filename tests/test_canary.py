@@ -25,7 +25,7 @@ from tests.flows.jobs import Jobs
 from tests.flows.stories import Setting, Stories, story
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1000)
 
 SOURCE_SECRET = "canary-of-a-source-5d1c"
 """Stands in the query of a source's address where there is nothing."""

@@ -15,7 +15,7 @@ from tests.flows.jobs import Jobs
 from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1000)
 
 LIP_SYNC_ONLY = "Pro video processing completed (lip-sync only)"
 BOTH = "Pro video processing completed (lip-sync + text inpainting)"

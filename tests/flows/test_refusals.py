@@ -16,7 +16,7 @@ from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
 from tests.local_stack import wait_until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1000)
 
 
 @dataclass(frozen=True)

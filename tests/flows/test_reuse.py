@@ -12,7 +12,7 @@ from tests.flows.jobs import Jobs
 from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1000)
 
 # A kind of lip-sync that no other test on this stack asks for.
 OWN = {"temperature": 0.77}

@@ -30,7 +30,7 @@ from sandbox.media.sample import Sample, describe
 from tests.flows.jobs import Followed, Jobs
 from tests.flows.stories import Setting, Stories, story
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1000)
 
 UPLOADING = ("Uploading", "Uploading files...")
 LIP_SYNC = ("Lip-sync processing", "Lip-sync processing...")

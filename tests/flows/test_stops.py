@@ -23,7 +23,7 @@ from tests.flows.test_provider_faults import fault, of_job
 from tests.flows.test_seed_cases import area
 from tests.local_stack import LocalStack, wait_until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1000)
 
 LIP_SYNC_ONLY = "Pro video processing completed (lip-sync only)"
 BOTH = "Pro video processing completed (lip-sync + text inpainting)"
