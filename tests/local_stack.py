@@ -24,10 +24,6 @@ READY_SECONDS = 150.0
 STOP_SECONDS = 60.0
 
 PACE = {
-    # What writes with every event makes Prefect's SQLite refuse other writes, which clients repeat
-    # seconds later. Task runs show as events. The automations stay: a run whose start was refused
-    # half-way is found by its missing heartbeat alone.
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
     # A listing of the emulator does not lag; a short search still has to look twice.
     "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "2",
     # A worker notices a cancelled run at once.

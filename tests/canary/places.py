@@ -51,11 +51,17 @@ class Prefect:
         return answer.json()
 
     def runs_and_states(self) -> Iterator[Place]:
-        """Flow runs with their parameters, and every state that they were in."""
-        for row in self.runs:
-            states = self._read("GET", "/flow_run_states/", params={"flow_run_id": row["id"]})
-            yield f"flow run {row['name']}", json.dumps(row)
-            yield f"states of flow run {row['name']}", json.dumps(states)
+        """Flow runs with their parameters, task runs, and every state that either was in."""
+        by_run = {"flow_run_id": {"any_": self.run_ids}}
+        tasks = self._all("/task_runs/filter", task_runs=by_run)
+        assert tasks
+        for kind, rows in (("flow", self.runs), ("task", tasks)):
+            for row in rows:
+                states = self._read(
+                    "GET", f"/{kind}_run_states/", params={f"{kind}_run_id": row["id"]}
+                )
+                yield f"{kind} run {row['name']}", json.dumps(row)
+                yield f"states of {kind} run {row['name']}", json.dumps(states)
 
     def logs(self) -> Iterator[Place]:
         lines = self._all("/logs/filter", logs={"flow_run_id": {"any_": self.run_ids}})
@@ -70,10 +76,7 @@ class Prefect:
             yield f"artifact {artifact['key']}", json.dumps(artifact)
 
     def events(self, since: datetime) -> Iterator[Place]:
-        """All events of the server since a time, whatever they are about.
-
-        Prefect makes its task runs and their states out of events.
-        """
+        """All events of the server since a time, whatever they are about."""
         window = {
             "since": since.isoformat(),
             "until": (datetime.now(UTC) + timedelta(minutes=1)).isoformat(),
