@@ -19,6 +19,7 @@ from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import MediaUnusable
 from pro_video.inspection.layout import inspect
+from pro_video.inspection.libav import UNDECODABLE
 from pro_video.inspection.reading import MAX_PACKETS, Source, bounded, opened, picture_stream
 from pro_video.media_info import AudioStream, MediaInfo, VideoStream
 
@@ -135,7 +136,7 @@ def _decode_first(
     for packet in islice(container.demux(*wanted), MAX_PACKETS):
         try:
             decoded = packet.decode()
-        except av.FFmpegError:
+        except UNDECODABLE:
             # A damaged packet at the start is common in cut recordings; one that decodes is enough.
             continue
         for item in decoded:
