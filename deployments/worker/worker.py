@@ -26,6 +26,7 @@ from deployments.worker.orphans import (
     this_process,
 )
 from deployments.worker.settings import get_worker_settings
+from deployments.worker.signals import stopped_by_signals
 from pro_video.settings import Settings, get_settings
 from pro_video.stopping import StopReason
 
@@ -106,6 +107,10 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         if self._host is None:
             raise RuntimeError("The worker is not set up")
         return self._host
+
+    async def start(self, *args: Any, **kwargs: Any) -> None:
+        with stopped_by_signals():
+            await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
         self._host = JobHost(cancel_poll_seconds=self._settings.cancel_poll_seconds)
