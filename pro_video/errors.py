@@ -17,6 +17,7 @@
         ├── CredentialsRefused          a provider does not accept the key
         ├── AccountBlocked              a provider wants money or a better plan first
         ├── ProviderRefused             a provider refuses this request
+        │   └── RequestConflict         … because it has another one under the attempt's key
         ├── JobFailed                   a provider's job ended as failed
         │   └── JobFailedRetryable      … and its code says that a new attempt may succeed
         ├── DiedTooOften                the job's process was lost again and again
@@ -176,6 +177,14 @@ class AccountBlocked(TerminalError):
 
 class ProviderRefused(TerminalError):
     """A provider refuses this request; nothing was created."""
+
+
+class RequestConflict(ProviderRefused):
+    """A provider has another request under this attempt's key; nothing was created by this one.
+
+    The key belongs to the attempt alone, so an earlier send of the attempt arrived: its job may
+    exist and be paid.
+    """
 
 
 class JobFailed(TerminalError):
