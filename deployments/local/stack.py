@@ -97,6 +97,10 @@ class Stack:
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # Both spellings of the address of its own UI.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+                f"http://{name}:{self.port('Prefect')}" for name in (HOST, "localhost")
+            ),
             # SQLite has one writer; on a busy machine its queue is longer than the defaults wait.
             "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
@@ -131,7 +135,6 @@ class Stack:
     def commands(self) -> dict[str, list[str]]:
         """The stack's processes by name."""
         python = [sys.executable, "-m"]
-        prefect = [*python, "prefect"]
         sandbox = [*python, "sandbox"]
         data = self.folder / "data"
 
@@ -149,8 +152,8 @@ class Stack:
 
         return {
             "prefect": [
-                *prefect,
-                *("server", "start", "--host", HOST, "--port", str(self.port("Prefect"))),
+                *(*python, "deployments.local.prefect_server"),
+                *("--host", HOST, "--port", str(self.port("Prefect"))),
             ],
             "s3": emulator("s3", "S3"),
             "sync-so": emulator("sync-so", "Sync.so"),
