@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pro_video.clock import Clock
-from pro_video.errors import ProviderRefused, ProVideoError, ServiceUnavailable
+from pro_video.errors import ProVideoError, ProviderRefused, ServiceUnavailable
 
 REFUSED_FOR: Final = 600.0
 """Seconds for which a refused look at a job says nothing about the job."""
