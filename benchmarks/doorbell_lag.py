@@ -71,7 +71,7 @@ def quiet_stack(
 def serve(folder: Path, poll_seconds: float, doorbells: bool) -> int:
     """Be the stack."""
     base = open_stack(folder, port_base_from_environment() or free_port_base())
-    stack = _QuietStack(base.folder, base.port_base, base.keys, poll_seconds, doorbells)
+    stack = _QuietStack(**vars(base), poll_seconds=poll_seconds, doorbells=doorbells)
     return run(stack, output=subprocess.DEVNULL)
 
 

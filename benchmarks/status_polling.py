@@ -22,11 +22,9 @@ import contextlib
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +37,7 @@ from benchmarks.polling_client import Plan, Tally, Target, poll
 from deployments.connection import ConnectionSettings
 from deployments.gateway.settings import GatewaySettings
 from deployments.gateway.token_store import new_token, save_entries
+from deployments.local.running import running_process
 from deployments.local.setup import ensure_bucket
 from deployments.local.stack import BUCKET, REGION, Stack, free_port_base, open_stack
 from deployments.register import register
@@ -63,27 +62,6 @@ class Way:
     url: str
     headers: dict[str, str]
     targets: list[Target]
-
-
-@contextlib.contextmanager
-def running(stack: Stack, name: str, changed: Mapping[str, str] | None = None) -> Iterator[None]:
-    """One process of the stack, with its output in a file; stopped at the end."""
-    with (stack.folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            stack.commands()[name],
-            env={**os.environ, **stack.environment(), **(changed or {})},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def wait_for(url: str) -> None:
@@ -203,14 +181,16 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     rounds = []
     spawn = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as exits:
-        exits.enter_context(running(stack, "prefect"))
-        exits.enter_context(running(stack, "s3"))
+        for name in ("postgres", "prefect", "s3"):
+            if name in stack.commands():
+                exits.enter_context(running_process(stack, name))
         exits.enter_context(temporary_settings({PREFECT_API_URL: stack.prefect_api_url}))
         pool = exits.enter_context(ProcessPoolExecutor(options.processes, mp_context=spawn))
         # The processes of the clients are there, with all that they import, before a round begins.
         list(pool.map(time.sleep, [1.0] * options.processes))
         wait_for(f"{stack.prefect_api_url}/health")
-        ensure_bucket(stack, time.monotonic() + _START_SECONDS)
+        wait_for(f"{stack.url('S3')}/_sandbox/health")
+        ensure_bucket(stack)
         headers = {"authorization": f"Bearer {asyncio.run(prepare(stack))}"}
 
         def run(way: Way, every: float | None, **more: object) -> None:
@@ -227,7 +207,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
             return Way("gateway", stack.url("Gateway"), headers, targets)
 
         room = {"PRO_VIDEO_GATEWAY_JOBS_IN_FLIGHT": str(max(options.jobs, 100))}
-        with running(stack, "gateway", room):
+        with running_process(stack, "gateway", room):
             wait_for(f"{stack.url('Gateway')}/readyz")
             jobs = make_jobs(stack, headers, options.jobs)
             run(gateway(), options.every, limits="defaults")
@@ -235,7 +215,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
             f"PRO_VIDEO_GATEWAY_{name}": str(_RAISED_LIMIT)
             for name in ("STATUS_READS_PER_SECOND", "STATUS_READ_BURST")
         }
-        with running(stack, "gateway", raised):
+        with running_process(stack, "gateway", raised):
             wait_for(f"{stack.url('Gateway')}/readyz")
             run(gateway(), None, limits=raised)
         runs = [Target(f"/api/flow_runs/{one}", f'"{one}"'.encode()) for one in jobs]

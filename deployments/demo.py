@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from deployments.local.demo_job import DemoJob, job_of_sample, job_of_video
 from deployments.local.demo_run import Ended, Seen, follow_job
 from deployments.local.running import StackNotReady, running_stack
-from deployments.local.stack import port_base_from_environment
+from deployments.local.stack import free_port_base, open_stack, port_base_from_environment
 from pro_video.errors import ProVideoError
 from pro_video.storage import Storage, make_client
 
@@ -92,6 +92,11 @@ def run_demo(video: Path | None, folder: Path, out: Path) -> int:
     """The whole demo; the exit status."""
     if video is not None and not video.is_file():
         raise DemoFailed(f"There is no video {video}")
+    port_base = port_base_from_environment() or free_port_base()
+    stack = open_stack(folder, port_base)
+    stack.require_free_ports("make demo")
+    for note in stack.database.notes:
+        console.print(note, highlight=False)
     console.print("Making the sample …" if video is None else f"Looking at {video} …")
     job = (
         job_of_sample(folder / "sample")
@@ -100,9 +105,7 @@ def run_demo(video: Path | None, folder: Path, out: Path) -> int:
     )
     out.mkdir(parents=True, exist_ok=True)
     console.print("Starting Prefect, the sandbox (S3, Sync.so, GhostCut) and a worker …")
-    with running_stack(
-        folder, port_base=port_base_from_environment(), log=folder / "demo.log"
-    ) as description:
+    with running_stack(folder, port_base=port_base, log=folder / "demo.log") as description:
         _hurry(description)
         console.print(f"Prefect's UI, while this runs: {description['prefect_api_url'][:-4]}")
         ended = show_job(description, job)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from deployments.local.stack import DEFAULT_PORT_BASE, open_stack, port_base_from_environment
-from deployments.local.supervisor import run
+from deployments.local.supervisor import StackRuns, run
 
 logger = logging.getLogger("pro_video.up")
 
@@ -21,20 +21,15 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         port_base = port_base_from_environment() or DEFAULT_PORT_BASE
-    except ValueError as error:
+        stack = open_stack(options.folder, port_base)
+        stack.require_free_ports("make up")
+        for note in stack.database.notes:
+            logger.info("%s", note)
+        logger.info("Starting Pro Video on ports %d and up; Ctrl-C stops it.", port_base)
+        return run(stack)
+    except (ValueError, StackRuns) as error:
         logger.error("%s", error)
         return 2
-    stack = open_stack(options.folder, port_base)
-    taken = stack.taken_ports()
-    if taken:
-        logger.error(
-            "These ports are taken on this machine: %s. Stop what listens there, or choose other "
-            "ports: make up PRO_VIDEO_PORT_BASE=5200",
-            ", ".join(taken),
-        )
-        return 2
-    logger.info("Starting Pro Video on ports %d and up; Ctrl-C stops it.", port_base)
-    return run(stack)
 
 
 if __name__ == "__main__":

@@ -115,8 +115,11 @@ class LocalStack:
         return self._command.process
 
     def tail(self) -> str:
-        """The end of the stack's output."""
-        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        """The ends of what the stack and its processes have written."""
+        logs = [self.log, *sorted((self.folder / "logs").glob("*.log"))]
+        return "\n".join(
+            f"{log}:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}" for log in logs
+        )
 
     def members(self) -> list[int]:
         """Its living processes, the command itself left out."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from deployments.local.stack import free_port_base
+from deployments.local.stack import Stack, free_port_base, stop_signal
 
 # A cold start with its database made anew, on a slow and busy machine, in seconds.
 START_SECONDS = 240.0
@@ -110,6 +110,37 @@ class StackProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+@contextlib.contextmanager
+def running_process(
+    stack: Stack, name: str, changed: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One process of a stack while the block runs, with its output in the stack's logs.
+
+    Args:
+        stack: whose process it is.
+        name: of the process, as ``stack.commands()`` has it.
+        changed: of its environment.
+    """
+    stack.logs.mkdir(exist_ok=True)
+    with (stack.logs / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            stack.commands()[name],
+            env={**os.environ, **stack.environment(), **(changed or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(stop_signal(name))
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager

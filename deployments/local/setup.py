@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
+import os
+import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,7 +22,6 @@ from prefect import get_client
 from deployments.connection import ConnectionSettings
 from deployments.local.stack import BUCKET, DEFAULT_PORT_BASE, REGION, Stack, open_stack
 from deployments.local.stack import port_base_from_environment as port_base
-from deployments.local.waiting_worker import answers
 from deployments.register import register
 from pro_video.storage import make_client
 
@@ -26,81 +30,116 @@ logger = logging.getLogger("pro_video.setup")
 # A cold start of the Prefect server on a slow machine, with its database made anew, in seconds.
 _PATIENCE = 180.0
 _PAUSE = 0.25
+# Between two words to somebody who waits, in seconds.
+_WORD_SECONDS = 5.0
+_TAIL_LINES = 15
+
+Check = Callable[[], Awaitable[bool]]
 
 
 class NotReady(Exception):
-    """A part of the stack did not come up in time."""
+    """A part of the stack did not come up in time.
+
+    Attributes:
+        process: its name.
+    """
+
+    def __init__(self, part: str, process: str) -> None:
+        super().__init__(f"{part} does not answer")
+        self.process = process
 
 
-def wait_for_answers(stack: Stack, deadline: float) -> None:
-    """Wait until every server answers.
+class Waiting:
+    """Waits for the parts of a stack, and says for which."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._begun = time.monotonic()
+        self._next_word = self._begun + _WORD_SECONDS
+
+    async def until(self, parts: Mapping[str, tuple[str, Check]]) -> None:
+        """Wait for parts, given as the name of the process of each and what tells that it answers.
+
+        Raises:
+            NotReady: one did not come up.
+        """
+        left = dict(parts)
+        while left:
+            for part, (_, answers) in list(left.items()):
+                if await answers():
+                    del left[part]
+            now = time.monotonic()
+            if left and now - self._begun > _PATIENCE:
+                part, (process, _) = next(iter(left.items()))
+                raise NotReady(part, process)
+            if left and now > self._next_word:
+                self._next_word = now + _WORD_SECONDS
+                logger.info("  %3.0f s  waiting for %s", now - self._begun, ", ".join(left))
+            if left:
+                await asyncio.sleep(_PAUSE)
+
+
+async def set_up(stack: Stack) -> None:
+    """Wait for every server, and register with Prefect.
 
     Raises:
-        NotReady: naming the one that does not.
+        NotReady: one did not come up.
     """
-    health = {
-        "Prefect": f"{stack.prefect_api_url}/health",
-        "Sync.so": f"{stack.url('Sync.so')}/_sandbox/audit",
-        "GhostCut": f"{stack.url('GhostCut')}/_sandbox/audit",
-    }
-    with httpx.Client(timeout=5.0, trust_env=False) as client:
-        for name, url in health.items():
-            while not answers(client, url):
-                if time.monotonic() > deadline:
-                    raise NotReady(f"{name} does not answer on {url}")
-                time.sleep(_PAUSE)
+    waiting = Waiting(stack)
+    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+
+        def at(url: str) -> Check:
+            async def answers() -> bool:
+                try:
+                    return (await client.get(url)).status_code == httpx.codes.OK
+                except httpx.HTTPError:
+                    return False
+
+            return answers
+
+        parts: dict[str, tuple[str, Check]] = {
+            "S3": ("s3", partial(asyncio.to_thread, ensure_bucket, stack)),
+            "Sync.so": ("sync-so", at(f"{stack.url('Sync.so')}/_sandbox/audit")),
+            "GhostCut": ("ghostcut", at(f"{stack.url('GhostCut')}/_sandbox/audit")),
+            "Prefect": ("prefect", at(f"{stack.prefect_api_url}/health")),
+        }
+        if cluster := stack.database.cluster:
+            answers = partial(asyncio.to_thread, cluster.answers)
+            parts = {"PostgreSQL": ("postgres", answers), **parts}
+        await waiting.until(parts)
+        await register(ConnectionSettings())
+        parts = {
+            "the worker": ("worker", worker_is_online),
+            "the gateway": ("gateway", at(f"{stack.url('Gateway')}/readyz")),
+        }
+        await waiting.until(parts)
 
 
-def wait_for_gateway(stack: Stack, deadline: float) -> None:
-    """Wait until the gateway says that it reaches Prefect and S3.
-
-    Raises:
-        NotReady: it does not.
-    """
-    with httpx.Client(timeout=5.0, trust_env=False) as client:
-        while not answers(client, f"{stack.url('Gateway')}/readyz"):
-            if time.monotonic() > deadline:
-                raise NotReady("the gateway does not become ready")
-            time.sleep(_PAUSE)
-
-
-def ensure_bucket(stack: Stack, deadline: float) -> None:
-    """Make the bucket; one that exists stays as it is."""
+def ensure_bucket(stack: Stack) -> bool:
+    """Make the bucket; one that exists stays as it is. False while S3 does not answer."""
     s3 = make_client(
         endpoint_url=stack.url("S3"),
         region=REGION,
         access_key=stack.keys.s3_access_key,
         secret_key=stack.keys.s3_secret_key,
     )
-    while True:
-        try:
-            s3.create_bucket(Bucket=BUCKET)
-            break
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "BucketAlreadyOwnedByYou":
-                break
+    try:
+        s3.create_bucket(Bucket=BUCKET)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "BucketAlreadyOwnedByYou":
             raise
-        except BotoCoreError as error:
-            if time.monotonic() > deadline:
-                raise NotReady(f"S3 does not answer: {type(error).__name__}") from None
-            time.sleep(_PAUSE)
-    s3.close()
+    except BotoCoreError:
+        return False
+    finally:
+        s3.close()
+    return True
 
 
-async def wait_for_worker(deadline: float) -> None:
-    """Wait until a worker of the pool has said that it is there.
-
-    Raises:
-        NotReady: none did.
-    """
+async def worker_is_online() -> bool:
+    """Has a worker of the pool said that it is there?"""
     async with get_client() as client:
-        while True:
-            workers = await client.read_workers_for_work_pool("pro-video", limit=50, offset=0)
-            if any(worker.status == "ONLINE" for worker in workers):
-                return
-            if time.monotonic() > deadline:
-                raise NotReady("no worker came up")
-            await asyncio.sleep(_PAUSE)
+        workers = await client.read_workers_for_work_pool("pro-video", limit=50, offset=0)
+    return any(worker.status == "ONLINE" for worker in workers)
 
 
 def write_description(stack: Stack) -> None:
@@ -111,30 +150,37 @@ def write_description(stack: Stack) -> None:
     temporary.replace(stack.description_file)
 
 
+def tail(log: Path) -> str:
+    """The last lines of a process's output, indented."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return "\n".join(f"    {line}" for line in text.splitlines()[-_TAIL_LINES:])
+
+
 def main() -> int:
     """Entry of ``python -m deployments.local.setup``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", force=True)
     logger.setLevel(logging.INFO)
     stack = open_stack(options.folder, port_base() or DEFAULT_PORT_BASE)
-    deadline = time.monotonic() + _PATIENCE
-    try:
-        wait_for_answers(stack, deadline)
-        ensure_bucket(stack, deadline)
-        asyncio.run(register(ConnectionSettings()))
-        asyncio.run(wait_for_worker(deadline))
-        wait_for_gateway(stack, deadline)
-    except NotReady as error:
-        logger.error("The stack is not ready: %s", error)
-        return 1
+    with contextlib.ExitStack() as failed:
+        # The supervisor stops, and everything with it.
+        failed.callback(os.kill, os.getppid(), signal.SIGTERM)
+        try:
+            asyncio.run(set_up(stack))
+        except NotReady as error:
+            log = stack.logs / f"{error.process}.log"
+            logger.error("The stack is not ready: %s. The end of %s:\n%s", error, log, tail(log))
+            return 1
+        failed.pop_all()
     write_description(stack)
     logger.info("Pro Video is ready.")
     logger.info("  Prefect UI   %s", stack.url("Prefect"))
     logger.info("  HTTP API     %s/docs", stack.url("Gateway"))
     logger.info("  for the CLI  export PREFECT_API_URL=%s", stack.prefect_api_url)
     logger.info("  addresses    %s", stack.description_file)
+    logger.info("  logs         %s", stack.logs)
     return 0
 
 

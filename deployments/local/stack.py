@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deployments.heartbeat import HEARTBEAT_SECONDS
+from deployments.local.database import Database, choose_database
 
 BUCKET = "pro-video"
 REGION = "us-east-1"
@@ -39,11 +41,13 @@ class Stack:
         folder: where it keeps its state, ``.sandbox`` by default.
         port_base: the first of its consecutive ports, on loopback.
         keys: keys of the sandbox.
+        database: of Prefect.
     """
 
     folder: Path
     port_base: int
     keys: Keys
+    database: Database
 
     def port(self, service: str) -> int:
         """Port of a service: Prefect, S3, Sync.so, GhostCut, Gateway."""
@@ -61,6 +65,11 @@ class Stack:
         """Written when the stack is ready, removed when it stops."""
         return self.folder / "stack.json"
 
+    @property
+    def logs(self) -> Path:
+        """Folder with a file for the output of each process."""
+        return self.folder / "logs"
+
     def taken_ports(self) -> list[str]:
         """The ports that something else listens on, with what the stack wants them for."""
         return [
@@ -68,6 +77,18 @@ class Stack:
             for service in _SERVICES
             if not _is_free(self.port(service))
         ]
+
+    def require_free_ports(self, command: str) -> None:
+        """Make sure that the stack can have its ports.
+
+        Raises:
+            ValueError: naming those that are taken, and how ``command`` takes others.
+        """
+        if taken := self.taken_ports():
+            raise ValueError(
+                f"These ports are taken on this machine: {', '.join(taken)}. Stop what listens "
+                f"there, or choose other ports: {command} PRO_VIDEO_PORT_BASE=5200"
+            )
 
     def describe(self) -> dict[str, object]:
         """What a client of the stack needs to know."""
@@ -97,9 +118,11 @@ class Stack:
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            # SQLite has one writer; on a busy machine its queue is longer than the defaults wait.
-            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
-            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+            **self.database.environment(),
+            # Both spellings of the address of its own UI.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+                f"http://{name}:{self.port('Prefect')}" for name in (HOST, "localhost")
+            ),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_LOGGING_COLORS": "false",
@@ -129,11 +152,19 @@ class Stack:
         }
 
     def commands(self) -> dict[str, list[str]]:
-        """The stack's processes by name."""
+        """The stack's processes by name, those that others need first."""
         python = [sys.executable, "-m"]
-        prefect = [*python, "prefect"]
         sandbox = [*python, "sandbox"]
+        waiting = [*python, "deployments.local.waiting"]
+        server = ["deployments.local.prefect_server"]
+        server += ["--host", HOST, "--port", str(self.port("Prefect"))]
+        worker = ["prefect", "worker", "start", "--pool", "pro-video", "--type", "pro-video"]
         data = self.folder / "data"
+        database = {}
+        if cluster := self.database.cluster:
+            place = str(cluster.data)
+            database = {"postgres": [*python, "deployments.local.postgres", "--data", place]}
+            server = [waiting[-1], "--postgres", place, *server]
 
         def emulator(name: str, service: str) -> list[str]:
             return [
@@ -148,31 +179,41 @@ class Stack:
             ]
 
         return {
-            "prefect": [
-                *prefect,
-                *("server", "start", "--host", HOST, "--port", str(self.port("Prefect"))),
-            ],
+            **database,
+            "prefect": [*python, *server],
             "s3": emulator("s3", "S3"),
             "sync-so": emulator("sync-so", "Sync.so"),
             "ghostcut": emulator("ghostcut", "GhostCut"),
             "setup": [*python, "deployments.local.setup", "--folder", str(self.folder)],
-            "worker": [*python, "deployments.local.waiting_worker"],
+            "worker": [*waiting, "--url", f"{self.prefect_api_url}/health", *worker],
             "gateway": [*python, "deployments.gateway", "--host", HOST],
         }
 
 
+def stop_signal(name: str) -> signal.Signals:
+    """The order to stop for a process of the stack; PostgreSQL waits for its clients on SIGTERM."""
+    return signal.SIGINT if name == "postgres" else signal.SIGTERM
+
+
 def open_stack(folder: Path, port_base: int) -> Stack:
-    """The stack of a folder, with its keys; makes both when they are not there yet."""
+    """The stack of a folder, with its keys; makes both when they are not there yet.
+
+    Raises:
+        ValueError: ``PRO_VIDEO_DATABASE`` names no database that can be used.
+    """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    database = choose_database(folder)
+    # Only the owner reads what is in it.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / "keys.json"
     if not file.exists():
-        keys = Keys(*(secrets.token_hex(16) for _ in range(5)))
-        # Only the owner reads them, from the first moment on.
+        made = Keys(*(secrets.token_hex(16) for _ in range(5)))
+        # Also where the folder was there before.
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(asdict(keys), out)
-    return Stack(folder, port_base, Keys(**json.loads(file.read_text(encoding="utf-8"))))
+            json.dump(asdict(made), out)
+    keys = Keys(**json.loads(file.read_text(encoding="utf-8")))
+    return Stack(folder, port_base, keys, database)
 
 
 def port_base_from_environment() -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
 import os
 import shlex
 import signal
@@ -11,17 +12,21 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from deployments.local.stack import Stack
+from deployments.local.stack import Stack, stop_signal
 
 # supervisord asks politely, then kills; the whole tree is gone within this time, in seconds.
 _STOP_SECONDS = 25
 
 
+class StackRuns(Exception):
+    """A folder has one stack at a time."""
+
+
 def write_configuration(stack: Stack) -> Path:
     """The configuration of supervisord for a stack; its environment is inherited, not written
     down."""
-    logs = stack.folder / "logs"
-    logs.mkdir(exist_ok=True)
+    logs = stack.logs
+    logs.mkdir(mode=0o700, exist_ok=True)
     config = configparser.RawConfigParser()
     config["supervisord"] = {
         "nodaemon": "true",
@@ -31,6 +36,7 @@ def write_configuration(stack: Stack) -> Path:
         "childlogdir": str(logs),
     }
     for name, command in stack.commands().items():
+        # It is the one that talks to the user.
         one_shot = name == "setup"
         config[f"program:{name}"] = {
             "command": _escaped(shlex.join(command)),
@@ -39,13 +45,16 @@ def write_configuration(stack: Stack) -> Path:
             "autorestart": "false" if one_shot else "true",
             "startsecs": "0" if one_shot else "1",
             "startretries": "10",
-            "stopsignal": "TERM",
+            "stopsignal": stop_signal(name).name.removeprefix("SIG"),
+            # What has the lowest is the last to be stopped.
+            "priority": "1" if name == "postgres" else "999",
             "stopwaitsecs": str(_STOP_SECONDS - 5),
             "stopasgroup": "false",
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": "/dev/fd/1",
-            "stdout_logfile_maxbytes": "0",
+            "stdout_logfile": "/dev/fd/1" if one_shot else _escaped(str(logs / f"{name}.log")),
+            "stdout_logfile_maxbytes": "0" if one_shot else "20MB",
+            "stdout_logfile_backups": "1",
         }
     path = stack.folder / "supervisord.conf"
     with path.open("w", encoding="utf-8") as file:
@@ -63,11 +72,23 @@ def run(stack: Stack, *, output: int | None = None) -> int:
 
     Args:
         stack: what to run.
-        output: file descriptor that takes the processes' output; this process's own by default.
+        output: file descriptor that takes what is said to the user; this process's own by default.
 
     Returns:
         The exit status: 0 after an order to stop.
+
+    Raises:
+        StackRuns: another process runs a stack in this folder.
     """
+    with (stack.folder / "stack.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackRuns(f"Another stack runs in {stack.folder}; stop it first") from None
+        return _run(stack, output)
+
+
+def _run(stack: Stack, output: int | None) -> int:
     stack.description_file.unlink(missing_ok=True)
     configuration = write_configuration(stack)
     process: subprocess.Popen[bytes] | None = None

