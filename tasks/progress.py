@@ -16,16 +16,21 @@ from prefect.artifacts import (
     acreate_progress_artifact,
     aupdate_progress_artifact,
 )
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
-from pydantic import TypeAdapter
 
 from pro_video.checkpoints import reach
 from pro_video.job import fact_label
 from pro_video.progress import Progress, Stage
-from tasks.progress_artifact import PROGRESS_KEY, artifacts_of, percent_in
+from tasks.progress_artifact import PROGRESS_KEY, percent_in
 from tasks.webhooks import announce_stage
 
 if TYPE_CHECKING:
@@ -53,8 +58,14 @@ async def read_artifact(client: PrefectClient, run_id: UUID) -> Artifact | None:
     Raises:
         httpx.HTTPError: Prefect does not answer.
     """
-    answer = await client.request("POST", "/artifacts/filter", json=artifacts_of([run_id]))
-    found = TypeAdapter(list[Artifact]).validate_json(answer.content)
+    found = await client.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            key=ArtifactFilterKey(any_=[PROGRESS_KEY]),
+            flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]),
+        ),
+        sort=ArtifactSort.CREATED_DESC,
+        limit=1,
+    )
     return found[0] if found else None
 
 

@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from pydantic import TypeAdapter, ValidationError
+from prefect.client.schemas.sorting import FlowRunSort
+from pydantic import ValidationError
 
 from pro_video.hooks.records import EventType
 from pro_video.job import JobKeys
@@ -126,22 +134,16 @@ class EndWatch:
 
 
 async def _ended(client: PrefectClient, since: datetime, page: int) -> list[FlowRun]:
-    # Asked for by hand: the client's method sends null filters, which servers refuse.
-    answer = await client.request(
-        "POST",
-        "/flow_runs/filter",
-        json={
-            "flow_runs": {
-                "tags": {"all_": [TAG]},
-                "state": {"type": {"any_": [each.value for each in _WORDS]}},
-                "end_time": {"after_": since.isoformat()},
-            },
-            "sort": "END_TIME_DESC",
-            "limit": _PAGE,
-            "offset": page * _PAGE,
-        },
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[TAG]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_WORDS))),
+            end_time=FlowRunFilterEndTime(after_=since),
+        ),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=_PAGE,
+        offset=page * _PAGE,
     )
-    return TypeAdapter(list[FlowRun]).validate_json(answer.content)
 
 
 async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, Any]:

@@ -13,6 +13,13 @@ from uuid import UUID
 
 import httpx
 from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
@@ -121,20 +128,21 @@ async def fail_if_lost_too_often(client: PrefectClient, flow_run: FlowRun) -> bo
 
 async def _left_crashed(client: PrefectClient, work_pool: str) -> list[UUID]:
     before = datetime.now(UTC) - timedelta(seconds=_CRASHED_SECONDS)
-    answer = await client.request(
-        "POST",
-        "/flow_runs/filter",
-        json={
-            "flow_runs": {"state": {"type": {"any_": [StateType.CRASHED.value]}}},
-            "work_pools": {"name": {"any_": [work_pool]}},
-            "limit": _PAGE,
-        },
+    runs = await _runs(client, work_pool, [StateType.CRASHED])
+    return [run.id for run in runs if run.state is not None and run.state.timestamp < before]
+
+
+async def _runs(
+    client: PrefectClient, work_pool: str, types: list[StateType], page: int = 0
+) -> list[FlowRun]:
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
+        ),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool])),
+        limit=_PAGE,
+        offset=page * _PAGE,
     )
-    return [
-        UUID(row["id"])
-        for row in answer.json()
-        if datetime.fromisoformat(row["state"]["timestamp"]) < before
-    ]
 
 
 async def _orphans(work_pool: str) -> list[UUID]:
@@ -142,26 +150,12 @@ async def _orphans(work_pool: str) -> list[UUID]:
     found: list[UUID] = []
     async with get_client() as client:
         for page in range(_PAGES):
-            answer = await client.request(
-                "POST",
-                "/flow_runs/filter",
-                json={
-                    "flow_runs": {
-                        "state": {
-                            "type": {"any_": [StateType.RUNNING.value, StateType.PENDING.value]}
-                        }
-                    },
-                    "work_pools": {"name": {"any_": [work_pool]}},
-                    "limit": _PAGE,
-                    "offset": page * _PAGE,
-                },
-            )
-            rows = answer.json()
-            for row in rows:
-                place = str(row.get("infrastructure_pid") or "")
+            runs = await _runs(client, work_pool, [StateType.RUNNING, StateType.PENDING], page)
+            for run in runs:
+                place = run.infrastructure_pid or ""
                 if place.startswith(here) and not _is_alive(place.split(":")[1]):
-                    found.append(UUID(row["id"]))
-            if len(rows) < _PAGE:
+                    found.append(run.id)
+            if len(runs) < _PAGE:
                 break
     return found
 

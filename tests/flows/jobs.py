@@ -75,10 +75,7 @@ class Jobs:
             time.sleep(_LOOK_SECONDS)
 
     def rows(self, path: Filter, **content: Any) -> list[dict[str, Any]]:
-        """Rows of one of Prefect's filters.
-
-        Asked for by hand: the client's methods send null filters, which servers refuse.
-        """
+        """Rows of one of Prefect's filters."""
 
         def filtered(client: SyncPrefectClient) -> Any:
             return client.request("POST", path, json=content).json()
