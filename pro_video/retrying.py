@@ -126,8 +126,7 @@ async def keep_running(
         try:
             await work()
             logger.error("%s ended; it begins anew", name)
-        except Exception as error:  # noqa: BLE001 - told in full, and the work has to go on
-            told = "%s met an error that nobody expected; it begins anew"
-            logger.error(told, name, exc_info=error)
+        except Exception:
+            logger.exception("%s met an error that nobody expected; it begins anew", name)
         failures = 1 if clock.monotonic() - began >= _LASTED_SECONDS else failures + 1
         await clock.sleep(_ANEW.pause(failures))
