@@ -15,11 +15,11 @@ PYTHON := $(shell for each in $(MINORS:%=python3.%) python3; do \
 endif
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(shell command -v uv)
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 STAMP := $(VENV)/.installed
 CHOOSE = Use make PYTHON=/path/to/python3.$(lastword $(MINORS))
 # Of all packages of the lock for one Python; .ci/run compares it with what pip says.
-DOWNLOAD_MB := 180
+DOWNLOAD_MB := 190
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
