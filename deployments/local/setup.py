@@ -32,6 +32,8 @@ _PATIENCE = 180.0
 _PAUSE = 0.25
 # Between two words to somebody who waits, in seconds.
 _WORD_SECONDS = 5.0
+# From here on somebody may want to look why, in seconds.
+_LONG = 40.0
 _TAIL_LINES = 15
 
 Check = Callable[[], Awaitable[bool]]
@@ -74,7 +76,9 @@ class Waiting:
                 raise NotReady(part, process)
             if left and now > self._next_word:
                 self._next_word = now + _WORD_SECONDS
-                logger.info("  %3.0f s  waiting for %s", now - self._begun, ", ".join(left))
+                place = f"; see {self._stack.logs}" if now - self._begun > _LONG else ""
+                said = ", ".join(left) + place
+                logger.info("  %3.0f s  waiting for %s", now - self._begun, said)
             if left:
                 await asyncio.sleep(_PAUSE)
 
