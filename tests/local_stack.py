@@ -20,7 +20,7 @@ from botocore.config import Config
 from deployments.local.running import StackNotReady, StackProcess
 from deployments.local.stack import open_stack
 
-READY_SECONDS = 150.0
+READY_SECONDS = 240.0
 STOP_SECONDS = 60.0
 
 PACE = {
