@@ -14,3 +14,12 @@ def parameter(title: str, description: str, default: Any = ...) -> Any:
     lets a title through.
     """
     return Field(default=default, description=description, json_schema_extra={"title": title})
+
+
+ON_DOUBT = parameter(
+    "On doubt",
+    "What happens when a check finds something unexpected in a result: deliver it with warnings, "
+    "or hold the job before more is paid. A retry of a held job uses the result as it is.",
+    "deliver",
+)
+"""The parameter that both flows share."""

@@ -5,25 +5,26 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows.parameters import parameter
+from flows.parameters import ON_DOUBT, parameter
 from flows.text_inpainting import text_inpainting_flow
 from pro_video.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
-from pro_video.records import JobResult
+from pro_video.records import JobResult, StageResult
 from pro_video.request import AnnotationArea, JobRequest, Segment
 from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
-from pro_video.rules.files import check_media, media_notes
+from pro_video.rules.files import check_media
+from pro_video.verdict import OnDoubt, Verdict
 from tasks.attempts import run_attempts
 from tasks.ending import completed, ending
 from tasks.job import Job, running_job
-from tasks.ledger import LIP_SYNC
+from tasks.ledger import REQUEST
 from tasks.lip_sync import LipSyncStep
 from tasks.options import RESULTS
-from tasks.requests import checked_request, media_by_source, timeline_of
+from tasks.requests import checked_request, media_by_source, request_warnings, timeline_of
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.subflow import adopt_inpainting
 from tasks.upload import probe_files, upload_sources
-from tasks.verify import verify_lip_sync
+from tasks.using import use_result
 
 
 @flow(name="pro-video", **RESULTS)
@@ -69,6 +70,7 @@ async def pro_video_flow(
         "that other annotation areas cost only the text removal.",
         True,
     ),
+    on_doubt: OnDoubt = ON_DOUBT,
 ) -> State[JobResult]:
     """Lip-sync segments of a video with Sync.so and remove text with GhostCut.
 
@@ -93,11 +95,14 @@ async def pro_video_flow(
                     },
                 ),
                 reuse=reuse_lip_sync,
+                on_doubt=on_doubt,
             )
         return end.final
 
 
-async def _steps(job: Job, request: JobRequest, *, reuse: bool) -> State[JobResult]:
+async def _steps(
+    job: Job, request: JobRequest, *, reuse: bool, on_doubt: OnDoubt
+) -> State[JobResult]:
     log = get_run_logger()
     log.info(
         "Created Pro job %s with %d segments and %d annotation areas",
@@ -113,32 +118,14 @@ async def _steps(job: Job, request: JobRequest, *, reuse: bool) -> State[JobResu
     probed = await probe_files(f"{job.job_id}/probed", files)
     audios = media_by_source(sources, files, probed)
     request = check_media(request, probed.video, audios)
-    for note in media_notes(request, probed.video, audios):
-        log.warning("Job %s: %s", job.job_id, note)
+    await job.warn(REQUEST, request_warnings(request, probed.video, audios))
 
-    reused = await take_over_lip_sync(f"{job.job_id}/reused", request, files) if reuse else Reused()
-    lip_sync = reused.stage
-    if lip_sync is None:
-        lip_sync = await run_attempts(job, LipSyncStep(job, request, files, probed))
-    else:
-        log.info("Job %s: Lip-sync taken over from job %s", job.job_id, lip_sync.reused_from)
-        await job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
-    verified = await verify_lip_sync(
-        f"{job.job_id}/lip-sync-{lip_sync.attempt}-verified",
-        request,
-        audios,
-        files,
-        probed,
-        lip_sync.stored,
-    )
-    await remember_lip_sync(request, files, lip_sync)
-    job.ledger.stages[LIP_SYNC] = lip_sync
-    job.ledger.preview = verified.preview
-    log.info(
-        "Job %s: Sync.so result uploaded to S3: %s",
-        job.job_id,
-        job.ledger.address(lip_sync.stored.key),
-    )
+    bought = LipSyncStep(job, request, files, probed, audios)
+    lip_sync, verified = await use_result(job, bought, await _lip_sync(bought, reuse), on_doubt)
+    if verified.judgement.verdict is not Verdict.UNUSABLE:
+        await remember_lip_sync(request, files, lip_sync)
+    address = job.ledger.address(lip_sync.stored.key)
+    log.info("Job %s: Sync.so result uploaded to S3: %s", job.job_id, address)
     if not request.annotation_areas:
         return await completed(job, LIP_SYNC_ONLY_MESSAGE)
 
@@ -149,7 +136,7 @@ async def _steps(job: Job, request: JobRequest, *, reuse: bool) -> State[JobResu
     )
     await job.reporter.stage(Stage.INPAINTING_STARTING)
     state = await text_inpainting_flow(
-        video=job.ledger.address(lip_sync.stored.key),
+        video=address,
         # Some sync modes change the video's length; the areas' windows move with its pictures.
         annotation_areas=list(
             timeline_of(request, audios, probed.video, verified.info).moved(
@@ -160,6 +147,7 @@ async def _steps(job: Job, request: JobRequest, *, reuse: bool) -> State[JobResu
         language=request.inpainting.language,
         resolution=request.inpainting.resolution,
         quality=request.inpainting.quality,
+        on_doubt=on_doubt,
         return_state=True,
     )
     inpainting = await adopt_inpainting(job, state)
@@ -169,3 +157,20 @@ async def _steps(job: Job, request: JobRequest, *, reuse: bool) -> State[JobResu
         job.ledger.address(inpainting.stored.key),
     )
     return await completed(job, LIP_SYNC_AND_INPAINTING_MESSAGE)
+
+
+async def _lip_sync(bought: LipSyncStep, reuse: bool) -> StageResult:
+    """The lip-sync of an earlier job that is the same, or a bought one."""
+    job = bought.job
+    reused = (
+        await take_over_lip_sync(f"{job.job_id}/reused", bought.request, bought.files)
+        if reuse
+        else Reused()
+    )
+    if reused.stage is None:
+        return await run_attempts(job, bought)
+    get_run_logger().info(
+        "Job %s: Lip-sync taken over from job %s", job.job_id, reused.stage.reused_from
+    )
+    await job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
+    return reused.stage

@@ -5,21 +5,21 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows.parameters import parameter
+from flows.parameters import ON_DOUBT, parameter
 from pro_video.progress import INPAINTING_ONLY_MESSAGE, Stage
 from pro_video.records import JobResult
 from pro_video.request import AnnotationArea, InpaintingRequest
 from pro_video.request_models import Language, Quality, Resolution
 from pro_video.rules.files import check_inpainting_media
+from pro_video.verdict import OnDoubt
 from tasks.attempts import run_attempts
 from tasks.ending import completed, ending
 from tasks.inpainting import InpaintingStep
 from tasks.job import Job, running_job
-from tasks.ledger import INPAINTING
 from tasks.options import RESULTS
 from tasks.requests import checked_inpainting_request
 from tasks.upload import own_file, probe_files, upload_sources
-from tasks.verify import verify_inpainting
+from tasks.using import use_result
 
 
 @flow(name="text-inpainting", **RESULTS)
@@ -42,6 +42,7 @@ async def text_inpainting_flow(
         "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
         "basic",
     ),
+    on_doubt: OnDoubt = ON_DOUBT,
 ) -> State[JobResult]:
     """Remove text and marks from a video with GhostCut, and leave the picture elsewhere as it
     is."""
@@ -60,11 +61,12 @@ async def text_inpainting_flow(
                         "quality": quality,
                     },
                 ),
+                on_doubt=on_doubt,
             )
         return end.final
 
 
-async def _steps(job: Job, request: InpaintingRequest) -> State[JobResult]:
+async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> State[JobResult]:
     log = get_run_logger()
     if job.is_subflow:
         files = await own_file(job, request.video)
@@ -82,10 +84,6 @@ async def _steps(job: Job, request: InpaintingRequest) -> State[JobResult]:
         len(request.annotation_areas),
     )
     await job.reporter.stage(Stage.INPAINTING_STARTING)
-    result = await run_attempts(job, InpaintingStep(job, request, files.video, probed.video))
-    verified = await verify_inpainting(
-        f"{job.job_id}/inpainting-{result.attempt}-verified", request, files, probed, result.stored
-    )
-    job.ledger.stages[INPAINTING] = result
-    job.ledger.preview = verified.preview
+    bought = InpaintingStep(job, request, files, probed)
+    await use_result(job, bought, await run_attempts(job, bought), on_doubt)
     return await completed(job, INPAINTING_ONLY_MESSAGE)

@@ -17,11 +17,13 @@
         ├── CredentialsRefused          a provider does not accept the key
         ├── AccountBlocked              a provider wants money or a better plan first
         ├── ProviderRefused             a provider refuses this request
+        │   └── RequestConflict         … because it has another one under the attempt's key
         ├── JobFailed                   a provider's job ended as failed
         │   └── JobFailedRetryable      … and its code says that a new attempt may succeed
         ├── DiedTooOften                the job's process was lost again and again
         ├── DeadlineExceeded            a wait reached its end; the provider's job may go on
-        └── OutputRejected              the result does not pass the checks
+        ├── OutputHeld                  a doubtful result, and the user asked to stop then
+        └── OutputRejected              an unusable result
 
 `message` is safe to show to a user: no key, no presigned query, no stack. It says what happened and
 ends with what to do next where something can be done.
@@ -178,6 +180,14 @@ class ProviderRefused(TerminalError):
     """A provider refuses this request; nothing was created."""
 
 
+class RequestConflict(ProviderRefused):
+    """A provider has another request under this attempt's key; nothing was created by this one.
+
+    The key belongs to the attempt alone, so an earlier send of the attempt arrived: its job may
+    exist and be paid.
+    """
+
+
 class JobFailed(TerminalError):
     """A provider's job ended as failed; the same request would fail again."""
 
@@ -194,5 +204,9 @@ class DeadlineExceeded(TerminalError):
     """A wait reached its end. The provider's job may go on; a retry of the run takes it up."""
 
 
+class OutputHeld(TerminalError):
+    """A result is doubtful, and the user asked to stop then; a retry of the run uses it."""
+
+
 class OutputRejected(TerminalError):
-    """A result does not pass the checks; ``code`` names the check."""
+    """A result is unusable; ``code`` names the check that says so."""

@@ -85,3 +85,12 @@ def fact_label(name: str) -> str:
     """The label of a job's flow run that tells one of its facts, such as ``sync_generation_id``,
     before the job's report does."""
     return f"pro-video.{name}"
+
+
+def accepted_label(key: str) -> str:
+    """The label of a job's flow run that tells who decided to use one of its results as it is.
+
+    Args:
+        key: the result's object.
+    """
+    return fact_label(f"accepted.{PurePosixPath(key).name}")

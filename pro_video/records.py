@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pro_video import errors
 from pro_video.media_info import MediaInfo
+from pro_video.verdict import JobWarning, Judgement, Verdict
 
 
 class Record(BaseModel):
@@ -154,10 +155,38 @@ class StoredResult(Record):
 
 
 class Verified(Record):
-    """A result that passed its checks, and its before/after picture when one was made."""
+    """What the checks said of a result.
 
-    info: MediaInfo
+    Attributes:
+        judgement: the verdict; a record of the time before there were verdicts is of a good one.
+        info: what the file is; None when that is not known.
+        preview: before/after picture, when one was made.
+    """
+
+    judgement: Judgement = Judgement(verdict=Verdict.GOOD)
+    info: MediaInfo | None = None
     preview: StoredFile | None = None
+
+
+class Acceptance(Record):
+    """A person's decision to use a result as it is: whose, and when."""
+
+    by: str
+    at: datetime
+
+
+class Findings(Record):
+    """What is told of a job besides its stage, before and after its end.
+
+    Attributes:
+        warnings: what rules and checks say, in the order of the stages.
+        rejected_key: object of a paid result that stopped the job.
+        fallback_key: object of the lip-sync result of a job that did not complete.
+    """
+
+    warnings: tuple[JobWarning, ...] = ()
+    rejected_key: str | None = None
+    fallback_key: str | None = None
 
 
 class JobError(Record):
@@ -192,8 +221,13 @@ class JobResult(Record):
         message: the text of the run's final state.
         output_key: object of the result; None unless completed.
         output_url: link to it that works without a key until ``output_url_expires_at``.
-        fallback_key: the lip-sync result, when only the text removal failed.
+        fallback_key: the lip-sync result of a job that did not complete, unless it is the rejected
+            one.
         fallback_url: link to it.
+        rejected_key: the paid result that stopped the job, because it is held or unusable.
+        rejected_url: link to it.
+        accepted_by, accepted_at: who decided to use a rejected result as it is, and when.
+        warnings: what rules and checks say, in the order of the stages.
         preview_key: before/after picture.
         metadata: as in the job's ``job.json``.
         stages: the provider stages that were finished, by name (``lip-sync``, ``inpainting``).
@@ -211,6 +245,11 @@ class JobResult(Record):
     output_url_expires_at: datetime | None = None
     fallback_key: str | None = None
     fallback_url: str | None = None
+    rejected_key: str | None = None
+    rejected_url: str | None = None
+    accepted_by: str | None = None
+    accepted_at: datetime | None = None
+    warnings: tuple[JobWarning, ...] = ()
     preview_key: str | None = None
     metadata: JobMetadata = JobMetadata()
     stages: dict[str, StageResult] = Field(default_factory=dict)
@@ -219,3 +258,17 @@ class JobResult(Record):
     error: JobError | None = None
     created_at: datetime
     completed_at: datetime
+
+    @property
+    def findings(self) -> Findings:
+        """What views tell of the job without reading this."""
+        return Findings(
+            warnings=self.warnings,
+            rejected_key=self.rejected_key,
+            fallback_key=self.fallback_key,
+        )
+
+    def unsigned(self) -> JobResult:
+        """Without the signed links; object keys are enough for all who may read the bucket."""
+        links = ("output_url", "output_url_expires_at", "fallback_url", "rejected_url")
+        return self.model_copy(update=dict.fromkeys(links))

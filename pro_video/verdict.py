@@ -7,10 +7,14 @@ when the user asked for that, and an unusable one stays named and linked.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from pro_video.media_info import MediaInfo
+
+OnDoubt = Literal["deliver", "hold"]
+"""What becomes of a doubtful result: it is delivered with warnings, or the job stops with it."""
 
 
 class Verdict(StrEnum):

@@ -76,7 +76,7 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
                 return _result(prepared, submission, outcome, stored)
         if attempt >= _MOST_ATTEMPTS:
             raise failure.error()
-        if await _was_reported(storage, job, step.name, attempt):
+        if await was_reported(storage, job, step.name, attempt):
             # An earlier run of this job ended with this failure; a user asked for another try.
             by_itself = 1
         elif failure.retryable and by_itself < get_settings().max_attempts:
@@ -87,21 +87,23 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
 
 
 class AttemptFailed(Exception):
-    """The last attempt failed for good; ``error`` says why. Its report closes the attempt."""
+    """The last attempt failed for good, or its result is not used; ``error`` says why. Its report
+    closes the attempt, or this copy of its result."""
 
-    def __init__(self, error: TerminalError, step: str, attempt: int) -> None:
+    def __init__(self, error: TerminalError, step: str, attempt: int, copy: int = 1) -> None:
         super().__init__(error.message)
         self.error = error
         self.step = step
         self.attempt = attempt
+        self.copy = copy
 
 
-async def close_attempt(job: Job, storage: Storage, step: str, attempt: int) -> None:
+async def close_attempt(job: Job, storage: Storage, step: str, attempt: int, copy: int = 1) -> None:
     """Remember how often the job was retried when the attempt failed, so that one more retry may
-    pay for another attempt."""
+    pay for another attempt; or, of an attempt that succeeded, when the result was not used."""
     reach("attempt.closing", step)
     await storage.put_bytes(
-        _reported_key(job, step, attempt),
+        _reported_key(job, step, attempt, copy),
         str(job.ledger.retries).encode(),
         content_type="text/plain",
         if_absent=True,
@@ -109,18 +111,23 @@ async def close_attempt(job: Job, storage: Storage, step: str, attempt: int) -> 
     reach("attempt.closed", step)
 
 
-async def _was_reported(storage: Storage, job: Job, step: str, attempt: int) -> bool:
-    """Has a user retried the job since the attempt was closed?
+async def was_reported(storage: Storage, job: Job, step: str, attempt: int, copy: int = 1) -> bool:
+    """Has a user retried the job since the attempt, or the copy of its result, was closed?
 
     A process that dies between the closing and the final state is taken up again by itself; that
-    is nobody's wish to pay.
+    is nobody's wish to pay, nor to use a result.
     """
-    closed = await storage.get_bytes(_reported_key(job, step, attempt), _LARGEST_MARK)
+    closed = await storage.get_bytes(_reported_key(job, step, attempt, copy), _LARGEST_MARK)
     return closed is not None and int(closed) < job.ledger.retries
 
 
-def _reported_key(job: Job, step: str, attempt: int) -> str:
-    return job.keys.record(f"{step}-{attempt}-reported")
+def _reported_key(job: Job, step: str, attempt: int, copy: int) -> str:
+    return job.keys.record(f"{step}-{attempt}-{copied('reported', copy)}")
+
+
+def copied(name: str, copy: int) -> str:
+    """The part of a record's name that tells of which copy of a result it is, from 1."""
+    return name if copy == 1 else f"{name}-{copy}"
 
 
 def _result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,9 +18,16 @@ from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
 
 from pro_video.checkpoints import reach
-from pro_video.errors import OutcomeUnknown, ProVideoError, RequestRefused, TransientError
+from pro_video.errors import (
+    OutcomeUnknown,
+    OutputHeld,
+    ProVideoError,
+    RequestRefused,
+    TransientError,
+)
 from pro_video.progress import Stage
 from pro_video.records import JobError, JobResult
+from pro_video.redaction import redact
 from pro_video.settings import get_settings
 from pro_video.stopping import Stopped, StopReason
 from tasks.attempts import AttemptFailed, close_attempt
@@ -86,7 +94,7 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
     """Run a flow's steps and turn every way they can end into a final state.
 
     A job that Prefect's API left alone is taken up again like one whose worker was lost, and counts
-    as such. A job that nobody foresaw the end of is left to Prefect, which shows the exception.
+    as such. An exception that nobody foresaw is told like every other reason.
     """
     end = Ending()
     try:
@@ -103,6 +111,8 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
     except (httpx.HTTPError, PrefectAway) as error:
         # Every other party's errors are ProVideoErrors: only Prefect's own client raises these.
         end.state = Crashed(message=f"Prefect's API did not answer: {_shown(error)}")
+    except Exception as error:  # noqa: BLE001 - told with its traceback, as the job's end
+        end.state = await _failed(job, _unexpected(job, error))
     reach("ending.final")
 
 
@@ -115,15 +125,15 @@ def _shown(error: Exception) -> str:
 async def _close(job: Job, failed: AttemptFailed) -> None:
     try:
         storage = (await connections()).storage
-        await close_attempt(job, storage, failed.step, failed.attempt)
+        await close_attempt(job, storage, failed.step, failed.attempt, failed.copy)
     except ProVideoError as trouble:
         # The state must still say why the job failed. The next retry reports the same failure
-        # once more, and the one after it pays for a new attempt.
+        # once more, and the one after it goes on.
         get_run_logger().warning("Could not close the attempt: %s", trouble.message)
 
 
 async def completed(job: Job, message: str) -> State[JobResult]:
-    """The state of a job whose result is stored and verified.
+    """The state of a job whose result is stored, judged and used.
 
     Raises:
         AlreadyCompleted: another process was faster.
@@ -131,6 +141,7 @@ async def completed(job: Job, message: str) -> State[JobResult]:
     await _leave_if_completed(job)
     result = job.ledger.result(job.job_id, status="completed", message=message, ended_at=job.now())
     if not job.is_subflow:
+        await job.show(result.findings)
         await write_report(result)
         await job.reporter.stage(Stage.COMPLETED)
     result = await _with_links(result)
@@ -167,6 +178,8 @@ async def _told(job: Job, status: str, message: str, error: JobError | None) -> 
     result = job.ledger.result(
         job.job_id, status=status, message=message, ended_at=job.now(), error=error
     )
+    if not job.is_subflow:
+        await job.show(result.findings)
     try:
         if not job.is_subflow:
             await write_report(result)
@@ -201,7 +214,11 @@ async def _announce(job: Job, result: JobResult) -> None:
 
 def _error(job: Job, error: ProVideoError) -> JobError:
     stage = job.reporter.current or Stage.UPLOADING
-    lead = "Request refused" if isinstance(error, RequestRefused) else _FAILED_IN[stage]
+    lead = _FAILED_IN[stage]
+    if isinstance(error, RequestRefused):
+        lead = "Request refused"
+    elif isinstance(error, OutputHeld):
+        lead = "Held"
     message = f"{lead}: {error.message}"
     if isinstance(error, OutcomeUnknown):
         message += " The job may exist at the provider; retry this run to look for it again."
@@ -217,6 +234,21 @@ def _error(job: Job, error: ProVideoError) -> JobError:
     )
 
 
+def _unexpected(job: Job, error: Exception) -> JobError:
+    """An error that nobody foresaw. Its text is foreign, and its traceback goes into the log
+    without the values that it may quote."""
+    shown = redact(f"{type(error).__name__}: {error}")
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    get_run_logger().error("Job %s: unexpected %s\n%s", job.job_id, shown, frames)
+    return JobError(
+        stage=(job.reporter.current or Stage.UPLOADING).label,
+        kind=type(error).__name__,
+        message=f"Unexpected error: {shown} Retry this run to go on from here; nothing that was "
+        "bought is bought again. The log of the run says where it happened.",
+        code="unexpected",
+    )
+
+
 async def _with_links(result: JobResult) -> JobResult:
     """Add the signed links; only in the run's result, never in a report or state."""
     storage = (await connections()).storage
@@ -227,4 +259,6 @@ async def _with_links(result: JobResult) -> JobResult:
         update["output_url_expires_at"] = result.completed_at + timedelta(seconds=life)
     if result.fallback_key is not None:
         update["fallback_url"] = await storage.presign(result.fallback_key, life)
+    if result.rejected_key is not None:
+        update["rejected_url"] = await storage.presign(result.rejected_key, life)
     return result.model_copy(update=update)

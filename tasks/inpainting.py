@@ -22,11 +22,22 @@ from pro_video.inpainting_plan import inpainting_plan
 from pro_video.job import attempt_reference
 from pro_video.media_info import MediaInfo
 from pro_video.progress import Stage
-from pro_video.records import Outcome, Prepared, StoredFile, StoredResult, Submission
+from pro_video.records import (
+    Outcome,
+    Prepared,
+    ProbedFiles,
+    StageResult,
+    StoredFile,
+    StoredResult,
+    Submission,
+    UploadedFiles,
+    Verified,
+)
 from pro_video.redaction import redact_url
 from pro_video.request import InpaintingRequest
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
+from tasks.attempts import copied
 from tasks.bells import doorbell_url
 from tasks.connections import connections
 from tasks.job import Job, current_job
@@ -35,6 +46,7 @@ from tasks.options import PERSISTED
 from tasks.preparing import keep_request
 from tasks.storing import bring_result
 from tasks.submitting import Sender, submit_once
+from tasks.verify import verify_inpainting
 from tasks.waiting import follow
 
 # Clocks of two machines differ; the search for a lost work begins this much before the attempt.
@@ -134,11 +146,10 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
 
 
 @task(name="inpainting: store", **PERSISTED)
-async def store_inpainting(record: str, submission: Submission) -> StoredResult:
+async def store_inpainting(record: str, work_id: str, copy: int = 1) -> StoredResult:
     """Stream the work's video into the bucket."""
     job = current_job()
     links = await connections()
-    work_id = _work_id(submission)
     async with links.ghostcut.get_client() as client:
 
         async def link() -> str:
@@ -153,7 +164,13 @@ async def store_inpainting(record: str, submission: Submission) -> StoredResult:
             return work.video_url
 
         return await bring_result(
-            job, links.storage, INPAINTING, job.keys.final_result, link, Stage.INPAINTING_PROCESSING
+            job,
+            links.storage,
+            INPAINTING,
+            job.keys.final_result,
+            link,
+            Stage.INPAINTING_PROCESSING,
+            copy,
         )
 
 
@@ -172,13 +189,14 @@ def _work_id(submission: Submission) -> str:
 
 @dataclass(frozen=True)
 class InpaintingStep:
-    """The text removal of one job, for :func:`tasks.attempts.run_attempts`."""
+    """The text removal of one job, for :mod:`tasks.attempts` and :mod:`tasks.using`."""
 
     job: Job
     request: InpaintingRequest
-    video: StoredFile
-    info: MediaInfo
+    files: UploadedFiles
+    probed: ProbedFiles
     name: str = INPAINTING
+    provider: str = "GhostCut"
     provider_job: str = "GhostCut work"
 
     def _record(self, attempt: int, task_name: str) -> str:
@@ -189,7 +207,11 @@ class InpaintingStep:
 
     async def prepare(self, attempt: int) -> Prepared:
         return await prepare_inpainting(
-            self._record(attempt, "prepared"), attempt, self.request, self.video, self.info
+            self._record(attempt, "prepared"),
+            attempt,
+            self.request,
+            self.files.video,
+            self.probed.video,
         )
 
     async def submit(self, prepared: Prepared) -> Submission:
@@ -204,4 +226,21 @@ class InpaintingStep:
         return await wait_inpainting(self._record(prepared.attempt, "ended"), prepared, submission)
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
-        return await store_inpainting(self._record(prepared.attempt, "stored"), submission)
+        return await store_inpainting(
+            self._record(prepared.attempt, "stored"), _work_id(submission)
+        )
+
+    async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult:
+        await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
+        return await store_inpainting(
+            self._record(stage.attempt, copied("stored", copy)), stage.provider_job_id, copy
+        )
+
+    async def judge(self, stage: StageResult, copy: int) -> Verified:
+        return await verify_inpainting(
+            self._record(stage.attempt, copied("verified", copy)),
+            self.request,
+            self.files,
+            self.probed,
+            stage.stored,
+        )

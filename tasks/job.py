@@ -5,19 +5,28 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
+from pydantic import ValidationError
 
 from pro_video.clock import SYSTEM_CLOCK, Clock
-from pro_video.job import JobKeys
+from pro_video.job import JobKeys, fact_label
+from pro_video.records import Findings
+from pro_video.verdict import JobWarning
 from tasks.connections import connections
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
 from tasks.recoveries import check_recoveries
+
+logger = logging.getLogger("prefect.pro_video.job")
+
+FINDINGS = "findings"
+"""Name of the label of a job's flow run that holds its :class:`Findings` as JSON."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,25 @@ class Job:
         self.ledger.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
         self.ledger.retries = await check_recoveries(self.job_id)
+
+    async def warn(self, stage: str, warnings: Sequence[JobWarning]) -> None:
+        """Tell of what a rule or a check says: in the log once, and in every view of the job.
+
+        Args:
+            stage: ``request``, or whose result it is; what was said of it before is withdrawn.
+            warnings: may be none.
+        """
+        self.ledger.warn(stage, warnings)
+        for warning in self.ledger.warnings[stage]:
+            if warning not in self.ledger.told.warnings:
+                logger.warning("Job %s: %s", self.job_id, warning.message)
+        await self.show(Findings(warnings=self.ledger.all_warnings()))
+
+    async def show(self, findings: Findings) -> None:
+        """Show findings before the job's report does, and where no report is read."""
+        if findings != self.ledger.told:
+            self.ledger.told = findings
+            await self.reporter.fact(FINDINGS, findings.model_dump_json(exclude_defaults=True))
 
     def now(self) -> datetime:
         """The time, with its zone."""
@@ -94,7 +122,7 @@ def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
             run_id=run_id,
             keys=JobKeys(run_id),
             reporter=ProgressReporter(run_id, clock=clock),
-            ledger=Ledger(created_at=_asked_at(clock)),
+            ledger=Ledger(created_at=_asked_at(clock), told=_told_before()),
             clock=clock,
         )
     else:
@@ -106,6 +134,16 @@ def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
             yield job
     finally:
         _current.reset(token)
+
+
+def _told_before() -> Findings:
+    """The findings that an earlier process of the running job has shown."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context is not None else None
+    try:
+        return Findings.model_validate_json(str((run.labels if run else {})[fact_label(FINDINGS)]))
+    except (KeyError, ValidationError):
+        return Findings()
 
 
 def _asked_at(clock: Clock) -> datetime:

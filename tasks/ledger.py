@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from pro_video.records import (
+    Acceptance,
+    Findings,
     JobError,
     JobMetadata,
     JobResult,
@@ -14,9 +18,14 @@ from pro_video.records import (
     StoredFile,
     UploadedFiles,
 )
+from pro_video.verdict import JobWarning
 
-LIP_SYNC = "lip-sync"
-INPAINTING = "inpainting"
+REQUEST: Final = "request"
+LIP_SYNC: Final = "lip-sync"
+INPAINTING: Final = "inpainting"
+
+# Of one stage; what is told of a job has to fit into a label of its run.
+_MOST_WARNINGS = 30
 
 
 @dataclass(slots=True)
@@ -29,7 +38,11 @@ class Ledger:
         display_name: the user's name for the job.
         segments_count: segments of the request.
         files: the uploaded sources.
-        stages: finished provider stages.
+        stages: finished provider stages, judged or not.
+        warnings: what is told of the request and of each stage's result.
+        told: the findings as the run's label shows them.
+        rejected_key: object of the paid result that stops the job.
+        accepted: a person's decision to use a result as it is.
         preview: before/after picture.
         unsure: what the provider has been asked for without an answer yet.
         awaited: the provider's job that goes on by itself if this process stops now.
@@ -42,6 +55,10 @@ class Ledger:
     segments_count: int = 0
     files: UploadedFiles | None = None
     stages: dict[str, StageResult] = field(default_factory=dict)
+    warnings: dict[str, tuple[JobWarning, ...]] = field(default_factory=dict)
+    told: Findings = field(default_factory=Findings)
+    rejected_key: str | None = None
+    accepted: Acceptance | None = None
     preview: StoredFile | None = None
     unsure: str | None = None
     awaited: str | None = None
@@ -50,6 +67,23 @@ class Ledger:
     def address(self, key: str) -> str:
         """An object's ``s3://`` address."""
         return f"s3://{self.bucket}/{key}"
+
+    def warn(self, stage: str, warnings: Sequence[JobWarning]) -> None:
+        """Keep what is to be told of a stage, in place of what was kept before."""
+        kept = tuple(dict.fromkeys(warnings))
+        if len(kept) > _MOST_WARNINGS:
+            more = len(kept) - _MOST_WARNINGS + 1
+            rest = f"{more} more warnings are left out."
+            kept = (*kept[:-more], JobWarning(code="more_warnings", message=rest, stage=stage))
+        self.warnings[stage] = kept
+
+    def all_warnings(self) -> tuple[JobWarning, ...]:
+        """What is told of all stages, in their order."""
+        return tuple(
+            warning
+            for stage in (REQUEST, LIP_SYNC, INPAINTING)
+            for warning in self.warnings.get(stage, ())
+        )
 
     def metadata(self) -> JobMetadata:
         """The seed's metadata."""
@@ -97,6 +131,8 @@ class Ledger:
         lip_sync, inpainting = self.stages.get(LIP_SYNC), self.stages.get(INPAINTING)
         last = inpainting or lip_sync
         completed = status == "completed"
+        rejected = None if completed else self.rejected_key
+        fallback = lip_sync.stored.key if lip_sync and not completed else None
         return JobResult.model_validate(
             {
                 "job_id": job_id,
@@ -104,7 +140,11 @@ class Ledger:
                 "message": message,
                 "display_name": self.display_name,
                 "output_key": last.stored.key if completed and last else None,
-                "fallback_key": lip_sync.stored.key if lip_sync and not completed else None,
+                "fallback_key": fallback if fallback != rejected else None,
+                "rejected_key": rejected,
+                "accepted_by": self.accepted.by if self.accepted else None,
+                "accepted_at": self.accepted.at if self.accepted else None,
+                "warnings": self.all_warnings(),
                 "preview_key": self.preview.key if self.preview else None,
                 "metadata": self.metadata(),
                 "stages": self.stages,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,9 +16,11 @@ from pro_video.records import (
     Outcome,
     Prepared,
     ProbedFiles,
+    StageResult,
     StoredResult,
     Submission,
     UploadedFiles,
+    Verified,
 )
 from pro_video.request import JobRequest
 from pro_video.retrying import Backoff
@@ -33,6 +36,7 @@ from pro_video.sync_so.models import (
     planted,
 )
 from pro_video.sync_so.status import observe
+from tasks.attempts import copied
 from tasks.bells import doorbell_url
 from tasks.connections import connections
 from tasks.job import Job, current_job
@@ -41,6 +45,7 @@ from tasks.options import PERSISTED
 from tasks.preparing import keep_request
 from tasks.storing import bring_result
 from tasks.submitting import Sender, submit_once
+from tasks.verify import verify_lip_sync
 from tasks.waiting import follow
 
 
@@ -157,11 +162,10 @@ async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission)
 
 
 @task(name="lip-sync: store", **PERSISTED)
-async def store_lip_sync(record: str, submission: Submission) -> StoredResult:
+async def store_lip_sync(record: str, generation_id: str, copy: int = 1) -> StoredResult:
     """Stream the generation's video into the bucket."""
     job = current_job()
     links = await connections()
-    generation_id = _generation_id(submission)
     async with links.sync_so.get_client() as client:
 
         async def link() -> str:
@@ -171,7 +175,13 @@ async def store_lip_sync(record: str, submission: Submission) -> StoredResult:
             return generation.output_url
 
         return await bring_result(
-            job, links.storage, LIP_SYNC, job.keys.lip_sync_result, link, Stage.LIP_SYNC_COMPLETED
+            job,
+            links.storage,
+            LIP_SYNC,
+            job.keys.lip_sync_result,
+            link,
+            Stage.LIP_SYNC_COMPLETED,
+            copy,
         )
 
 
@@ -183,13 +193,15 @@ def _generation_id(submission: Submission) -> str:
 
 @dataclass(frozen=True)
 class LipSyncStep:
-    """The lip-sync of one job, for :func:`tasks.attempts.run_attempts`."""
+    """The lip-sync of one job, for :mod:`tasks.attempts` and :mod:`tasks.using`."""
 
     job: Job
     request: JobRequest
     files: UploadedFiles
     probed: ProbedFiles
+    audios: Mapping[str, MediaInfo]
     name: str = LIP_SYNC
+    provider: str = "Sync.so"
     provider_job: str = "Sync.so generation"
 
     def _record(self, attempt: int, task_name: str) -> str:
@@ -213,4 +225,22 @@ class LipSyncStep:
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
         await self.job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
-        return await store_lip_sync(self._record(prepared.attempt, "stored"), submission)
+        return await store_lip_sync(
+            self._record(prepared.attempt, "stored"), _generation_id(submission)
+        )
+
+    async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult:
+        await self.job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
+        return await store_lip_sync(
+            self._record(stage.attempt, copied("stored", copy)), stage.provider_job_id, copy
+        )
+
+    async def judge(self, stage: StageResult, copy: int) -> Verified:
+        return await verify_lip_sync(
+            self._record(stage.attempt, copied("verified", copy)),
+            self.request,
+            self.audios,
+            self.files,
+            self.probed,
+            stage.stored,
+        )

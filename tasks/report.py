@@ -10,6 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from pro_video.checkpoints import reach
 from pro_video.records import JobResult
+from pro_video.verdict import JobWarning
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import LIP_SYNC
@@ -24,14 +25,12 @@ ARTIFACT_KEY = "pro-video-report"
 async def write_report(result: JobResult) -> None:
     """Write ``job.json`` into the job's prefix, and the same for people as an artifact.
 
-    Neither holds a signed link: the object keys are enough for whoever may read the bucket.
+    Neither holds a signed link.
     """
     reach("report.begin")
     job = current_job()
     storage = (await connections()).storage
-    unsigned = result.model_copy(
-        update={"output_url": None, "output_url_expires_at": None, "fallback_url": None}
-    )
+    unsigned = result.unsigned()
     await storage.put_bytes(
         job.keys.report,
         unsigned.model_dump_json(indent=2).encode(),
@@ -57,6 +56,8 @@ def report_markdown(result: JobResult) -> str:
         ("Message", result.message),
         ("Result", result.output_key),
         ("Fallback (lip-sync only)", result.fallback_key),
+        ("Rejected result", result.rejected_key),
+        ("Used as it is by decision of", result.accepted_by),
         ("Preview", result.preview_key),
         ("Segments", str(result.metadata.segments_count)),
         ("Sync.so generation", result.metadata.sync_generation_id),
@@ -76,7 +77,25 @@ def report_markdown(result: JobResult) -> str:
     rows += [(f"Time: {stage}", f"{seconds:.1f} s") for stage, seconds in result.timings.items()]
     lines = [f"# {result.display_name or 'Pro Video job'}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in rows if value is not None]
+    if result.warnings:
+        lines += ["", "## Warnings", "", *(f"- {_shown(each)}" for each in result.warnings)]
     return "\n".join(lines) + "\n"
+
+
+def _shown(warning: JobWarning) -> str:
+    """A warning with its place, on one line."""
+    places = []
+    if warning.start is not None and warning.end is not None:
+        places.append(f"{warning.start:.2f} to {warning.end:.2f} s")
+    if (region := warning.region) is not None:
+        places.append(
+            f"x {region.x:.2f}, y {region.y:.2f}, width {region.width:.2f}, "
+            f"height {region.height:.2f}"
+        )
+    if warning.confidence is not None:
+        places.append(f"{warning.confidence:.0%} sure")
+    place = f" ({'; '.join(places)})" if places else ""
+    return _cell(f"{warning.stage}: {warning.message}{place} `{warning.code}`")
 
 
 def _origin(result: JobResult) -> str | None:

@@ -13,10 +13,12 @@ from pro_video.request import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.rules.files import audible_seconds
+from pro_video.rules.files import audible_seconds, media_notes
 from pro_video.settings import get_settings
 from pro_video.timeline import Timeline, lip_sync_timeline
+from pro_video.verdict import JobWarning
 from tasks.job import Job
+from tasks.ledger import REQUEST
 
 
 def checked_request(job: Job, **fields: Any) -> JobRequest:
@@ -67,12 +69,26 @@ def media_by_source(
     }
 
 
+def request_warnings(
+    request: JobRequest, video: MediaInfo, audios: Mapping[str, MediaInfo]
+) -> tuple[JobWarning, ...]:
+    """What is allowed and may still surprise."""
+    return tuple(
+        JobWarning(code="media_note", message=note, stage=REQUEST)
+        for note in media_notes(request, video, audios)
+    )
+
+
 def timeline_of(
-    request: JobRequest, audios: Mapping[str, MediaInfo], video: MediaInfo, result: MediaInfo
+    request: JobRequest,
+    audios: Mapping[str, MediaInfo],
+    video: MediaInfo,
+    result: MediaInfo | None,
 ) -> Timeline:
-    """How the video's time maps to that of its lip-sync result."""
+    """How the video's time maps to that of its lip-sync result; as predicted where it is not known
+    what the result is."""
     heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
     predicted = lip_sync_timeline(
         video.duration, request.segments, heard, request.lip_sync.sync_mode
     )
-    return predicted.observed(result.duration)
+    return predicted if result is None else predicted.observed(result.duration)

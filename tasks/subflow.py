@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from pro_video.records import JobError, JobResult, StageResult
+from pro_video.records import Acceptance, JobError, JobResult, StageResult
 from pro_video.stopping import Stopped, StopReason, current_stop
 from tasks.ending import PrefectAway, SubflowFailed
 from tasks.job import Job
@@ -29,6 +29,7 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
         raise PrefectAway(state.message or "the subflow crashed")
     result = await state.aresult(raise_on_failure=False)
     if isinstance(result, JobResult):
+        _take_over(job, result)
         stage = result.stages.get(INPAINTING)
         if state.is_completed() and stage is not None:
             job.ledger.stages[INPAINTING] = stage
@@ -44,3 +45,14 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
             "to go on from here.",
         )
     )
+
+
+def _take_over(job: Job, result: JobResult) -> None:
+    """What the subflow told, which another process may have run."""
+    ledger = job.ledger
+    ledger.warn(INPAINTING, [each for each in result.warnings if each.stage == INPAINTING])
+    if result.rejected_key is not None:
+        ledger.rejected_key = result.rejected_key
+        ledger.stages |= result.stages
+    if result.accepted_by is not None and result.accepted_at is not None:
+        ledger.accepted = Acceptance(by=result.accepted_by, at=result.accepted_at)

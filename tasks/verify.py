@@ -1,9 +1,7 @@
-"""Verify: a result counts only when it is what was asked for; and the picture of before and
-after."""
+"""Verify: the verdict on a result that was paid for, and the picture of before and after."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import BinaryIO, cast
 
@@ -12,29 +10,18 @@ from prefect import get_run_logger, task
 from pro_video.checkpoints import reach
 from pro_video.errors import MediaUnusable
 from pro_video.inpainting_plan import inpainting_plan
-from pro_video.inspection.changes import (
-    check_lips_changed,
-    check_picture_changed,
-    untouched,
-)
-from pro_video.inspection.heard import SLACK, check_sound_kept, check_sound_replaced, lines
-from pro_video.inspection.reading import MOMENTS_BUDGET
+from pro_video.inspection.examine import examine
+from pro_video.judging import READ_BUDGET, judge_inpainting, judge_lip_sync, unjudged
 from pro_video.media_info import MediaInfo
 from pro_video.preview import choose_instants, make_preview
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request import InpaintingRequest, JobRequest
-from pro_video.rules.files import audible_seconds
 from pro_video.storage import Storage
-from pro_video.timeline import Timeline
-from pro_video.verify import check_output, expected_duration, same_duration
+from pro_video.verdict import Judgement, Verdict
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import INPAINTING, LIP_SYNC
 from tasks.options import PERSISTED
-from tasks.requests import timeline_of
-
-# Blocks around what the checks ask for are read too.
-_READ_BUDGET = 2 * MOMENTS_BUDGET
 
 
 @task(name="verify lip-sync", **PERSISTED)
@@ -46,45 +33,33 @@ async def verify_lip_sync(
     probed: ProbedFiles,
     result: StoredFile,
 ) -> Verified:
-    """Check the lip-sync result; make the preview when it is the job's last.
-
-    Raises:
-        OutputRejected: naming the check it does not pass. Both files stay in the bucket.
-    """
+    """Judge the lip-sync result; make the preview when it is the job's last."""
     reach("verify.begin", LIP_SYNC)
     job = current_job()
     storage = (await connections()).storage
-    reader = await _opened(storage, result)
-    info = await asyncio.to_thread(
-        check_output,
-        reader,
-        size=result.size,
-        duration=expected_duration(
-            probed.video, request.segments, audios, request.lip_sync.sync_mode
-        ),
-        sound=True,
-        like=probed.video,
-        what="the lip-sync result",
-    )
-    timeline = timeline_of(request, audios, probed.video, info)
-    if probed.video.video is not None and info.video is not None:
-        await asyncio.to_thread(
-            check_lips_changed,
+    heard = {
+        segment.audio: await _opened(storage, files.audios[index])
+        for segment, index in zip(request.segments, files.audio_of_segment, strict=True)
+    }
+    try:
+        judgement = await examine(
+            judge_lip_sync,
             await _opened(storage, files.video),
             await _opened(storage, result),
-            request.segments,
-            timeline,
-            length=info.duration,
-            source=probed.video.video,
-            result=info.video,
+            heard,
+            request=request,
+            audio_infos=audios,
+            video=probed.video,
+            size=result.size,
         )
-    await _check_lip_sync_sound(storage, request, audios, files, probed, result, timeline, info)
+    except MediaUnusable as error:
+        judgement = unjudged(LIP_SYNC, error)
+    preview = None
+    if not request.annotation_areas and (info := _shown(judgement)):
+        instants = choose_instants(info.duration, request.segments)
+        preview = await _preview(job, storage, files.video, result, instants)
     reach("verify.done", LIP_SYNC)
-    if request.annotation_areas:
-        return Verified(info=info)
-    instants = choose_instants(info.duration, request.segments)
-    preview = await _preview(job, storage, files.video, result, instants)
-    return Verified(info=info, preview=preview)
+    return Verified(judgement=judgement, info=judgement.info, preview=preview)
 
 
 @task(name="verify inpainting", **PERSISTED)
@@ -95,84 +70,40 @@ async def verify_inpainting(
     probed: ProbedFiles,
     result: StoredFile,
 ) -> Verified:
-    """Check the text removal: the whole file, changed in its areas, unchanged elsewhere.
-
-    Raises:
-        OutputRejected: naming the check it does not pass. Both files stay in the bucket.
-    """
+    """Judge the text removal, and make the preview."""
     reach("verify.begin", INPAINTING)
     job = current_job()
     storage = (await connections()).storage
-    reader = await _opened(storage, result)
-    info = await asyncio.to_thread(
-        check_output,
-        reader,
-        size=result.size,
-        duration=same_duration(probed.video),
-        sound=probed.video.audio is not None,
-        like=probed.video,
-        what="the result",
-    )
-    plan = inpainting_plan(request.annotation_areas, request.inpainting, probed.video.duration)
-    if probed.video.video is not None and info.video is not None:
-        await asyncio.to_thread(
-            check_picture_changed,
+    try:
+        judgement = await examine(
+            judge_inpainting,
             await _opened(storage, files.video),
             await _opened(storage, result),
-            plan,
-            probed.video.duration,
-            source=probed.video.video,
-            result=info.video,
+            plan=inpainting_plan(
+                request.annotation_areas, request.inpainting, probed.video.duration
+            ),
+            video=probed.video,
+            size=result.size,
         )
-    if probed.video.audio is not None:
-        await asyncio.to_thread(
-            check_sound_kept,
-            await _opened(storage, files.video),
-            await _opened(storage, result),
-            [(0.0, min(probed.video.duration, info.duration))],
-        )
-    instants = choose_instants(info.duration, (), request.annotation_areas)
-    original = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
-    preview = await _preview(job, storage, original, result, instants)
+    except MediaUnusable as error:
+        judgement = unjudged(INPAINTING, error)
+    preview = None
+    if info := _shown(judgement):
+        instants = choose_instants(info.duration, (), request.annotation_areas)
+        original = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
+        preview = await _preview(job, storage, original, result, instants)
     reach("verify.done", INPAINTING)
-    return Verified(info=info, preview=preview)
+    return Verified(judgement=judgement, info=judgement.info, preview=preview)
 
 
-async def _check_lip_sync_sound(
-    storage: Storage,
-    request: JobRequest,
-    audios: Mapping[str, MediaInfo],
-    files: UploadedFiles,
-    probed: ProbedFiles,
-    result: StoredFile,
-    timeline: Timeline,
-    info: MediaInfo,
-) -> None:
-    """The sound of the source outside the segments, and that of their audios inside."""
-    if probed.video.audio is not None:
-        await asyncio.to_thread(
-            check_sound_kept,
-            await _opened(storage, files.video),
-            await _opened(storage, result),
-            untouched(request.segments, timeline, info.duration, SLACK),
-            timeline.at,
-        )
-    heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
-    compared = [
-        (line, await _opened(storage, files.audios[files.audio_of_segment[line.segment]]))
-        for line in lines(request.segments, heard, timeline, info.duration)
-    ]
-    await asyncio.to_thread(
-        check_sound_replaced,
-        await _opened(storage, files.video),
-        await _opened(storage, result),
-        compared,
-    )
+def _shown(judgement: Judgement) -> MediaInfo | None:
+    """The file, when it can be shown in a preview."""
+    return None if judgement.verdict is Verdict.UNUSABLE else judgement.info
 
 
 async def _opened(storage: Storage, file: StoredFile) -> BinaryIO:
-    """A seekable stream over an object, to be read in a thread; the checks bound it themselves."""
-    return cast(BinaryIO, await storage.reader(file.key, byte_budget=_READ_BUDGET))
+    """A seekable stream over an object, for the functions that read media."""
+    return cast(BinaryIO, await storage.reader(file.key, byte_budget=READ_BUDGET))
 
 
 async def _preview(
@@ -180,9 +111,9 @@ async def _preview(
 ) -> StoredFile | None:
     first, second = await _opened(storage, before), await _opened(storage, after)
     try:
-        jpeg = await asyncio.to_thread(make_preview, first, second, instants=instants)
+        jpeg = await examine(make_preview, first, second, instants=instants)
     except MediaUnusable as error:
-        # The result passed its checks; a missing thumbnail is no reason to hold it back.
+        # A missing thumbnail is no reason to hold a result back.
         get_run_logger().warning("No preview could be made: %s", error.message)
         return None
     await storage.put_bytes(job.keys.preview, jpeg, content_type="image/jpeg")

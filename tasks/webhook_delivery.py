@@ -190,7 +190,7 @@ async def _body(storage: Storage, record: Delivery) -> bytes:
     """The message; its links are fresh in each try and are kept nowhere."""
     life = get_settings().link_hours * 3600
     data = dict(record.data)
-    for kind in ("output", "fallback"):
+    for kind in ("output", "fallback", "rejected"):
         key = data.get(f"{kind}_key")
         if isinstance(key, str):
             data[f"{kind}_url"] = await storage.presign(key, life)

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pro_video.hooks.records import EventType
 from pro_video.job import JobKeys
-from pro_video.records import JobResult
+from pro_video.records import Findings, JobResult
 from tasks.connections import connections
 from tasks.recoveries import History
 from tasks.webhooks import (
@@ -159,7 +159,9 @@ async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, 
         "status": status,
         "message": state.message or state.name,
         "output_key": report.output_key if report and report.status == status else None,
-        "fallback_key": None,
+        **(report.findings if report and report.status == status else Findings()).model_dump(
+            mode="json"
+        ),
         "error": None,
     }
     if status == "failed":

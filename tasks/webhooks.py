@@ -131,7 +131,7 @@ def end_data(result: JobResult) -> dict[str, Any]:
         "status": result.status,
         "message": result.message,
         "output_key": result.output_key,
-        "fallback_key": result.fallback_key,
+        **result.findings.model_dump(mode="json"),
         "error": None if error is None else error.model_dump(mode="json"),
     }
     if result.status == "completed":

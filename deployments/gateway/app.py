@@ -13,6 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.gateway import (
     document,
@@ -25,6 +26,7 @@ from deployments.gateway import (
     webhook_log,
 )
 from deployments.gateway.context import open_context
+from deployments.gateway.lingering import Lingering
 from deployments.gateway.logs import RequestIds
 from deployments.gateway.prefect_api import PrefectRefused
 from deployments.gateway.problems import (
@@ -40,7 +42,9 @@ from deployments.gateway.quick_reads import QuickReads
 from deployments.gateway.services import open_services
 from deployments.gateway.settings import GatewaySettings
 from deployments.gateway.sweeper import sweep_forever
+from deployments.known_hosts import KnownHosts, host_name
 from pro_video.errors import ProVideoError
+from pro_video.settings import get_settings
 
 logger = logging.getLogger("pro_video.gateway")
 
@@ -105,8 +109,27 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             max_age=600,
         )
     app.add_middleware(QuickReads)
+    app.add_middleware(
+        KnownHosts,
+        names={*settings.allowed_hosts, host_name(get_settings().public_url) or ""},
+        refusal=_refuse_host,
+    )
     app.add_middleware(RequestIds)
     return app
+
+
+def _refuse_host(host: str) -> ASGIApp:
+    problem = ProblemError(
+        403,
+        "host_refused",
+        "The gateway does not answer under this name. Name it in PRO_VIDEO_GATEWAY_ALLOWED_HOSTS.",
+    )
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem_response(problem, request_id_of(Request(scope)))
+        await Lingering(response)(scope, receive, send)
+
+    return answer
 
 
 def _answer(request: Request, problem: ProblemError) -> Response:

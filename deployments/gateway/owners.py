@@ -1,8 +1,7 @@
-"""Who calls: the owner of the bearer token, or the local machine while there is no token."""
+"""Who calls: the owner of the bearer token, or the local machine until there is a token."""
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -12,15 +11,17 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from deployments.gateway.context import Context
 from deployments.gateway.problems import ProblemError
 from deployments.gateway.token_store import LOCAL_OWNER
+from pro_video.protocol.http import is_loopback
 
 _BEARER = HTTPBearer(
     auto_error=False,
     bearerFormat="opaque",
-    description="A token from `python -m deployments.gateway.tokens create OWNER`. While none "
-    "exists, clients on the same machine need none.",
+    description="A token from `python -m deployments.gateway.tokens create OWNER`. Until the first "
+    "is made, clients on the same machine need none.",
 )
-# With any of these the peer is a proxy and the client may be anywhere.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+# Headers that begin or end so are a proxy's, behind which the client may be anywhere.
+_FORWARDED = ("forwarded", "x-forwarded-", "x-real-ip", "via", "cf-")
+_CLIENT = "client-ip"
 
 
 async def owner_of(
@@ -35,7 +36,7 @@ async def owner_of(
             while the tokens cannot be read.
     """
     # Who sends a token means its owner, and must never work as another one.
-    if "authorization" not in request.headers and not await context.tokens.any_configured():
+    if "authorization" not in request.headers and not await context.tokens.is_closed():
         _refuse_remote(request, context)
         return LOCAL_OWNER
     owner = await context.tokens.owner_of(credentials.credentials) if credentials else None
@@ -55,14 +56,16 @@ CurrentOwner = Annotated[str, Depends(owner_of)]
 
 def _refuse_remote(request: Request, context: Context) -> None:
     peer = request.client.host if request.client else ""
-    forwarded = any(name in request.headers for name in _FORWARDED)
-    # A name that resolves to this machine lets a foreign page in (DNS rebinding), hence the host.
-    if not _is_loopback(peer) or forwarded or not _is_loopback(request.url.hostname or ""):
+    forwarded = any(
+        name.startswith(_FORWARDED) or name.endswith(_CLIENT) for name in request.headers
+    )
+    # Also under a name that the gateway answers to: without a token it is for this machine alone.
+    if not is_loopback(peer) or forwarded or not is_loopback(request.url.hostname or ""):
         raise ProblemError(
             401,
             "unauthorized",
-            "No token is configured, so only clients on the same machine are served. Make one "
-            "with: python -m deployments.gateway.tokens create OWNER",
+            "No token is configured, so only clients on the same machine are served, and none that "
+            "a proxy forwards. Make one with: python -m deployments.gateway.tokens create OWNER",
             headers={"WWW-Authenticate": 'Bearer realm="pro-video"'},
         )
     origin = request.headers.get("origin")
@@ -75,12 +78,3 @@ def _refuse_remote(request: Request, context: Context) -> None:
             "origin_refused",
             "Pages of this origin may not use the API. Name it in PRO_VIDEO_GATEWAY_CORS_ORIGINS.",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

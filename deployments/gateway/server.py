@@ -9,7 +9,7 @@ import resource
 import h11
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deployments.gateway.lingering import Lingering
@@ -25,6 +25,12 @@ _CROWDED = ProblemError(
     "too_many_connections",
     "The gateway has as many connections as it may. Try again later; nothing was changed.",
     retry_after=5.0,
+)
+_TWO_LENGTHS = ProblemError(
+    400,
+    "two_lengths",
+    "The request has both Content-Length and Transfer-Encoding, or the latter in HTTP/1.0. Send "
+    "one of them.",
 )
 
 
@@ -93,6 +99,24 @@ async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
     await Lingering(problem_response(_CROWDED, None))(scope, receive, send)
 
 
+class OneLength:
+    """ASGI middleware: refuses a request that states its length in two ways, of which a proxy in
+    front may believe the other one (RFC 9112, section 6.3), and closes its connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http":
+            names = {name for name, _ in scope["headers"]}
+            # Older than 1.1, HTTP knows no transfer encoding: a proxy may pass it on unread.
+            other = b"content-length" in names or scope["http_version"] == "1.0"
+            if b"transfer-encoding" in names and other:
+                app = Lingering(problem_response(_TWO_LENGTHS, None))
+        await app(scope, receive, send)
+
+
 def server_config(
     app: FastAPI, settings: GatewaySettings, *, host: str, port: int
 ) -> uvicorn.Config:
@@ -102,7 +126,7 @@ def server_config(
         "max_connections": settings.max_connections,
     }
     return uvicorn.Config(
-        app,
+        OneLength(app),
         host=host,
         port=port,
         http=type("Protocol", (BoundedProtocol,), bounds),

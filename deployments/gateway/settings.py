@@ -35,6 +35,11 @@ class GatewaySettings(BaseSettings):
     token_seconds: float = Field(
         5.0, ge=0, description="A revoked token is refused after this time at most, in seconds."
     )
+    allowed_hosts: list[str] = Field(
+        default_factory=list,
+        description="Names under which the gateway answers, as a JSON list, besides loopback "
+        'names, addresses and the name in PRO_VIDEO_PUBLIC_URL; ["*"] allows all.',
+    )
     cors_origins: list[str] = Field(
         default_factory=list,
         description='Origins whose pages may use the API, as a JSON list; ["*"] allows all.',

@@ -33,7 +33,7 @@ OWNER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 """Names of owners; they become part of object keys and tags."""
 
 LOCAL_OWNER = "local"
-"""Who calls while there is no token."""
+"""Who calls until there is a token."""
 
 _PREFIX = "pvk_"
 _STALE_LIMIT = 60.0
@@ -98,8 +98,8 @@ def new_token(owner: str) -> tuple[str, StoredToken]:
     return token, entry
 
 
-async def load_entries(name: str, client: PrefectClient | None = None) -> list[StoredToken]:
-    """The tokens of a block; none when it does not exist."""
+async def load_entries(name: str, client: PrefectClient | None = None) -> list[StoredToken] | None:
+    """The tokens of a block; None when it does not exist, so that there never was a token."""
     async with AsyncExitStack() as closing:
         if client is None:
             client = await closing.enter_async_context(get_client())
@@ -109,7 +109,7 @@ async def load_entries(name: str, client: PrefectClient | None = None) -> list[S
                 name, GatewayTokens.get_block_type_slug()
             )
         except ObjectNotFound:
-            return []
+            return None
     return GatewayTokens.model_validate(document.data).entries()
 
 
@@ -127,18 +127,18 @@ class TokenStore:
         self._name = settings.token_block
         self._life = settings.token_seconds
         self._seconds = settings.upstream_seconds
-        self._entries: list[StoredToken] = []
+        self._entries: list[StoredToken] | None = None
         self._loaded_at = float("-inf")
         self._failed_at = float("-inf")
         self._loading: asyncio.Task[None] | None = None
 
-    async def any_configured(self) -> bool:
-        """Is there any token?
+    async def is_closed(self) -> bool:
+        """Was a token ever made? The last one's revocation opens nothing.
 
         Raises:
             ProblemError: 503, when the tokens cannot be read.
         """
-        return bool(await self._current())
+        return await self._current() is not None
 
     async def owner_of(self, token: str) -> str | None:
         """Whose token it is; None for one that is unknown or revoked.
@@ -148,12 +148,12 @@ class TokenStore:
         """
         given = _hash(token)
         owner = None
-        for entry in await self._current():
+        for entry in await self._current() or []:
             if hmac.compare_digest(entry.hash, given):
                 owner = entry.owner
         return owner
 
-    async def _current(self) -> list[StoredToken]:
+    async def _current(self) -> list[StoredToken] | None:
         age = time.monotonic() - self._loaded_at
         if age < self._life / 2:
             return self._entries
@@ -177,12 +177,12 @@ class TokenStore:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._seconds):
-                self._entries = await self._upstream.run(
-                    lambda client: load_entries(self._name, client)
-                )
+                found = await self._upstream.run(lambda client: load_entries(self._name, client))
         except (httpx.HTTPError, TimeoutError, RuntimeError, ValueError):
             self._failed_at = time.monotonic()
         else:
+            # A block that was there before and is gone opens nothing.
+            self._entries = found if found is not None or self._entries is None else []
             # A token may have been revoked during the read.
             self._loaded_at = began
 

@@ -21,19 +21,19 @@ async def create(owner: str) -> str:
     """
     token, entry = new_token(owner)
     name = get_gateway_settings().token_block
-    await save_entries(name, [*await load_entries(name), entry])
+    await save_entries(name, [*(await load_entries(name) or []), entry])
     return token
 
 
 async def listed() -> list[StoredToken]:
     """All tokens, without what would let anybody use them."""
-    return await load_entries(get_gateway_settings().token_block)
+    return await load_entries(get_gateway_settings().token_block) or []
 
 
 async def revoke(token_id: str) -> bool:
     """Remove a token; False when there is none of that id."""
     name = get_gateway_settings().token_block
-    entries = await load_entries(name)
+    entries = await load_entries(name) or []
     kept = [entry for entry in entries if entry.id != token_id]
     if len(kept) == len(entries):
         return False

@@ -119,6 +119,10 @@ class Stack:
             "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             **self.database.environment(),
+            # Both spellings of the address of its own UI.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+                f"http://{name}:{self.port('Prefect')}" for name in (HOST, "localhost")
+            ),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_LOGGING_COLORS": "false",
@@ -152,7 +156,8 @@ class Stack:
         python = [sys.executable, "-m"]
         sandbox = [*python, "sandbox"]
         waiting = [*python, "deployments.local.waiting"]
-        server = ["prefect", "server", "start", "--host", HOST, "--port", str(self.port("Prefect"))]
+        server = ["deployments.local.prefect_server"]
+        server += ["--host", HOST, "--port", str(self.port("Prefect"))]
         worker = ["prefect", "worker", "start", "--pool", "pro-video", "--type", "pro-video"]
         data = self.folder / "data"
         database = {}

@@ -18,6 +18,7 @@ from pro_video.ghostcut.models import PROVIDER, Submission, Work, identity
 from pro_video.ghostcut.status import is_known, outcome_of
 from pro_video.protocol.http import HttpSession, Timeouts, checked_secret, repeated
 from pro_video.protocol.outcome import Outcome
+from pro_video.protocol.vendor_time import VendorTime
 from pro_video.protocol.wire import dumps, number
 from pro_video.retrying import Backoff
 from pro_video.stopping import current_stop
@@ -74,6 +75,7 @@ class GhostCutClient:
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._max_pages = max_pages
+        self._vendor_time = VendorTime(clock)
         self._reported: set[int | None] = set()
 
     def __repr__(self) -> str:
@@ -171,13 +173,14 @@ class GhostCutClient:
     ) -> Work | None:
         """Search the works of a time window for one that ``match`` accepts.
 
-        Of several matches the one that ended well is preferred, then a running one. The vendor's
-        clock may be ten minutes off. A listing may lag behind a submit: None says "not listed now".
+        Of several matches the one that ended well is preferred, then a running one. The window is
+        that of the vendor's own clock, from its answers' ``Date``; ten minutes more are searched at
+        each end. A listing may lag behind a submit: None says "not listed now".
 
         Args:
             match: see :func:`pro_video.ghostcut.models.planted`.
-            since: time of the first send, with a time zone.
-            until: time of the last send or later.
+            since: time of the first send on this machine's clock, with a time zone.
+            until: time of the last send or later, on this machine's clock.
 
         Raises:
             ServiceUnavailable: the window could not be read to its end, so that "not there" cannot
@@ -185,15 +188,29 @@ class GhostCutClient:
             CredentialsRefused, ProviderRefused, RateLimited: as they say.
         """
         ranks = {Outcome.DONE: 0, Outcome.RUNNING: 1, Outcome.FAILED: 2}
+        start, end = self._window(since, until)
+        found = await self._matches(match, start, end)
+        if not found and self._window(since, until) != (start, end):
+            # The first answer told the vendor's time.
+            found = await self._matches(match, *self._window(since, until))
+        return min(found, key=lambda each: ranks[outcome_of(each.status)], default=None)
+
+    def _window(self, since: datetime, until: datetime) -> tuple[datetime, datetime]:
+        clock = self._vendor_time
+        return clock.earliest(since) - _SKEW, clock.latest(until) + _SKEW
+
+    async def _matches(
+        self, match: Callable[[Work], bool], start: datetime, end: datetime
+    ) -> list[Work]:
         found: list[Work] = []
         try:
-            async for work in self._between(since - _SKEW, until + _SKEW):
+            async for work in self._between(start, end):
                 if match(work):
                     found.append(work)
         except TransientError:
             if not found:
                 raise
-        return min(found, key=lambda each: ranks[outcome_of(each.status)], default=None)
+        return found
 
     async def point_balance(self) -> float:
         """Points that the account can spend, over all of its valid assets.
@@ -255,6 +272,7 @@ class GhostCutClient:
             answer = await self._session.send(
                 "POST", PREFIX + path, headers=self._headers(content), content=content
             )
+            self._vendor_time.learn(answer)
             data = envelope(answer)
             if data is None:
                 now = self._clock.time()

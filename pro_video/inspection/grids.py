@@ -18,6 +18,7 @@ from typing import Final
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
+from pro_video.inspection.orientation import Orientation
 from pro_video.inspection.pictures import Box
 
 MOST_CELLS: Final = 96
@@ -73,10 +74,8 @@ class Gridder:
 
     def __call__(self, frame: VideoFrame) -> bytes:
         """The mean lightness of each cell, 0 to 255, row by row, as displayed."""
-        turn = int(frame.rotation) % 360
-        columns, rows = self._shape.columns, self._shape.rows
-        if turn % 180:
-            columns, rows = rows, columns
+        orientation = Orientation.of(frame)
+        columns, rows = orientation.size(self._shape.columns, self._shape.rows)
         small = self._scaler.reformat(
             frame,
             width=columns,
@@ -88,18 +87,7 @@ class Gridder:
         plane = small.planes[0]
         data = bytes(plane)
         lines = [data[row * plane.line_size :][:columns] for row in range(rows)]
-        return _upright(lines, turn)
-
-
-def _upright(lines: list[bytes], turn: int) -> bytes:
-    """Turned counterclockwise by 0, 90, 180 or 270 degrees, as a player does."""
-    if turn == 90:
-        return b"".join(map(bytes, list(zip(*lines, strict=True))[::-1]))
-    if turn == 180:
-        return b"".join(lines)[::-1]
-    if turn == 270:
-        return b"".join(map(bytes, zip(*lines[::-1], strict=True)))
-    return b"".join(lines)
+        return b"".join(orientation.upright(lines))
 
 
 def unexplained(before: Sequence[bytes], after: bytes, shape: Shape, enough: int = 0) -> bytes:

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
 import av
 from av.container import InputContainer
@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pro_video.errors import MediaUnusable
+from pro_video.inspection.libav import TOLERANT, UNDECODABLE
 
 Source = str | Path | BinaryIO
 
@@ -122,16 +123,10 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
     Raises:
         MediaUnusable: libav does not understand it, at opening or while the block uses it.
     """
-    options: dict[str, Any] = {
-        "options": {"format_whitelist": FORMATS, "probesize": str(_PROBE_BYTES)},
-        "buffer_size": _BUFFER,
-    }
-    if int(av.__version__.split(".")[0]) < 19:
-        # Later versions never refuse a file for the text encoding of its metadata.
-        options["metadata_errors"] = "surrogateescape"
+    options = {"format_whitelist": FORMATS, "probesize": str(_PROBE_BYTES)}
     try:
         reader.seek(0)
-        with av.open(reader, **options) as container:
+        with av.open(reader, options=options, buffer_size=_BUFFER, **TOLERANT) as container:
             yield container
     except (av.FFmpegError, UnicodeError, IndexError) as error:
         # PyAV's demuxer fails with an IndexError when a damaged file adds a stream under way.
@@ -210,7 +205,7 @@ def frames_at(
                 break
             try:
                 decoded = packet.decode()
-            except av.FFmpegError:
+            except UNDECODABLE:
                 if strict:
                     raise
                 continue

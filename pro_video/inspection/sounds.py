@@ -16,12 +16,12 @@ from itertools import islice
 from operator import mul
 from typing import Final
 
-import av
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 
+from pro_video.inspection.libav import UNDECODABLE
 from pro_video.inspection.reading import Source, bounded, opened
 
 _SOUND_BUDGET: Final = 128 * 1024 * 1024
@@ -117,7 +117,7 @@ class Listener:
         for packet in islice(self._container.demux(stream), _MAX_PACKETS):
             try:
                 frames = packet.decode()
-            except av.FFmpegError:
+            except UNDECODABLE:
                 continue
             for frame in frames:
                 if skip is None:

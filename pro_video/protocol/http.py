@@ -97,7 +97,7 @@ class HttpSession:
             follow_redirects=False,
             verify=_certificates(),
             # The environment's proxies are for the world outside, not for a sandbox beside us.
-            trust_env=not _is_loopback(httpx.URL(self._base).host),
+            trust_env=not is_loopback(httpx.URL(self._base).host),
             headers={"User-Agent": "pro-video", "Accept": "application/json, text/plain;q=0.9"},
         )
 
@@ -232,7 +232,8 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Does a host's name or address mean this machine?"""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

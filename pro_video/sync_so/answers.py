@@ -17,6 +17,7 @@ from pro_video.errors import (
     ProVideoError,
     ProviderRefused,
     RateLimited,
+    RequestConflict,
     ServiceUnavailable,
     SlotUnavailable,
     TransientError,
@@ -94,7 +95,7 @@ def error_of(
             retry_after=hint,
             **context,
         )
-    if answer.status == 409 and creating:
+    if creating and (answer.status == 409 or meaning is Meaning.OTHER_BODY):
         return _conflict(reason, code, hint, context)
     if answer.status < 400:
         reason = f"the API answered with a redirect (HTTP {answer.status}), which is not followed"
@@ -145,9 +146,9 @@ def _conflict(
         return OutcomeUnknown(
             f"Sync.so is still working on the same create: {reason}", retry_after=hint, **context
         )
-    return ProviderRefused(
+    return RequestConflict(
         f"Sync.so has another request under this attempt's idempotency key: {reason}. "
-        "Nothing new was created; start a new job.",
+        "An earlier send of this attempt may have been accepted; retry this run to look for it.",
         **context,
     )
 

@@ -29,6 +29,8 @@ from pro_video.protocol.http import (
     repeated,
 )
 from pro_video.protocol.outcome import Outcome
+from pro_video.protocol.refusals import Refusals
+from pro_video.protocol.vendor_time import VendorTime
 from pro_video.redaction import redact
 from pro_video.retrying import Backoff
 from pro_video.stopping import current_stop
@@ -92,6 +94,9 @@ class SyncSoClient:
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._max_pages = max_pages
+        self._vendor_time = VendorTime(clock)
+        self._takes_extras = True
+        self._refusals = Refusals(clock)
         self._reported: set[str] = set()
 
     def __repr__(self) -> str:
@@ -122,6 +127,7 @@ class SyncSoClient:
             OutcomeUnknown: it may have been created: call again with the same key and bytes, or
                 read ``job_id`` when it is set.
             ServiceUnavailable: no try reached the server; nothing was created.
+            RequestConflict: another request was sent under the key.
             CredentialsRefused, AccountBlocked, ProviderRefused: nothing was created.
         """
         if not _KEY.fullmatch(idempotency_key):
@@ -165,6 +171,8 @@ class SyncSoClient:
     ) -> Generation:
         """Read a generation.
 
+        A refused look is repeated without ``wait`` and ``progress``.
+
         Args:
             generation_id: the vendor's id.
             wait: seconds (1 to 10, clamped) for which the server may hold the answer back until
@@ -173,9 +181,9 @@ class SyncSoClient:
 
         Raises:
             ValueError: ``wait`` together with ``progress``.
-            ProviderRefused: there is no such generation, or the id is none.
-            ServiceUnavailable: no useful answer after several tries, or COMPLETED without a link
-                to the result each time.
+            ProviderRefused: for ten minutes there was no such generation, or the id was none.
+            ServiceUnavailable: no useful answer after several tries, COMPLETED without a link to
+                the result each time, or refused for less than ten minutes.
             CredentialsRefused, RateLimited: as they say.
         """
         if wait is not None and progress:
@@ -184,7 +192,22 @@ class SyncSoClient:
         if wait is not None:
             seconds = min(max(wait, LONG_POLL[0]), LONG_POLL[1])
             params = {"wait": "true", "timeout": f"{seconds:g}"}
+        found: Generation | None = None
+        if params and self._takes_extras:
+            with contextlib.suppress(ProviderRefused):
+                found = await self._looked(generation_id, params, wait)
+        try:
+            if found is None:
+                found = await self._looked(generation_id, {}, None)
+                self._takes_extras = self._takes_extras and not params
+        except ProviderRefused as error:
+            raise self._refusals.met(generation_id, error) from None
+        self._refusals.over(generation_id)
+        return self._report(found)
 
+    async def _looked(
+        self, generation_id: str, params: Mapping[str, str], wait: float | None
+    ) -> Generation:
         async def read() -> Generation:
             found = await self._read(generation_id, params, wait)
             if outcome_of(found.status) is Outcome.DONE and found.output_url is None:
@@ -196,7 +219,7 @@ class SyncSoClient:
                 )
             return found
 
-        return self._report(await self._repeated(read))
+        return await self._repeated(read)
 
     async def download_url(self, generation_id: str) -> str:
         """A fresh link to the result of a completed generation. Fetch it without the API key.
@@ -226,24 +249,24 @@ class SyncSoClient:
         """Search the account's generations, newest first, for one that ``match`` accepts.
 
         Covers a lost create on a server that ignores the idempotency key. Of several matches the
-        one that ended well is preferred, then a running one. The vendor's clock may be ten minutes
-        off. A listing may lag behind a create: None says "not listed now".
+        one that ended well is preferred, then a running one. Times are compared by the vendor's
+        clock, from its answers' ``Date``, with ten minutes to spare. A listing may lag behind a
+        create: None says "not listed now".
 
         Args:
             match: see :func:`pro_video.sync_so.models.planted`.
-            since: time of the first send, with a time zone.
+            since: time of the first send on this machine's clock, with a time zone.
 
         Raises:
             ServiceUnavailable: the list could not be read back to ``since``, so that "not there"
                 cannot be said.
             CredentialsRefused, RateLimited: as they say.
         """
-        if since.tzinfo is None:
-            raise ValueError("since needs a time zone")
+        self._vendor_time.earliest(since)  # Checks it before anything is asked.
         ranks = {Outcome.DONE: 0, Outcome.RUNNING: 1, Outcome.FAILED: 2}
         found: list[Generation] = []
         try:
-            async for generation in self._since(since - _SKEW):
+            async for generation in self._since(since):
                 if match(generation):
                     found.append(generation)
         except ServiceUnavailable:
@@ -251,7 +274,7 @@ class SyncSoClient:
                 raise
         return min(found, key=lambda each: ranks[outcome_of(each.status)], default=None)
 
-    async def _since(self, oldest: datetime) -> AsyncIterator[Generation]:
+    async def _since(self, since: datetime) -> AsyncIterator[Generation]:
         seen: set[str] = set()
         cursor: str | None = None
         for _ in range(self._max_pages):
@@ -261,6 +284,8 @@ class SyncSoClient:
                 seen.add(generation.id)
                 yield generation
             last = page[-1] if page else None
+            # The page itself told the vendor's time.
+            oldest = self._vendor_time.earliest(since) - _SKEW
             if last is None or (last.created_at is not None and last.created_at < oldest):
                 return
             if not fresh:
@@ -282,7 +307,11 @@ class SyncSoClient:
             answer = await self._get("/v2/generations", params)
             rows = _rows(answer)
             if rows is None:
-                raise self._error(answer)
+                error = self._error(answer)
+                if isinstance(error, ProviderRefused):
+                    # The documents know no refusal of a list, and "not there" must not come of it.
+                    raise ServiceUnavailable(error.message, provider=PROVIDER, code=error.code)
+                raise error
             return rows
 
         return await self._repeated(read)
@@ -316,9 +345,11 @@ class SyncSoClient:
         self, path: str, params: Mapping[str, str] | None = None, wait: float | None = None
     ) -> Answer | NoAnswer:
         timeout = self._timeouts.read + (LONG_POLL[1] if wait is not None else 0.0)
-        return await self._session.send(
+        answer = await self._session.send(
             "GET", path, headers=self._headers(), params=params, read_timeout=timeout
         )
+        self._vendor_time.learn(answer)
+        return answer
 
     async def _repeated(self, read: Callable[[], Awaitable[T]]) -> T:
         return await repeated(read, backoff=self._backoff, clock=self._clock)

@@ -19,6 +19,7 @@ from pro_video.errors import (
     ProVideoError,
     ProviderRefused,
     RateLimited,
+    RequestConflict,
     ServiceUnavailable,
     SlotUnavailable,
 )
@@ -85,6 +86,8 @@ class Meaning(Enum):
     """Money or plan."""
     NO_SLOT = (SlotUnavailable, JobFailedRetryable)
     TOO_FAST = (RateLimited, JobFailedRetryable)
+    OTHER_BODY = (RequestConflict, JobFailed)
+    """Another request was sent under the same key."""
     UNKNOWN_OUTCOME = (OutcomeUnknown, JobFailed)
     """The vendor does not know whether it created the job: ask again with the same key."""
 
@@ -117,6 +120,11 @@ CODES: Final[Mapping[str, Meaning]] = MappingProxyType(
             batch_file_too_large batch_too_many_requests batch_insufficient_records
             batch_invalid_jsonl batch_duplicate_request_id batch_invalid_endpoint
             cost_estimate_unavailable invalid_idempotency_key
+            """,
+        ),
+        **_rows(
+            Meaning.OTHER_BODY,
+            """
             idempotency_conflict idempotency_mismatch idempotency_key_conflict
             idempotency_key_mismatch idempotency_key_reused
             """,
@@ -174,8 +182,16 @@ def is_known(status: str) -> bool:
 
 
 def meaning_of(code: str | None) -> Meaning | None:
-    """What a code means, in either case of letters; None for an unknown code or none."""
-    return None if code is None else CODES.get(code.strip().lower())
+    """What a code means, in either case of letters; None for an unknown code or none.
+
+    The vendor publishes a list of ``IDEMPOTENCY_…`` errors and says that a lost answer does not
+    allow another key. A code of that list which is not known here leaves the outcome unknown.
+    """
+    if code is None:
+        return None
+    name = code.strip().lower()
+    unknown = Meaning.UNKNOWN_OUTCOME if name.startswith("idempotency_") else None
+    return CODES.get(name, unknown)
 
 
 def error_for(generation: Generation) -> ProVideoError:

@@ -6,6 +6,7 @@ last 24 hours. Not documented and assumed: the time-out, and that redirects are 
 """
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from sandbox.ghostcut.works import Work, WorkBook, is_running
 from sandbox.kit.faults import FaultQueue
 from sandbox.kit.store import Store
 from sandbox.kit.timing import Tasks, sleep_until
+
+logger = logging.getLogger(__name__)
 
 KINDS = frozenset({"drop", "delay", "duplicate", "wrong_signature"})
 """Faults of a callback: not sent, sent late, sent `copies` times, signed with a wrong secret."""
@@ -93,7 +96,11 @@ class Callbacks:
             return
         delivered = False
         for _ in range(copies):
-            delivered = await self._post(work, spoil=spoil) or delivered
+            try:
+                delivered = await self._post(work, spoil=spoil) or delivered
+            except Exception:
+                # It counts as not confirmed, so that the next one is sent.
+                logger.exception("callback %s met an error that nobody expected", key)
             entry["attempts"] += 1
         pause = self._switches.scaled(self._switches.callback_retry_minutes * 60)
         window = self._switches.scaled(self._switches.callback_window_hours * 3600)

@@ -8,7 +8,10 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 
+from sandbox.media import MediaError
 from sandbox.media.inpaint import Mask, inpaint
+from sandbox.media.pictures import orientation
+from sandbox.media.reading import open_container
 
 _TAIL = 0.2
 """Seconds at the end that must be readable (vendor docs, status 16)."""
@@ -34,7 +37,7 @@ class SourceInfo:
 def inspect_source(path: Path) -> SourceInfo:
     """Read the head and the last 0.2 s of a file; raises NotVideoError or CorruptError."""
     try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             if not container.streams.video:
                 raise NotVideoError("no video stream")
             stream = container.streams.video[0]
@@ -45,11 +48,11 @@ def inspect_source(path: Path) -> SourceInfo:
             if duration <= 0:
                 raise NotVideoError("no duration")
             width, height = frame.width, frame.height
-            if frame.rotation % 180:
+            if orientation(frame)[1] % 2:
                 width, height = height, width
             start = frame.time
             rate = float(stream.average_rate or 25)
-    except FFmpegError as error:
+    except (FFmpegError, MediaError) as error:
         raise NotVideoError("cannot be opened as a video") from error
     # A frame starts one frame length before the end that it fills.
     if _last_picture(path, start + duration) < start + duration - _TAIL - 1 / rate:
@@ -67,7 +70,7 @@ def _last_picture(path: Path, end: float) -> float:
     """Time in seconds of the last picture that can be decoded, -1 if there is none."""
     last = -1.0
     try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             stream = container.streams.video[0]
             if stream.time_base is not None:
                 target = int(max(0.0, end - 1.0) / stream.time_base)
@@ -75,7 +78,7 @@ def _last_picture(path: Path, end: float) -> float:
             for frame in container.decode(stream):
                 if frame.time is not None:
                     last = max(last, frame.time)
-    except FFmpegError:
+    except (FFmpegError, MediaError):
         return last
     return last
 

@@ -5,6 +5,7 @@ restart it is simply run again from the start and ends at the same time as it wo
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ from sandbox.kit.media_pool import MediaPool, WorkerDiedError
 from sandbox.kit.timing import Tasks, job_seconds, sleep_until
 from sandbox.media import MediaError
 from sandbox.media.inpaint import Mask
+
+logger = logging.getLogger(__name__)
 
 BASE_SECONDS = 120.0
 SECONDS_PER_SECOND = 4.0
@@ -98,6 +101,10 @@ class Runner:
             ended = self._book.end(
                 number, failure.status, detail=failure.detail, result=failure.result
             )
+        except Exception:
+            # A work that nothing works on any more would be waited for until the deadline.
+            logger.exception("work %s met an error that nobody expected", number)
+            ended = self._book.end(number, statuses.UNKNOWN_ERROR, detail="")
         finally:
             path.unlink(missing_ok=True)
         self._on_end(ended)

@@ -17,6 +17,7 @@ TOO_LONG = 5
 CORRUPT = 16
 ERASE_FAILED = 20
 INVALID_DATA = 26
+UNKNOWN_ERROR = 43
 NO_POINTS = 73
 LOCKED = 83
 TOO_LARGE = 100
@@ -48,7 +49,7 @@ PROCESS_STATUS: dict[int, tuple[str, str]] = {
     30: ("句子短于0.1秒", "Sentence is shorter than 0.1 s"),
     31: ("TTS音频损坏", "TTS audio is corrupt"),
     32: ("既无音频也无字幕", "Neither audio nor subtitle"),
-    43: ("未知错误", "Unknown error"),
+    UNKNOWN_ERROR: ("未知错误", "Unknown error"),
     NO_POINTS: ("点数不足，未开始处理", "Not enough points, processing has not started"),
     LOCKED: ("点数不足，已处理但锁定", "Not enough points, processed but locked"),
     98: ("存储空间已用完", "Storage space is used up"),

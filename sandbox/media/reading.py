@@ -13,14 +13,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 from av.container import InputContainer
 from av.stream import Disposition
 
 from sandbox.media.errors import MediaError
-from sandbox.media.pictures import Picture, from_frame
+from sandbox.media.pictures import Picture, from_frame, orientation
+
+TOLERANT: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+"""Options of `av.open` with which no file is refused for the text encoding of its metadata. From
+PyAV 19 on none is, and the option is gone."""
 
 MAX_SIDE = 8192
 """Larger pictures are refused: one of them would take a hundred megabytes."""
@@ -42,7 +48,8 @@ def media_errors(path: Path) -> Iterator[None]:
 def open_container(path: Path) -> InputContainer:
     """Open a file for reading. Raises MediaError when it is no media file."""
     with media_errors(path):
-        return av.open(str(path), "r", metadata_errors="replace")
+        container: InputContainer = av.open(str(path), "r", **TOLERANT)
+        return container
 
 
 def container_start(container: InputContainer) -> float:
@@ -118,7 +125,7 @@ class VideoReader:
         first = next(self._decode(), None)
         if first is None:
             raise MediaError(f"{self.path.name} has a video stream without a decodable picture")
-        turned = round(first.rotation / 90) % 2 == 1
+        turned = orientation(first)[1] % 2 == 1
         width, height = (first.height, first.width) if turned else (first.width, first.height)
         if min(width, height) < 2:
             raise MediaError(f"{self.path.name} has pictures of {width}x{height} pixels")

@@ -150,3 +150,6 @@ def sweep_forever(
         except S3Error:
             # Somebody completed, deleted or replaced it in the meantime; the next round sees.
             logger.debug("a lifecycle action met a changed bucket", exc_info=True)
+        except Exception:
+            # The thread has to outlive it: nothing else applies the rules.
+            logger.exception("the lifecycle rules met an error that nobody expected")

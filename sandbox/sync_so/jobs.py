@@ -6,6 +6,7 @@ follows from it, so after a crash `resume` goes on with every generation that wa
 """
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from sandbox.sync_so.inputs import InputProblem, Inputs, discard, prepare
 from sandbox.sync_so.media_work import process
 from sandbox.sync_so.webhooks import deliver
 
+logger = logging.getLogger(__name__)
+
 
 def start(emulator: Emulator, id: str) -> None:
     """Go on with a generation in the background, unless that is happening already."""
@@ -36,6 +39,17 @@ def resume(emulator: Emulator) -> None:
 
 
 async def _run(emulator: Emulator, id: str) -> None:
+    try:
+        await _lead(emulator, id)
+    except Exception:
+        # A generation that nothing works on any more would be waited for until the deadline.
+        logger.exception("generation %s met an error that nobody expected", id)
+        record = emulator.generation(id)
+        if record is not None and record["status"] in ACTIVE:
+            await _end(emulator, record, "FAILED", "generation_unknown_error")
+
+
+async def _lead(emulator: Emulator, id: str) -> None:
     record = emulator.generation(id)
     if record is None:
         return

@@ -12,6 +12,7 @@ from av.error import FFmpegError
 
 from sandbox.media import MediaError
 from sandbox.media.lip_sync import LipSyncResult, SegmentPlan, lip_sync
+from sandbox.media.reading import open_container
 
 SPEECH_RATE = 48_000
 CHARACTERS_PER_SECOND = 15.0
@@ -41,7 +42,7 @@ class Probe:
 def probe(path: Path) -> Probe | None:
     """Look into a file and decode the beginning of each stream; None when that fails."""
     try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             whole = (container.duration or 0) / 1_000_000
             found = Probe()
             if container.streams.video:
@@ -73,7 +74,7 @@ def probe(path: Path) -> Probe | None:
                     found.frames,
                 )
             return found
-    except (FFmpegError, ValueError, OSError):
+    except (FFmpegError, MediaError, ValueError, OSError):
         return None
 
 
@@ -145,7 +146,7 @@ def still_video(image: Path, seconds: float, path: Path) -> None:
 
 
 def _still_video(image: Path, seconds: float, path: Path) -> None:
-    with av.open(str(image)) as source:
+    with open_container(image) as source:
         picture = next(source.decode(video=0))
     width, height = picture.width // 2 * 2, picture.height // 2 * 2
     picture = picture.reformat(width=width, height=height, format="yuv420p")

@@ -102,6 +102,13 @@ def test_a_variable_frame_rate_is_flagged_and_averaged(tmp_path: Path) -> None:
     assert info.video.fps == pytest.approx(9 / 1.04, rel=0.1)
 
 
+def test_a_tag_in_another_encoding_refuses_no_file(tmp_path: Path) -> None:
+    made = write_clip(tmp_path / "c.mp4").read_bytes()
+    data = made.replace(b"Lavf", b"L\xe9vf")
+    assert data != made
+    assert probe(io.BytesIO(data), size=len(data)).video is not None
+
+
 def test_cover_art_is_not_a_video(tmp_path: Path) -> None:
     path = tmp_path / "song.mp3"
     with (

@@ -59,9 +59,13 @@ class NotedProgress:
 
     def __init__(self) -> None:
         self.fractions: list[float] = []
+        self.facts: dict[str, str] = {}
 
     async def fraction(self, stage: Stage, fraction: float) -> None:
         self.fractions.append(fraction)
+
+    async def fact(self, name: str, value: str) -> None:
+        self.facts[name] = value
 
     async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
         self.fractions.append(fraction)

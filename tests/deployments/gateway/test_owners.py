@@ -47,6 +47,11 @@ def test_tokens_are_made_listed_and_revoked(
             assert command.main(["revoke", line.split()[0]]) == 1
             assert client.get(JOBS).status_code == 401
         assert command.main(["create", "../anna"]) == 2
+        # The last one's revocation does not open what was closed.
+        assert command.main(["list"]) == 0
+        assert command.main(["revoke", capsys.readouterr().out.splitlines()[-1].split()[0]]) == 0
+        with start_gateway(token_block=block).client() as client:
+            assert client.get(JOBS).status_code == 401
     finally:
         get_gateway_settings.cache_clear()
 
@@ -78,8 +83,13 @@ def test_a_token_is_never_ignored(gateway: Gateway, tokens: dict[str, str]) -> N
     ("header", "value", "status"),
     [
         ("X-Forwarded-For", "203.0.113.5", 401),
+        ("X-Forwarded-Proto", "https", 401),
         ("Forwarded", "for=203.0.113.5", 401),
-        ("Host", "rebound.example.com", 401),
+        ("CF-Connecting-IP", "203.0.113.5", 401),
+        ("CF-Ray", "8f1a", 401),
+        ("True-Client-IP", "203.0.113.5", 401),
+        ("Host", "203.0.113.5", 401),
+        ("Host", "rebound.example.com", 403),
         ("Origin", "https://evil.example.com", 403),
         ("Origin", "null", 403),
     ],
@@ -91,6 +101,28 @@ def test_only_this_machine_without_a_token(
         assert client.post(FORM, **form()).status_code == 200
         assert client.post(FORM, **form(), headers={header: value}).status_code == status
         assert client.get(JOBS, headers={header: value}).status_code == status
+
+
+def test_names_of_hosts(start_gateway: Callable[..., Gateway]) -> None:
+    """A page that lets its own name point here (DNS rebinding) gets nothing, not even health."""
+
+    def asked(gateway: Gateway, host: str) -> httpx.Response:
+        with gateway.client() as client:
+            return client.get("/healthz", headers={"Host": host})
+
+    gateway = start_gateway()
+    for host in ("localhost:4204", "127.0.0.1", "[::1]:4204", "LOCALHOST", "192.0.2.7:8080"):
+        assert asked(gateway, host).status_code == 200, host
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:4204", "[::1"):
+        answer = asked(gateway, host)
+        assert (answer.status_code, answer.json()["code"]) == (403, "host_refused"), host
+    named = start_gateway(allowed_hosts=["video.example.com"])
+    assert asked(named, "video.example.com:8443").status_code == 200
+    assert asked(named, "evil.example").status_code == 403
+    assert asked(start_gateway(allowed_hosts=["*"]), "evil.example").status_code == 200
+    with named.client() as client:
+        # Without a token the API itself stays this machine's.
+        assert client.get(JOBS, headers={"Host": "video.example.com"}).status_code == 401
 
 
 def test_cors_by_setting(start_gateway: Callable[..., Gateway]) -> None:

@@ -137,3 +137,25 @@ def test_endless_json(start_gateway: Callable[..., Gateway]) -> None:
         ):
             answer = client.post(JOBS, content=content, headers={"Content-Type": kind})
             assert answer.json()["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("version", "headers"),
+    [
+        (b"1.1", b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"),
+        (b"1.1", b"transfer-encoding: chunked\r\ncontent-length: 48\r\n"),
+        (b"1.0", b"Transfer-Encoding: chunked\r\n"),
+    ],
+)
+def test_a_length_in_two_ways(connection: socket.socket, version: bytes, headers: bytes) -> None:
+    """What one server takes for a body is the next one's request (request smuggling)."""
+    hidden = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    connection.sendall(HEAD.replace(b"1.1", version, 1) + headers + b"\r\n" + hidden)
+    answer = b""
+    while got := connection.recv(65536):
+        answer += got
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b'"two_lengths"' in answer
+    assert b"connection: close" in answer.lower()
+    # The connection is over, and nothing else was answered on it.
+    assert answer.count(b"HTTP/1.1 ") == 1

@@ -4,7 +4,9 @@ import json
 import logging
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -326,6 +328,35 @@ class TestLists:
         async with ScriptedServer(answer=paged(rows)) as server, client_of(server.url) as client:
             found = await client.find_work(self.match, since=NOW, until=NOW)
         assert found is not None
+
+    @pytest.mark.parametrize("hours", [-30, -3, 3, 30])
+    async def test_a_wrong_clock_of_this_machine_hides_no_work(self, hours: int) -> None:
+        rows = listed(20, planted_at=9)
+        listing = paged(rows)
+
+        def answer(asked: Asked) -> Reply:
+            return replace(listing(asked), headers={"Date": format_datetime(NOW, usegmt=True)})
+
+        wrong = NOW + timedelta(hours=hours)
+        clock = VirtualClock(start=wrong.timestamp())
+        async with (
+            ScriptedServer(answer=answer) as server,
+            client_of(server.url, clock) as client,
+        ):
+            since = wrong - timedelta(minutes=9)
+            found = await client.find_work(self.match, since=since, until=wrong)
+            assert found is not None
+            # The time of the send may as well come from a machine whose clock is right.
+            since = NOW - timedelta(minutes=9)
+            assert await client.find_work(self.match, since=since, until=wrong) is not None
+
+    async def test_a_date_that_is_none_changes_nothing(self) -> None:
+        for date in ("soon", "", "Thu, 99 Jan 2026 12:00:00 GMT"):
+            reply = replace(ok({"content": []}), headers={"Date": date})
+            async with ScriptedServer(reply) as server, client_of(server.url) as client:
+                assert await client.find_work(self.match, since=NOW, until=NOW) is None
+            low = json.loads(server.asked[0].body)["createTimeGreaterThanOrEqualTo"]
+            assert low == (NOW - timedelta(minutes=10)).timestamp() * 1000
 
     async def test_a_server_that_ignores_the_window_ends_too(self) -> None:
         async with (

@@ -4,7 +4,9 @@ import json
 import logging
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from pro_video.errors import (
     ProVideoError,
     ProviderRefused,
     RateLimited,
+    RequestConflict,
     ServiceUnavailable,
     SlotUnavailable,
 )
@@ -207,8 +210,9 @@ class TestCreate:
             (refusal(422, message="unknown option", field="input[1]"), ProviderRefused, "input[1]"),
             (refusal(413, message="large"), ProviderRefused, "large"),
             (Reply(400, b"<html>"), ProviderRefused, "HTTP 400"),
-            (refusal(409, "IDEMPOTENCY_CONFLICT", "Other"), ProviderRefused, "idempotency key"),
-            (refusal(409, message="Other inputs"), ProviderRefused, "Other inputs"),
+            (refusal(409, "IDEMPOTENCY_CONFLICT", "Other"), RequestConflict, "idempotency key"),
+            (refusal(422, "IDEMPOTENCY_MISMATCH", "Other"), RequestConflict, "idempotency key"),
+            (refusal(409, message="Other inputs"), RequestConflict, "Other inputs"),
             (Reply(307, b"", {"Location": "https://evil.example/"}), ProviderRefused, "redirect"),
             (Reply(302, b"", {"Location": "/v2/generate"}), ProviderRefused, "redirect"),
         ],
@@ -220,7 +224,25 @@ class TestCreate:
             with pytest.raises(kind) as caught:
                 await client.create(BODY, "k")
         assert text in str(caught.value)
+        assert "new job" not in str(caught.value)
         assert caught.value.provider == "sync.so"
+        assert len(server.asked) == 1
+
+    @pytest.mark.parametrize("status", [400, 409, 422, 425, 503])
+    @pytest.mark.parametrize(
+        "code", ["IDEMPOTENCY_KEY_EXPIRED", "idempotency_replay_unavailable", "IDEMPOTENCY_X"]
+    )
+    async def test_an_odd_word_about_the_key_leaves_the_outcome_unknown(
+        self, status: int, code: str
+    ) -> None:
+        odd = refusal(status, code, "Use a fresh key")
+        async with (
+            ScriptedServer(odd) as server,
+            client_of(server.url, backoff=Backoff(tries=1)) as client,
+        ):
+            with pytest.raises(OutcomeUnknown) as caught:
+                await client.create(BODY, "k")
+        assert caught.value.code == code
         assert len(server.asked) == 1
 
     async def test_the_request_id_is_kept_for_the_support(self) -> None:
@@ -274,11 +296,53 @@ class TestGeneration:
         ):
             assert (await client.generation("gen-1")).id == "gen-1"
         assert [a.path for a in server.asked] == ["/v2/generate/gen-1", "/v2/generations/gen-1"]
-        gone = refusal(404, "generation_not_found", "No such generation")
-        async with ScriptedServer(gone, gone) as server, client_of(server.url) as client:
-            with pytest.raises(ProviderRefused, match="No such generation") as caught:
+
+    @pytest.mark.parametrize(
+        "refused",
+        [
+            refusal(404, "generation_not_found", "No such generation"),
+            Reply(404, b"<html>edge</html>"),
+            Reply(403, b"<html>edge</html>"),
+            refusal(400, message="include must be: progress"),
+        ],
+    )
+    async def test_a_refused_look_ends_nothing_for_ten_minutes(self, refused: Reply) -> None:
+        clock = VirtualClock()
+        async with (
+            ScriptedServer(answer=lambda asked: refused) as server,
+            client_of(server.url, clock) as client,
+        ):
+            for _ in range(10):
+                with pytest.raises(ServiceUnavailable, match="looked at again"):
+                    await client.generation("gen-1", progress=True)
+                clock.advance(59)
+            clock.advance(11)
+            with pytest.raises(ProviderRefused) as caught:
+                await client.generation("gen-1", progress=True)
+        assert type(caught.value) is ProviderRefused
+
+    async def test_a_shown_generation_was_no_refused_one(self) -> None:
+        clock = VirtualClock()
+        replies = [Reply(403), Reply(200, PENDING), Reply(403)]
+        async with (
+            ScriptedServer(*replies) as server,
+            client_of(server.url, clock) as client,
+        ):
+            with pytest.raises(ServiceUnavailable):
                 await client.generation("gen-1")
-        assert caught.value.code == "generation_not_found"
+            clock.advance(601)
+            assert (await client.generation("gen-1")).id == "gen-1"
+            with pytest.raises(ServiceUnavailable):
+                await client.generation("gen-1")
+
+    async def test_an_extra_that_is_refused_is_left_out(self) -> None:
+        def answer(asked: Asked) -> Reply:
+            return refusal(400, message="no progress") if asked.query else Reply(200, PENDING)
+
+        async with ScriptedServer(answer=answer) as server, client_of(server.url) as client:
+            for _ in range(2):
+                assert (await client.generation("gen-1", progress=True)).progress is None
+        assert [bool(asked.query) for asked in server.asked] == [True, False, False]
 
     @pytest.mark.parametrize(
         "bad",
@@ -469,7 +533,26 @@ class TestFindGeneration:
         ):
             assert await client.find_generation(self.match, since=NOW) is not None
 
-    @pytest.mark.parametrize("reply", [HTML, Reply(200, {"items": []})])
+    async def test_the_vendors_clock_says_how_far_back_to_look(self) -> None:
+        """This machine's clock is three hours ahead: its time of the send is the vendor's future."""
+        rows = listed(200, planted_at=150)
+        listing = pages(rows)
+        date = {"Date": format_datetime(NOW, usegmt=True)}
+
+        def answer(asked: Asked) -> Reply:
+            return replace(listing(asked), headers=date)
+
+        wrong = NOW + timedelta(hours=3)
+        clock = VirtualClock(start=wrong.timestamp())
+        async with (
+            ScriptedServer(answer=answer) as server,
+            client_of(server.url, clock) as client,
+        ):
+            since = wrong - timedelta(minutes=150)
+            found = await client.find_generation(self.match, since=since)
+        assert found is not None
+
+    @pytest.mark.parametrize("reply", [HTML, Reply(403), Reply(200, {"items": []})])
     async def test_a_list_that_cannot_be_read_is_no_answer(self, reply: Reply) -> None:
         async with ScriptedServer(*[reply] * 4) as server, client_of(server.url) as client:
             with pytest.raises(ServiceUnavailable):
@@ -521,7 +604,7 @@ async def test_the_key_stays_at_its_origin() -> None:
     async with ScriptedServer() as other:
         reply = Reply(307, b"", {"Location": f"{other.url}/v2/generate/gen-1"})
         async with ScriptedServer(reply) as server, client_of(server.url) as client:
-            with pytest.raises(ProviderRefused, match="redirect"):
+            with pytest.raises(ServiceUnavailable, match="redirect"):
                 await client.generation("gen-1")
     assert not other.asked
 

@@ -15,7 +15,8 @@ from pro_video.errors import (
     CredentialsRefused,
     JobFailedRetryable,
     OutcomeUnknown,
-    ProviderRefused,
+    RequestConflict,
+    ServiceUnavailable,
     SlotUnavailable,
 )
 from pro_video.retrying import Backoff
@@ -123,7 +124,7 @@ async def test_another_request_under_the_key_is_refused(
     server: RunningServer, client: SyncSoClient, token: str
 ) -> None:
     await client.create(body(token), token)
-    with pytest.raises(ProviderRefused, match="idempotency key"):
+    with pytest.raises(RequestConflict, match="idempotency key"):
         await client.create(body(token, end=2.5), token)
     assert accepted(server, token) == 1
 
@@ -155,7 +156,7 @@ async def test_a_failed_job_tells_its_reason(client: SyncSoClient, token: str) -
 async def test_progress_and_ids_of_no_job(client: SyncSoClient, token: str) -> None:
     created = await client.create(body(token), token)
     assert isinstance(await client.generation(created.id, progress=True), Generation)
-    with pytest.raises(ProviderRefused):
+    with pytest.raises(ServiceUnavailable, match="looked at again"):
         await client.generation("6533643b-aceb-4c40-967e-d9ba9baac39e")
 
 

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from sandbox.ghostcut import create_app
 from sandbox.kit.server import start_app
 from tests.sandbox.ghostcut.vendor import Receiver, Vendor, sign, wait_until
@@ -107,3 +109,25 @@ def test_a_pending_callback_survives_a_restart(
     with start_app(create_app(data_dir=tmp_path, app_key="k", app_secret="s")):
         wait_until(lambda: len(taker.received) == 2)
     assert [row["processStatus"] for row in taker.rows()] == [3, 3]
+
+
+def test_an_error_that_nobody_expected_is_one_failed_delivery(
+    vendor: Vendor,
+    receiver: Taker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taker, url = receiver
+    bodies = iter([None, "told"])
+
+    def sign_later(body: bytes, secret: str) -> str:
+        if next(bodies) is None:
+            raise KeyError("nobody expected this")
+        return sign(body, secret)
+
+    monkeypatch.setattr("sandbox.ghostcut.callbacks.sign", sign_later)
+    vendor.settings(time_scale=0.0001)
+    vendor.submit(callback=url)
+    wait_until(lambda: vendor.jobs()[0]["callbacks_delivered"] == 1)
+    assert (len(taker.received), vendor.jobs()[0]["callback_attempts"]) == (1, 2)
+    assert "KeyError: 'nobody expected this'" in caplog.text

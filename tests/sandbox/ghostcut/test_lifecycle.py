@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from sandbox.ghostcut import create_app
 from sandbox.ghostcut.statuses import PROCESS_STATUS
@@ -251,3 +252,19 @@ def test_a_kill_loses_nothing_and_charges_nothing_twice(tmp_path: Path, source_u
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
+
+
+def unforeseen(*_: object, **__: object) -> None:
+    raise KeyError("nobody expected this")
+
+
+def test_an_error_that_nobody_expected_ends_the_work(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sandbox.ghostcut.runner.inspect_source", unforeseen)
+    work = vendor.submit()
+    row = vendor.ended(work)
+    assert (row["processStatus"], row["paidPoint"], "videoUrl" in row) == (43, 0.0, False)
+    (told,) = (record for record in caplog.records if record.exc_info)
+    assert str(work) in told.getMessage()
+    assert "KeyError: 'nobody expected this'" in caplog.text

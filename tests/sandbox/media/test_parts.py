@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sandbox.ghostcut.media_work import inspect_source
 from sandbox.media import coons, measure
 from sandbox.media.areas import Box, pixel_box
 from sandbox.media.errors import MediaError
@@ -20,7 +21,21 @@ from sandbox.media.sample import Sample, make_sample, sample_main
 from sandbox.media.scene import cloudy
 from sandbox.media.sound import SoundReader
 from sandbox.media.speech import speech, write_wav
+from sandbox.sync_so.media_work import probe
 from tests.sandbox.media.clips import write_clip
+
+
+def test_a_tag_in_another_encoding_refuses_no_file(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "c.mp4")
+    made = path.read_bytes()
+    path.write_bytes(made.replace(b"Lavf", b"L\xe9vf"))
+    assert path.read_bytes() != made
+    with VideoReader(path) as reader:
+        assert next(reader.pictures()).key
+    found = probe(path)
+    assert found is not None
+    assert found.has_video
+    assert inspect_source(path).width == found.width
 
 
 def texture(height: int, width: int) -> np.ndarray:

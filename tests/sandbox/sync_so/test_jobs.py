@@ -285,3 +285,23 @@ def test_a_tone_is_as_long_as_asked(tmp_path: Path) -> None:
     found = probe(make_tone(tmp_path / "t.wav", 0.8))
     assert found is not None
     assert found.audio_seconds == pytest.approx(0.8)
+
+
+def unforeseen(*_: object, **__: object) -> None:
+    raise KeyError("nobody expected this")
+
+
+def test_an_error_that_nobody_expected_ends_the_generation(
+    vendor: Vendor,
+    links: Links,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("sandbox.sync_so.jobs.process", unforeseen)
+    vendor.settings(media="process")
+    failed = vendor.until(vendor.accepted(one_segment(links.video, links.audio)), "FAILED")
+    assert failed["errorCode"] == "generation_unknown_error"
+    assert vendor.audit()["frames_billed"] == {}
+    (told,) = (record for record in caplog.records if record.exc_info)
+    assert failed["id"] in told.getMessage()
+    assert "KeyError: 'nobody expected this'" in caplog.text

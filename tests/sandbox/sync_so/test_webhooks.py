@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from sandbox.kit.server import start_app
 from sandbox.sync_so.webhooks import sign
+from tests.sandbox.ghostcut.vendor import wait_until
 from tests.sandbox.sync_so.conftest import Links
 from tests.sandbox.sync_so.support import Json, Vendor, whole_clip
 
@@ -124,3 +125,19 @@ def test_faults_of_a_webhook(vendor: Vendor, links: Links, inbox: Inbox) -> None
     assert json.loads(inbox.next()[2])["error_code"] == ""
     create(vendor, links, inbox)
     assert json.loads(inbox.next()[2])["status"] == "COMPLETED"
+
+
+def test_an_error_that_nobody_expected_is_told(
+    vendor: Vendor,
+    links: Links,
+    inbox: Inbox,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def unforeseen(*_: object) -> str:
+        raise KeyError("nobody expected this")
+
+    monkeypatch.setattr("sandbox.sync_so.webhooks.sign", unforeseen)
+    assert create(vendor, links, inbox)["status"] == "COMPLETED"
+    wait_until(lambda: "KeyError: 'nobody expected this'" in caplog.text)
+    assert inbox.messages.empty()

@@ -1,0 +1,159 @@
+"""Whether a result that was paid for is used: by its verdict, by what the user wants of a doubtful
+one, and by what a person decided since.
+
+A good one is. A doubtful one is, with warnings, unless the user asked to hold it; a retry of the
+held run uses it then. An unusable one stays where it is; a retry of the run fetches it from the
+provider once more, and a person may accept it as it is. Nothing here ever buys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from prefect import get_client
+from pydantic import ValidationError
+
+from pro_video.errors import OutputHeld, OutputRejected, ProVideoError, TerminalError
+from pro_video.job import accepted_label
+from pro_video.records import Acceptance, StageResult, StoredResult, Verified
+from pro_video.storage import Storage
+from pro_video.verdict import JobWarning, OnDoubt, Verdict
+from tasks.attempts import AttemptFailed, was_reported
+from tasks.job import Job
+
+# Each is asked for by hand.
+_MOST_COPIES = 50
+# Warnings that a message quotes; all of them are in the result.
+_QUOTED = 3
+
+
+class BoughtStep(Protocol):
+    """One provider's result for one job; ``copy`` counts from 1 how often it was fetched."""
+
+    @property
+    def name(self) -> str:
+        """``lip-sync`` or ``inpainting``."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """The provider's name, for texts."""
+        ...
+
+    async def storage(self) -> Storage:
+        """The bucket that keeps the records."""
+        ...
+
+    async def judge(self, stage: StageResult, copy: int) -> Verified: ...
+
+    async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult: ...
+
+
+async def use_result(
+    job: Job, step: BoughtStep, stage: StageResult, on_doubt: OnDoubt
+) -> tuple[StageResult, Verified]:
+    """The result that the job goes on with, and what the checks said of it.
+
+    Raises:
+        AttemptFailed: it is held or unusable; ``error`` says what to do. Its report closes it.
+        OutputRejected: it is unusable and could not be fetched once more.
+        TransientError: it could not be judged at the moment.
+        Stopped: the job was cancelled or is handed over.
+    """
+    storage = await step.storage()
+    for copy in range(1, _MOST_COPIES + 1):
+        job.ledger.stages[step.name] = stage
+        verified = await step.judge(stage, copy)
+        job.ledger.preview = verified.preview
+        verdict, warnings = verified.judgement.verdict, verified.judgement.warnings
+        await job.warn(step.name, warnings)
+        if verdict is Verdict.GOOD or (verdict is Verdict.DOUBTFUL and on_doubt == "deliver"):
+            break
+        job.ledger.rejected_key = stage.stored.key
+        error = _refusal(job, step, stage, verified)
+        retried = await was_reported(storage, job, step.name, stage.attempt, copy)
+        accepted = await _acceptance(job, stage.stored.key)
+        if accepted is not None and not (
+            retried and await was_reported(storage, job, step.name, stage.attempt, copy + 1)
+        ):
+            job.ledger.accepted = accepted
+            await job.warn(step.name, [*warnings, _accepted(step, accepted)])
+            break
+        if not retried:
+            raise AttemptFailed(error, step.name, stage.attempt, copy)
+        if verdict is Verdict.DOUBTFUL:
+            break
+        stage = await _again(step, stage, copy + 1, error)
+    else:
+        raise error
+    job.ledger.rejected_key = None
+    return stage, verified
+
+
+async def _again(
+    step: BoughtStep, stage: StageResult, copy: int, refusal: TerminalError
+) -> StageResult:
+    try:
+        stored = await step.fetch_again(stage, copy)
+    except ProVideoError as error:
+        raise OutputRejected(
+            f"{refusal.message} It could not be fetched once more: {error.message}",
+            code=refusal.code,
+            provider=error.provider,
+            request_id=error.request_id,
+        ) from error
+    return stage.model_copy(update={"stored": stored.file, "stored_at": stored.stored_at})
+
+
+async def _acceptance(job: Job, key: str) -> Acceptance | None:
+    """A person's decision to use a result as it is, from the label of the job's run.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(job.job_id))
+    try:
+        return Acceptance.model_validate_json(str(run.labels.get(accepted_label(key))))
+    except ValidationError:
+        return None
+
+
+def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
+    return JobWarning(
+        code="output_accepted",
+        message=f"{accepted.by} decided on {accepted.at:%Y-%m-%d at %H:%M} UTC to use the "
+        f"{step.name} result as it is.",
+        stage=step.name,
+    )
+
+
+def _refusal(job: Job, step: BoughtStep, stage: StageResult, verified: Verified) -> TerminalError:
+    """Why a result is not used, where it is, and every way to go on."""
+    judgement = verified.judgement
+    key, what = stage.stored.key, f"the {step.name} result"
+    another = "Start a new job to buy another."
+    if stage.reused_from is not None:
+        another = "Start a new job with reuse_lip_sync off to buy another."
+    if judgement.verdict is Verdict.DOUBTFUL:
+        return OutputHeld(
+            f"{what} is doubtful. {_quoted(judgement.warnings)} Look at it: {key}. Retry this run "
+            f"to use it as it is; nothing is bought again. {another}",
+            code="output_held",
+        )
+    return OutputRejected(
+        f"{what} is unusable. {_quoted(judgement.warnings[:1])} It is kept: {key}. Retry this run "
+        f"to fetch it from {step.provider} once more and judge it again; nothing is bought. To use "
+        f"it as it is: POST /api/v1/jobs/{job.job_id}/accept. {another}",
+        code=judgement.warnings[0].code if judgement.warnings else "output_unusable",
+    )
+
+
+def _quoted(warnings: Sequence[JobWarning]) -> str:
+    """The first warnings as sentences."""
+    said = [f"{each.message[:1].upper()}{each.message[1:].rstrip('.')}." for each in warnings]
+    if len(said) > _QUOTED:
+        said[_QUOTED:] = [f"{len(said) - _QUOTED} more warnings are in the report."]
+    return " ".join(said)
