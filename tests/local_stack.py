@@ -20,7 +20,7 @@ from botocore.config import Config
 from deployments.local.running import StackNotReady, StackProcess
 from deployments.local.stack import open_stack
 
-READY_SECONDS = 150.0
+READY_SECONDS = 240.0
 STOP_SECONDS = 60.0
 
 PACE = {
@@ -135,6 +135,15 @@ class LocalStack:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         return status
+
+    def kill(self) -> None:
+        """SIGKILL everything that belongs to it at once, as a machine does that runs out of memory
+        or power."""
+        for pid in (self.process.pid, *self.members()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(STOP_SECONDS)
+        wait_until(lambda: not self.members(), 10, "no process of the stack is left")
 
     # What the stack consists of
 

@@ -3,11 +3,12 @@ commands and deployments, environment variables, and the files that links lead t
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import re
 import shlex
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,17 +112,22 @@ def source() -> str:
 
 
 @lru_cache
-def help_of(*command: str) -> str:
-    """The help of a command of this environment."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+def help_of(module: str, *subcommand: str) -> str:
+    """The help of a command of this environment, from the entry that ``python -m`` calls."""
+    name = "prefect.cli" if module == "prefect" else module
+    found = importlib.util.find_spec(name)
+    if module != "prefect" and found is not None and found.submodule_search_locations:
+        name = f"{module}.__main__"
+    loaded = importlib.import_module(name)
+    entry = loaded.app if module == "prefect" else loaded.main
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr(sys, "argv", [module, *subcommand, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            raise SystemExit(entry())
+    assert not ended.value.code, said.getvalue()
+    assert said.getvalue()
+    return said.getvalue()
 
 
 @lru_cache

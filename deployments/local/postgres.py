@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -62,9 +63,11 @@ class Cluster:
 
     @property
     def socket_folder(self) -> Path:
-        """Where the socket is: beside the data, or in a short folder when that path is too long."""
+        """Where the socket is: beside the data; elsewhere when that path is too long, or holds what
+        separates hosts and ports for clients."""
         longest = _LONGEST_SOCKET - len(f"/.s.PGSQL.{PORT}")
-        if len(os.fsencode(self.data)) <= longest:
+        plain = re.fullmatch(r"[\w./ -]+", str(self.data)) is not None
+        if plain and len(os.fsencode(self.data)) <= longest:
             return self.data
         name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
         return Path("/tmp") / f"pro-video-{name}"
@@ -102,11 +105,15 @@ def program(name: str) -> Path:
 def why_not() -> str | None:
     """Why PostgreSQL does not run on this machine; None if it does."""
     try:
-        command = [*_as_user(_ids()), str(program("postgres")), "--version"]
+        ids = _ids()
+        pwd.getpwuid(ids[0])
+        command = [*_as_user(ids), str(program("postgres")), "--version"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except KeyError:
+        return "it needs a user with a name, which this machine has no entry for"
     except FileNotFoundError as error:
         return str(error)
-    except (OSError, KeyError, subprocess.TimeoutExpired) as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         return f"its program does not run here ({error})"
     said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
     return f"its program does not run here ({said[-1]})" if done.returncode else None
@@ -215,9 +222,8 @@ def become_server(cluster: Cluster) -> NoReturn:
     # server would refuse to start; the lock says that there is none.
     (cluster.data / "postmaster.pid").unlink(missing_ok=True)
     (cluster.socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
-    # A list for the server: quoted, so that any path is one item.
-    sockets = '"' + str(cluster.socket_folder).replace('"', '""') + '"'
-    settings = {**_SETTINGS, "unix_socket_directories": sockets}
+    # A list for the server, in which a quoted path is one item whatever it holds.
+    settings = {**_SETTINGS, "unix_socket_directories": f'"{cluster.socket_folder}"'}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = [*_as_user(ids), str(program("postgres")), "-D", str(cluster.data), *options]
     os.execvp(command[0], command)

@@ -50,6 +50,18 @@ class StackProcess:
             *arguments,
         ]
         self._process: subprocess.Popen[bytes] | None = None
+        self._left_over: int | None = None
+
+    @property
+    def _description(self) -> Path:
+        return self.folder / "stack.json"
+
+    def _written(self) -> int | None:
+        # In nanoseconds. None: there is none.
+        try:
+            return self._description.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -71,6 +83,8 @@ class StackProcess:
             output: takes what its processes say; None drops it.
             environment: of the command; by default this process's own with the stack's ports.
         """
+        # A stack that was killed has left one.
+        self._left_over = self._written()
         self._process = subprocess.Popen(
             self._command,
             env=self._environment() if environment is None else environment,
@@ -90,15 +104,14 @@ class StackProcess:
         Raises:
             StackNotReady: the command ended, or it takes longer than ``seconds``.
         """
-        description = self.folder / "stack.json"
         deadline = time.monotonic() + seconds
-        while not description.exists():
+        while self._written() in (None, self._left_over):
             if self.process.poll() is not None:
                 raise StackNotReady("The stack ended while it started")
             if time.monotonic() > deadline:
                 raise StackNotReady(f"The stack did not come up within {seconds:g} s")
             time.sleep(_PAUSE)
-        found: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(self._description.read_text(encoding="utf-8"))
         return found
 
     def stop(self, order: signal.Signals = signal.SIGTERM, *, seconds: float = STOP_SECONDS) -> int:

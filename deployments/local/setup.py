@@ -17,21 +17,20 @@ from pathlib import Path
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
-from prefect import get_client
 
-from deployments.connection import ConnectionSettings
 from deployments.local.stack import BUCKET, DEFAULT_PORT_BASE, REGION, Stack, open_stack
 from deployments.local.stack import port_base_from_environment as port_base
-from deployments.register import register
 from pro_video.storage import make_client
 
 logger = logging.getLogger("pro_video.setup")
 
 # A cold start of the Prefect server on a slow machine, with its database made anew, in seconds.
-_PATIENCE = 180.0
+_PATIENCE = 230.0
 _PAUSE = 0.25
 # Between two words to somebody who waits, in seconds.
 _WORD_SECONDS = 5.0
+# From here on somebody may want to look why, in seconds.
+_LONG = 40.0
 _TAIL_LINES = 15
 
 Check = Callable[[], Awaitable[bool]]
@@ -74,7 +73,9 @@ class Waiting:
                 raise NotReady(part, process)
             if left and now > self._next_word:
                 self._next_word = now + _WORD_SECONDS
-                logger.info("  %3.0f s  waiting for %s", now - self._begun, ", ".join(left))
+                place = f"; see {self._stack.logs}" if now - self._begun > _LONG else ""
+                said = ", ".join(left) + place
+                logger.info("  %3.0f s  waiting for %s", now - self._begun, said)
             if left:
                 await asyncio.sleep(_PAUSE)
 
@@ -107,12 +108,20 @@ async def set_up(stack: Stack) -> None:
             answers = partial(asyncio.to_thread, cluster.answers)
             parts = {"PostgreSQL": ("postgres", answers), **parts}
         await waiting.until(parts)
-        await register(ConnectionSettings())
+        await _register()
         parts = {
             "the worker": ("worker", worker_is_online),
             "the gateway": ("gateway", at(f"{stack.url('Gateway')}/readyz")),
         }
         await waiting.until(parts)
+
+
+async def _register() -> None:
+    # Prefect takes seconds to import, in which nobody would hear what is waited for.
+    from deployments.connection import ConnectionSettings
+    from deployments.register import register
+
+    await register(ConnectionSettings())
 
 
 def ensure_bucket(stack: Stack) -> bool:
@@ -137,6 +146,8 @@ def ensure_bucket(stack: Stack) -> bool:
 
 async def worker_is_online() -> bool:
     """Has a worker of the pool said that it is there?"""
+    from prefect import get_client
+
     async with get_client() as client:
         workers = await client.read_workers_for_work_pool("pro-video", limit=50, offset=0)
     return any(worker.status == "ONLINE" for worker in workers)

@@ -205,6 +205,7 @@ def open_stack(folder: Path, port_base: int) -> Stack:
     database = choose_database(folder)
     # Only the owner reads what is in it.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "data").mkdir(mode=0o700, exist_ok=True)
     file = folder / "keys.json"
     if not file.exists():
         made = Keys(*(secrets.token_hex(16) for _ in range(5)))

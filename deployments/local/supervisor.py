@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import fcntl
 import os
 import shlex
@@ -25,15 +26,15 @@ class StackRuns(Exception):
 def write_configuration(stack: Stack) -> Path:
     """The configuration of supervisord for a stack; its environment is inherited, not written
     down."""
-    logs = stack.logs
-    logs.mkdir(mode=0o700, exist_ok=True)
+    stack.logs.mkdir(mode=0o700, exist_ok=True)
     config = configparser.RawConfigParser()
+    # Its paths begin at the stack's folder, whose name may hold what means something to it.
     config["supervisord"] = {
         "nodaemon": "true",
         "silent": "true",
-        "logfile": str(logs / "supervisord.log"),
-        "pidfile": str(stack.folder / "supervisord.pid"),
-        "childlogdir": str(logs),
+        "logfile": "logs/supervisord.log",
+        "pidfile": "supervisord.pid",
+        "childlogdir": "logs",
     }
     for name, command in stack.commands().items():
         # It is the one that talks to the user.
@@ -52,7 +53,7 @@ def write_configuration(stack: Stack) -> Path:
             "stopasgroup": "false",
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": "/dev/fd/1" if one_shot else _escaped(str(logs / f"{name}.log")),
+            "stdout_logfile": "/dev/fd/1" if one_shot else f"logs/{name}.log",
             "stdout_logfile_maxbytes": "0" if one_shot else "20MB",
             "stdout_logfile_backups": "1",
         }
@@ -109,6 +110,7 @@ def _run(stack: Stack, output: int | None) -> int:
             *("--nodaemon", "--configuration", str(configuration)),
         ],
         env={**os.environ, **stack.environment()},
+        cwd=stack.folder,
         stdout=output,
         # Its own group: it gets our order once, not also the terminal's.
         start_new_session=True,
@@ -117,4 +119,9 @@ def _run(stack: Stack, output: int | None) -> int:
         process.terminate()
     status = process.wait()
     stack.description_file.unlink(missing_ok=True)
+    cluster = stack.database.cluster
+    if cluster and cluster.socket_folder != cluster.data:
+        # Not empty, or not there, when its server was killed or never began.
+        with contextlib.suppress(OSError):
+            cluster.socket_folder.rmdir()
     return 0 if asked_to_stop else status or 1

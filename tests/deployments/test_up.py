@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local.stack import open_stack
+from sandbox.media.sample import describe, make_sample
+from tests.flows.jobs import Jobs
 from tests.local_stack import LocalStack, own_port_base, wait_until
 
 pytestmark = pytest.mark.timeout(400)
@@ -42,9 +51,35 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, offset: int, ser
     assert "Traceback" not in said
 
 
-def test_an_interrupt_leaves_no_process_and_the_data_stays(tmp_path: Path) -> None:
-    """In the middle of a start, which is the harder case; the stack that tests share is interrupted
-    when it is ready."""
+def test_a_bad_choice_of_a_database_is_refused(tmp_path: Path) -> None:
+    said = refused(LocalStack(tmp_path / "stack"), PRO_VIDEO_DATABASE="mysql")
+    assert "PRO_VIDEO_DATABASE must be postgres, sqlite, or" in said
+    assert "Traceback" not in said
+
+
+def test_the_demo_says_at_once_that_a_port_is_taken(tmp_path: Path) -> None:
+    base = own_port_base(tmp_path / "stack")
+    command = [sys.executable, "-m", "deployments.demo", "--folder", str(tmp_path / "demo")]
+    with socket.create_server(("127.0.0.1", base + 1)):
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path / "out")],
+            env={**os.environ, "PRO_VIDEO_PORT_BASE": str(base), "COLUMNS": "400"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"{base + 1} (S3)" in done.stdout
+    assert "make demo PRO_VIDEO_PORT_BASE=" in done.stdout
+    # Before anything was made or started.
+    assert "Starting" not in done.stdout
+    assert not (tmp_path / "demo" / "sample").exists()
+
+
+def test_neither_an_interrupt_nor_a_kill_loses_anything(tmp_path: Path) -> None:
+    """An interrupt in the middle of the first start, which is the harder case, and a SIGKILL of
+    everything while a job waits for its provider."""
     stack = LocalStack(tmp_path / "stack")
     stack.description = open_stack(stack.folder, stack.port_base).describe()
     s3 = stack.s3()
@@ -71,11 +106,41 @@ def test_an_interrupt_leaves_no_process_and_the_data_stays(tmp_path: Path) -> No
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", stack.port_base)) != 0
 
-    stack.launch()
+    sample = describe(make_sample(tmp_path / "tiny", width=160, height=90, seconds=2.0))
+    parameters = {name: sample[name] for name in ("video", "segments")}
+    with connected(stack) as jobs:
+        job_id = jobs.prepare(parameters)
+        slow = {"call": "job", "kind": "slow", "seconds": 15}
+        jobs.plan_faults("sync_so", {**slow, "match": {"reference": f"pv-{job_id}-lip-sync-1"}})
+        jobs.release(job_id)
+        generation = jobs.until_accepted("sync_so", job_id, 90)["id"]
+        jobs.until_state(job_id, "Lip-sync processing")
+        stack.kill()
+    with connected(stack) as jobs:
+        jobs.finish([job_id])
+        assert jobs.state(job_id).name == "Completed"
+        assert [entry["id"] for entry in jobs.audit("sync_so", job_id)] == [generation]
+        assert s3.get_object(Bucket="kept", Key="note.txt")["Body"].read() == b"still here"
+        said = stack.log.read_text(encoding="utf-8")
+        status = stack.stop(signal.SIGINT)
+    s3.close()
+    assert status == 0, stack.tail()
+    for word in ("error", "fail", "refused", "warning", "traceback", "fatal"):
+        assert word not in said.lower(), said
+    last = said.partition("Pro Video is ready.")[2]
+    assert f"Prefect UI   {stack.api_url.removesuffix('/api')}" in last
+
+
+@contextmanager
+def connected(stack: LocalStack) -> Iterator[Jobs]:
+    """Start a stack; its jobs. The block stops it; a failure in the block does, too."""
+    stack.start()
     try:
-        wait_until(answers, 90, "S3 answers again")
-        found = s3.get_object(Bucket="kept", Key="note.txt")["Body"].read()
-    finally:
-        stack.stop()
-        s3.close()
-    assert found == b"still here"
+        with (
+            temporary_settings({PREFECT_API_URL: stack.api_url}),
+            get_client(sync_client=True) as client,
+        ):
+            yield Jobs(stack, client)
+    except BaseException:
+        stack.kill()
+        raise

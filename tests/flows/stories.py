@@ -2,7 +2,7 @@
 
 Most of a job is waiting. What a test, or all tests of a module, need to happen first is a *story*:
 a function of the `Setting`, marked with :func:`story`. The stories of all collected modules begin
-one after the other; a test that wants to look asks :meth:`Stories.end` for what came out.
+a few at a time; a test that wants to look asks :meth:`Stories.end` for what came out.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from tests.local_stack import LocalStack
 
 T = TypeVar("T")
 
-# Beside the jobs of the other tests. More at once bring Prefect, whose database has one writer, to
-# refuse calls, which clients repeat many seconds later.
-_AT_ONCE = 1
+# Most of a story is waiting; more at once wait for the processor instead.
+_AT_ONCE = 4
 # All stories before it, on a busy machine.
 _END_SECONDS = 900.0
 
