@@ -8,7 +8,7 @@ provider once more, and a person may accept it as it is. Nothing here ever buys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -22,11 +22,13 @@ from pro_video.storage import Storage
 from pro_video.verdict import JobWarning, OnDoubt, Verdict
 from tasks.attempts import AttemptFailed, was_reported
 from tasks.job import Job
+from tasks.ledger import INPAINTING, LIP_SYNC
 
 # Each is asked for by hand.
 _MOST_COPIES = 50
 # Warnings that a message quotes; all of them are in the result.
 _QUOTED = 3
+_WHAT = {LIP_SYNC: "the lip-sync result", INPAINTING: "the text removal's result"}
 
 
 class BoughtStep(Protocol):
@@ -51,10 +53,36 @@ class BoughtStep(Protocol):
     async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult: ...
 
 
+async def acceptance(job: Job, key: str) -> Acceptance | None:
+    """A person's decision to use a result as it is, from the label of the job's run.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(job.job_id))
+    try:
+        return Acceptance.model_validate_json(str(run.labels.get(accepted_label(key))))
+    except ValidationError:
+        return None
+
+
 async def use_result(
-    job: Job, step: BoughtStep, stage: StageResult, on_doubt: OnDoubt
+    job: Job,
+    step: BoughtStep,
+    stage: StageResult,
+    on_doubt: OnDoubt,
+    *,
+    decision: Callable[[Job, str], Awaitable[Acceptance | None]] = acceptance,
 ) -> tuple[StageResult, Verified]:
     """The result that the job goes on with, and what the checks said of it.
+
+    Args:
+        job: the job.
+        step: how its result is judged and fetched.
+        stage: the finished stage.
+        on_doubt: what the user wants of a doubtful result.
+        decision: reads what a person decided about an object.
 
     Raises:
         AttemptFailed: it is held or unusable; ``error`` says what to do. Its report closes it.
@@ -74,7 +102,7 @@ async def use_result(
         job.ledger.rejected_key = stage.stored.key
         error = _refusal(job, step, stage, verified)
         retried = await was_reported(storage, job, step.name, stage.attempt, copy)
-        accepted = await _acceptance(job, stage.stored.key)
+        accepted = await decision(job, stage.stored.key)
         if accepted is not None and not (
             retried and await was_reported(storage, job, step.name, stage.attempt, copy + 1)
         ):
@@ -107,25 +135,11 @@ async def _again(
     return stage.model_copy(update={"stored": stored.file, "stored_at": stored.stored_at})
 
 
-async def _acceptance(job: Job, key: str) -> Acceptance | None:
-    """A person's decision to use a result as it is, from the label of the job's run.
-
-    Raises:
-        httpx.HTTPError: Prefect does not answer.
-    """
-    async with get_client() as client:
-        run = await client.read_flow_run(UUID(job.job_id))
-    try:
-        return Acceptance.model_validate_json(str(run.labels.get(accepted_label(key))))
-    except ValidationError:
-        return None
-
-
 def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
     return JobWarning(
         code="output_accepted",
-        message=f"{accepted.by} decided on {accepted.at:%Y-%m-%d at %H:%M} UTC to use the "
-        f"{step.name} result as it is.",
+        message=f"{accepted.by} decided on {accepted.at:%Y-%m-%d at %H:%M} UTC to use "
+        f"{_WHAT[step.name]} as it is.",
         stage=step.name,
     )
 
@@ -133,7 +147,7 @@ def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
 def _refusal(job: Job, step: BoughtStep, stage: StageResult, verified: Verified) -> TerminalError:
     """Why a result is not used, where it is, and every way to go on."""
     judgement = verified.judgement
-    key, what = stage.stored.key, f"the {step.name} result"
+    key, what = stage.stored.key, _WHAT[step.name]
     another = "Start a new job to buy another."
     if stage.reused_from is not None:
         another = "Start a new job with reuse_lip_sync off to buy another."
