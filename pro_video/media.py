@@ -19,6 +19,7 @@ from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import MediaUnusable
 from pro_video.inspection.layout import inspect
+from pro_video.inspection.orientation import Orientation
 from pro_video.inspection.reading import MAX_PACKETS, Source, bounded, opened, picture_stream
 from pro_video.media_info import AudioStream, MediaInfo, VideoStream
 
@@ -149,10 +150,8 @@ def _decode_first(
 
 
 def _video(stream: AvVideo, frame: VideoFrame, length: float, what: str) -> VideoStream:
-    rotation = int(frame.rotation) % 360
-    width, height = frame.width, frame.height
-    if rotation in {90, 270}:
-        width, height = height, width
+    orientation = Orientation.of(frame)
+    width, height = orientation.size(frame.width, frame.height)
     if min(width, height) < MIN_SIDE:
         raise MediaUnusable(
             f"{what} has a picture of {width}x{height} pixels, too small to work on; give one of "
@@ -173,11 +172,12 @@ def _video(stream: AvVideo, frame: VideoFrame, length: float, what: str) -> Vide
         height=height,
         fps=fps,
         codec=stream.codec_context.name,
-        rotation=rotation,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
         frames=stream.frames or max(1, round(duration * fps)),
         duration=duration,
         variable_frame_rate=_varies(stream),
-        pixel_aspect=_pixel_aspect(stream, turned=rotation in {90, 270}),
+        pixel_aspect=_pixel_aspect(stream, turned=orientation.sideways),
     )
 
 

@@ -18,6 +18,7 @@ class VideoStream:
         fps: frames per second on average.
         codec: libav's name, for example h264.
         rotation: degrees counterclockwise that a player turns the stored picture: 0, 90, 180, 270.
+        mirrored: before that turn, a player exchanges left and right.
         frames: how many, counted by the container or computed from length and rate.
         duration: seconds.
         variable_frame_rate: the frames are not evenly spaced.
@@ -32,6 +33,7 @@ class VideoStream:
     duration: float
     variable_frame_rate: bool = False
     pixel_aspect: float = 1.0
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

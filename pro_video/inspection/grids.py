@@ -18,6 +18,7 @@ from typing import Final
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
+from pro_video.inspection.orientation import Orientation
 from pro_video.inspection.pictures import Box
 
 MOST_CELLS: Final = 96
@@ -65,18 +66,23 @@ class Shape:
 
 
 class Gridder:
-    """Makes grids of one shape from the frames of one file."""
+    """Makes grids of one shape from the frames of one file.
 
-    def __init__(self, shape: Shape) -> None:
+    Args:
+        shape: of the grids.
+        view: the part of the displayed frame that they cover, in its middle: the shares of its
+            width and height.
+    """
+
+    def __init__(self, shape: Shape, view: tuple[float, float] = (1.0, 1.0)) -> None:
         self._shape = shape
+        self._whole = Shape(round(shape.columns / view[0]), round(shape.rows / view[1]))
         self._scaler = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> bytes:
         """The mean lightness of each cell, 0 to 255, row by row, as displayed."""
-        turn = int(frame.rotation) % 360
-        columns, rows = self._shape.columns, self._shape.rows
-        if turn % 180:
-            columns, rows = rows, columns
+        orientation = Orientation.of(frame)
+        columns, rows = orientation.size(self._whole.columns, self._whole.rows)
         small = self._scaler.reformat(
             frame,
             width=columns,
@@ -88,18 +94,14 @@ class Gridder:
         plane = small.planes[0]
         data = bytes(plane)
         lines = [data[row * plane.line_size :][:columns] for row in range(rows)]
-        return _upright(lines, turn)
-
-
-def _upright(lines: list[bytes], turn: int) -> bytes:
-    """Turned counterclockwise by 0, 90, 180 or 270 degrees, as a player does."""
-    if turn == 90:
-        return b"".join(map(bytes, list(zip(*lines, strict=True))[::-1]))
-    if turn == 180:
-        return b"".join(lines)[::-1]
-    if turn == 270:
-        return b"".join(map(bytes, zip(*lines[::-1], strict=True)))
-    return b"".join(lines)
+        shown = orientation.upright(lines)
+        if self._whole == self._shape:
+            return b"".join(shown)
+        left = (self._whole.columns - self._shape.columns) // 2
+        top = (self._whole.rows - self._shape.rows) // 2
+        return b"".join(
+            line[left : left + self._shape.columns] for line in shown[top : top + self._shape.rows]
+        )
 
 
 def unexplained(before: Sequence[bytes], after: bytes, shape: Shape, enough: int = 0) -> bytes:
@@ -129,9 +131,9 @@ def unexplained(before: Sequence[bytes], after: bytes, shape: Shape, enough: int
     return bytes(map(max, put, taken))
 
 
-def nearest(before: Sequence[bytes], after: bytes) -> bytes:
-    """For each cell the difference to the one frame of ``before`` that is most like ``after``."""
-    return min((bytes(map(abs, map(sub, after, grid))) for grid in before), key=sum)
+def apart(one: bytes, other: bytes) -> bytes:
+    """The difference of two grids in each cell."""
+    return bytes(map(abs, map(sub, one, other)))
 
 
 def _outside(values: bytes, low: bytes, high: bytes) -> bytes:

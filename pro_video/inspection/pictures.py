@@ -16,12 +16,12 @@ from av.filter.context import FilterContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from pro_video.inspection.orientation import Orientation
+
 Box = tuple[float, float, float, float]
 WHOLE: Final[Box] = (0.0, 0.0, 1.0, 1.0)
 COMPARED_WIDTH: Final = 640
 _BLOCK: Final = 8
-# libav turns a picture counterclockwise by "cclock"; a rotation of 270 degrees is one clockwise.
-_TURNS: Final = {90: ("cclock",), 180: ("clock", "clock"), 270: ("clock",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,7 @@ class Difference:
 
 def displayed_size(frame: VideoFrame) -> tuple[int, int]:
     """Width and height after rotation."""
-    if int(frame.rotation) % 180:
-        return frame.height, frame.width
-    return frame.width, frame.height
+    return Orientation.of(frame).size(frame.width, frame.height)
 
 
 def difference(before: VideoFrame, after: VideoFrame, box: Box = WHOLE) -> Difference:
@@ -129,8 +127,7 @@ class _Canvas:
             time_base=frame.time_base or Fraction(1, 1000),
         )
         self._sources.append((source, frame))
-        turns = _TURNS.get(int(frame.rotation) % 360, ())
-        return self.chain(source, ("setpts", "0"), *(("transpose", turn) for turn in turns))
+        return self.chain(source, ("setpts", "0"), *Orientation.of(frame).filters)
 
     def chain(self, head: FilterContext, *filters: tuple[str, str]) -> FilterContext:
         for name, arguments in filters:

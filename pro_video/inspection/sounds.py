@@ -20,7 +20,7 @@ import av
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from pro_video.inspection.reading import Source, bounded, opened
 
@@ -58,19 +58,25 @@ class Stretch:
         """Does it go up and down, as speech and most music do? Only that can be recognised."""
         return len(self.levels) > 1 and statistics.pstdev(_decibels(self.levels)) > _LIVELY
 
+    def part(self, start: float, end: float) -> Stretch:
+        """From ``start`` to ``end``, seconds from the first level; less where there is less."""
+        return Stretch(self.levels[max(0, round(start / BIN)) : max(0, round(end / BIN))])
+
 
 def likeness(one: Stretch, other: Stretch) -> float:
-    """How much the ups and downs of two stretches are alike, -1 to 1, at the best shift.
+    """How much the ups and downs of two stretches are alike, -1 to 1, at the best shift."""
+    return max(likenesses(one, other), default=0.0)
 
-    The shorter one is laid over the longer one at each place where it fits.
-    """
+
+def likenesses(one: Stretch, other: Stretch) -> list[float]:
+    """The same at each shift: the shorter one is laid over the longer one wherever it fits."""
     short, long = sorted((_decibels(one.levels), _decibels(other.levels)), key=len)
     if len(short) < 2:
-        return 0.0
-    return max(
+        return []
+    return [
         _correlation(short, long[shift : shift + len(short)])
         for shift in range(len(long) - len(short) + 1)
-    )
+    ]
 
 
 def _decibels(levels: Sequence[float]) -> list[float]:
@@ -84,14 +90,22 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 class Listener:
-    """Reads stretches of one file's sound."""
+    """Reads stretches of one file's sound.
 
-    def __init__(self, container: InputContainer, stream: AudioStream) -> None:
+    Args:
+        container, stream: where it is.
+        origin: the first displayed picture's time, or that of the sound where there is none, in
+            seconds of the container's clock: starts are counted from it.
+    """
+
+    def __init__(self, container: InputContainer, stream: AudioStream, origin: float) -> None:
         self._container = container
         self._stream = stream
+        self._origin = origin
 
     def stretch(self, start: float, seconds: float) -> Stretch:
-        """The levels from ``start`` on, fewer where the sound ends or does not decode."""
+        """The levels from ``start`` on, silent before the sound begins, fewer where it ends or
+        does not decode."""
         start, seconds = max(0.0, start), min(seconds, MAX_SECONDS)
         wanted = round(seconds * RATE)
         samples = array("h")
@@ -110,9 +124,9 @@ class Listener:
         stream = self._stream
         if not stream.time_base:
             return
-        base, first = float(stream.time_base), stream.start_time or 0
+        base, origin = float(stream.time_base), self._origin
         resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
-        self._container.seek(first + int(start / base), stream=stream, backward=True)
+        self._container.seek(int((origin + start) / base), stream=stream, backward=True)
         skip: int | None = None
         for packet in islice(self._container.demux(stream), _MAX_PACKETS):
             try:
@@ -121,8 +135,11 @@ class Listener:
                 continue
             for frame in frames:
                 if skip is None:
-                    time = 0.0 if frame.pts is None else (frame.pts - first) * base
+                    time = start if frame.pts is None else frame.pts * base - origin
                     skip = round(max(0.0, start - time) * RATE)
+                    yield array(
+                        "h", bytes(2 * round(min(max(0.0, time - start), MAX_SECONDS) * RATE))
+                    )
                 for even in resampler.resample(frame):
                     block = array("h", bytes(even.planes[0])[: 2 * even.samples])
                     dropped, skip = min(skip, len(block)), max(0, skip - len(block))
@@ -142,7 +159,19 @@ def listening(source: Source, what: str) -> Iterator[Listener | None]:
         for stream in container.streams:
             if stream is not sound:
                 stream.discard = Discard.all
-        yield None if sound is None else Listener(container, sound)
+        yield None if sound is None else Listener(container, sound, _origin(container, sound))
+
+
+def _origin(container: InputContainer, sound: AudioStream) -> float:
+    pictures = (
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    )
+    first = next(pictures, None) or sound
+    if first.start_time is None or not first.time_base:
+        first = sound
+    return float((first.start_time or 0) * (first.time_base or 0))
 
 
 def _rms(samples: array[int]) -> float:

@@ -9,6 +9,7 @@ import av
 from av.error import FFmpegError
 
 from sandbox.media.inpaint import Mask, inpaint
+from sandbox.media.pictures import orientation
 
 _TAIL = 0.2
 """Seconds at the end that must be readable (vendor docs, status 16)."""
@@ -45,7 +46,7 @@ def inspect_source(path: Path) -> SourceInfo:
             if duration <= 0:
                 raise NotVideoError("no duration")
             width, height = frame.width, frame.height
-            if frame.rotation % 180:
+            if orientation(frame)[1] % 2:
                 width, height = height, width
             start = frame.time
             rate = float(stream.average_rate or 25)

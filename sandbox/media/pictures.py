@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.sidedata.sidedata import SideData, Type
 
 Plane = npt.NDArray[np.uint8]
 
@@ -34,8 +37,27 @@ class Picture:
         return Picture(self.y.copy(), self.u.copy(), self.v.copy())
 
 
+def orientation(frame: av.VideoFrame) -> tuple[bool, int]:
+    """How a player shows the frame: first mirrored left to right or not, then turned
+    counterclockwise by a number of right angles."""
+    try:
+        matrix = cast("Mapping[Type, SideData]", frame.side_data)[Type.DISPLAYMATRIX]
+    except KeyError:
+        return False, 0
+    except ValueError:
+        # Side data of a type that PyAV does not know hides all of a frame's side data.
+        return False, round(frame.rotation / 90) % 4
+    values = np.frombuffer(bytes(matrix), np.int32).astype(float)
+    across, down = values[0:2], values[3:5]
+    mirrored = bool(across[0] * down[1] < across[1] * down[0])
+    if mirrored:
+        across = -across
+    angle = np.arctan2(down[0] - across[1], across[0] + down[1])
+    return mirrored, round(float(angle) / (np.pi / 2)) % 4
+
+
 def from_frame(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> Picture:
-    """Copy a decoded frame into planes, turned as its rotation metadata asks.
+    """Copy a decoded frame into planes, mirrored and turned as its metadata asks.
 
     Other pixel formats (10 bit, 4:2:2, RGB, full-range JPEG) are converted to limited-range
     yuv420p. An odd last row or column is dropped, because 4:2:0 cannot hold it.
@@ -44,7 +66,7 @@ def from_frame(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> Pic
         frame: the decoded frame.
         size: width and height to scale to, in display orientation; None keeps the size.
     """
-    turns = round(frame.rotation / 90) % 4
+    mirrored, turns = orientation(frame)
     if size is not None and turns % 2:
         size = (size[1], size[0])
     if frame.format.name != "yuv420p" or size is not None:
@@ -58,7 +80,7 @@ def from_frame(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> Pic
         shift = 1 if index else 0
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         part = rows[: height >> shift, : width >> shift]
-        planes.append(np.rot90(part, turns).copy())
+        planes.append(np.rot90(part[:, ::-1] if mirrored else part, turns).copy())
     return Picture(*planes)
 
 

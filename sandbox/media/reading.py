@@ -20,7 +20,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from sandbox.media.errors import MediaError
-from sandbox.media.pictures import Picture, from_frame
+from sandbox.media.pictures import Picture, from_frame, orientation
 
 MAX_SIDE = 8192
 """Larger pictures are refused: one of them would take a hundred megabytes."""
@@ -118,7 +118,7 @@ class VideoReader:
         first = next(self._decode(), None)
         if first is None:
             raise MediaError(f"{self.path.name} has a video stream without a decodable picture")
-        turned = round(first.rotation / 90) % 2 == 1
+        turned = orientation(first)[1] % 2 == 1
         width, height = (first.height, first.width) if turned else (first.width, first.height)
         if min(width, height) < 2:
             raise MediaError(f"{self.path.name} has pictures of {width}x{height} pixels")
