@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from prefect import get_run_logger
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
@@ -21,8 +21,6 @@ from tasks.connections import connections
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
 from tasks.recoveries import check_recoveries
-
-logger = logging.getLogger("prefect.pro_video.job")
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Job:
         self.ledger.warn(stage, warnings)
         for warning in self.ledger.warnings[stage]:
             if warning not in self.ledger.told.warnings:
-                logger.warning("Job %s: %s", self.job_id, warning.message)
+                get_run_logger().warning("Job %s: %s", self.job_id, warning.message)
         await self.show(Findings(warnings=self.ledger.all_warnings()))
 
     async def show(self, findings: Findings) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
+from prefect.logging import disable_run_logger
 
 from pro_video.errors import OutputHeld, OutputRejected, ProviderRefused, ServiceUnavailable
 from pro_video.media_info import MediaInfo
@@ -28,6 +29,13 @@ from tests.tasks.conftest import NotedProgress
 
 GOOD, DOUBTFUL, UNUSABLE = Verdict.GOOD, Verdict.DOUBTFUL, Verdict.UNUSABLE
 DECISION = Acceptance(by="anna", at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+
+
+@pytest.fixture(autouse=True)
+def no_run() -> Iterator[None]:
+    """There is no flow run whose log could be written."""
+    with disable_run_logger():
+        yield
 
 
 def warning(verdict: Verdict, stage: str = LIP_SYNC) -> JobWarning:
@@ -69,9 +77,7 @@ class Bought:
             assert key == "result.mp4"
             return decision
 
-        stage, _ = await use_result(
-            self.job, self, bought(self.job), on_doubt, decision=decided
-        )
+        stage, _ = await use_result(self.job, self, bought(self.job), on_doubt, decision=decided)
         assert self.job.ledger.stages[self.name] == stage
         assert self.job.ledger.rejected_key is None
         return stage
