@@ -9,6 +9,7 @@ provider once more, and a person may accept it as it is. Nothing here ever buys.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import Protocol
 from uuid import UUID
 
@@ -24,8 +25,8 @@ from tasks.attempts import AttemptFailed, was_reported
 from tasks.job import Job
 from tasks.ledger import INPAINTING, LIP_SYNC
 
-# Each is asked for by hand.
-_MOST_COPIES = 50
+# Each is asked for by hand, and each stays in the bucket.
+_MOST_COPIES = 10
 # Warnings that a message quotes; all of them are in the result.
 _QUOTED = 3
 _WHAT = {LIP_SYNC: "the lip-sync result", INPAINTING: "the text removal's result"}
@@ -91,7 +92,7 @@ async def use_result(
         Stopped: the job was cancelled or is handed over.
     """
     storage = await step.storage()
-    for copy in range(1, _MOST_COPIES + 1):
+    for copy in count(1):
         job.ledger.stages[step.name] = stage
         verified = await step.judge(stage, copy)
         job.ledger.preview = verified.preview
@@ -100,22 +101,18 @@ async def use_result(
         if verdict is Verdict.GOOD or (verdict is Verdict.DOUBTFUL and on_doubt == "deliver"):
             break
         job.ledger.rejected_key = stage.stored.key
-        error = _refusal(job, step, stage, verified)
-        retried = await was_reported(storage, job, step.name, stage.attempt, copy)
         accepted = await decision(job, stage.stored.key)
-        if accepted is not None and not (
-            retried and await was_reported(storage, job, step.name, stage.attempt, copy + 1)
-        ):
+        if accepted is not None:
             job.ledger.accepted = accepted
             await job.warn(step.name, [*warnings, _accepted(step, accepted)])
             break
-        if not retried:
-            raise AttemptFailed(error, step.name, stage.attempt, copy)
-        if verdict is Verdict.DOUBTFUL:
+        retried = await was_reported(storage, job, step.name, stage.attempt, copy)
+        if retried and verdict is Verdict.DOUBTFUL:
             break
+        error = _refusal(job, step, stage, verified, copy)
+        if not retried or copy == _MOST_COPIES:
+            raise AttemptFailed(error, step.name, stage.attempt, copy)
         stage = await _again(step, stage, copy + 1, error)
-    else:
-        raise error
     job.ledger.rejected_key = None
     return stage, verified
 
@@ -144,7 +141,9 @@ def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
     )
 
 
-def _refusal(job: Job, step: BoughtStep, stage: StageResult, verified: Verified) -> TerminalError:
+def _refusal(
+    job: Job, step: BoughtStep, stage: StageResult, verified: Verified, copy: int
+) -> TerminalError:
     """Why a result is not used, where it is, and every way to go on."""
     judgement = verified.judgement
     key, what = stage.stored.key, _WHAT[step.name]
@@ -157,9 +156,14 @@ def _refusal(job: Job, step: BoughtStep, stage: StageResult, verified: Verified)
             f"to use it as it is; nothing is bought again. {another}",
             code="output_held",
         )
+    again = f"It was fetched {copy} times."
+    if copy < _MOST_COPIES:
+        again = (
+            f"Retry this run to fetch it from {step.provider} once more and judge it again; "
+            "nothing is bought."
+        )
     return OutputRejected(
-        f"{what} is unusable. {_quoted(judgement.warnings[:1])} It is kept: {key}. Retry this run "
-        f"to fetch it from {step.provider} once more and judge it again; nothing is bought. To use "
+        f"{what} is unusable. {_quoted(judgement.warnings[:1])} It is kept: {key}. {again} To use "
         f"it as it is: POST /api/v1/jobs/{job.job_id}/accept. {another}",
         code=judgement.warnings[0].code if judgement.warnings else "output_unusable",
     )

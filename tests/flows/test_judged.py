@@ -273,10 +273,9 @@ def test_a_retry_of_an_unusable_result_fetches_and_judges_it_again(
 
     assert (end.state, end.message, end.paid) == ("Completed", message, after)
     assert end.result.warnings == ()
-    # What came first is kept: another copy took its place.
-    aside = f"{first.result.rejected_key.removesuffix('.mp4')}-copy-1.mp4"
-    assert judged.jobs.object(aside) == first.link
-    assert judged.jobs.object(first.result.rejected_key) != first.link
+    # What came first is kept beside it.
+    assert judged.jobs.object(first.result.rejected_key) == first.link
+    assert end.link != first.link
 
 
 def test_what_the_provider_has_no_more_stays_in_the_bucket(judged: Judged) -> None:

@@ -21,7 +21,7 @@ from pro_video.records import (
 )
 from pro_video.storage import Storage
 from pro_video.verdict import JobWarning, Judgement, OnDoubt, Verdict
-from tasks.attempts import AttemptFailed, close_attempt
+from tasks.attempts import AttemptFailed, close_attempt, copied
 from tasks.job import Job
 from tasks.ledger import INPAINTING, LIP_SYNC
 from tasks.using import use_result
@@ -71,11 +71,13 @@ class Bought:
         return StoredResult(file=stored(copy), stored_at=self.job.now())
 
     async def use(
-        self, on_doubt: OnDoubt = "deliver", decision: Acceptance | None = None
+        self,
+        on_doubt: OnDoubt = "deliver",
+        decision: Acceptance | None = None,
+        of: str = "result.mp4",
     ) -> StageResult:
         async def decided(job: Job, key: str) -> Acceptance | None:
-            assert key == "result.mp4"
-            return decision
+            return decision if key == of else None
 
         stage, _ = await use_result(self.job, self, bought(self.job), on_doubt, decision=decided)
         assert self.job.ledger.stages[self.name] == stage
@@ -87,7 +89,7 @@ class Bought:
         with pytest.raises(AttemptFailed) as raised:
             await self.use(on_doubt)
         await close_attempt(self.job, self.bucket, LIP_SYNC, 1, raised.value.copy)
-        assert self.job.ledger.rejected_key == "result.mp4"
+        assert self.job.ledger.rejected_key == stored(raised.value.copy).key
         return raised.value
 
     def retry(self) -> None:
@@ -98,7 +100,7 @@ class Bought:
 
 
 def stored(copy: int) -> StoredFile:
-    return StoredFile(key="result.mp4", size=1, etag=f"copy-{copy}")
+    return StoredFile(key=copied("result.mp4", copy), size=1, etag=f"copy-{copy}")
 
 
 def bought(job: Job, **more: object) -> StageResult:
@@ -155,9 +157,11 @@ async def test_an_unusable_result_is_fetched_once_for_each_retry(
         assert isinstance(failed.error, OutputRejected)
         assert (failed.copy, failed.error.code) == (copy, "it_is_unusable")
         assert failed.error.message == (
-            "the lip-sync result is unusable. It is unusable. It is kept: result.mp4. Retry this "
-            "run to fetch it from Sync.so once more and judge it again; nothing is bought. To use "
-            f"it as it is: POST /api/v1/jobs/{job.job_id}/accept. Start a new job to buy another."
+            "the lip-sync result is unusable. It is unusable. "
+            f"It is kept: {stored(copy).key}. Retry this run to fetch it from Sync.so once more "
+            "and judge it again; nothing is bought. "
+            f"To use it as it is: POST /api/v1/jobs/{job.job_id}/accept. "
+            "Start a new job to buy another."
         )
         await result.stopped()
         result.retry()
@@ -213,6 +217,18 @@ async def test_a_person_may_accept_what_is_rejected(
     )
 
 
+async def test_copies_are_bounded(job: Job, storage: Storage) -> None:
+    result = Bought(job, storage, [UNUSABLE] * 10)
+    for _ in range(9):
+        await result.stopped()
+        result.retry()
+    for _ in range(2):
+        failed = await result.stopped()
+        assert failed.copy == 10
+        assert "It was fetched 10 times. To use it as it is:" in failed.error.message
+        result.retry()
+
+
 async def test_what_is_accepted_is_the_copy_that_was_judged_last(
     job: Job, storage: Storage
 ) -> None:
@@ -220,7 +236,7 @@ async def test_what_is_accepted_is_the_copy_that_was_judged_last(
     for _ in range(2):
         await result.stopped()
         result.retry()
-    assert (await result.use(decision=DECISION)).stored == stored(2)
+    assert (await result.use(decision=DECISION, of="result-2.mp4")).stored == stored(2)
 
 
 async def test_a_good_result_needs_no_decision(job: Job, storage: Storage) -> None:
