@@ -69,9 +69,7 @@ class Bought:
             assert key == "result.mp4"
             return decision
 
-        stage, _ = await use_result(
-            self.job, self, bought(self.job), on_doubt, decision=decided
-        )
+        stage, _ = await use_result(self.job, self, bought(self.job), on_doubt, decision=decided)
         assert self.job.ledger.stages[self.name] == stage
         assert self.job.ledger.rejected_key is None
         return stage
