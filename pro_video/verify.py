@@ -33,6 +33,7 @@ from pro_video.inspection.reading import (
     bounded,
     frames_at,
     opened,
+    origin,
     picture_stream,
 )
 from pro_video.media import probe
@@ -186,7 +187,7 @@ def _check_decodes(source: Source, length: float, what: str) -> None:
                 assert stream is not None
                 judged = [_near_keyframe(stream, moment) for moment in moments]
                 frames = list(frames_at(container, stream, moments, strict=True))
-                start = float((stream.start_time or 0) * (stream.time_base or 0))
+                start = float(origin(container, stream) * (stream.time_base or 0))
         except MediaUnusable as error:
             if error.code in OUT_OF_BUDGET:
                 return

@@ -22,7 +22,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 
-from pro_video.inspection.reading import Source, bounded, opened
+from pro_video.inspection.reading import Source, bounded, opened, origin, picture_stream
 
 _SOUND_BUDGET: Final = 128 * 1024 * 1024
 RATE: Final = 8000
@@ -84,11 +84,15 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 class Listener:
-    """Reads stretches of one file's sound."""
+    """Reads stretches of one file's sound; second 0 is when its first picture is shown, or its
+    first sample is heard where there is no picture."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream) -> None:
+    def __init__(
+        self, container: InputContainer, stream: AudioStream, first: float | None = None
+    ) -> None:
         self._container = container
         self._stream = stream
+        self._first = first
 
     def stretch(self, start: float, seconds: float) -> Stretch:
         """The levels from ``start`` on, fewer where the sound ends or does not decode."""
@@ -110,9 +114,16 @@ class Listener:
         stream = self._stream
         if not stream.time_base:
             return
-        base, first = float(stream.time_base), stream.start_time or 0
+        base = float(stream.time_base)
+        own = (stream.start_time or 0) * base
+        first = own if self._first is None else self._first
+        # Sound that begins after the picture is silence until then.
+        late = own - first - start
+        if late > 0:
+            yield array("h", bytes(2 * round(min(late, MAX_SECONDS) * RATE)))
+            start = own - first
         resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
-        self._container.seek(first + int(start / base), stream=stream, backward=True)
+        self._container.seek(int((first + start) / base), stream=stream, backward=True)
         skip: int | None = None
         for packet in islice(self._container.demux(stream), _MAX_PACKETS):
             try:
@@ -121,7 +132,7 @@ class Listener:
                 continue
             for frame in frames:
                 if skip is None:
-                    time = 0.0 if frame.pts is None else (frame.pts - first) * base
+                    time = 0.0 if frame.pts is None else frame.pts * base - first
                     skip = round(max(0.0, start - time) * RATE)
                 for even in resampler.resample(frame):
                     block = array("h", bytes(even.planes[0])[: 2 * even.samples])
@@ -139,10 +150,14 @@ def listening(source: Source, what: str) -> Iterator[Listener | None]:
     with bounded(source, _SOUND_BUDGET) as reader, opened(reader, what) as container:
         # Typed as always there; a codec context is None where libav has no decoder.
         sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        picture = None if sound is None else picture_stream(container)
+        first = None
+        if picture is not None and picture.time_base:
+            first = float(origin(container, picture) * picture.time_base)
         for stream in container.streams:
             if stream is not sound:
                 stream.discard = Discard.all
-        yield None if sound is None else Listener(container, sound)
+        yield None if sound is None else Listener(container, sound, first)
 
 
 def _rms(samples: array[int]) -> float:

@@ -45,7 +45,7 @@ BOMBS: dict[str, tuple[Files, str]] = {
     "gigapixel frames.mov": (lies.gigapixel_frames, "media_undecodable"),
     "png.mov": (lies.png_bomb, "media_undecodable"),
     "codec data.mkv": (lies.matroska_claims, "media_unreadable"),
-    "archive.mp4": (lambda _: lies.packed_zeros(), "media_unreadable"),
+    "archive.mp4": (lambda _: lies.packed_zeros(), "media_not_media"),
     "tag.mp3": (lies.song_with_tag, "media_unreadable"),
     "channels.wav": (lambda f: lies.wav_header(f, 22, b"\xff\xff"), "media_undecodable"),
     "no rate.wav": (lambda f: lies.wav_header(f, 24, bytes(4)), "media_unreadable"),
