@@ -45,6 +45,8 @@ MAX_PIXEL_ASPECT: Final = 8.0
 COUNT_BUDGET: Final = MOMENTS_BUDGET
 """Bytes that counting the packets of a file may take."""
 _LAST_ENTRIES: Final = 64
+_MPEG_1_RATE: Final = 32_000
+"""Hz: MP3 below it has half the samples in a frame."""
 _DELAYED: Final = 5
 """Pictures by which decoding runs ahead of showing, at most."""
 _SAME_RATE: Final = 0.02
@@ -63,7 +65,6 @@ class _Seen:
         format: libav's name of the container.
         picture, sound: indexes of the streams.
         origin: when the first picture is shown, in seconds of the file's clock.
-        step: seconds between pictures, usually; 0 when unknown.
         spans: what the container states of each stream.
         end: what the container states of its end, or of its length, in seconds.
     """
@@ -94,7 +95,12 @@ def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
         raise MediaUnusable(f"{what} {layout.problem}; {layout.advice}", code=layout.code)
     with bounded(source) as reader, opened(reader, what) as container:
         seen = _look(container, layout, size, what)
-    found = _count(source, seen, what) if _is_counted(seen, layout) else {}
+    found: dict[int, Span] = {}
+    if _is_counted(seen, layout):
+        found = _count(source, seen, what, behind=None if seen.picture is None else seen.end)
+        if seen.sound is not None and seen.sound not in {**seen.spans, **found}:
+            # It ended before the last picture that can be entered.
+            found = _count(source, seen, what, behind=None) or found
     _check_whole(seen, found, layout, size, what)
     return _timed(seen, found, layout, what)
 
@@ -154,12 +160,12 @@ def _is_counted(seen: _Seen, layout: Layout) -> bool:
     return True
 
 
-def _count(source: Source, seen: _Seen, what: str) -> dict[int, Span]:
+def _count(source: Source, seen: _Seen, what: str, *, behind: float | None) -> dict[int, Span]:
     """The spans of the streams by their packets; none when that takes too much reading."""
-    behind = None if seen.picture is None else seen.end
+    step = 1 / seen.info.video.fps if seen.info.video is not None else 0.0
     try:
         with bounded(source, COUNT_BUDGET) as reader, opened(reader, what) as container:
-            return lengths.counted(container, behind=behind)
+            return lengths.counted(container, behind=behind, step=step)
     except MediaUnusable as error:
         if error.code not in OUT_OF_BUDGET:
             raise
@@ -206,9 +212,14 @@ def _timed_sound(seen: _Seen, found: dict[int, Span], layout: Layout) -> MediaIn
     assert seen.info.audio is not None
     claimed, counted = seen.spans.get(seen.sound), found.get(seen.sound)
     told = layout.stated or seen.format not in _ESTIMATED
-    length = lengths.sound_length(claimed if told else None, counted) or 0.0
-    stated = told and claimed is not None and length == claimed.length
-    sound = replace(seen.info.audio, duration=length, stated=stated)
+    if layout.frames:
+        rate = seen.info.audio.sample_rate
+        seconds = layout.frames * (1152 if rate >= _MPEG_1_RATE else 576) / rate
+        told = counted is None or abs(counted.heard - seconds) <= lengths.CLOSE
+    length = lengths.sound_length(
+        claimed if told else None, counted, clocked="matroska" in seen.format
+    )
+    sound = replace(seen.info.audio, duration=length, stated=told)
     return replace(seen.info, duration=length, audio=sound)
 
 

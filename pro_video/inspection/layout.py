@@ -50,8 +50,8 @@ class Layout:
         advice: the way out of it.
         promised: bytes that the sizes promise when they are more than there are; whether any of
             it is media is for the media to tell.
-        stated: the length is told by the file itself: by the sizes of a plain WAV, which are true,
-            by the header of an MP3, or by that of a FLAC.
+        stated: the header tells the length: a plain WAV with true sizes, or a FLAC.
+        frames: of sound, as the header of an MP3 counts them; 0 when it does not.
     """
 
     container: str | None = None
@@ -59,6 +59,7 @@ class Layout:
     problem: str | None = None
     promised: int | None = None
     stated: bool = False
+    frames: int = 0
     advice: str = "check that it plays and upload it again"
 
 
@@ -83,7 +84,7 @@ def inspect(read_at: ReadAt, size: int) -> Layout:
         return _refused(kind)
     # libav also takes a file for MP4 that begins with a box of any other name.
     layout = _inspect_boxes(read_at, size, head)
-    return layout if layout.code == "media_absurd" else Layout(stated=_states_length(head, read_at))
+    return layout if layout.code == "media_absurd" else _inspect_sound(head, read_at)
 
 
 def _refused(kind: Kind) -> Layout:
@@ -94,17 +95,19 @@ def _refused(kind: Kind) -> Layout:
     return Layout(None, "media_not_media", f"is {kind.name}, {problem}", advice=advice)
 
 
-def _states_length(head: bytes, read_at: ReadAt) -> bool:
-    """Does an MP3 count its frames (Xing, Info, VBRI), or a FLAC its samples?"""
+def _inspect_sound(head: bytes, read_at: ReadAt) -> Layout:
+    """What an MP3 (Xing, Info, VBRI) or a FLAC states of its length."""
     start = tag_length(head)
     first = read_at(start, 1024)
     if first[:4] == b"fLaC":
         # 36 bits of the stream information.
-        return int.from_bytes(first[21:26], "big") & 0xFFFFFFFFF > 0
+        return Layout(stated=int.from_bytes(first[21:26], "big") & 0xFFFFFFFFF > 0)
     if first[36:40] == b"VBRI":
-        return int.from_bytes(first[50:54], "big") > 0
+        return Layout(frames=int.from_bytes(first[50:54], "big"))
     place = max(first.find(b"Xing", 0, 64), first.find(b"Info", 0, 64))
-    return place > 0 and first[place + 7] & 1 == 1
+    if place > 0 and first[place + 7 : place + 8] and first[place + 7] & 1:
+        return Layout(frames=int.from_bytes(first[place + 8 : place + 12], "big"))
+    return Layout()
 
 
 def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:

@@ -32,7 +32,7 @@ _HELD: Final = 0.5
 """Seconds: a picture that stands longer is held, and says nothing about the frame rate."""
 _UNEVEN: Final = 0.1
 _ODD: Final = 0.01
-_CLOSE: Final = 0.1
+CLOSE: Final = 0.1
 """Seconds that priming and padding of codecs add to the packets of a sound."""
 
 
@@ -71,13 +71,16 @@ def stated(stream: Stream) -> Span | None:
     return Span(start * base, (start + stream.duration) * base, stream.duration * base)
 
 
-def counted(container: InputContainer, *, behind: float | None) -> dict[int, Span]:
+def counted(
+    container: InputContainer, *, behind: float | None, step: float = 0.0
+) -> dict[int, Span]:
     """The spans of the streams by their packets, those that were met.
 
     Args:
         container: just opened.
         behind: read from the last place before that second on, where the container can be entered;
             None reads everything.
+        step: seconds that a picture lasts at least, whatever its packet says.
 
     Raises:
         MediaUnusable: reading took too much (`reading.OUT_OF_BUDGET`).
@@ -88,7 +91,7 @@ def counted(container: InputContainer, *, behind: float | None) -> dict[int, Spa
             stream.discard = Discard.all
     if behind is not None:
         _enter(container, streams, behind)
-    tallies = {stream.index: _Tally(stream, entire=behind is None) for stream in streams}
+    tallies = {stream.index: _Tally(stream, step, entire=behind is None) for stream in streams}
     for packet in container.demux(*streams):
         if packet.size:
             tallies[packet.stream.index].add(packet)
@@ -109,10 +112,9 @@ def _enter(container: InputContainer, streams: Sequence[Stream], behind: float) 
 class _Tally:
     """Adds up the packets of one stream."""
 
-    def __init__(self, stream: Stream, *, entire: bool) -> None:
+    def __init__(self, stream: Stream, step: float, *, entire: bool) -> None:
         self._base = float(stream.time_base or 0)
-        rate = stream.average_rate if isinstance(stream, VideoStream) else None
-        self._step = float(1 / rate) if rate else 0.0
+        self._step = step if isinstance(stream, VideoStream) else 0.0
         # From the end of a file alone nobody sees its beginning.
         self._known = stream.start_time if entire else stream.start_time or 0
         self._start, self._end, self._heard = math.inf, -math.inf, 0.0
@@ -120,7 +122,7 @@ class _Tally:
 
     def add(self, packet: Packet[Any]) -> None:
         self.met = True
-        length = (packet.duration or 0) * self._base or self._step
+        length = max((packet.duration or 0) * self._base, self._step)
         self._heard += length
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
@@ -195,13 +197,19 @@ def _first_times(container: InputContainer, stream: VideoStream) -> tuple[list[i
     return times, False
 
 
-def sound_length(claimed: Span | None, found: Span | None) -> float | None:
-    """Seconds of a sound without a picture: as stated, unless the packets say otherwise."""
+def sound_length(claimed: Span | None, found: Span | None, *, clocked: bool) -> float:
+    """Seconds of a sound without a picture: as stated, unless the packets say otherwise.
+
+    Args:
+        claimed: what the container states, when it does.
+        found: the packets, when they were counted.
+        clocked: the times of packets are exact and their lengths are rounded, not the other way
+            round.
+    """
     if found is None:
-        return None if claimed is None else claimed.length
-    if claimed is not None and abs(claimed.length - found.heard) <= _CLOSE:
-        return claimed.length
-    return found.heard
+        return claimed.length if claimed is not None else 0.0
+    length = found.length if clocked else found.heard
+    return claimed.length if claimed and abs(claimed.length - length) <= CLOSE else length
 
 
 def whole(spans: Iterable[Span]) -> Span:
