@@ -11,7 +11,8 @@ from pro_video.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_ME
 from pro_video.records import JobResult
 from pro_video.request import AnnotationArea, JobRequest, Segment
 from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
-from pro_video.rules.files import check_media, media_notes
+from pro_video.rules.files import check_media
+from pro_video.settings import get_settings
 from tasks.attempts import run_attempts
 from tasks.ending import completed, ending
 from tasks.job import Job, running_job
@@ -112,9 +113,9 @@ async def _steps(job: Job, request: JobRequest, *, reuse: bool) -> State[JobResu
     job.ledger.files = files
     probed = await probe_files(f"{job.job_id}/probed", files)
     audios = media_by_source(sources, files, probed)
-    request = check_media(request, probed.video, audios)
-    for note in media_notes(request, probed.video, audios):
-        log.warning("Job %s: %s", job.job_id, note)
+    request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
+    for warning in request.warnings:
+        log.warning("Job %s: %s", job.job_id, warning.message)
 
     reused = await take_over_lip_sync(f"{job.job_id}/reused", request, files) if reuse else Reused()
     lip_sync = reused.stage

@@ -30,6 +30,7 @@ def checked_request(job: Job, **fields: Any) -> JobRequest:
         fields,
         max_segments=settings.max_segments,
         allow_local_files=settings.allow_local_files,
+        touching=settings.touching_segments,
     )
     job.ledger.display_name = request.display_name
     job.ledger.segments_count = len(request.segments)
