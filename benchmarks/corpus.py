@@ -8,7 +8,7 @@ results are made from what is shown. Nothing here uses the product's own reading
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -80,10 +80,11 @@ def write(path: Path, clip: Clip) -> Path:
     path = path.with_name(path.name + file.suffix)
     with av.open(str(path), "w") as out:
         video = _video_stream(out, clip)
-        audio = None
+        audio: AudioStream | None = None
         if clip.sound is not None:
-            audio = out.add_stream(file.sound_codec, rate=file.rate)
-            assert isinstance(audio, AudioStream)
+            added = out.add_stream(file.sound_codec, rate=file.rate)
+            assert isinstance(added, AudioStream)
+            audio = added
             audio.layout = {1: "mono", 2: "stereo", 6: "5.1"}[clip.sound.shape[1]]
         for picture, time in zip(clip.pictures, clip.times, strict=True):
             frame = _frame(_stored(picture, file.matrix), file)
@@ -374,7 +375,7 @@ def _interlaced() -> dict[str, Any]:
     return {"options": {"x264-params": "interlaced=1"}}
 
 
-def _timed(clip: Clip, draw: Draw, times: Sequence[float]) -> Clip:
+def _timed(clip: Clip, draw: Draw, times: Iterable[float]) -> Clip:
     """The clip with pictures at these times, as far as it lasts."""
     kept = [float(time) for time in times if time < clip.times[-1] + 0.02]
     return replace(clip, pictures=[draw(time) for time in kept], times=kept)
