@@ -37,6 +37,7 @@ from pro_video.inspection.reading import (
     bounded,
     frames_at,
     opened,
+    origin,
     picture_stream,
 )
 from pro_video.media import probe
@@ -241,7 +242,7 @@ def _check_decodes(source: Source, length: float, name: str, what: str) -> Itera
     with bounded(source, MOMENTS_BUDGET) as reader, opened(reader, what) as container:
         stream = picture_stream(container)
         assert stream is not None
-        start = float((stream.start_time or 0) * (stream.time_base or 0))
+        start = float(origin(container, stream) * (stream.time_base or 0))
         for place, moment in places.items():
             near = _near_keyframe(stream, moment)
             time, whole = _decoded(container, stream, moment)

@@ -122,7 +122,10 @@ def product_request(wire: Wire, *, video: str, audio_of: Callable[[str], str | N
     }
     try:
         request = check_request(
-            raw, max_segments=get_settings().max_segments, allow_local_files=False
+            raw,
+            max_segments=get_settings().max_segments,
+            allow_local_files=False,
+            touching=get_settings().touching_segments,
         )
     except RequestRefused as refused:
         wire.problems.extend(

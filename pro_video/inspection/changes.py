@@ -9,31 +9,20 @@ protection overlaps say nothing; nor do moments of which it is not known when th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from av.video.frame import VideoFrame
-from av.video.reformatter import ColorTrc
-
 from pro_video.inpainting_plan import InpaintingPlan, PlannedMask
 from pro_video.inspection.findings import Finding, when
-from pro_video.inspection.grids import Shape, apart
+from pro_video.inspection.grids import Shape, apart, joined
 from pro_video.inspection.heard import SAME_LENGTH
-from pro_video.inspection.identity import WIDE_REACH, lighter, orientation_finding, unlike
-from pro_video.inspection.kept import (
-    BORDER,
-    MARK,
-    MARK_MOMENTS,
-    border_of,
-    changes_outside,
-    marks_added,
-)
+from pro_video.inspection.kept import BORDER, MARK, MARK_MOMENTS, border_of
 from pro_video.inspection.looks import Look, look
-from pro_video.inspection.moments import Early, Moment, moments, near_keyframes, reach_of
+from pro_video.inspection.moments import Early, near_keyframes, reach_of
+from pro_video.inspection.pair import Pair
 from pro_video.inspection.pictures import Difference, difference
 from pro_video.inspection.reading import Source
-from pro_video.inspection.views import Fit, fit
 from pro_video.media_info import VideoStream
 from pro_video.request_models import Segment
 from pro_video.timeline import Timeline
@@ -67,111 +56,6 @@ TONED_AREA: Final = 12.0
 _END_MARGIN: Final = 0.1
 
 
-_HDR: Final = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
-
-
-@dataclass
-class _Pair:
-    """A source and its result, moment by moment.
-
-    Attributes:
-        length: of the result in seconds.
-        retoned: has a moment shown them with different dynamic ranges?
-    """
-
-    before: Source
-    after: Source
-    source: VideoStream
-    length: float
-    shape: Shape
-    fit: Fit
-    retoned: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        before: Source,
-        after: Source,
-        source: VideoStream,
-        result: VideoStream,
-        length: float,
-        instant: float,
-        shown: float,
-        cell: int,
-    ) -> _Pair:
-        """``instant`` and ``shown`` are a moment in the middle of each."""
-        sizes = (source.width, source.height), (result.width, result.height)
-        shape = Shape.of(*sizes, cell=cell)
-        found = fit(
-            before,
-            after,
-            source=source,
-            result=result,
-            shape=shape,
-            instant=instant,
-            shown=shown,
-        )
-        return cls(before, after, source, length, shape, found)
-
-    def moments(
-        self, instants: Sequence[float], shown: Sequence[float], reach: float | None = None
-    ) -> Iterator[Moment]:
-        """Each moment that both files show, in order."""
-        for moment in moments(
-            self.before,
-            self.after,
-            instants,
-            shown,
-            video=self.source,
-            shape=self.shape,
-            views=self.fit.views,
-            reach=reach,
-        ):
-            self.retoned = self.retoned or _hdr(moment.before) != _hdr(moment.after)
-            yield moment
-
-    def unlike(self, looks: Sequence[Look]) -> list[Finding] | None:
-        """What is found when the result does not show its source the right way; else None."""
-        if self.fit.turned is not None:
-            return [orientation_finding(self.fit.turned, self.length, 1.0)]
-        found = unlike(looks, self._search, self.length)
-        return None if found is None else [found]
-
-    def _search(self, looks: Sequence[Look]) -> list[Look]:
-        """The same moments, against more of the source around them."""
-        instants, shown = [look.instant for look in looks], [look.shown for look in looks]
-        free = border_of(self.shape)
-        return [
-            look(moment, self.shape, free) for moment in self.moments(instants, shown, WIDE_REACH)
-        ]
-
-    def lightness(self, looks: Sequence[Look]) -> list[Finding]:
-        """Another lightness that no other dynamic range explains."""
-        return [] if self.retoned else lighter(looks, self.length)
-
-    def kept(
-        self,
-        looks: Sequence[Look],
-        for_marks: Sequence[Look],
-        stage: str,
-        *,
-        anything_else: bool,
-    ) -> list[Finding]:
-        """Marks that were added, and other changes where nothing was to change."""
-        if not self.fit.exact:
-            return []
-        marks = marks_added(for_marks, self.shape, self.length, anything_else=anything_else)
-        boxes = [finding.region for finding in marks if finding.region is not None]
-        known = self.shape.covered(boxes, BORDER)
-        rest = [replace(look, free=_joined(look.free, known)) for look in looks]
-        return marks + changes_outside(rest, self.shape, self.length, stage, retoned=self.retoned)
-
-
-def _hdr(frame: VideoFrame) -> bool:
-    """Has it a high dynamic range, which another range shows with other lightness?"""
-    return frame.color_trc in _HDR
-
-
 def check_picture_changed(
     before: Source,
     after: Source,
@@ -202,17 +86,17 @@ def check_picture_changed(
     samples = _samples(windows, duration, early)
     spread = _spread([(0.0, max(0.0, duration - _END_MARGIN))], early)
     instants = sorted({*spread, *(instant for taken in samples for instant in taken)})
-    pair = _Pair.of(before, after, source, result, length, duration / 2, duration / 2, AREA_CELL)
+    pair = Pair.of(before, after, source, result, length, duration / 2, duration / 2, AREA_CELL)
     seen: list[list[Difference]] = [[] for _ in erased]
     looks: list[Look] = []
     guarded: list[Look] = []
     border = border_of(pair.shape)
     for moment in pair.moments(instants, instants):
         free = _free(plan, moment.instant, pair.shape)
-        looked = look(moment, pair.shape, _joined(border, free if plan.mode == 2 else None))
+        looked = look(moment, pair.shape, joined(border, free if plan.mode == 2 else None))
         looks.append(looked)
         if free is not None:
-            guarded.append(replace(looked, free=_joined(border, free)))
+            guarded.append(replace(looked, free=joined(border, free)))
         for place, (_, mask) in enumerate(erased):
             if moment.instant in samples[place] and looked.off <= TONED_AREA:
                 seen[place].append(difference(moment.before, moment.after, mask.region))
@@ -304,7 +188,7 @@ def check_lips_changed(
     instants = sorted(inside | outside)
     shown = [timeline.at(instant) for instant in instants]
     middle = timeline.source / 2
-    pair = _Pair.of(before, after, source, result, length, middle, timeline.at(middle), LIP_CELL)
+    pair = Pair.of(before, after, source, result, length, middle, timeline.at(middle), LIP_CELL)
     border = border_of(pair.shape)
     looks = [look(moment, pair.shape, border) for moment in pair.moments(instants, shown)]
     found = pair.unlike(looks)
@@ -398,10 +282,6 @@ def _spread(ranges: Sequence[tuple[float, float]], early: Early) -> list[float]:
                 break
             offset -= end - start
     return chosen
-
-
-def _joined(one: bytearray, other: bytearray | None) -> bytearray:
-    return one if other is None else bytearray(map(max, one, other))
 
 
 def _share(masks: Iterable[PlannedMask]) -> float:

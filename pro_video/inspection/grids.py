@@ -136,6 +136,11 @@ def apart(one: bytes, other: bytes) -> bytes:
     return bytes(map(abs, map(sub, one, other)))
 
 
+def joined(one: bytearray, other: bytearray | None) -> bytearray:
+    """1 for each cell that has it in one of two grids of marks."""
+    return one if other is None else bytearray(map(max, one, other))
+
+
 def _outside(values: bytes, low: bytes, high: bytes) -> bytes:
     """By how much each value is below the least or above the greatest one allowed."""
     return bytes(map(max, repeat(0), map(sub, values, high), map(sub, low, values)))

@@ -25,6 +25,7 @@ from pro_video.inspection.reading import (
     bounded,
     frames_at,
     opened,
+    origin,
     picture_stream,
 )
 from pro_video.media_info import VideoStream
@@ -85,7 +86,7 @@ def near_keyframes(source: Source, video: VideoStream) -> Early:
     with within_budget(), bounded(source, MOMENTS_BUDGET) as reader, opened(reader) as container:
         stream = picture_stream(container)
         if stream is not None and stream.time_base:
-            base, start = float(stream.time_base), stream.start_time or 0
+            base, start = float(stream.time_base), origin(container, stream)
             places = sorted(
                 (entry.timestamp - start) * base + behind
                 for entry in stream.index_entries

@@ -20,9 +20,9 @@ import av
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Discard, Disposition
+from av.stream import Discard
 
-from pro_video.inspection.reading import Source, bounded, opened
+from pro_video.inspection.reading import Source, bounded, opened, origin, picture_stream
 
 _SOUND_BUDGET: Final = 128 * 1024 * 1024
 RATE: Final = 8000
@@ -90,18 +90,15 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 class Listener:
-    """Reads stretches of one file's sound.
+    """Reads stretches of one file's sound; second 0 is when its first picture is shown, or its
+    first sample is heard where there is no picture."""
 
-    Args:
-        container, stream: where it is.
-        origin: the first displayed picture's time, or that of the sound where there is none, in
-            seconds of the container's clock: starts are counted from it.
-    """
-
-    def __init__(self, container: InputContainer, stream: AudioStream, origin: float) -> None:
+    def __init__(
+        self, container: InputContainer, stream: AudioStream, first: float | None = None
+    ) -> None:
         self._container = container
         self._stream = stream
-        self._origin = origin
+        self._first = first
 
     def stretch(self, start: float, seconds: float) -> Stretch:
         """The levels from ``start`` on, silent before the sound begins, fewer where it ends or
@@ -124,9 +121,16 @@ class Listener:
         stream = self._stream
         if not stream.time_base:
             return
-        base, origin = float(stream.time_base), self._origin
+        base = float(stream.time_base)
+        own = (stream.start_time or 0) * base
+        first = own if self._first is None else self._first
+        # Sound that begins after the picture is silence until then.
+        late = own - first - start
+        if late > 0:
+            yield array("h", bytes(2 * round(min(late, MAX_SECONDS) * RATE)))
+            start = own - first
         resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
-        self._container.seek(int((origin + start) / base), stream=stream, backward=True)
+        self._container.seek(int((first + start) / base), stream=stream, backward=True)
         skip: int | None = None
         for packet in islice(self._container.demux(stream), _MAX_PACKETS):
             try:
@@ -135,11 +139,8 @@ class Listener:
                 continue
             for frame in frames:
                 if skip is None:
-                    time = start if frame.pts is None else frame.pts * base - origin
+                    time = 0.0 if frame.pts is None else frame.pts * base - first
                     skip = round(max(0.0, start - time) * RATE)
-                    yield array(
-                        "h", bytes(2 * round(min(max(0.0, time - start), MAX_SECONDS) * RATE))
-                    )
                 for even in resampler.resample(frame):
                     block = array("h", bytes(even.planes[0])[: 2 * even.samples])
                     dropped, skip = min(skip, len(block)), max(0, skip - len(block))
@@ -156,22 +157,14 @@ def listening(source: Source, what: str) -> Iterator[Listener | None]:
     with bounded(source, _SOUND_BUDGET) as reader, opened(reader, what) as container:
         # Typed as always there; a codec context is None where libav has no decoder.
         sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        picture = None if sound is None else picture_stream(container)
+        first = None
+        if picture is not None and picture.time_base:
+            first = float(origin(container, picture) * picture.time_base)
         for stream in container.streams:
             if stream is not sound:
                 stream.discard = Discard.all
-        yield None if sound is None else Listener(container, sound, _origin(container, sound))
-
-
-def _origin(container: InputContainer, sound: AudioStream) -> float:
-    pictures = (
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    )
-    first = next(pictures, None) or sound
-    if first.start_time is None or not first.time_base:
-        first = sound
-    return float((first.start_time or 0) * (first.time_base or 0))
+        yield None if sound is None else Listener(container, sound, first)
 
 
 def _rms(samples: array[int]) -> float:
