@@ -12,6 +12,7 @@ from pro_video.records import JobResult, StageResult
 from pro_video.request import AnnotationArea, JobRequest, Segment
 from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
 from pro_video.rules.files import check_media
+from pro_video.settings import get_settings
 from pro_video.verdict import OnDoubt, Verdict
 from tasks.attempts import run_attempts
 from tasks.ending import completed, ending
@@ -19,7 +20,7 @@ from tasks.job import Job, running_job
 from tasks.ledger import REQUEST
 from tasks.lip_sync import LipSyncStep
 from tasks.options import RESULTS
-from tasks.requests import checked_request, media_by_source, request_warnings, timeline_of
+from tasks.requests import checked_request, media_by_source, timeline_of
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.subflow import adopt_inpainting
@@ -117,8 +118,8 @@ async def _steps(
     job.ledger.files = files
     probed = await probe_files(f"{job.job_id}/probed", files)
     audios = media_by_source(sources, files, probed)
-    request = check_media(request, probed.video, audios)
-    await job.warn(REQUEST, request_warnings(request, probed.video, audios))
+    request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
+    await job.warn(REQUEST, request.warnings)
 
     bought = LipSyncStep(job, request, files, probed, audios)
     lip_sync, verified = await use_result(job, bought, await _lip_sync(bought, reuse), on_doubt)

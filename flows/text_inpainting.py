@@ -16,6 +16,7 @@ from tasks.attempts import run_attempts
 from tasks.ending import completed, ending
 from tasks.inpainting import InpaintingStep
 from tasks.job import Job, running_job
+from tasks.ledger import REQUEST
 from tasks.options import RESULTS
 from tasks.requests import checked_inpainting_request
 from tasks.upload import own_file, probe_files, upload_sources
@@ -77,7 +78,10 @@ async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> 
         job.ledger.files = files
     step = "inpainting" if job.is_subflow else "video"
     probed = await probe_files(f"{job.job_id}/{step}-probed", files)
-    check_inpainting_media(request, probed.video)
+    request = check_inpainting_media(request, probed.video)
+    if not job.is_subflow:
+        # Of a whole job, the same was told of its own request.
+        await job.warn(REQUEST, request.warnings)
     log.info(
         "Job %s: Starting GhostCut processing with %d annotation areas",
         job.job_id,

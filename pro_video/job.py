@@ -87,6 +87,10 @@ def fact_label(name: str) -> str:
     return f"pro-video.{name}"
 
 
+FINDINGS_LABEL = fact_label("findings")
+"""The label of a job's flow run that holds its :class:`pro_video.records.Findings` as JSON."""
+
+
 def accepted_label(key: str) -> str:
     """The label of a job's flow run that tells who decided to use one of its results as it is.
 

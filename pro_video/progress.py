@@ -1,6 +1,6 @@
 """The progress table: which stage a job is in, what a user reads, and how far 0 to 100 it is.
 
-The percentage of a job never goes down, and 100 means stored and verified. The words are those of
+The percentage of a job never goes down, and 100 means stored and judged. The words are those of
 the system this one replaces, because users and front ends know them.
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,10 @@ class Settings(BaseSettings):
 
     block: str = Field("pro-video", description="Name of the Prefect blocks to use.")
     max_segments: int = Field(10, ge=1, description="Segments allowed in one job.")
+    touching_segments: Literal["trim", "refuse"] = Field(
+        "trim",
+        description="Segments that touch: end the former 0.05 s earlier, or refuse the job.",
+    )
     allow_local_files: bool = Field(False, description="May jobs name files on the worker's disk?")
     allow_private_addresses: bool = Field(
         False, description="May sources and results come from addresses that are not public?"

@@ -126,8 +126,13 @@ def _reported_key(job: Job, step: str, attempt: int, copy: int) -> str:
 
 
 def copied(name: str, copy: int) -> str:
-    """The part of a record's name that tells of which copy of a result it is, from 1."""
-    return name if copy == 1 else f"{name}-{copy}"
+    """The name of a record, or the key of an object, that is of one copy of a result.
+
+    >>> copied("stored", 1), copied("stored", 2), copied("result.mp4", 2)
+    ('stored', 'stored-2', 'result-2.mp4')
+    """
+    stem, dot, extension = name.partition(".")
+    return name if copy == 1 else f"{stem}-{copy}{dot}{extension}"
 
 
 def _result(

@@ -163,14 +163,9 @@ async def store_inpainting(record: str, work_id: str, copy: int = 1) -> StoredRe
             )
             return work.video_url
 
+        key = copied(job.keys.final_result, copy)
         return await bring_result(
-            job,
-            links.storage,
-            INPAINTING,
-            job.keys.final_result,
-            link,
-            Stage.INPAINTING_PROCESSING,
-            copy,
+            job, links.storage, INPAINTING, key, link, Stage.INPAINTING_PROCESSING
         )
 
 

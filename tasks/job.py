@@ -5,28 +5,22 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from prefect import get_run_logger
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
-from pydantic import ValidationError
 
 from pro_video.clock import SYSTEM_CLOCK, Clock
-from pro_video.job import JobKeys, fact_label
+from pro_video.job import JobKeys
 from pro_video.records import Findings
 from pro_video.verdict import JobWarning
 from tasks.connections import connections
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
 from tasks.recoveries import check_recoveries
-
-logger = logging.getLogger("prefect.pro_video.job")
-
-FINDINGS = "findings"
-"""Name of the label of a job's flow run that holds its :class:`Findings` as JSON."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +67,14 @@ class Job:
         self.ledger.warn(stage, warnings)
         for warning in self.ledger.warnings[stage]:
             if warning not in self.ledger.told.warnings:
-                logger.warning("Job %s: %s", self.job_id, warning.message)
+                get_run_logger().warning("Job %s: %s", self.job_id, warning.message)
         await self.show(Findings(warnings=self.ledger.all_warnings()))
 
     async def show(self, findings: Findings) -> None:
         """Show findings before the job's report does, and where no report is read."""
         if findings != self.ledger.told:
             self.ledger.told = findings
-            await self.reporter.fact(FINDINGS, findings.model_dump_json(exclude_defaults=True))
+            await self.reporter.fact("findings", findings.model_dump_json(exclude_defaults=True))
 
     def now(self) -> datetime:
         """The time, with its zone."""
@@ -140,10 +134,7 @@ def _told_before() -> Findings:
     """The findings that an earlier process of the running job has shown."""
     context = FlowRunContext.get()
     run = context.flow_run if context is not None else None
-    try:
-        return Findings.model_validate_json(str((run.labels if run else {})[fact_label(FINDINGS)]))
-    except (KeyError, ValidationError):
-        return Findings()
+    return Findings() if run is None else Findings.of(run.labels)
 
 
 def _asked_at(clock: Clock) -> datetime:

@@ -174,15 +174,8 @@ async def store_lip_sync(record: str, generation_id: str, copy: int = 1) -> Stor
                 raise TransientError("Sync.so names no result yet", provider="sync.so")
             return generation.output_url
 
-        return await bring_result(
-            job,
-            links.storage,
-            LIP_SYNC,
-            job.keys.lip_sync_result,
-            link,
-            Stage.LIP_SYNC_COMPLETED,
-            copy,
-        )
+        key = copied(job.keys.lip_sync_result, copy)
+        return await bring_result(job, links.storage, LIP_SYNC, key, link, Stage.LIP_SYNC_COMPLETED)
 
 
 def _generation_id(submission: Submission) -> str:

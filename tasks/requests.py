@@ -13,12 +13,10 @@ from pro_video.request import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.rules.files import audible_seconds, media_notes
+from pro_video.rules.files import audible_seconds
 from pro_video.settings import get_settings
 from pro_video.timeline import Timeline, lip_sync_timeline
-from pro_video.verdict import JobWarning
 from tasks.job import Job
-from tasks.ledger import REQUEST
 
 
 def checked_request(job: Job, **fields: Any) -> JobRequest:
@@ -32,6 +30,7 @@ def checked_request(job: Job, **fields: Any) -> JobRequest:
         fields,
         max_segments=settings.max_segments,
         allow_local_files=settings.allow_local_files,
+        touching=settings.touching_segments,
     )
     job.ledger.display_name = request.display_name
     job.ledger.segments_count = len(request.segments)
@@ -67,16 +66,6 @@ def media_by_source(
         source: probed.audios[index]
         for source, index in zip(sources, files.audio_of_segment, strict=True)
     }
-
-
-def request_warnings(
-    request: JobRequest, video: MediaInfo, audios: Mapping[str, MediaInfo]
-) -> tuple[JobWarning, ...]:
-    """What is allowed and may still surprise."""
-    return tuple(
-        JobWarning(code="media_note", message=note, stage=REQUEST)
-        for note in media_notes(request, video, audios)
-    )
 
 
 def timeline_of(

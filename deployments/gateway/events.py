@@ -26,7 +26,7 @@ _EXAMPLE = (
     "id: 0191a9e5-1f2d-7c3e-9a55-0f6f3f1c2b7a.75.processing\n"
     'data: {"job_id":"0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a","status":"processing",'
     '"stage":"inpainting processing","progress":75,"message":"Text inpainting in progress...",'
-    '"timestamp":"2026-01-01T12:00:00Z"}\n\n'
+    '"warnings":[],"rejected_key":null,"fallback_key":null,"timestamp":"2026-01-01T12:00:00Z"}\n\n'
 )
 _EVENT = {
     "type": "object",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -172,6 +173,25 @@ def _bound(stream: VideoStream) -> VideoStream:
     return stream
 
 
+def origin(container: InputContainer, stream: VideoStream) -> int:
+    """When the first picture is shown, in units of the stream's time base: second 0 of a request.
+
+    The container may be anywhere in the file afterwards.
+    """
+    if container.format.name != "avi":
+        return stream.start_time or 0
+    # An AVI has no times; libav counts the delay of reordered frames and what comes before.
+    container.seek(0, stream=stream)
+    for packet in islice(container.demux(stream), MAX_PACKETS):
+        try:
+            shown = [frame.pts for frame in packet.decode() if frame.pts is not None]
+        except av.FFmpegError:
+            continue
+        if shown:
+            return shown[0]
+    return stream.start_time or 0
+
+
 def frames_at(
     container: InputContainer,
     stream: VideoStream,
@@ -179,14 +199,14 @@ def frames_at(
     *,
     strict: bool = False,
 ) -> Iterator[VideoFrame | None]:
-    """The frame shown at each of the instants, which must not go down.
+    """The frame shown at each of the instants, seconds from the first one, which must not go down.
 
     Each keyframe interval is decoded at most once, and at most `MAX_PACKETS` packets for one
     instant. None where nothing decodes and where that bound is met before the instant; past the
     end it is the last frame. Damaged packets are passed over, as players do, unless ``strict``:
     then they raise libav's error.
     """
-    time_base, start = stream.time_base, stream.start_time or 0
+    time_base, start = stream.time_base, origin(container, stream)
     packets: Iterator[Packet[VideoStream]] = iter(())
     shown: VideoFrame | None = None
     ahead: list[VideoFrame] = []
