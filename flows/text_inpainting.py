@@ -17,8 +17,9 @@ from tasks.inpainting import InpaintingStep
 from tasks.job import Job, running_job
 from tasks.ledger import INPAINTING
 from tasks.options import RESULTS
+from tasks.probing import probe_files
 from tasks.requests import checked_inpainting_request
-from tasks.upload import own_file, probe_files, upload_sources
+from tasks.upload import own_file, upload_sources
 from tasks.verify import verify_inpainting
 
 
@@ -49,7 +50,7 @@ async def text_inpainting_flow(
         async with ending(job) as end:
             end.state = await _steps(
                 job,
-                checked_inpainting_request(
+                await checked_inpainting_request(
                     job,
                     video=video,
                     areas=annotation_areas,
@@ -71,11 +72,11 @@ async def _steps(job: Job, request: InpaintingRequest) -> State[JobResult]:
     else:
         await job.begin()
         await job.reporter.stage(Stage.UPLOADING)
-        files = await upload_sources(f"{job.job_id}/uploaded", request.video, [])
+        files = await upload_sources(f"{job.job_id}/uploaded", request)
         job.ledger.files = files
     step = "inpainting" if job.is_subflow else "video"
-    probed = await probe_files(f"{job.job_id}/{step}-probed", files)
-    check_inpainting_media(request, probed.video)
+    probed = await probe_files(f"{job.job_id}/{step}-probed", files, request)
+    request = check_inpainting_media(request, probed.video)
     log.info(
         "Job %s: Starting GhostCut processing with %d annotation areas",
         job.job_id,
