@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, cast
@@ -11,6 +10,7 @@ from prefect import task
 
 from pro_video.checkpoints import reach
 from pro_video.errors import StorageRefused
+from pro_video.inspection.examine import examine
 from pro_video.job import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.media import probe
 from pro_video.media_info import MediaInfo
@@ -155,7 +155,7 @@ async def probe_files(record: str, files: UploadedFiles) -> ProbedFiles:
 async def _probe(storage: Storage, file: StoredFile, what: str) -> MediaInfo:
     """What one object of the bucket is."""
     reader = await read_object(storage, file.key)
-    return await asyncio.to_thread(probe, reader, size=file.size, what=what)
+    return await examine(probe, reader, size=file.size, what=what)
 
 
 async def read_object(storage: Storage, key: str) -> BinaryIO:

@@ -3,7 +3,6 @@ after."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import BinaryIO, cast
 
@@ -17,6 +16,7 @@ from pro_video.inspection.changes import (
     check_picture_changed,
     untouched,
 )
+from pro_video.inspection.examine import examine
 from pro_video.inspection.heard import SLACK, check_sound_kept, check_sound_replaced, lines
 from pro_video.inspection.reading import MOMENTS_BUDGET
 from pro_video.media_info import MediaInfo
@@ -55,7 +55,7 @@ async def verify_lip_sync(
     job = current_job()
     storage = (await connections()).storage
     reader = await _opened(storage, result)
-    info = await asyncio.to_thread(
+    info = await examine(
         check_output,
         reader,
         size=result.size,
@@ -68,7 +68,7 @@ async def verify_lip_sync(
     )
     timeline = timeline_of(request, audios, probed.video, info)
     if probed.video.video is not None and info.video is not None:
-        await asyncio.to_thread(
+        await examine(
             check_lips_changed,
             await _opened(storage, files.video),
             await _opened(storage, result),
@@ -104,7 +104,7 @@ async def verify_inpainting(
     job = current_job()
     storage = (await connections()).storage
     reader = await _opened(storage, result)
-    info = await asyncio.to_thread(
+    info = await examine(
         check_output,
         reader,
         size=result.size,
@@ -115,7 +115,7 @@ async def verify_inpainting(
     )
     plan = inpainting_plan(request.annotation_areas, request.inpainting, probed.video.duration)
     if probed.video.video is not None and info.video is not None:
-        await asyncio.to_thread(
+        await examine(
             check_picture_changed,
             await _opened(storage, files.video),
             await _opened(storage, result),
@@ -125,7 +125,7 @@ async def verify_inpainting(
             result=info.video,
         )
     if probed.video.audio is not None:
-        await asyncio.to_thread(
+        await examine(
             check_sound_kept,
             await _opened(storage, files.video),
             await _opened(storage, result),
@@ -150,7 +150,7 @@ async def _check_lip_sync_sound(
 ) -> None:
     """The sound of the source outside the segments, and that of their audios inside."""
     if probed.video.audio is not None:
-        await asyncio.to_thread(
+        await examine(
             check_sound_kept,
             await _opened(storage, files.video),
             await _opened(storage, result),
@@ -162,7 +162,7 @@ async def _check_lip_sync_sound(
         (line, await _opened(storage, files.audios[files.audio_of_segment[line.segment]]))
         for line in lines(request.segments, heard, timeline, info.duration)
     ]
-    await asyncio.to_thread(
+    await examine(
         check_sound_replaced,
         await _opened(storage, files.video),
         await _opened(storage, result),
@@ -180,7 +180,7 @@ async def _preview(
 ) -> StoredFile | None:
     first, second = await _opened(storage, before), await _opened(storage, after)
     try:
-        jpeg = await asyncio.to_thread(make_preview, first, second, instants=instants)
+        jpeg = await examine(make_preview, first, second, instants=instants)
     except MediaUnusable as error:
         # The result passed its checks; a missing thumbnail is no reason to hold it back.
         get_run_logger().warning("No preview could be made: %s", error.message)
