@@ -534,7 +534,7 @@ class TestFindGeneration:
             assert await client.find_generation(self.match, since=NOW) is not None
 
     async def test_the_vendors_clock_says_how_far_back_to_look(self) -> None:
-        """This machine's clock is three hours ahead: its time of the send is the vendor's future."""
+        """This machine's clock is three hours ahead: its send lies in the vendor's future."""
         rows = listed(200, planted_at=150)
         listing = pages(rows)
         date = {"Date": format_datetime(NOW, usegmt=True)}
