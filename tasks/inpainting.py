@@ -27,6 +27,7 @@ from pro_video.redaction import redact_url
 from pro_video.request import InpaintingRequest
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
+from tasks.access import ghostcut_client, once_allowed
 from tasks.bells import doorbell_url
 from tasks.connections import connections
 from tasks.job import Job, current_job
@@ -76,7 +77,7 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
     job = current_job()
     links = await connections()
     slack = timedelta(seconds=_CLOCK_SLACK_SECONDS)
-    async with links.ghostcut.get_client() as client:
+    async with await ghostcut_client(job) as client:
 
         def accepted(work_id: str, response: dict[str, Any], *, adopted: bool) -> Submission:
             return Submission(
@@ -112,15 +113,15 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
 @task(name="inpainting: wait", **PERSISTED)
 async def wait_inpainting(record: str, prepared: Prepared, submission: Submission) -> Outcome:
     """Wait for the work, however long the queue is, up to the deadline."""
-    links = await connections()
+    job = current_job()
     work_id = _work_id(submission)
-    async with links.ghostcut.get_client() as client:
+    async with await ghostcut_client(job) as client:
 
         async def fetch() -> Work:
             return _known(await client.work(work_id), work_id)
 
         return await follow(
-            current_job(),
+            job,
             prepared,
             submission,
             step=INPAINTING,
@@ -137,12 +138,12 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
 async def store_inpainting(record: str, submission: Submission) -> StoredResult:
     """Stream the work's video into the bucket."""
     job = current_job()
-    links = await connections()
+    storage = (await connections()).storage
     work_id = _work_id(submission)
-    async with links.ghostcut.get_client() as client:
+    async with await ghostcut_client(job) as client:
 
         async def link() -> str:
-            work = _known(await client.work(work_id), work_id)
+            work = _known(await once_allowed(job, lambda: client.work(work_id)), work_id)
             if not work.video_url:
                 raise TransientError("GhostCut names no result yet", provider="ghostcut")
             get_run_logger().info(
@@ -153,7 +154,7 @@ async def store_inpainting(record: str, submission: Submission) -> StoredResult:
             return work.video_url
 
         return await bring_result(
-            job, links.storage, INPAINTING, job.keys.final_result, link, Stage.INPAINTING_PROCESSING
+            job, storage, INPAINTING, job.keys.final_result, link, Stage.INPAINTING_PROCESSING
         )
 
 

@@ -80,6 +80,7 @@ class ProgressReporter:
         self._job_id = job_id
         self._clock = clock
         self._progress = Progress()
+        self._held: str | None = None
         self._artifact: UUID | None = None
         self._written_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -143,6 +144,7 @@ class ProgressReporter:
         """Enter a stage: the state's name and message change, the percentage goes on."""
         async with self._lock:
             entering = stage is not self._progress.stage
+            self._held = None if entering else self._held
             self._progress.advance(stage, fraction)
             if entering and stage is not Stage.COMPLETED:
                 if await self._show_state(stage):
@@ -168,6 +170,14 @@ class ProgressReporter:
             if moved and self._clock.monotonic() - self._written_at >= _WRITE_PAUSE:
                 await self._show_percent()
 
+    async def hold(self, reason: str | None) -> None:
+        """Say in the state why the stage stands still; None says that it goes on."""
+        async with self._lock:
+            stage = self._progress.stage
+            if stage is not None and reason != self._held:
+                self._held = reason
+                await self._show_state(stage, reason)
+
     async def fact(self, name: str, value: str) -> None:
         """Show what is known of the job before its report says it: a label of its flow run.
 
@@ -181,9 +191,10 @@ class ProgressReporter:
         except _UNREACHABLE as error:
             logger.warning("Could not show the job's %s: %s", name, type(error).__name__)
 
-    async def _show_state(self, stage: Stage) -> bool:
-        """Show a stage; False when another process has completed the job."""
-        state: State[Any] = Running(name=stage.value.name, message=stage.value.message)
+    async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
+        """Show a stage, with its own message or another; False when another process has completed
+        the job."""
+        state: State[Any] = Running(name=stage.value.name, message=message or stage.value.message)
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
                 shown = [await self._set_state(client, run, state) for run in self._runs]
