@@ -150,6 +150,7 @@ class SyncSoClient:
                 return self._report(created)
             error = self._error(answer, creating=True)
             if isinstance(error, CredentialsRefused) and await self._has_new_key():
+                headers |= self._headers()
                 continue
             if isinstance(error, OutcomeUnknown):
                 may_exist = True
