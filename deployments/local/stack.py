@@ -168,6 +168,10 @@ def open_stack(folder: Path, port_base: int) -> Stack:
     """The stack of a folder, with its keys; makes both when they are not there yet."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    # Videos, keys, and what was said about them.
+    for name in ("data", "prefect", "logs"):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name).chmod(0o700)
     file = folder / "keys.json"
     if not file.exists():
         keys = Keys(*(secrets.token_hex(16) for _ in range(5)))
