@@ -48,6 +48,22 @@ LIP_SYNC_ONLY_MESSAGE = "Pro video processing completed (lip-sync only)"
 LIP_SYNC_AND_INPAINTING_MESSAGE = "Pro video processing completed (lip-sync + text inpainting)"
 INPAINTING_ONLY_MESSAGE = "Text inpainting completed"
 
+_ENDS = {
+    "completed": Stage.COMPLETED.value.message,
+    "failed": "The job failed",
+    "cancelled": "Cancelled",
+}
+
+
+def end_message(status: str, message: str | None) -> str:
+    """What every view and message says of an end: the words of its state, when that has some.
+
+    Args:
+        status: ``completed``, ``failed`` or ``cancelled``.
+        message: of the state.
+    """
+    return message or _ENDS[status]
+
 
 @dataclass(slots=True)
 class Progress:

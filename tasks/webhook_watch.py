@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pro_video.hooks.records import EventType
 from pro_video.job import JobKeys
+from pro_video.progress import end_message
 from pro_video.records import JobResult
 from tasks.connections import connections
 from tasks.recoveries import History
@@ -157,7 +158,7 @@ async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, 
         return end_data(report)
     data: dict[str, Any] = {
         "status": status,
-        "message": state.message or state.name,
+        "message": end_message(status, state.message),
         "output_key": report.output_key if report and report.status == status else None,
         "fallback_key": None,
         "error": None,
