@@ -55,6 +55,22 @@ RESULT_MESSAGE = "Storing and checking the result..."
 """Shown within a stage that waits, when the provider is done and the job has lost a worker."""
 INPAINTING_ONLY_MESSAGE = "Text inpainting completed"
 
+_ENDS = {
+    "completed": Stage.COMPLETED.value.message,
+    "failed": "The job failed",
+    "cancelled": "Cancelled",
+}
+
+
+def end_message(status: str, message: str | None) -> str:
+    """What every view and message says of an end: the words of its state, when that has some.
+
+    Args:
+        status: ``completed``, ``failed`` or ``cancelled``.
+        message: of the state.
+    """
+    return message or _ENDS[status]
+
 
 @dataclass(slots=True)
 class Progress:

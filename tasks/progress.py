@@ -96,6 +96,7 @@ class ProgressReporter:
         self._progress = Progress()
         self._at_work = False
         self.was_lost = False
+        self._blocked_by: str | None = None
         self._artifact: UUID | None = None
         self._written_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -160,6 +161,7 @@ class ProgressReporter:
         async with self._lock:
             entering = stage is not self._progress.stage or self._at_work
             self._at_work = False
+            self._blocked_by = None if entering else self._blocked_by
             self._progress.advance(stage, fraction)
             if entering and stage is not Stage.COMPLETED:
                 if await self._show_state(stage):
@@ -194,6 +196,14 @@ class ProgressReporter:
             if moved and self._clock.monotonic() - self._written_at >= _WRITE_PAUSE:
                 await self._show_percent()
 
+    async def blocked(self, reason: str | None) -> None:
+        """Say in the state why the stage stands still; None says that it goes on."""
+        async with self._lock:
+            stage = self._progress.stage
+            if stage is not None and reason != self._blocked_by:
+                self._blocked_by = reason
+                await self._show_state(stage, reason)
+
     async def fact(self, name: str, value: str) -> None:
         """Show what is known of the job before its report says it: a label of its flow run.
 
@@ -207,9 +217,10 @@ class ProgressReporter:
         except _UNREACHABLE as error:
             logger.warning("Could not show the job's %s: %s", name, type(error).__name__)
 
-    async def _show_state(self, stage: Stage) -> bool:
-        """Show a stage; False when another process has completed the job."""
-        message = RESULT_MESSAGE if self._at_work else stage.value.message
+    async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
+        """Show a stage, with its own message or another; False when another process has completed
+        the job."""
+        message = message or (RESULT_MESSAGE if self._at_work else stage.value.message)
         state: State[Any] = Running(name=stage.value.name, message=message)
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from pro_video.hooks.records import EventType
 from pro_video.job import JobKeys
+from pro_video.progress import end_message
 from pro_video.records import Findings, JobResult
 from tasks.connections import connections
 from tasks.recoveries import History
@@ -159,7 +160,7 @@ async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, 
         return end_data(report)
     data: dict[str, Any] = {
         "status": status,
-        "message": state.message or state.name,
+        "message": end_message(status, state.message),
         "output_key": report.output_key if report and report.status == status else None,
         **(report.findings if report and report.status == status else Findings()).model_dump(
             mode="json"

@@ -216,12 +216,11 @@ class Runs:
         answer = await self._api.call("POST", "/flow_runs/filter", json=body)
         return _RUNS.validate_json(answer.content)
 
-    async def uses_upload(self, upload_id: str) -> bool:
-        """Does an unfinished job need this upload?"""
-        filters = {
-            "tags": {"all_": [TAG, upload_tag(upload_id)]},
-            "state": {"type": {"any_": list(UNFINISHED)}},
-        }
+    async def uses_upload(self, upload_id: str, *, ever: bool = False) -> bool:
+        """Does an unfinished job need this upload; or, with ``ever``, is any job's?"""
+        filters: dict[str, Any] = {"tags": {"all_": [TAG, upload_tag(upload_id)]}}
+        if not ever:
+            filters["state"] = {"type": {"any_": list(UNFINISHED)}}
         answer = await self._api.call("POST", "/flow_runs/count", json={"flow_runs": filters})
         return int(answer.json()) > 0
 

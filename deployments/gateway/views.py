@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.gateway.runs import RETRYABLE, Run
 from deployments.gateway.status import Ended, Snapshot
-from pro_video.progress import Stage
+from pro_video.progress import Stage, end_message
 from pro_video.verdict import JobWarning
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
@@ -230,12 +230,9 @@ def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
 
 def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
     state = run.state
-    if status == "completed":
-        return Stage.COMPLETED.label, state.message or Stage.COMPLETED.value.message
-    if status == "cancelled":
-        return None, state.message or "Cancelled"
-    if status == "failed":
-        return None, state.message or "The job failed"
+    if status != "processing":
+        stage = Stage.COMPLETED.label if status == "completed" else None
+        return stage, end_message(status, state.message)
     if state.type == "CANCELLING":
         return "cancelling", "Cancelling..."
     if state.type == "CRASHED":
@@ -252,7 +249,7 @@ def _error(snapshot: Snapshot, ended: Ended | None) -> ErrorView | None:
     found = ended.report.error if ended and ended.report else None
     if found is None:
         code = "crashed" if run.state.type == "CRASHED" else "failed"
-        return ErrorView(code=code, message=run.state.message or "The job failed")
+        return ErrorView(code=code, message=end_message("failed", run.state.message))
     return ErrorView(
         code=found.code or found.kind or "failed",
         message=found.message,

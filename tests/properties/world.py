@@ -220,7 +220,7 @@ class Watched(ProgressReporter):
         super().__init__(JOB_ID, clock=world.clock)
         self.percents: list[float] = []
 
-    async def _show_state(self, stage: Stage) -> bool:
+    async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
         await asyncio.sleep(0)
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,6 +60,17 @@ def test_json_job(client: httpx.Client, world: World) -> None:
     assert parameters["video"] == "https://example.com/clip.mp4"
     assert parameters["model"] == "sync-3"
     assert parameters["segments"][0]["audio"] == "https://example.com/a.wav"
+
+
+def test_no_source_climbs_out_of_its_place(start_gateway: Callable[..., Gateway]) -> None:
+    with start_gateway(source_prefixes=["s3://open/shared/"]).client() as client:
+        assert client.post(JOBS, json=json_job(video="s3://open/shared/a.mp4")).status_code == 201
+        for key in ("shared/../a.mp4", "shared/./a.mp4", "shared//a.mp4", "shared/"):
+            answer = client.post(JOBS, json=json_job(video=f"s3://open/{key}"))
+            assert answer.status_code == 422, key
+            (error,) = answer.json()["errors"]
+            assert (error["field"], error["code"]) == ("video", "source_malformed"), key
+            assert 'empty, "." or ".." part' in error["message"]
 
 
 def test_all_problems_of_a_json_job(client: httpx.Client) -> None:
