@@ -201,9 +201,12 @@ def hold(cluster: Cluster) -> int:
 
 
 def _tell_to_stop(cluster: Cluster) -> None:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+    with contextlib.suppress(OSError, IndexError, ValueError):
         first = (cluster.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
-        os.kill(int(first), signal.SIGINT)
+        command = Path(f"/proc/{int(first)}/cmdline")
+        # Its number may be another process's by now.
+        if not command.exists() or os.fsencode(cluster.data) in command.read_bytes():
+            os.kill(int(first), signal.SIGINT)
 
 
 def become_server(cluster: Cluster) -> NoReturn:
