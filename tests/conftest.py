@@ -30,6 +30,7 @@ _ON_THE_STACK = (
     "tests/chaos/",
     "tests/test_canary.py",
     "tests/deployments/test_frontend.py",
+    "tests/deployments/test_plain_commands.py",
     "tests/deployments/test_registration.py",
 )
 _OF_STORIES = ("tests/flows/", "tests/test_canary.py")

@@ -9,7 +9,10 @@ import io
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -288,3 +291,45 @@ def test_the_readme_names_the_two_commands() -> None:
     words = [command.words for command in commands_of(ROOT / "README.md")]
     assert ("make", "demo") in words
     assert ("make", "test") in words
+
+
+def test_the_supported_pythons_and_the_download_are_stated_alike() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    stated = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"])
+    assert stated
+    minors = range(int(stated[1]), int(stated[2]))
+    language = "Programming Language :: Python :: 3."
+    assert project["classifiers"] == [f"{language}{minor}" for minor in minors]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"Python 3.{minors[0]} to 3.{minors[-1]} " in readme
+    megabytes = re.search(r"^DOWNLOAD_MB := (\d+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert megabytes
+    assert f"about {megabytes[1]} MB" in readme
+
+
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [
+        ("/no/such/python", "There is no Python at /no/such/python."),
+        ("./broken", "./broken does not run."),
+        ("./python3.10", "Python 3.10 is not supported; 3.11 to 3.14 are."),
+        ("", "No Python 3.11 to 3.14 was found."),
+    ],
+)
+def test_an_unsuitable_python_is_called_what_it_is(tmp_path: Path, python: str, says: str) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name, does in (("python3.10", "echo 3.10"), ("broken", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["make", "install", f"PYTHON={python}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert f"{says} Use make PYTHON=" in done.stderr
+    assert not (tmp_path / ".venv").exists()
