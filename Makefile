@@ -38,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing into $(VENV); the packages are about $(DOWNLOAD_MB) MB, where none was downloaded before."
 ifneq ($(UV),)
 	@"$(UV)" venv --quiet --clear --python "$(PYTHON)" $(VENV)
-	@"$(UV)" pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@"$(UV)" pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 else
 	@"$(PYTHON)" -m venv --clear $(VENV)
