@@ -2,11 +2,24 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test chaos lint format lock
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+# The supported versions, as pyproject.toml states them.
+LOWEST := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\),.*/\1/p' pyproject.toml)
+BEYOND := $(shell sed -n 's/^requires-python = ".*,<3\.\([0-9]*\)"/\1/p' pyproject.toml)
+MINORS := $(shell seq $(LOWEST) $$(($(BEYOND) - 1)))
+SUPPORTED := 3.$(firstword $(MINORS)) to 3.$(lastword $(MINORS))
+# The first that runs and is supported: a name on the PATH may lead to a version that is not there.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for each in $(MINORS:%=python3.%) python3; do \
+	"$$each" -c 'import sys; print(sys._base_executable); sys.exit(not $(LOWEST) <= sys.version_info[1] < $(BEYOND))' \
+	2>/dev/null && break; done | tail -n 1)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(shell command -v uv)
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 STAMP := $(VENV)/.installed
+CHOOSE = Use make PYTHON=/path/to/python3.$(lastword $(MINORS))
+# Of all packages of the lock for one Python; .ci/run compares it with what pip says.
+DOWNLOAD_MB := 190
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,17 +29,21 @@ install: $(STAMP) ## Create .venv and install everything the project needs
 # The lock pins every package by hash; the project itself is installed in place, with the
 # build tool that the lock brought, so that nothing outside the lock is fetched.
 $(STAMP): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found." >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Use make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python $(SUPPORTED) was found. $(CHOOSE)" >&2; exit 1; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no Python at $(PYTHON). $(CHOOSE)" >&2; exit 1; }
+	@version=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
+		|| { echo "$(PYTHON) does not run. $(CHOOSE)" >&2; exit 1; }; \
+	case " $(MINORS:%=3.%) " in *" $$version "*) ;; \
+		*) echo "Python $$version is not supported; $(SUPPORTED) are. $(CHOOSE)" >&2; exit 1;; esac
+	@echo "Installing into $(VENV); the packages are about $(DOWNLOAD_MB) MB, where none was downloaded before."
 ifneq ($(UV),)
-	"$(UV)" venv --quiet --clear --python "$(PYTHON)" $(VENV)
-	"$(UV)" pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@"$(UV)" venv --quiet --clear --python "$(PYTHON)" $(VENV)
+	@"$(UV)" pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 else
-	"$(PYTHON)" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endif
 	@touch $(STAMP)
 

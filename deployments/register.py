@@ -155,11 +155,16 @@ def main() -> int:
     try:
         names = asyncio.run(register(connection))
     except httpx.HTTPError as error:
+        reason = _reason(error)
+        says = (
+            "does not accept PREFECT_API_AUTH_STRING (%s). Set it as the server's is"
+            if reason == "status 401"
+            else "does not answer (%s). Start it or set PREFECT_API_URL"
+        )
         logger.error(
-            "Prefect at %s does not answer (%s). Start it or set PREFECT_API_URL, then register "
-            "again; what was done so far does no harm.",
+            f"Prefect at %s {says}, then register again; what was done so far does no harm.",
             PREFECT_API_URL.value(),
-            _reason(error),
+            reason,
         )
         return 1
     for name in names:

@@ -6,39 +6,27 @@ of its reading makes a result unusable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final, Literal
 
-from pro_video.errors import MediaUnusable, OutputRejected
+from pro_video.errors import MediaUnusable
 from pro_video.inpainting_plan import InpaintingPlan
 from pro_video.inspection.changes import check_lips_changed, check_picture_changed, untouched
-from pro_video.inspection.heard import SLACK, check_sound_kept, check_sound_replaced, lines
+from pro_video.inspection.findings import Finding
+from pro_video.inspection.heard import SLACK, check_sound, lines
 from pro_video.inspection.reading import Source
 from pro_video.media_info import MediaInfo
 from pro_video.request import JobRequest
 from pro_video.rules.files import audible_seconds
-from pro_video.timeline import lip_sync_timeline
-from pro_video.verdict import JobWarning, Judgement, Verdict
-from pro_video.verify import check_output, expected_duration, same_duration
+from pro_video.timeline import Timeline, lip_sync_timeline
+from pro_video.verdict import Judgement, Verdict
+from pro_video.verify import Checked, check_output, expected_duration, same_duration
 
 Stage = Literal["lip-sync", "inpainting"]
 
 READ_BUDGET: Final = 1024 * 1024 * 1024
 """Bytes that a judgement may read of one file: all its looks together, and the blocks around."""
-
-_UNUSABLE: Final = frozenset(
-    {
-        "output_empty",
-        "output_truncated",
-        "output_unreadable",
-        "output_no_picture",
-        "output_no_sound",
-        "output_duration",
-        "output_undecodable",
-        "output_picture_foreign",
-        "output_sound_muted",
-    }
-)
 
 
 def judge_lip_sync(
@@ -67,9 +55,7 @@ def judge_lip_sync(
     Raises:
         TransientError: a file cannot be reached at the moment.
     """
-    seen = _Seen("lip-sync")
-    info = seen.value(
-        check_output,
+    checked = check_output(
         result,
         size=size,
         expected_size=expected_size,
@@ -80,31 +66,53 @@ def judge_lip_sync(
         like=video,
         what="the lip-sync result",
     )
-    if not isinstance(info, MediaInfo) or info.video is None or video.video is None:
-        return seen.judgement(None)
+    info = checked.info
+    if not checked.comparable or info is None or info.video is None or video.video is None:
+        return _judgement("lip-sync", checked)
     heard = [audible_seconds(segment, audio_infos[segment.audio]) for segment in request.segments]
     timeline = lip_sync_timeline(
         video.duration, request.segments, heard, request.lip_sync.sync_mode
     ).observed(info.duration)
-    seen.value(
-        check_lips_changed,
-        source,
-        result,
-        request.segments,
-        timeline,
-        length=info.duration,
-        source=video.video,
-        result=info.video,
-    )
-    if video.audio is not None:
-        ranges = untouched(request.segments, timeline, info.duration, SLACK)
-        seen.value(check_sound_kept, source, result, ranges, timeline.at)
+    findings: list[Finding] = []
+    try:
+        findings += check_lips_changed(
+            source,
+            result,
+            request.segments,
+            timeline,
+            length=info.duration,
+            source=video.video,
+            result=info.video,
+        )
+        findings += _lip_sync_sound(
+            source, result, audios, request, heard, timeline, video, info.duration
+        )
+    except MediaUnusable as error:
+        findings.append(_not_compared(error))
+    return _judgement("lip-sync", checked, findings)
+
+
+def _lip_sync_sound(
+    source: Source,
+    result: Source,
+    audios: Mapping[str, Source],
+    request: JobRequest,
+    heard: list[float],
+    timeline: Timeline,
+    video: MediaInfo,
+    length: float,
+) -> list[Finding]:
+    """The sound of the source outside the segments, and that of their audios inside."""
+    kept = untouched(request.segments, timeline, length, SLACK) if video.audio is not None else []
+    # Messages name a segment as the user does, whose list may have another order.
     compared = [
-        (line, audios[request.segments[line.segment].audio])
-        for line in lines(request.segments, heard, timeline, info.duration)
+        (
+            replace(line, segment=request.positions[line.segment]) if request.positions else line,
+            audios[request.segments[line.segment].audio],
+        )
+        for line in lines(request.segments, heard, timeline, length)
     ]
-    seen.value(check_sound_replaced, source, result, compared)
-    return seen.judgement(info)
+    return check_sound(source, result, kept=kept, at=timeline.at, compared=compared, length=length)
 
 
 def judge_inpainting(
@@ -129,32 +137,36 @@ def judge_inpainting(
     Raises:
         TransientError: a file cannot be reached at the moment.
     """
-    seen = _Seen("inpainting")
-    info = seen.value(
-        check_output,
+    checked = check_output(
         result,
         size=size,
         expected_size=expected_size,
         duration=same_duration(video),
         sound=video.audio is not None,
         like=video,
-        what="the result",
+        lines=int(plan.resolution.removesuffix("p")),
+        what="the text removal's result",
     )
-    if not isinstance(info, MediaInfo) or info.video is None or video.video is None:
-        return seen.judgement(None)
-    seen.value(
-        check_picture_changed,
-        source,
-        result,
-        plan,
-        video.duration,
-        source=video.video,
-        result=info.video,
-    )
-    if video.audio is not None:
-        ranges = [(0.0, min(video.duration, info.duration))]
-        seen.value(check_sound_kept, source, result, ranges)
-    return seen.judgement(info)
+    info = checked.info
+    if not checked.comparable or info is None or info.video is None or video.video is None:
+        return _judgement("inpainting", checked)
+    findings: list[Finding] = []
+    try:
+        findings += check_picture_changed(
+            source,
+            result,
+            plan,
+            video.duration,
+            length=info.duration,
+            source=video.video,
+            result=info.video,
+        )
+        if video.audio is not None:
+            kept = [(0.0, min(video.duration, info.duration))]
+            findings += check_sound(source, result, kept=kept, length=info.duration)
+    except MediaUnusable as error:
+        findings.append(_not_compared(error))
+    return _judgement("inpainting", checked, findings)
 
 
 def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
@@ -164,33 +176,22 @@ def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
         stage: whose result it is.
         error: of `inspection.examine`.
     """
-    warning = JobWarning(
-        code="output_not_judged",
-        message=f"The {stage} result was not checked: {error.message}.",
-        stage=stage,
-    )
+    fact = f"The {stage} result was not checked: {error.message}."
+    warning = Finding("output_not_judged", fact).warning(stage)
     return Judgement(verdict=Verdict.DOUBTFUL, warnings=(warning,))
 
 
-class _Seen:
-    """Collects what the checks of one stage find."""
+def _not_compared(error: MediaUnusable) -> Finding:
+    return Finding(
+        "output_not_judged", f"The result was not compared with its source: {error.message}."
+    )
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._warnings: list[JobWarning] = []
-        self._verdict = Verdict.GOOD
 
-    def value(self, check: Callable[..., object], *args: object, **kwargs: object) -> object:
-        try:
-            return check(*args, **kwargs)
-        except OutputRejected as error:
-            code = error.code or "output_unreadable"
-            if code in _UNUSABLE:
-                self._verdict = Verdict.UNUSABLE
-            elif self._verdict is Verdict.GOOD:
-                self._verdict = Verdict.DOUBTFUL
-            self._warnings.append(JobWarning(code=code, message=error.message, stage=self._stage))
-            return None
-
-    def judgement(self, info: MediaInfo | None) -> Judgement:
-        return Judgement(verdict=self._verdict, warnings=tuple(self._warnings), info=info)
+def _judgement(stage: Stage, checked: Checked, more: Iterable[Finding] = ()) -> Judgement:
+    """What makes a result unusable comes first."""
+    findings = sorted([*checked.findings, *more], key=lambda finding: not finding.unusable)
+    verdict = Verdict.GOOD
+    if findings:
+        verdict = Verdict.UNUSABLE if findings[0].unusable else Verdict.DOUBTFUL
+    warnings = tuple(finding.warning(stage) for finding in findings)
+    return Judgement(verdict=verdict, warnings=warnings, info=checked.info)

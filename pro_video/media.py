@@ -1,14 +1,16 @@
 """What a media file is, found out by reading little of it and before anything is paid.
 
 `probe` looks at the outer structure, the container's index, one decoded picture and one decoded
-piece of sound: a few hundred kilobytes of a file of any size, wherever its index is.
+piece of sound: a few hundred kilobytes of a file of any size, wherever its index is. Where the
+container does not state a length, or states the end for the length, the packets at the end are
+read too, or all of them.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-from itertools import islice, pairwise
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import av
@@ -18,10 +20,21 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
 from pro_video.errors import MediaUnusable
-from pro_video.inspection.layout import inspect
+from pro_video.inspection import lengths
+from pro_video.inspection.layout import Layout, cut, inspect
+from pro_video.inspection.lengths import Span
 from pro_video.inspection.libav import UNDECODABLE
 from pro_video.inspection.orientation import Orientation
-from pro_video.inspection.reading import MAX_PACKETS, Source, bounded, opened, picture_stream
+from pro_video.inspection.reading import (
+    MAX_PACKETS,
+    MOMENTS_BUDGET,
+    OUT_OF_BUDGET,
+    Source,
+    bounded,
+    opened,
+    origin,
+    picture_stream,
+)
 from pro_video.media_info import AudioStream, MediaInfo, VideoStream
 
 MAX_SECONDS: Final = 24 * 3600.0
@@ -30,8 +43,40 @@ MAX_FPS: Final = 480.0
 MAX_RATE: Final = 768_000
 MIN_SIDE: Final = 16
 MAX_PIXEL_ASPECT: Final = 8.0
-_SAMPLED_ENTRIES: Final = 1000
+COUNT_BUDGET: Final = MOMENTS_BUDGET
+"""Bytes that counting the packets of a file may take."""
 _LAST_ENTRIES: Final = 64
+_MPEG_1_RATE: Final = 32_000
+"""Hz: MP3 below it has half the samples in a frame."""
+_DELAYED: Final = 5
+"""Pictures by which decoding runs ahead of showing, at most."""
+_SAME_RATE: Final = 0.02
+_ESTIMATED: Final = frozenset({"wav", "mp3", "aac", "flac"})
+"""Containers whose length libav guesses when they state none."""
+_MISSING: Final = 0.25
+"""Seconds that a stated end may be behind the last packet; more is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What opening a file shows.
+
+    Attributes:
+        info: what it is, with no times yet.
+        format: libav's name of the container.
+        picture, sound: indexes of the streams.
+        origin: when the first picture is shown, in seconds of the file's clock.
+        spans: what the container states of each stream.
+        end: what the container states of its end, or of its length, in seconds.
+    """
+
+    info: MediaInfo
+    format: str
+    picture: int | None
+    sound: int | None
+    origin: float
+    spans: dict[int, Span]
+    end: float | None
 
 
 def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
@@ -48,27 +93,32 @@ def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
     with bounded(source) as reader:
         layout = inspect(reader.read_at, size)
     if layout.problem is not None:
-        raise MediaUnusable(
-            f"{what} {layout.problem}; check that it plays and upload it again",
-            code=layout.code,
-        )
+        raise MediaUnusable(f"{what} {layout.problem}; {layout.advice}", code=layout.code)
     with bounded(source) as reader, opened(reader, what) as container:
-        return _describe(container, layout.container, size, what)
+        seen = _look(container, layout, size, what)
+    found: dict[int, Span] = {}
+    if _is_counted(seen, layout):
+        found = _count(source, seen, what, behind=None if seen.picture is None else seen.end)
+        if seen.sound is not None and seen.sound not in {**seen.spans, **found}:
+            # It ended before the last picture that can be entered.
+            found = _count(source, seen, what, behind=None) or found
+    _check_whole(seen, found, layout, size, what)
+    return _timed(seen, found, layout, what)
 
 
-def _describe(container: InputContainer, name: str | None, size: int, what: str) -> MediaInfo:
+def _look(container: InputContainer, layout: Layout, size: int, what: str) -> _Seen:
     if len(container.streams) > MAX_STREAMS:
         raise _absurd(what, f"has {len(container.streams)} streams")
     picture = picture_stream(container)
     # Typed as always there; a codec context is None where libav has no decoder.
-    sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
+    sounds = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    sound = sounds[0] if sounds else None
     if picture is None and sound is None:
         raise MediaUnusable(
             f"{what} has neither picture nor sound; give a video or an audio file",
             code="media_no_streams",
         )
     _check_index(container, size, what)
-    length = _length(container, what)
     frame, audible = _decode_first(container, picture, sound)
     if picture is not None and frame is None:
         raise MediaUnusable(
@@ -79,40 +129,127 @@ def _describe(container: InputContainer, name: str | None, size: int, what: str)
         raise MediaUnusable(
             f"no sound of {what} can be decoded; convert it to WAV", code="media_undecodable"
         )
-    return MediaInfo(
-        container=name or _container_name(container.format.name),
-        duration=length,
-        size=size,
-        video=_video(picture, frame, length, what) if picture and frame else None,
-        audio=_audio(sound, length, what) if sound is not None and audible else None,
+    streams = lengths.streams_of(container)
+    heard = _audio(sound, len(sounds), what) if sound is not None and audible else None
+    shown = _video(container, picture, frame, what) if picture and frame else None
+    base = float(picture.time_base or 0) if picture else 0.0
+    return _Seen(
+        info=MediaInfo(
+            container=layout.container or container.format.name.split(",")[0],
+            duration=0.0,
+            size=size,
+            video=shown,
+            audio=heard,
+            subtitles=len(container.streams.subtitles),
+        ),
+        format=container.format.name,
+        picture=picture.index if picture else None,
+        sound=sound.index if sound is not None and audible else None,
+        origin=origin(container, picture) * base if picture else 0.0,
+        spans={
+            stream.index: span for stream in streams if (span := lengths.stated(stream)) is not None
+        },
+        end=container.duration / av.time_base if container.duration else None,
     )
 
 
-def _container_name(libav_name: str) -> str:
-    return libav_name.split(",")[0]
+def _is_counted(seen: _Seen, layout: Layout) -> bool:
+    if seen.format == lengths.INDEXED or (layout.stated and seen.format == "wav"):
+        return any(
+            index is not None and index not in seen.spans for index in (seen.picture, seen.sound)
+        )
+    return True
 
 
-def _length(container: InputContainer, what: str) -> float:
-    streams = [
-        float(stream.duration * stream.time_base)
-        for stream in container.streams
-        if stream.duration is not None and stream.time_base and stream.type in {"video", "audio"}
-    ]
-    claimed = container.duration / av.time_base if container.duration is not None else None
-    length = max(streams, default=0.0) if claimed is None else claimed
-    if not math.isfinite(length) or length <= 0:
+def _count(source: Source, seen: _Seen, what: str, *, behind: float | None) -> dict[int, Span]:
+    """The spans of the streams by their packets; none when that takes too much reading."""
+    step = 1 / seen.info.video.fps if seen.info.video is not None else 0.0
+    try:
+        with bounded(source, COUNT_BUDGET) as reader, opened(reader, what) as container:
+            return lengths.counted(container, behind=behind, step=step)
+    except MediaUnusable as error:
+        if error.code not in OUT_OF_BUDGET:
+            raise
+        return {}
+
+
+def _check_whole(seen: _Seen, found: dict[int, Span], layout: Layout, size: int, what: str) -> None:
+    """A file whose sizes or header promise more than there is: is media missing?"""
+    last = max((span.end for span in found.values()), default=0.0)
+    missing = seen.end is not None and last < seen.end - _MISSING
+    if layout.promised is not None and (missing or not found):
         raise MediaUnusable(
-            f"{what} does not say how long it is, as live recordings do; write it again (remux) so "
-            "that its header has a length",
+            f"{what} {cut(layout.promised, size)}; check that it plays and upload it again",
+            code="media_truncated",
+        )
+    sound = found.get(seen.sound) if seen.sound is not None else None
+    if seen.format == "flac" and layout.stated and sound is not None:
+        claimed = seen.spans[seen.sound].length if seen.sound in seen.spans else 0.0
+        if sound.heard < claimed - _MISSING:
+            raise MediaUnusable(
+                f"{what} was cut off: it has {sound.heard:.2f} s of sound and its header promises "
+                f"{claimed:.2f} s; check that it plays and upload it again",
+                code="media_truncated",
+            )
+
+
+def _timed(seen: _Seen, found: dict[int, Span], layout: Layout, what: str) -> MediaInfo:
+    """The description with its times."""
+    info = _timed_sound(seen, found, layout) if seen.picture is None else _timed_film(seen, found)
+    if not math.isfinite(info.duration) or info.duration <= 0:
+        raise MediaUnusable(
+            f"{what} does not say how long it is, as live recordings do, and counting it takes "
+            f"more than {COUNT_BUDGET // 1_000_000} MB of reading; write it again (remux) so that "
+            "its header has a length",
             code="media_no_duration",
         )
-    if length > MAX_SECONDS:
-        raise _absurd(what, f"claims a length of {length / 3600:.0f} hours")
-    if streams and length > 1.5 * max(streams) + 10:
-        raise _absurd(
-            what, f"claims a length of {length:.0f} s and has {max(streams):.0f} s of content"
-        )
-    return length
+    if info.duration > MAX_SECONDS:
+        raise _absurd(what, f"claims a length of {info.duration / 3600:.0f} hours")
+    return info
+
+
+def _timed_sound(seen: _Seen, found: dict[int, Span], layout: Layout) -> MediaInfo:
+    assert seen.sound is not None
+    assert seen.info.audio is not None
+    claimed, counted = seen.spans.get(seen.sound), found.get(seen.sound)
+    told = layout.stated or seen.format not in _ESTIMATED
+    if layout.frames:
+        rate = seen.info.audio.sample_rate
+        seconds = layout.frames * (1152 if rate >= _MPEG_1_RATE else 576) / rate
+        told = counted is None or abs(counted.heard - seconds) <= lengths.CLOSE
+    length = lengths.sound_length(
+        claimed if told else None, counted, clocked="matroska" in seen.format
+    )
+    sound = replace(seen.info.audio, duration=length, stated=told)
+    return replace(seen.info, duration=length, audio=sound)
+
+
+def _timed_film(seen: _Seen, found: dict[int, Span]) -> MediaInfo:
+    assert seen.picture is not None
+    assert seen.info.video is not None
+    spans = {**seen.spans, **found}
+    known = spans.get(seen.picture)
+    end = known.end if known is not None else seen.end or 0.0
+    picture = spans[seen.picture] = Span(seen.origin, end)
+    if picture.length <= 0:
+        return seen.info
+    step = 1 / seen.info.video.fps
+    everything = lengths.whole(spans.values())
+    if seen.format == "avi" and picture.start - everything.start < _DELAYED * step:
+        # An AVI knows no other times than those of decoding; libav's include the delay of that.
+        picture = spans[seen.picture] = Span(everything.start, everything.start + picture.length)
+        everything = lengths.whole(spans.values())
+    video = replace(
+        seen.info.video,
+        duration=picture.length,
+        frames=seen.info.video.frames or max(1, round(picture.length / step)),
+        start=picture.start - everything.start,
+    )
+    audio = seen.info.audio
+    if audio is not None and seen.sound is not None:
+        heard = spans.get(seen.sound, everything)
+        audio = replace(audio, duration=heard.length, start=heard.start - everything.start)
+    return replace(seen.info, duration=everything.length, video=video, audio=audio)
 
 
 def _check_index(container: InputContainer, size: int, what: str) -> None:
@@ -150,7 +287,8 @@ def _decode_first(
     return frame, audible
 
 
-def _video(stream: AvVideo, frame: VideoFrame, length: float, what: str) -> VideoStream:
+def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: str) -> VideoStream:
+    """The picture, with no times yet."""
     orientation = Orientation.of(frame)
     width, height = orientation.size(frame.width, frame.height)
     if min(width, height) < MIN_SIDE:
@@ -159,15 +297,11 @@ def _video(stream: AvVideo, frame: VideoFrame, length: float, what: str) -> Vide
             "at least 480 lines",
             code="media_too_small",
         )
-    rate = stream.average_rate or stream.base_rate or stream.guessed_rate
-    fps = float(rate) if rate else 0.0
-    duration = length
-    if stream.duration is not None and stream.time_base:
-        duration = float(stream.duration * stream.time_base)
-    if fps <= 0 and stream.frames and duration > 0:
-        fps = stream.frames / duration
+    pace = lengths.pace_of(container, stream)
+    fps = _rate(stream, pace)
     if not 0 < fps <= MAX_FPS:
         raise _absurd(what, f"claims {fps:g} frames per second")
+    indexed = container.format.name in {lengths.INDEXED, "avi"}
     return VideoStream(
         width=width,
         height=height,
@@ -175,11 +309,24 @@ def _video(stream: AvVideo, frame: VideoFrame, length: float, what: str) -> Vide
         codec=stream.codec_context.name,
         rotation=orientation.rotation,
         mirrored=orientation.mirrored,
-        frames=stream.frames or max(1, round(duration * fps)),
-        duration=duration,
-        variable_frame_rate=_varies(stream),
+        frames=len(stream.index_entries) if indexed else 0,
+        duration=0.0,
+        variable_frame_rate=pace.uneven,
         pixel_aspect=_pixel_aspect(stream, turned=orientation.sideways),
     )
+
+
+def _rate(stream: AvVideo, pace: lengths.Pace) -> float:
+    """Pictures per second: as they come; the container's claim where it agrees, for it is exact."""
+    claims = [
+        float(rate)
+        for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate)
+        if rate is not None and rate > 0
+    ]
+    if pace.step > 0:
+        seen = 1 / pace.step
+        return next((rate for rate in claims if abs(rate / seen - 1) <= _SAME_RATE), seen)
+    return next((rate for rate in claims if rate <= MAX_FPS), claims[0] if claims else 0.0)
 
 
 def _pixel_aspect(stream: AvVideo, *, turned: bool) -> float:
@@ -190,35 +337,18 @@ def _pixel_aspect(stream: AvVideo, *, turned: bool) -> float:
     return 1 / ratio if turned else ratio
 
 
-def _varies(stream: AvVideo) -> bool:
-    entries = stream.index_entries
-    if stream.frames and len(entries) == stream.frames:
-        # The container indexes every frame, so the spacing itself can be seen.
-        times = [entry.timestamp for entry in entries[:_SAMPLED_ENTRIES]]
-        steps = [later - earlier for earlier, later in pairwise(times)]
-        if not steps:
-            return False
-        usual = statistics.median(steps)
-        return max(steps) - min(steps) > max(2.0, 0.1 * usual)
-    average, base = stream.average_rate, stream.base_rate
-    if not average or not base:
-        return False
-    return abs(float(base) - float(average)) > 0.02 * float(average)
-
-
-def _audio(stream: AvAudio, length: float, what: str) -> AudioStream:
-    if stream.codec_context.sample_rate > MAX_RATE:
-        # Its length in seconds would be as wrong.
-        raise _absurd(what, f"claims {stream.codec_context.sample_rate} samples per second")
-    duration = length
-    if stream.duration is not None and stream.time_base:
-        duration = float(stream.duration * stream.time_base)
+def _audio(stream: AvAudio, tracks: int, what: str) -> AudioStream:
+    """The sound, with no times yet."""
     context = stream.codec_context
+    if context.sample_rate > MAX_RATE:
+        # Its length in seconds would be as wrong.
+        raise _absurd(what, f"claims {context.sample_rate} samples per second")
     return AudioStream(
         codec=context.name,
         sample_rate=context.sample_rate,
         channels=context.layout.nb_channels,
-        duration=duration,
+        duration=0.0,
+        tracks=tracks,
     )
 
 

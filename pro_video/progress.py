@@ -1,6 +1,6 @@
 """The progress table: which stage a job is in, what a user reads, and how far 0 to 100 it is.
 
-The percentage of a job never goes down, and 100 means stored and verified. The words are those of
+The percentage of a job never goes down, and 100 means stored and judged. The words are those of
 the system this one replaces, because users and front ends know them.
 """
 
@@ -33,6 +33,11 @@ class Stage(Enum):
     COMPLETED = StageRow(100, 100, "Completed", "Pro video processing completed")
 
     @property
+    def waits(self) -> bool:
+        """Is a provider at work, and this process only waits for it?"""
+        return self in (Stage.LIP_SYNC_PROCESSING, Stage.INPAINTING_PROCESSING)
+
+    @property
     def label(self) -> str:
         """The stage's stable name for machines, for example ``lip-sync processing``."""
         return self.name.lower().replace("_", " ").replace("lip sync", "lip-sync")
@@ -46,7 +51,25 @@ class Stage(Enum):
 
 LIP_SYNC_ONLY_MESSAGE = "Pro video processing completed (lip-sync only)"
 LIP_SYNC_AND_INPAINTING_MESSAGE = "Pro video processing completed (lip-sync + text inpainting)"
+RESULT_MESSAGE = "Storing and checking the result..."
+"""Shown within a stage that waits, when the provider is done and the job has lost a worker."""
 INPAINTING_ONLY_MESSAGE = "Text inpainting completed"
+
+_ENDS = {
+    "completed": Stage.COMPLETED.value.message,
+    "failed": "The job failed",
+    "cancelled": "Cancelled",
+}
+
+
+def end_message(status: str, message: str | None) -> str:
+    """What every view and message says of an end: the words of its state, when that has some.
+
+    Args:
+        status: ``completed``, ``failed`` or ``cancelled``.
+        message: of the state.
+    """
+    return message or _ENDS[status]
 
 
 @dataclass(slots=True)

@@ -7,13 +7,15 @@ provider request, because it holds signed links: it is an object of its own in t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pro_video import errors
+from pro_video.job import FINDINGS_LABEL
 from pro_video.media_info import MediaInfo
 from pro_video.verdict import JobWarning, Judgement, Verdict
 
@@ -45,10 +47,17 @@ class UploadedFiles(Record):
 
 
 class ProbedFiles(Record):
-    """What the uploaded files are, in the order of :class:`UploadedFiles`."""
+    """What the uploaded files are, in the order of :class:`UploadedFiles`.
+
+    Attributes:
+        video: the video.
+        audios: the audios as they are sent.
+        sent: where they are; empty in records of a time when all were sent as they were uploaded.
+    """
 
     video: MediaInfo
     audios: tuple[MediaInfo, ...] = ()
+    sent: tuple[StoredFile, ...] = ()
 
 
 class Prepared(Record):
@@ -187,6 +196,14 @@ class Findings(Record):
     warnings: tuple[JobWarning, ...] = ()
     rejected_key: str | None = None
     fallback_key: str | None = None
+
+    @classmethod
+    def of(cls, labels: Mapping[str, Any]) -> Findings:
+        """The findings among the labels of a job's flow run; none where they cannot be read."""
+        try:
+            return cls.model_validate_json(str(labels.get(FINDINGS_LABEL, "{}")))
+        except ValidationError:
+            return cls()
 
 
 class JobError(Record):

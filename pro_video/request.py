@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from pro_video.request_models import (
     AnnotationArea,
@@ -26,6 +27,8 @@ from pro_video.rules import limits
 from pro_video.rules.areas import check_area_list
 from pro_video.rules.problems import Findings, problems_from_validation, read_leniently
 from pro_video.rules.request import check_lip_sync, check_segments, check_source, check_text
+from pro_video.rules.touching import Touching, keep_apart
+from pro_video.verdict import JobWarning
 
 __all__ = [
     "AnnotationArea",
@@ -49,7 +52,7 @@ class JobRequest(RequestModel):
     """A whole job, as `check_request` returns it: checked, with its segments in order of time.
 
     ``positions[i]`` is the place of ``segments[i]`` in the list the user gave, so that later errors
-    name the user's index.
+    name the user's index. ``warnings`` tell what was changed and what may surprise.
     """
 
     video: str = Field(
@@ -77,6 +80,7 @@ class JobRequest(RequestModel):
     positions: tuple[int, ...] = Field(
         (), title="Positions", description="Index of each segment in the list that was given."
     )
+    warnings: SkipJsonSchema[tuple[JobWarning, ...]] = ()
 
     def segment_path(self, index: int) -> str:
         """How the user's list names ``segments[index]``, for errors."""
@@ -93,10 +97,15 @@ class InpaintingRequest(RequestModel):
     video: str
     annotation_areas: tuple[AnnotationArea, ...]
     inpainting: InpaintingOptions = InpaintingOptions()
+    warnings: tuple[JobWarning, ...] = ()
 
 
 def check_request(
-    raw: Mapping[str, object] | JobRequest, *, max_segments: int, allow_local_files: bool
+    raw: Mapping[str, object] | JobRequest,
+    *,
+    max_segments: int,
+    allow_local_files: bool,
+    touching: Touching = "trim",
 ) -> JobRequest:
     """The checked request, its segments in order of time.
 
@@ -104,6 +113,7 @@ def check_request(
         raw: the fields of `JobRequest`; each value as raw JSON data or as the model, also mixed.
         max_segments: segments allowed in one job.
         allow_local_files: may a source be a path on this machine?
+        touching: what becomes of segments that touch; `pro_video.rules.files.check_media` trims.
 
     Raises:
         RequestRefused: with every problem at once, wrong types and broken rules together.
@@ -131,19 +141,28 @@ def check_request(
             "text would be removed; give one erase_text area of the whole frame, or leave the "
             "quality at basic",
         )
-    found.raise_if_any()
-    sound = [segment for segment in segments or () if segment is not None]
-    order = sorted(range(len(sound)), key=lambda index: sound[index].start)
+    order, sound = _in_order(segments or ())
     earlier = raw.positions if isinstance(raw, JobRequest) else ()
+    # Only looked at here: the times stay the user's until the files are known.
+    keep_apart(sound, [f"segments[{n}]" for n in order], limits.MIN_GAP, touching, found, [])
+    found.raise_if_any()
     return JobRequest(
         video=(video or "").strip(),
-        segments=tuple(sound[index] for index in order),
+        segments=tuple(sound),
         annotation_areas=tuple(areas or ()),
         lip_sync=lip_sync or LipSyncOptions(),
         inpainting=inpainting or InpaintingOptions(),
         display_name=name,
         positions=tuple(earlier[index] if earlier else index for index in order),
+        warnings=raw.warnings if isinstance(raw, JobRequest) else (),
     )
+
+
+def _in_order(segments: Sequence[Segment | None]) -> tuple[list[int], list[Segment]]:
+    """The segments that could be read, in order of time, and their places in the list."""
+    read = [(index, segment) for index, segment in enumerate(segments) if segment is not None]
+    read.sort(key=lambda item: item[1].start)
+    return [index for index, _ in read], [segment for _, segment in read]
 
 
 def check_areas(
@@ -200,7 +219,7 @@ def _fields_of(raw: object, found: Findings) -> dict[str, object]:
     if not isinstance(raw, Mapping):
         found.add("request", "wrong_type", "must be an object with named fields")
         return {}
-    known = set(JobRequest.model_fields) - {"positions"}
+    known = set(JobRequest.model_fields) - {"positions", "warnings"}
     for name in raw:
         if name not in known:
             found.add(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+
+from pro_video.clock import SYSTEM_CLOCK, Clock
+
+logger = logging.getLogger("prefect.pro_video")
 
 LONGEST_HINT = 300.0
 """Longest pause in seconds that another side can make us take by a hint."""
@@ -94,3 +99,34 @@ class Backoff:
 def spread(seconds: float, jitter: float, rng: Callable[[], float] = random.random) -> float:
     """``seconds`` plus or minus up to the share ``jitter``; ``rng`` gives numbers in 0 … 1."""
     return seconds * (1.0 + jitter * (2.0 * rng() - 1.0))
+
+
+_ANEW = Backoff(first=1.0, longest=60.0, tries=1)
+# Work that lasted this long was in order: the next pause is short again.
+_LASTED_SECONDS = 300.0
+
+
+async def keep_running(
+    name: str, work: Callable[[], Awaitable[None]], *, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Do work that has to go on as long as its process, and begin it anew whenever it ends; only a
+    cancellation ends this.
+
+    The work handles the errors that it expects. Any other one is logged with its traceback: a watch
+    that ended without a word would let jobs wait for ever.
+
+    Args:
+        name: of the work, for the log.
+        work: makes a new awaitable for each time.
+        clock: source of time for the pauses.
+    """
+    failures = 0
+    while True:
+        began = clock.monotonic()
+        try:
+            await work()
+            logger.error("%s ended; it begins anew", name)
+        except Exception:
+            logger.exception("%s met an error that nobody expected; it begins anew", name)
+        failures = 1 if clock.monotonic() - began >= _LASTED_SECONDS else failures + 1
+        await clock.sleep(_ANEW.pause(failures))

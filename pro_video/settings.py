@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,10 @@ class Settings(BaseSettings):
 
     block: str = Field("pro-video", description="Name of the Prefect blocks to use.")
     max_segments: int = Field(10, ge=1, description="Segments allowed in one job.")
+    touching_segments: Literal["trim", "refuse"] = Field(
+        "trim",
+        description="Segments that touch: end the former 0.05 s earlier, or refuse the job.",
+    )
     allow_local_files: bool = Field(False, description="May jobs name files on the worker's disk?")
     allow_private_addresses: bool = Field(
         False, description="May sources and results come from addresses that are not public?"
@@ -57,6 +62,20 @@ class Settings(BaseSettings):
         ge=1,
         le=5,
         description="Paid attempts per stage, when a provider says that a retry helps.",
+    )
+    reading_processes: int = Field(
+        2, ge=1, le=64, description="Processes that read media at the same time."
+    )
+    reading_memory_mb: int = Field(
+        1536, ge=64, description="Memory that reading one file may take, in MB."
+    )
+    reading_cpu_seconds: int = Field(
+        300, ge=1, description="Time of a processor that reading one file may take, in seconds."
+    )
+    reading_seconds: float = Field(
+        900.0,
+        gt=0,
+        description="Longest reading of one file, without waits for its storage, in seconds.",
     )
 
 

@@ -1,30 +1,34 @@
-"""The checks that a delivered result passes before a job counts as completed.
+"""The checks of a delivered file by itself: is it whole, and is it what was asked for?
 
-All are cheap: the container's index, three short decodes, a few pairs of pictures
-(`inspection.changes`) and a few stretches of sound (`inspection.sounds`). They are written so that
-a sound result never fails: limits are wide, and what cannot be told (was there a text to remove?)
-is not judged. A failure is `OutputRejected`, whose ``code`` names the check:
+All are cheap: the container's index and three short decodes. They are written so that a sound
+result never fails: limits are wide, and what meets a bound of reading is not held against the file.
+Unusable are the findings after which nothing is left to use:
 
     output_empty, output_truncated, output_unreadable   the file itself
     output_no_picture, output_no_sound                  a stream is missing
-    output_duration, output_resolution                  not what was asked for
-    output_undecodable                                  a part of it cannot be decoded
-    output_picture_unchanged                            what had to be changed is as before
-    output_picture_changed                              what had to stay is not as before
-    output_picture_foreign                              it does not show the same video
-    output_sound_muted                                  silent where it has to sound
-    output_sound_unchanged                              a segment has the sound of before
-    output_sound_foreign                                it does not have the same sound
+    output_cut_short                                    a tenth of it or more
+    output_undecodable                                  it cannot be decoded
+
+and doubtful these:
+
+    output_duration, output_resolution, output_frame_rate   not what was asked for
+    output_damaged                                      a part of it cannot be decoded
+    output_not_judged                                   it could not be read within the limits
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+import av
+from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideo
 
-from pro_video.errors import MediaUnusable, OutputRejected
+from pro_video.errors import MediaUnusable
+from pro_video.inspection.findings import Finding
+from pro_video.inspection.moments import within_budget
 from pro_video.inspection.reading import (
     MAX_PACKETS,
     MOMENTS_BUDGET,
@@ -33,6 +37,7 @@ from pro_video.inspection.reading import (
     bounded,
     frames_at,
     opened,
+    origin,
     picture_stream,
 )
 from pro_video.media import probe
@@ -43,10 +48,21 @@ from pro_video.timeline import lip_sync_timeline
 
 MIN_TOLERANCE: Final = 0.25
 TOLERATED_SHARE: Final = 0.01
+CUT_SHARE: Final = 0.1
+CUT_SECONDS: Final = 0.5
+"""What has to be missing of a file that was cut short, in shares and seconds: a viewer misses that.
+Less is lost by other clocks (24 frames a second played as 25: 4 %) and by a last group of pictures
+that was not written out."""
 _LARGER_BY: Final = 16
 _ASPECT_TOLERANCE: Final = 0.05
-_SMALLEST_SHARE: Final = 0.5
+COMMON_HEIGHTS: Final = (1080, 720, 480)
+"""Lines to which providers bring larger pictures."""
+_SLOWER, _FASTER = 0.78, 1.3
+"""Shares of the source's frame rate: 24 frames for 30 a second pass, half of them are missed."""
 _END_TOLERANCE: Final = 1.0
+_STUCK: Final = 0.5
+"""Seconds for which damage holds a picture, so that what follows counts as missing."""
+_MOST_MISSING: Final = 1
 
 _CODES: Final = {
     "media_empty": "output_empty",
@@ -54,6 +70,26 @@ _CODES: Final = {
     "media_no_streams": "output_no_picture",
     "media_undecodable": "output_undecodable",
 }
+_UNTOLD: Final = OUT_OF_BUDGET | {"media_no_duration", "media_too_small"}
+"""Codes of a file that may play well all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a file is, None when that could not be found out, and what is not as expected."""
+
+    info: MediaInfo | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Does it have a picture that can be decoded?"""
+        codes = {finding.code for finding in self.findings}
+        return (
+            self.info is not None
+            and self.info.video is not None
+            and "output_undecodable" not in codes
+        )
 
 
 def expected_duration(
@@ -100,9 +136,10 @@ def check_output(
     duration: tuple[float, float],
     sound: bool,
     like: MediaInfo | None = None,
+    lines: int | None = None,
     what: str = "the result",
-) -> MediaInfo:
-    """What the result is, when it passes.
+) -> Checked:
+    """What the result is, and what is not as expected.
 
     Args:
         source: a path or seekable stream.
@@ -110,57 +147,76 @@ def check_output(
         expected_size: bytes that the provider declared, when it did.
         duration: shortest and longest plausible length of the picture in seconds.
         sound: must it have sound? (The input had, or segments were replaced.)
-        like: the input; the picture must have its shape, may be smaller and not larger.
+        like: the input; the picture must have its shape and rate, may be smaller and not larger.
+        lines: the shorter side in pixels to which a larger picture was to be brought.
         what: how messages name it.
-
-    Raises:
-        OutputRejected: it does not pass; ``code`` names the check.
     """
+    name = what[:1].upper() + what[1:]
     if expected_size is not None and size != expected_size:
-        raise _rejected(
-            "output_truncated", what, f"has {size} bytes and {expected_size} were announced"
-        )
+        fact = f"{name} has {size} bytes, and {expected_size} were announced."
+        return Checked(None, (Finding("output_truncated", fact, unusable=True),))
     try:
         info = probe(source, size=size, what=what)
     except MediaUnusable as error:
+        untold = error.code in _UNTOLD
         code = _CODES.get(error.code or "", "output_unreadable")
-        raise OutputRejected(error.message, code=code) from error
+        fact = error.message[:1].upper() + error.message[1:].rstrip(".") + "."
+        return Checked(
+            None, (Finding("output_not_judged" if untold else code, fact, unusable=not untold),)
+        )
     if info.video is None:
-        raise _rejected("output_no_picture", what, "has no picture")
+        return Checked(
+            info, (Finding("output_no_picture", f"{name} has no picture.", unusable=True),)
+        )
+    findings = [*check_length(info.video.duration, duration, name)]
     if sound and info.audio is None:
-        raise _rejected("output_no_sound", what, "has no sound")
-    (low, high), seconds = duration, info.video.duration
-    if not low <= seconds <= high:
-        raise _rejected(
-            "output_duration",
-            what,
-            f"lasts {seconds:.2f} s and {max(low, 0):.2f} to {high:.2f} s were expected",
-        )
+        findings.append(Finding("output_no_sound", f"{name} has no sound.", unusable=True))
     if like is not None and like.video is not None:
-        _check_shape(info, like, what)
-    _check_decodes(source, info.video.duration, what)
-    return info
+        findings += check_shape(info.video, like.video, lines, name)
+        findings += _check_rate(info.video, like.video, name)
+    with within_budget():
+        findings += _check_decodes(source, info.video.duration, name, what)
+    return Checked(info, tuple(findings))
 
 
-def _check_shape(info: MediaInfo, like: MediaInfo, what: str) -> None:
-    assert info.video is not None
-    assert like.video is not None
-    width, height = info.video.width, info.video.height
-    stored, shown = _sizes(info.video), _sizes(like.video)
+def check_length(seconds: float, duration: tuple[float, float], name: str) -> Iterator[Finding]:
+    low, high = duration
+    if low <= seconds <= high:
+        return
+    fact = f"{name} lasts {seconds:.2f} s, and {max(low, 0):.2f} to {high:.2f} s were expected."
+    if low - seconds + _tolerance(low) > max(CUT_SECONDS, CUT_SHARE * low):
+        yield Finding("output_cut_short", f"{fact} Its end is missing.", unusable=True)
+    else:
+        yield Finding("output_duration", fact)
+
+
+def check_shape(
+    video: VideoStream, like: VideoStream, lines: int | None, name: str
+) -> Iterator[Finding]:
+    stored, shown = _sizes(video), _sizes(like)
+    size = f"{video.width}x{video.height} pixels"
+    source = f"its source of {like.width}x{like.height}"
     # A provider may keep pixels that are not square, make them square, or forget their shape.
-    kept_pixels = _alike(stored[0], shown[0])
-    kept_picture = _alike(stored[1], shown[1])
-    if not kept_pixels and not kept_picture:
-        raise _rejected(
-            "output_resolution", what, f"is {width}x{height} pixels, not the shape of its input"
-        )
-    long, like_long = max(width, height), max(max(size) for size in shown)
-    if long > like_long + _LARGER_BY or long < _SMALLEST_SHARE * min(max(shown[0]), 1280):
-        raise _rejected(
-            "output_resolution",
-            what,
-            f"is {width}x{height} pixels, which does not fit its input of "
-            f"{like.video.width}x{like.video.height}",
+    if not _alike(stored[0], shown[0]) and not _alike(stored[1], shown[1]):
+        yield Finding("output_resolution", f"{name} is {size}, not the shape of {source}.")
+        return
+    if max(video.width, video.height) > max(max(pair) for pair in shown) + _LARGER_BY:
+        yield Finding("output_resolution", f"{name} is {size}, larger than {source}.")
+        return
+    least = min(like.width, like.height)
+    wanted = [least] if lines is None else [min(least, lines)]
+    wanted += [height for height in COMMON_HEIGHTS if height < least]
+    if min(abs(min(video.width, video.height) - height) for height in wanted) > _LARGER_BY:
+        yield Finding("output_resolution", f"{name} is {size}, smaller than {source}.")
+
+
+def _check_rate(video: VideoStream, like: VideoStream, name: str) -> Iterator[Finding]:
+    if like.variable_frame_rate or video.variable_frame_rate:
+        return
+    if not _SLOWER <= video.fps / like.fps <= _FASTER:
+        yield Finding(
+            "output_frame_rate",
+            f"{name} shows {video.fps:.4g} pictures a second, and its source {like.fps:.4g}.",
         )
 
 
@@ -171,37 +227,59 @@ def _sizes(video: VideoStream) -> tuple[tuple[float, float], tuple[float, float]
 
 
 def _alike(size: tuple[float, float], other: tuple[float, float]) -> bool:
-    # Sorted: a result may store upright what its input turned by a flag.
-    (short, long), (other_short, other_long) = sorted(size), sorted(other)
-    return abs((long / short) / (other_long / other_short) - 1) <= _ASPECT_TOLERANCE
+    return abs((size[0] / size[1]) / (other[0] / other[1]) - 1) <= _ASPECT_TOLERANCE
 
 
-def _check_decodes(source: Source, length: float, what: str) -> None:
-    """A picture at the start, in the middle and at the end, the last one to the very end."""
-    moments = (0.0, length / 2, length)
-    with bounded(source, MOMENTS_BUDGET) as reader:
-        try:
-            with opened(reader, what) as container:
-                stream = picture_stream(container)
-                assert stream is not None
-                judged = [_near_keyframe(stream, moment) for moment in moments]
-                frames = list(frames_at(container, stream, moments, strict=True))
-                start = float((stream.start_time or 0) * (stream.time_base or 0))
-        except MediaUnusable as error:
-            if error.code in OUT_OF_BUDGET:
-                return
-            raise _rejected("output_undecodable", what, "cannot be decoded") from error
-    names = ("start", "middle", "end")
-    for name, frame, near in zip(names, frames, judged, strict=True):
-        if (frame is None and near) or (frame is not None and frame.is_corrupt):
-            raise _rejected("output_undecodable", what, f"cannot be decoded at its {name}")
-    last = frames[-1]
-    if last is not None and last.time is not None and last.time - start < length - _END_TOLERANCE:
-        raise _rejected(
-            "output_undecodable",
-            what,
-            f"shows its last picture at {last.time:.2f} s of {length:.2f} s",
+def _check_decodes(source: Source, length: float, name: str, what: str) -> Iterator[Finding]:
+    """A picture at the start, in the middle and at the end, the last one to the very end.
+
+    Raises:
+        MediaUnusable: the limits of reading were met.
+    """
+    places = {"start": 0.0, "middle": length / 2, "end": length}
+    missing, flawed = [], []
+    last: float | None = None
+    with bounded(source, MOMENTS_BUDGET) as reader, opened(reader, what) as container:
+        stream = picture_stream(container)
+        assert stream is not None
+        start = float(origin(container, stream) * (stream.time_base or 0))
+        for place, moment in places.items():
+            near = _near_keyframe(stream, moment)
+            time, whole = _decoded(container, stream, moment)
+            last = None if time is None else time - start
+            if near and (last is None or (not whole and last < moment - _STUCK)):
+                missing.append(place)
+            elif not whole and near:
+                flawed.append(place)
+    if "start" in missing or len(missing) > _MOST_MISSING:
+        fact = f"{name} cannot be decoded at its {' and '.join(missing)}."
+        yield Finding("output_undecodable", fact, unusable=True)
+    elif missing or flawed:
+        fact = f"{name} is damaged at its {' and '.join(missing + flawed)}."
+        yield Finding("output_damaged", fact)
+    elif last is not None and last < length - _END_TOLERANCE:
+        yield Finding(
+            "output_damaged",
+            f"{name} shows its last picture at {last:.2f} s of {length:.2f} s.",
+            start=last,
+            end=length,
         )
+
+
+def _decoded(
+    container: InputContainer, stream: AvVideo, moment: float
+) -> tuple[float | None, bool]:
+    """When the picture begins that a player shows at a moment, None without one, and whether it
+    was decoded without an error."""
+    whole = True
+    try:
+        frame = next(frames_at(container, stream, [moment], strict=True))
+    except av.FFmpegError:
+        whole = False
+        frame = next(frames_at(container, stream, [moment]))
+    if frame is None:
+        return None, False
+    return frame.time or 0.0, whole and not frame.is_corrupt
 
 
 def _near_keyframe(stream: AvVideo, seconds: float) -> bool:
@@ -212,10 +290,3 @@ def _near_keyframe(stream: AvVideo, seconds: float) -> bool:
     entries = stream.index_entries
     key, frame = (entries.search_timestamp(target, any_frame=whole) for whole in (False, True))
     return min(key, frame) < 0 or frame - key < MAX_PACKETS // 2
-
-
-def _rejected(code: str, what: str, fact: str) -> OutputRejected:
-    return OutputRejected(
-        f"{what} {fact}; the files are kept for a look, run the job again or ask the provider",
-        code=code,
-    )

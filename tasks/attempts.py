@@ -62,6 +62,7 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
     by_itself = 1
     while True:
         prepared = await step.prepare(attempt)
+        job.turn.release()
         job.ledger.unsure = step.provider_job
         submission = await step.submit(prepared)
         job.ledger.unsure = None
@@ -70,6 +71,7 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
             job.ledger.awaited = f"{step.provider_job} {submission.provider_job_id}"
             outcome = await step.wait(prepared, submission)
             job.ledger.awaited = None
+            await job.turn.take()
             failure = outcome.failure
             if failure is None:
                 stored = await step.store(prepared, submission)
@@ -126,8 +128,13 @@ def _reported_key(job: Job, step: str, attempt: int, copy: int) -> str:
 
 
 def copied(name: str, copy: int) -> str:
-    """The part of a record's name that tells of which copy of a result it is, from 1."""
-    return name if copy == 1 else f"{name}-{copy}"
+    """The name of a record, or the key of an object, that is of one copy of a result.
+
+    >>> copied("stored", 1), copied("stored", 2), copied("result.mp4", 2)
+    ('stored', 'stored-2', 'result-2.mp4')
+    """
+    stem, dot, extension = name.partition(".")
+    return name if copy == 1 else f"{stem}-{copy}{dot}{extension}"
 
 
 def _result(

@@ -55,6 +55,12 @@ class ConnectionCache:
         self._loaded_at = float("-inf")
         self._storage = KeptStorage(now)
         self._current: Connections | None = None
+        self._is_reading = False
+
+    def expire(self, seconds: float) -> None:
+        """Let the next asker read the blocks again if that was done longer ago than this."""
+        if self._now() - self._loaded_at > seconds:
+            self._loaded_at = float("-inf")
 
     async def get(self) -> Connections:
         """The connections; those that were read last while Prefect is away.
@@ -64,10 +70,10 @@ class ConnectionCache:
             httpx.HTTPError: Prefect is away and never answered.
         """
         current, now = self._current, self._now()
-        if current is not None and now - self._loaded_at <= _BLOCK_LIFE:
+        if current is not None and (self._is_reading or now - self._loaded_at <= _BLOCK_LIFE):
             return current
         try:
-            bucket, sync_so, ghostcut = await self._load()
+            bucket, sync_so, ghostcut = await self._read()
         except httpx.HTTPError as error:
             if current is None:
                 raise
@@ -76,6 +82,14 @@ class ConnectionCache:
         self._current = Connections(await self._storage.of(bucket), sync_so, ghostcut)
         self._loaded_at = now
         return self._current
+
+    async def _read(self) -> Loaded:
+        # Of a thousand askers one reads; the others go on with what there is.
+        self._is_reading = True
+        try:
+            return await self._load()
+        finally:
+            self._is_reading = False
 
 
 _caches: dict[Settings, ConnectionCache] = {}
@@ -106,3 +120,11 @@ async def connections() -> Connections:
     if settings not in _caches:
         _caches[settings] = ConnectionCache(partial(_load, settings.block))
     return await _caches[settings].get()
+
+
+def expire_connections(seconds: float) -> None:
+    """Let the next :func:`connections` read the blocks again if that was done longer ago than this
+    many seconds."""
+    cache = _caches.get(get_settings())
+    if cache is not None:
+        cache.expire(seconds)

@@ -37,6 +37,7 @@ from pro_video.redaction import redact_url
 from pro_video.request import InpaintingRequest
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
+from tasks.access import ghostcut_client, once_allowed
 from tasks.attempts import copied
 from tasks.bells import doorbell_url
 from tasks.connections import connections
@@ -88,7 +89,7 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
     job = current_job()
     links = await connections()
     slack = timedelta(seconds=_CLOCK_SLACK_SECONDS)
-    async with links.ghostcut.get_client() as client:
+    async with await ghostcut_client(job) as client:
 
         def accepted(work_id: str, response: dict[str, Any], *, adopted: bool) -> Submission:
             return Submission(
@@ -124,15 +125,15 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
 @task(name="inpainting: wait", **PERSISTED)
 async def wait_inpainting(record: str, prepared: Prepared, submission: Submission) -> Outcome:
     """Wait for the work, however long the queue is, up to the deadline."""
-    links = await connections()
+    job = current_job()
     work_id = _work_id(submission)
-    async with links.ghostcut.get_client() as client:
+    async with await ghostcut_client(job) as client:
 
         async def fetch() -> Work:
             return _known(await client.work(work_id), work_id)
 
         return await follow(
-            current_job(),
+            job,
             prepared,
             submission,
             step=INPAINTING,
@@ -149,11 +150,11 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
 async def store_inpainting(record: str, work_id: str, copy: int = 1) -> StoredResult:
     """Stream the work's video into the bucket."""
     job = current_job()
-    links = await connections()
-    async with links.ghostcut.get_client() as client:
+    storage = (await connections()).storage
+    async with await ghostcut_client(job) as client:
 
         async def link() -> str:
-            work = _known(await client.work(work_id), work_id)
+            work = _known(await once_allowed(job, lambda: client.work(work_id)), work_id)
             if not work.video_url:
                 raise TransientError("GhostCut names no result yet", provider="ghostcut")
             get_run_logger().info(
@@ -163,15 +164,8 @@ async def store_inpainting(record: str, work_id: str, copy: int = 1) -> StoredRe
             )
             return work.video_url
 
-        return await bring_result(
-            job,
-            links.storage,
-            INPAINTING,
-            job.keys.final_result,
-            link,
-            Stage.INPAINTING_PROCESSING,
-            copy,
-        )
+        key = copied(job.keys.final_result, copy)
+        return await bring_result(job, storage, INPAINTING, key, link, Stage.INPAINTING_PROCESSING)
 
 
 def _known(work: Work | None, work_id: str) -> Work:
@@ -215,28 +209,31 @@ class InpaintingStep:
         )
 
     async def submit(self, prepared: Prepared) -> Submission:
+        await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
         submission = await submit_inpainting(self._record(prepared.attempt, "submitted"), prepared)
         if submission.provider_job_id is not None:
             get_run_logger().info("GhostCut task created: %s", submission.provider_job_id)
         return submission
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
         await self.job.reporter.fact("ghostcut_task_id", _work_id(submission))
         return await wait_inpainting(self._record(prepared.attempt, "ended"), prepared, submission)
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
+        await self.job.reporter.at_work()
         return await store_inpainting(
             self._record(prepared.attempt, "stored"), _work_id(submission)
         )
 
     async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult:
         await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
+        await self.job.reporter.at_work()
         return await store_inpainting(
             self._record(stage.attempt, copied("stored", copy)), stage.provider_job_id, copy
         )
 
     async def judge(self, stage: StageResult, copy: int) -> Verified:
+        await self.job.reporter.at_work()
         return await verify_inpainting(
             self._record(stage.attempt, copied("verified", copy)),
             self.request,

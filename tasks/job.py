@@ -5,28 +5,23 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from prefect import get_run_logger
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
-from pydantic import ValidationError
 
 from pro_video.clock import SYSTEM_CLOCK, Clock
-from pro_video.job import JobKeys, fact_label
+from pro_video.job import JobKeys
 from pro_video.records import Findings
 from pro_video.verdict import JobWarning
 from tasks.connections import connections
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
 from tasks.recoveries import check_recoveries
-
-logger = logging.getLogger("prefect.pro_video.job")
-
-FINDINGS = "findings"
-"""Name of the label of a job's flow run that holds its :class:`Findings` as JSON."""
+from tasks.turns import Turn
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,7 @@ class Job:
         reporter: shows its progress.
         ledger: what is known of the job so far.
         clock: source of time.
+        turn: taken while this process works for the job, and not only waits.
     """
 
     job_id: str
@@ -48,6 +44,7 @@ class Job:
     reporter: ProgressReporter
     ledger: Ledger
     clock: Clock
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def is_subflow(self) -> bool:
@@ -56,12 +53,20 @@ class Job:
     async def begin(self) -> None:
         """Take up what an earlier process of this job has shown, and learn where its objects are.
 
+        A job that was at work at several deaths waits until no other one of this kind is.
+
         Raises:
             DiedTooOften: this job's workers were lost again and again.
+            Stopped: the job was cancelled or is handed over.
         """
         self.ledger.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
-        self.ledger.retries = await check_recoveries(self.job_id)
+        history = await check_recoveries(self.job_id)
+        self.ledger.retries = history.retries
+        self.reporter.was_lost = history.losses > 0
+        if history.suspect:
+            self.turn.needed = True
+            await self.turn.take()
 
     async def warn(self, stage: str, warnings: Sequence[JobWarning]) -> None:
         """Tell of what a rule or a check says: in the log once, and in every view of the job.
@@ -73,14 +78,14 @@ class Job:
         self.ledger.warn(stage, warnings)
         for warning in self.ledger.warnings[stage]:
             if warning not in self.ledger.told.warnings:
-                logger.warning("Job %s: %s", self.job_id, warning.message)
+                get_run_logger().warning("Job %s: %s", self.job_id, warning.message)
         await self.show(Findings(warnings=self.ledger.all_warnings()))
 
     async def show(self, findings: Findings) -> None:
         """Show findings before the job's report does, and where no report is read."""
         if findings != self.ledger.told:
             self.ledger.told = findings
-            await self.reporter.fact(FINDINGS, findings.model_dump_json(exclude_defaults=True))
+            await self.reporter.fact("findings", findings.model_dump_json(exclude_defaults=True))
 
     def now(self) -> datetime:
         """The time, with its zone."""
@@ -134,16 +139,15 @@ def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
             yield job
     finally:
         _current.reset(token)
+        if parent is None:
+            job.turn.release()
 
 
 def _told_before() -> Findings:
     """The findings that an earlier process of the running job has shown."""
     context = FlowRunContext.get()
     run = context.flow_run if context is not None else None
-    try:
-        return Findings.model_validate_json(str((run.labels if run else {})[fact_label(FINDINGS)]))
-    except (KeyError, ValidationError):
-        return Findings()
+    return Findings() if run is None else Findings.of(run.labels)
 
 
 def _asked_at(clock: Clock) -> datetime:

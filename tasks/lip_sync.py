@@ -36,6 +36,7 @@ from pro_video.sync_so.models import (
     planted,
 )
 from pro_video.sync_so.status import observe
+from tasks.access import once_allowed, sync_so_client
 from tasks.attempts import copied
 from tasks.bells import doorbell_url
 from tasks.connections import connections
@@ -64,7 +65,7 @@ async def prepare_lip_sync(
         video_url=await storage.presign(files.video.key, life),
         audios=[
             AudioInput(ref_id=_ref_id(number), url=await storage.presign(audio.key, life))
-            for number, audio in enumerate(files.audios)
+            for number, audio in enumerate(probed.sent or files.audios)
         ],
         segments=[
             SegmentInput(
@@ -109,7 +110,7 @@ async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
     job = current_job()
     links = await connections()
     # One try per send: before each resend the search below covers servers without idempotency.
-    async with links.sync_so.get_client(backoff=Backoff(tries=1)) as client:
+    async with await sync_so_client(job, backoff=Backoff(tries=1)) as client:
 
         def accepted(generation: Generation, *, adopted: bool = False) -> Submission:
             return Submission(
@@ -140,15 +141,15 @@ async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
 @task(name="lip-sync: wait", **PERSISTED)
 async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission) -> Outcome:
     """Wait for the generation, however long the queue is, up to the deadline."""
-    links = await connections()
+    job = current_job()
     generation_id = _generation_id(submission)
-    async with links.sync_so.get_client() as client:
+    async with await sync_so_client(job) as client:
 
         async def fetch() -> Generation:
             return await client.generation(generation_id, progress=True)
 
         return await follow(
-            current_job(),
+            job,
             prepared,
             submission,
             step=LIP_SYNC,
@@ -165,24 +166,17 @@ async def wait_lip_sync(record: str, prepared: Prepared, submission: Submission)
 async def store_lip_sync(record: str, generation_id: str, copy: int = 1) -> StoredResult:
     """Stream the generation's video into the bucket."""
     job = current_job()
-    links = await connections()
-    async with links.sync_so.get_client() as client:
+    storage = (await connections()).storage
+    async with await sync_so_client(job) as client:
 
         async def link() -> str:
-            generation = await client.generation(generation_id)
+            generation = await once_allowed(job, lambda: client.generation(generation_id))
             if generation.output_url is None:
                 raise TransientError("Sync.so names no result yet", provider="sync.so")
             return generation.output_url
 
-        return await bring_result(
-            job,
-            links.storage,
-            LIP_SYNC,
-            job.keys.lip_sync_result,
-            link,
-            Stage.LIP_SYNC_COMPLETED,
-            copy,
-        )
+        key = copied(job.keys.lip_sync_result, copy)
+        return await bring_result(job, storage, LIP_SYNC, key, link, Stage.LIP_SYNC_COMPLETED)
 
 
 def _generation_id(submission: Submission) -> str:
@@ -216,10 +210,10 @@ class LipSyncStep:
         )
 
     async def submit(self, prepared: Prepared) -> Submission:
+        await self.job.reporter.stage(Stage.LIP_SYNC_PROCESSING)
         return await submit_lip_sync(self._record(prepared.attempt, "submitted"), prepared)
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        await self.job.reporter.stage(Stage.LIP_SYNC_PROCESSING)
         await self.job.reporter.fact("sync_generation_id", _generation_id(submission))
         return await wait_lip_sync(self._record(prepared.attempt, "ended"), prepared, submission)
 

@@ -16,16 +16,21 @@ from prefect.artifacts import (
     acreate_progress_artifact,
     aupdate_progress_artifact,
 )
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
-from pydantic import TypeAdapter
 
 from pro_video.checkpoints import reach
 from pro_video.job import fact_label
-from pro_video.progress import Progress, Stage
-from tasks.progress_artifact import PROGRESS_KEY, artifacts_of, percent_in
+from pro_video.progress import RESULT_MESSAGE, Progress, Stage
+from tasks.progress_artifact import PROGRESS_KEY, percent_in
 from tasks.webhooks import announce_stage
 
 if TYPE_CHECKING:
@@ -53,8 +58,14 @@ async def read_artifact(client: PrefectClient, run_id: UUID) -> Artifact | None:
     Raises:
         httpx.HTTPError: Prefect does not answer.
     """
-    answer = await client.request("POST", "/artifacts/filter", json=artifacts_of([run_id]))
-    found = TypeAdapter(list[Artifact]).validate_json(answer.content)
+    found = await client.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            key=ArtifactFilterKey(any_=[PROGRESS_KEY]),
+            flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]),
+        ),
+        sort=ArtifactSort.CREATED_DESC,
+        limit=1,
+    )
     return found[0] if found else None
 
 
@@ -73,6 +84,9 @@ class ProgressReporter:
     Args:
         job_id: id of the job's flow run.
         clock: source of time.
+
+    Attributes:
+        was_lost: the job has lost a worker before.
     """
 
     def __init__(self, job_id: str, *, clock: Clock) -> None:
@@ -80,6 +94,9 @@ class ProgressReporter:
         self._job_id = job_id
         self._clock = clock
         self._progress = Progress()
+        self._at_work = False
+        self.was_lost = False
+        self._blocked_by: str | None = None
         self._artifact: UUID | None = None
         self._written_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -142,7 +159,9 @@ class ProgressReporter:
     async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
         """Enter a stage: the state's name and message change, the percentage goes on."""
         async with self._lock:
-            entering = stage is not self._progress.stage
+            entering = stage is not self._progress.stage or self._at_work
+            self._at_work = False
+            self._blocked_by = None if entering else self._blocked_by
             self._progress.advance(stage, fraction)
             if entering and stage is not Stage.COMPLETED:
                 if await self._show_state(stage):
@@ -150,6 +169,15 @@ class ProgressReporter:
                 else:
                     self._progress.advance(Stage.COMPLETED, 0.0)
             await self._show_percent()
+
+    async def at_work(self) -> None:
+        """Show that the wait of this stage is over, in a job that has lost a worker: a death of
+        this process counts against it from here on (:class:`tasks.recoveries.History`)."""
+        async with self._lock:
+            stage = self._progress.stage
+            if stage is not None and self.was_lost and not self._at_work:
+                self._at_work = True
+                await self._show_state(stage)
 
     async def settle(self) -> None:
         """Show the end of a job that another process has completed: what this process showed of it
@@ -168,6 +196,14 @@ class ProgressReporter:
             if moved and self._clock.monotonic() - self._written_at >= _WRITE_PAUSE:
                 await self._show_percent()
 
+    async def blocked(self, reason: str | None) -> None:
+        """Say in the state why the stage stands still; None says that it goes on."""
+        async with self._lock:
+            stage = self._progress.stage
+            if stage is not None and reason != self._blocked_by:
+                self._blocked_by = reason
+                await self._show_state(stage, reason)
+
     async def fact(self, name: str, value: str) -> None:
         """Show what is known of the job before its report says it: a label of its flow run.
 
@@ -181,9 +217,11 @@ class ProgressReporter:
         except _UNREACHABLE as error:
             logger.warning("Could not show the job's %s: %s", name, type(error).__name__)
 
-    async def _show_state(self, stage: Stage) -> bool:
-        """Show a stage; False when another process has completed the job."""
-        state: State[Any] = Running(name=stage.value.name, message=stage.value.message)
+    async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
+        """Show a stage, with its own message or another; False when another process has completed
+        the job."""
+        message = message or (RESULT_MESSAGE if self._at_work else stage.value.message)
+        state: State[Any] = Running(name=stage.value.name, message=message)
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
                 shown = [await self._set_state(client, run, state) for run in self._runs]

@@ -25,39 +25,28 @@ async def bring_result(
     key: str,
     link: Callable[[], Awaitable[str]],
     stage: Stage,
-    copy: int = 1,
 ) -> StoredResult:
-    """Stream a result into the bucket; a first copy that is there already is returned.
-
-    A later copy takes the place of the one before, which stays beside it unless it is the same.
+    """Stream a result into the bucket; a result that is there already is returned.
 
     Args:
         job: the job whose progress is shown.
         storage: the bucket.
         step: ``lip-sync`` or ``inpainting``.
-        key: where the result goes.
+        key: where the result goes; a copy that is fetched later has a key of its own.
         link: asks the provider for a link that works now.
         stage: the row of the progress table that the transfer fills.
-        copy: how often the result was asked for, from 1.
 
     Raises:
         LinkExpired: the provider's links run out faster than the result can be fetched.
         TransientError: the transfer broke and may be tried again.
         TerminalError: the result cannot be taken.
     """
-    before = await storage.head(key)
-    if before is not None and copy == 1:
-        return StoredResult(file=stored_file(before), stored_at=job.now())
-    aside = f"{key.removesuffix('.mp4')}-copy-{copy - 1}.mp4"
-    if before is not None and await storage.head(aside) is None:
-        # One that is there is from a process that died later in this very step.
-        await storage.copy_object(storage.uri(key), aside, content_type="video/mp4")
-    reach("store.begin", step)
-    stored = await _fetch(job, storage, step, key, link, stage)
-    reach("store.stored", step)
-    if before is not None and stored.etag == before.etag:
-        await storage.delete(aside)
-    return StoredResult(file=stored_file(stored), stored_at=job.now())
+    present = await storage.head(key)
+    if present is None:
+        reach("store.begin", step)
+        present = await _fetch(job, storage, step, key, link, stage)
+        reach("store.stored", step)
+    return StoredResult(file=stored_file(present), stored_at=job.now())
 
 
 async def _fetch(

@@ -25,6 +25,7 @@ from pro_video.settings import get_settings
 from pro_video.stopping import current_stop
 from pro_video.storage import Storage
 from pro_video.waiting import WaitPolicy, pause, until_slot
+from tasks.access import once_allowed
 from tasks.job import Job
 
 logger = logging.getLogger("prefect.pro_video.submit")
@@ -224,7 +225,8 @@ async def _search(turn: _Turn, search_seconds: float) -> Submission | None:
 
 
 async def _patiently(job: Job, call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call again while the provider cannot be reached, up to the deadline for a slot.
+    """Make a call again while the provider cannot be reached or refuses the account, up to the
+    deadline for a slot.
 
     Only for what is safe to repeat: looks, and sends that surely did not arrive.
     """
@@ -232,7 +234,7 @@ async def _patiently(job: Job, call: Callable[[], Awaitable[T]]) -> T:
     failures = 0
     while True:
         try:
-            return await call()
+            return await once_allowed(job, call)
         except OutcomeUnknown:
             raise
         except TransientError as error:

@@ -8,7 +8,8 @@ provider once more, and a person may accept it as it is. Nothing here ever buys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import Protocol
 from uuid import UUID
 
@@ -22,11 +23,13 @@ from pro_video.storage import Storage
 from pro_video.verdict import JobWarning, OnDoubt, Verdict
 from tasks.attempts import AttemptFailed, was_reported
 from tasks.job import Job
+from tasks.ledger import INPAINTING, LIP_SYNC
 
-# Each is asked for by hand.
-_MOST_COPIES = 50
+# Each is asked for by hand, and each stays in the bucket.
+_MOST_COPIES = 10
 # Warnings that a message quotes; all of them are in the result.
 _QUOTED = 3
+_WHAT = {LIP_SYNC: "the lip-sync result", INPAINTING: "the text removal's result"}
 
 
 class BoughtStep(Protocol):
@@ -51,10 +54,36 @@ class BoughtStep(Protocol):
     async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult: ...
 
 
+async def acceptance(job: Job, key: str) -> Acceptance | None:
+    """A person's decision to use a result as it is, from the label of the job's run.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(job.job_id))
+    try:
+        return Acceptance.model_validate_json(str(run.labels.get(accepted_label(key))))
+    except ValidationError:
+        return None
+
+
 async def use_result(
-    job: Job, step: BoughtStep, stage: StageResult, on_doubt: OnDoubt
+    job: Job,
+    step: BoughtStep,
+    stage: StageResult,
+    on_doubt: OnDoubt,
+    *,
+    decision: Callable[[Job, str], Awaitable[Acceptance | None]] = acceptance,
 ) -> tuple[StageResult, Verified]:
     """The result that the job goes on with, and what the checks said of it.
+
+    Args:
+        job: the job.
+        step: how its result is judged and fetched.
+        stage: the finished stage.
+        on_doubt: what the user wants of a doubtful result.
+        decision: reads what a person decided about an object.
 
     Raises:
         AttemptFailed: it is held or unusable; ``error`` says what to do. Its report closes it.
@@ -63,7 +92,7 @@ async def use_result(
         Stopped: the job was cancelled or is handed over.
     """
     storage = await step.storage()
-    for copy in range(1, _MOST_COPIES + 1):
+    for copy in count(1):
         job.ledger.stages[step.name] = stage
         verified = await step.judge(stage, copy)
         job.ledger.preview = verified.preview
@@ -72,22 +101,18 @@ async def use_result(
         if verdict is Verdict.GOOD or (verdict is Verdict.DOUBTFUL and on_doubt == "deliver"):
             break
         job.ledger.rejected_key = stage.stored.key
-        error = _refusal(job, step, stage, verified)
-        retried = await was_reported(storage, job, step.name, stage.attempt, copy)
-        accepted = await _acceptance(job, stage.stored.key)
-        if accepted is not None and not (
-            retried and await was_reported(storage, job, step.name, stage.attempt, copy + 1)
-        ):
+        accepted = await decision(job, stage.stored.key)
+        if accepted is not None:
             job.ledger.accepted = accepted
             await job.warn(step.name, [*warnings, _accepted(step, accepted)])
             break
-        if not retried:
-            raise AttemptFailed(error, step.name, stage.attempt, copy)
-        if verdict is Verdict.DOUBTFUL:
+        retried = await was_reported(storage, job, step.name, stage.attempt, copy)
+        if retried and verdict is Verdict.DOUBTFUL:
             break
+        error = _refusal(job, step, stage, verified, copy)
+        if not retried or copy == _MOST_COPIES:
+            raise AttemptFailed(error, step.name, stage.attempt, copy)
         stage = await _again(step, stage, copy + 1, error)
-    else:
-        raise error
     job.ledger.rejected_key = None
     return stage, verified
 
@@ -107,33 +132,21 @@ async def _again(
     return stage.model_copy(update={"stored": stored.file, "stored_at": stored.stored_at})
 
 
-async def _acceptance(job: Job, key: str) -> Acceptance | None:
-    """A person's decision to use a result as it is, from the label of the job's run.
-
-    Raises:
-        httpx.HTTPError: Prefect does not answer.
-    """
-    async with get_client() as client:
-        run = await client.read_flow_run(UUID(job.job_id))
-    try:
-        return Acceptance.model_validate_json(str(run.labels.get(accepted_label(key))))
-    except ValidationError:
-        return None
-
-
 def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
     return JobWarning(
         code="output_accepted",
-        message=f"{accepted.by} decided on {accepted.at:%Y-%m-%d at %H:%M} UTC to use the "
-        f"{step.name} result as it is.",
+        message=f"{accepted.by} decided on {accepted.at:%Y-%m-%d at %H:%M} UTC to use "
+        f"{_WHAT[step.name]} as it is.",
         stage=step.name,
     )
 
 
-def _refusal(job: Job, step: BoughtStep, stage: StageResult, verified: Verified) -> TerminalError:
+def _refusal(
+    job: Job, step: BoughtStep, stage: StageResult, verified: Verified, copy: int
+) -> TerminalError:
     """Why a result is not used, where it is, and every way to go on."""
     judgement = verified.judgement
-    key, what = stage.stored.key, f"the {step.name} result"
+    key, what = stage.stored.key, _WHAT[step.name]
     another = "Start a new job to buy another."
     if stage.reused_from is not None:
         another = "Start a new job with reuse_lip_sync off to buy another."
@@ -143,9 +156,14 @@ def _refusal(job: Job, step: BoughtStep, stage: StageResult, verified: Verified)
             f"to use it as it is; nothing is bought again. {another}",
             code="output_held",
         )
+    again = f"It was fetched {copy} times."
+    if copy < _MOST_COPIES:
+        again = (
+            f"Retry this run to fetch it from {step.provider} once more and judge it again; "
+            "nothing is bought."
+        )
     return OutputRejected(
-        f"{what} is unusable. {_quoted(judgement.warnings[:1])} It is kept: {key}. Retry this run "
-        f"to fetch it from {step.provider} once more and judge it again; nothing is bought. To use "
+        f"{what} is unusable. {_quoted(judgement.warnings[:1])} It is kept: {key}. {again} To use "
         f"it as it is: POST /api/v1/jobs/{job.job_id}/accept. {another}",
         code=judgement.warnings[0].code if judgement.warnings else "output_unusable",
     )

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pro_video.checkpoints import reach
-from pro_video.errors import AccountBlocked, TerminalError
+from pro_video.errors import AccountBlocked, CredentialsRefused, TerminalError
 from pro_video.progress import Stage, expected_fraction
 from pro_video.records import Failure, Outcome, Prepared, Submission
 from pro_video.settings import get_settings
 from pro_video.stopping import current_stop
 from pro_video.waiting import Observation, WaitPolicy, wait_for
+from tasks.access import withheld
 from tasks.bells import bells
 from tasks.job import Job
 
@@ -33,6 +34,9 @@ async def follow(
 ) -> Outcome:
     """Wait for one provider's job.
 
+    A key that is refused, an account that owes money, and a result that is held back for lack of
+    points are waited out: the job's state says why, and it goes on by itself.
+
     The deadline counts from the submission, over restarts. A wait that is taken up at its deadline
     or later, by a retry of the failed run, gets the whole time again.
 
@@ -51,9 +55,7 @@ async def follow(
 
     Raises:
         DeadlineExceeded: not done in time; the provider's job may go on.
-        AccountBlocked: the result is held back until the account has points again.
-        TerminalError: the job cannot be read (a key that was withdrawn, an account that is
-            blocked); it may still go on.
+        TerminalError: the job cannot be read; it may still go on.
         Stopped: the job was cancelled or is handed over.
     """
 
@@ -65,12 +67,20 @@ async def follow(
 
     async def look() -> Observation[T]:
         reach("wait.before-look", step)
-        seen = await fetch()
+        try:
+            seen = await fetch()
+        except (CredentialsRefused, AccountBlocked) as error:
+            raise await withheld(job, error) from None
         reach("wait.looked", step)
         try:
-            return observe(seen)
+            found = observe(seen)
         except TerminalError as error:
+            if isinstance(error, AccountBlocked) and error.code == _HELD_BACK:
+                # Paid work waits there for a top-up; another attempt would buy it again.
+                raise await withheld(job, error) from None
             raise _Ended(error) from None
+        await job.reporter.blocked(None)
+        return found
 
     deadline = deadline_hours * 3600
     started_at = submission.submitted_at.timestamp()
@@ -96,12 +106,8 @@ async def follow(
                 what=what,
             )
     except _Ended as ended:
-        error = ended.error
-        if isinstance(error, AccountBlocked) and error.code == _HELD_BACK:
-            # Paid work waits there for a top-up: a retry must look at it again, not buy another.
-            raise error from None
         reach("wait.ended", step)
-        return Outcome(finished_at=job.now(), failure=Failure.of(error))
+        return Outcome(finished_at=job.now(), failure=Failure.of(ended.error))
     reach("wait.ended", step)
     return Outcome(finished_at=job.now())
 

@@ -52,6 +52,8 @@ _AT_ONCE_PER_HOST = 4
 # The job tells of its end just before its run's last state is written.
 _SETTLE_SECONDS = 15.0
 _SETTLE_PAUSE = 0.3
+# The age that a status of the gateway usually may have.
+_STATUS_AGE = 1.5
 _STORAGE_BACKOFF = Backoff(first=2.0, longest=60.0, tries=12)
 
 _hosts: weakref.WeakValueDictionary[tuple[int, str], asyncio.Semaphore] = (
@@ -139,6 +141,8 @@ async def _settled(job_id: str, clock: Clock) -> None:
             while clock.monotonic() < until:
                 state = (await client.read_flow_run(UUID(job_id))).state
                 if state is None or state.is_final():
+                    # Until then the gateway may still answer from before the end.
+                    await pause(_STATUS_AGE, clock=clock, stop=current_stop())
                     return
                 await pause(_SETTLE_PAUSE, clock=clock, stop=current_stop())
     except (httpx.HTTPError, ObjectNotFound) as error:

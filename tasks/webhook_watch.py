@@ -16,11 +16,20 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from pydantic import TypeAdapter, ValidationError
+from prefect.client.schemas.sorting import FlowRunSort
+from pydantic import ValidationError
 
 from pro_video.hooks.records import EventType
 from pro_video.job import JobKeys
+from pro_video.progress import end_message
 from pro_video.records import Findings, JobResult
 from tasks.connections import connections
 from tasks.recoveries import History
@@ -126,22 +135,16 @@ class EndWatch:
 
 
 async def _ended(client: PrefectClient, since: datetime, page: int) -> list[FlowRun]:
-    # Asked for by hand: the client's method sends null filters, which servers refuse.
-    answer = await client.request(
-        "POST",
-        "/flow_runs/filter",
-        json={
-            "flow_runs": {
-                "tags": {"all_": [TAG]},
-                "state": {"type": {"any_": [each.value for each in _WORDS]}},
-                "end_time": {"after_": since.isoformat()},
-            },
-            "sort": "END_TIME_DESC",
-            "limit": _PAGE,
-            "offset": page * _PAGE,
-        },
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[TAG]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_WORDS))),
+            end_time=FlowRunFilterEndTime(after_=since),
+        ),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=_PAGE,
+        offset=page * _PAGE,
     )
-    return TypeAdapter(list[FlowRun]).validate_json(answer.content)
 
 
 async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, Any]:
@@ -157,7 +160,7 @@ async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, 
         return end_data(report)
     data: dict[str, Any] = {
         "status": status,
-        "message": state.message or state.name,
+        "message": end_message(status, state.message),
         "output_key": report.output_key if report and report.status == status else None,
         **(report.findings if report and report.status == status else Findings()).model_dump(
             mode="json"

@@ -119,7 +119,7 @@ async def announce_stage(job_id: str, stage: Stage, percent: float) -> None:
         "status": "processing",
         "stage": stage.label,
         "message": stage.value.message,
-        "progress": percent,
+        "progress": int(percent),
     }
     await _announce_running(job_id, "job.stage", data, datetime.now(UTC), stage)
 
@@ -132,7 +132,9 @@ def end_data(result: JobResult) -> dict[str, Any]:
         "message": result.message,
         "output_key": result.output_key,
         **result.findings.model_dump(mode="json"),
-        "error": None if error is None else error.model_dump(mode="json"),
+        "error": None
+        if error is None
+        else {**error.model_dump(mode="json"), "code": error.code or error.kind},
     }
     if result.status == "completed":
         data["progress"] = 100

@@ -16,6 +16,8 @@ from tests.local_stack import LocalStack, running_stack
 if TYPE_CHECKING:
     from tests.flows.stories import Stories
 
+pytest_plugins = ["tests.skips"]
+
 # How quickly examples are made says more about the machine than about a test.
 settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -75,16 +75,17 @@ class LocalStack:
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
         self._command = StackProcess(self.folder, self.port_base)
+        # Read once: pytest changes its own environment for each test, while stories run beside it.
+        self._around = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "PRO_VIDEO_", "SANDBOX_", "PYTEST_"))
+        }
 
     def environment(self) -> dict[str, str]:
         """Environment for the command, without what a developer's shell may have set."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PREFECT_", "PRO_VIDEO_", "SANDBOX_"))
-        }
         return {
-            **kept,
+            **self._around,
             **PACE,
             "PRO_VIDEO_PORT_BASE": str(self.port_base),
             "PRO_VIDEO_GATEWAY_CORS_ORIGINS": json.dumps([self.page_origin]),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -44,6 +45,7 @@ from deployments.gateway.settings import GatewaySettings
 from deployments.gateway.sweeper import sweep_forever
 from deployments.known_hosts import KnownHosts, host_name
 from pro_video.errors import ProVideoError
+from pro_video.retrying import keep_running
 from pro_video.settings import get_settings
 
 logger = logging.getLogger("pro_video.gateway")
@@ -62,7 +64,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             services = open_services(context)
             app.state.context = context
             app.state.services = services
-            sweeper = asyncio.create_task(sweep_forever(context, services.runs, services.leftovers))
+            sweep = partial(sweep_forever, context, services.runs, services.leftovers)
+            sweeper = asyncio.create_task(keep_running("The sweeper of uploads", sweep))
             try:
                 yield
             finally:

@@ -52,6 +52,26 @@ def list_objects(storage: Storage, prefix: str) -> Iterator[Listed]:
                 yield Listed(entry["Key"], entry["Size"], entry["LastModified"])
 
 
+def list_unfinished(storage: Storage, prefix: str) -> Iterator[Listed]:
+    """The unfinished multipart uploads below a prefix, with the time of their last part; blocking,
+    page by page."""
+    client = target_of(storage, prefix, "").client
+    with translated(f"listing unfinished uploads of {prefix}"):
+        for page in client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=storage.bucket, Prefix=prefix
+        ):
+            for entry in page.get("Uploads", []):
+                parts = [
+                    part
+                    for parts in client.get_paginator("list_parts").paginate(
+                        Bucket=storage.bucket, Key=entry["Key"], UploadId=entry["UploadId"]
+                    )
+                    for part in parts.get("Parts", [])
+                ]
+                last = max((part["LastModified"] for part in parts), default=entry["Initiated"])
+                yield Listed(entry["Key"], sum(part["Size"] for part in parts), last)
+
+
 def abort_uploads(storage: Storage, prefix: str, *, before: datetime | None = None) -> int:
     """Abort unfinished multipart uploads below a prefix, begun before a time; blocking."""
     client = target_of(storage, prefix, "").client

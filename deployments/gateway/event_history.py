@@ -15,6 +15,7 @@ from deployments.gateway.runs import Run, RunState
 from deployments.gateway.status import Snapshot
 from deployments.gateway.views import JobSummary, Status, View, summary
 from pro_video.progress import Stage
+from pro_video.verdict import JobWarning
 
 _START = {stage.value.name: stage.value.start for stage in Stage}
 _ID = re.compile(r"(?P<state>[0-9a-f-]{36})\.(?P<progress>[0-9]{1,3})\.(?P<status>[a-z]{1,20})\Z")
@@ -28,6 +29,9 @@ class JobEvent(View):
     stage: str | None
     progress: int = Field(ge=0, le=100)
     message: str
+    warnings: list[JobWarning]
+    rejected_key: str | None
+    fallback_key: str | None
     timestamp: datetime = Field(description="When the job came into this state.")
 
 
@@ -63,6 +67,9 @@ class Moment:
             stage=self.view.stage,
             progress=self.view.progress,
             message=self.view.message,
+            warnings=self.view.warnings,
+            rejected_key=self.view.rejected_key,
+            fallback_key=self.view.fallback_key,
             timestamp=self.at,
         )
         return event.model_dump(mode="json")

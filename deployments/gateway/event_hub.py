@@ -25,7 +25,7 @@ from deployments.gateway.prefect_api import PrefectApi, PrefectRefused
 from deployments.gateway.problems import ProblemError, not_found
 from deployments.gateway.runs import Run, Runs, RunState
 from deployments.gateway.status import StatusReader
-from pro_video.retrying import Backoff
+from pro_video.retrying import Backoff, keep_running
 
 logger = logging.getLogger("pro_video.gateway.events")
 
@@ -201,8 +201,8 @@ class EventHub:
     def _start(self) -> None:
         if not self._tasks:
             self._tasks = [
-                asyncio.create_task(self._look_forever()),
-                asyncio.create_task(self._follow_forever()),
+                asyncio.create_task(keep_running("The watch of jobs", self._look_forever)),
+                asyncio.create_task(keep_running("The event stream", self._follow_forever)),
             ]
 
     async def _look_forever(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -26,7 +28,7 @@ _EXAMPLE = (
     "id: 0191a9e5-1f2d-7c3e-9a55-0f6f3f1c2b7a.75.processing\n"
     'data: {"job_id":"0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a","status":"processing",'
     '"stage":"inpainting processing","progress":75,"message":"Text inpainting in progress...",'
-    '"timestamp":"2026-01-01T12:00:00Z"}\n\n'
+    '"warnings":[],"rejected_key":null,"fallback_key":null,"timestamp":"2026-01-01T12:00:00Z"}\n\n'
 )
 _EVENT = {
     "type": "object",
@@ -58,6 +60,9 @@ class EventSettings(BaseSettings):
         30.0, gt=0, description="A client that takes no bytes for this time is dropped."
     )
     events_listeners: int = Field(2000, ge=1, description="Streams at the same time.")
+    events_listeners_of_owner: int = Field(
+        200, ge=1, description="Streams of one owner at the same time."
+    )
     events_look_seconds: float = Field(
         1.0, gt=0, description="Pause between two looks at the percentages of watched jobs."
     )
@@ -69,7 +74,30 @@ class Streams:
     def __init__(self, settings: EventSettings, hub: EventHub) -> None:
         self.settings = settings
         self.hub = hub
-        self.open = 0
+        self._open: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def place(self, owner: str) -> Iterator[None]:
+        """One stream's place while the block runs.
+
+        Raises:
+            ProblemError: 429 when the owner has as many as one may, 503 when all are taken.
+        """
+        if self._open[owner] >= self.settings.events_listeners_of_owner:
+            raise _too_many(429, "You have as many streams open as you may.")
+        if self._open.total() >= self.settings.events_listeners:
+            raise _too_many(503, "Too many streams are open.")
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            # Owners come and go.
+            self._open += Counter()
+
+
+def _too_many(status: int, what: str) -> ProblemError:
+    return ProblemError(status, "too_many_streams", f"{what} Poll the status.", retry_after=30)
 
 
 def streams_of(request: Request, context: Context, services: Parts) -> Streams:
@@ -123,25 +151,16 @@ async def read_events(
 ) -> Response:
     """Server-sent events: `EventSource` follows them and reconnects by itself."""
     await services.status.snapshot(owner, job_id)
-    if streams.open >= streams.settings.events_listeners:
-        raise ProblemError(
-            503, "too_many_streams", "Too many streams are open. Poll the status.", retry_after=30
-        )
-    stack = AsyncExitStack()
-    seat = await stack.enter_async_context(streams.hub.listening(job_id, last_event_id))
-    if seat.is_over and not seat.missed:
-        await stack.aclose()
-        # EventSource takes this as the order to stop coming back.
-        return Response(status_code=204)
-    streams.open += 1
-
-    async def leave() -> None:
-        streams.open -= 1
-        await stack.aclose()
-
+    async with AsyncExitStack() as stack:
+        stack.enter_context(streams.place(owner))
+        seat = await stack.enter_async_context(streams.hub.listening(job_id, last_event_id))
+        if seat.is_over and not seat.missed:
+            # EventSource takes this as the order to stop coming back.
+            return Response(status_code=204)
+        leaving = stack.pop_all()
     return EventStream(
         _chunks(streams.settings, seat),
-        leave=leave,
+        leave=leaving.aclose,
         send_seconds=streams.settings.events_send_seconds,
     )
 

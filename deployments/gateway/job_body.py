@@ -14,6 +14,7 @@ from deployments.gateway.receivers import WebhookBody
 from deployments.gateway.wire import LONGEST_REF
 from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
 from pro_video.rules import limits
+from pro_video.verdict import OnDoubt
 
 Seconds = Annotated[float, Field(ge=0)]
 Source = Annotated[
@@ -75,7 +76,7 @@ class EffectBody(Body):
 
 
 class OptionsBody(Body):
-    """Options of the providers."""
+    """Options of the providers, and of the job."""
 
     model: LipSyncModel = "lipsync-2"
     sync_mode: SyncMode = "cut_off"
@@ -83,6 +84,11 @@ class OptionsBody(Body):
     language: Language = "all"
     resolution: Resolution = "1080p"
     quality: Quality = "basic"
+    on_doubt: OnDoubt = Field(
+        "deliver",
+        description="What happens when a check finds something unexpected in a result: deliver it "
+        "with warnings, or hold the job before more is paid.",
+    )
 
 
 class JobBody(Body):

@@ -1,4 +1,4 @@
-"""The job as a resource: create, list, read, cancel, retry."""
+"""The job as a resource: create, list, read, cancel, retry, accept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deployments.gateway.seed_routes import (
     job_links,
     read_job,
 )
-from deployments.gateway.services import Caller, IdempotencyKey, Parts, Poller
+from deployments.gateway.services import Caller, IdempotencyKey, Parts, Poller, Services
 from deployments.gateway.sources import Refused, Sources
 from deployments.gateway.views import (
     JobCreated,
@@ -114,7 +114,7 @@ async def create_job(
     checked = product_request(wire, video=video, audio_of=audios.get)
     job = NewJob(
         owner=owner,
-        parameters=flow_parameters(checked),
+        parameters=flow_parameters(wire, checked),
         segments_data=wire.segments,
         fingerprint=fingerprint_of({"json": body}),
         idempotency_key=key,
@@ -195,9 +195,7 @@ async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """Waiting ends; what a provider has begun goes on there and is billed. Retrying the job picks
     its result up. Cancelling a cancelled job is fine."""
     await services.runs.cancel(owner, job_id)
-    services.status.forget(job_id)
-    answer = await read_job(services, owner, job_id)
-    return Response(answer.body, status_code=202, media_type="application/json")
+    return await _changed(services, owner, job_id)
 
 
 @router.post(
@@ -211,8 +209,36 @@ async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     },
 )
 async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
-    """Only the stage that failed is done again; what was finished is kept and not paid again."""
+    """Only the stage that failed is done again; what was finished is kept and not paid again. A
+    held result is used as it is; an unusable one is fetched from the provider once more and judged
+    again. Neither is bought again."""
     await services.runs.retry(owner, job_id)
+    return await _changed(services, owner, job_id)
+
+
+@router.post(
+    "/{job_id}/accept",
+    status_code=202,
+    summary="Use a rejected result as it is",
+    response_model=JobView,
+    responses={
+        **problem_responses(401, 403, 404, 409, 422, 429, 503),
+        202: {"links": job_links("get_job", "cancel_job")},
+    },
+)
+async def accept_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
+    """The job goes on with the held or unusable result that its `rejected_key` names: text removal
+    follows when there are annotation areas, else the job completes. Nothing is bought again for
+    that result. The decision stands in the job's result, with the token's owner and the time.
+    Accepting again changes nothing."""
+    run = await services.runs.of_owner(owner, job_id)
+    report = (await services.status.ended(run)).report
+    await services.runs.accept(owner, job_id, (report or run.findings).rejected_key)
+    return await _changed(services, owner, job_id)
+
+
+async def _changed(services: Services, owner: str, job_id: UUID) -> Response:
+    """The answer to an order that a job has taken."""
     services.status.forget(job_id)
     answer = await read_job(services, owner, job_id)
     return Response(answer.body, status_code=202, media_type="application/json")

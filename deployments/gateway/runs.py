@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from deployments.gateway.context import GatewayContext
 from deployments.gateway.prefect_api import PrefectRefused
 from deployments.gateway.problems import ProblemError, not_found, unavailable
-from pro_video.job import fact_label
+from pro_video.job import accepted_label, fact_label
+from pro_video.records import Acceptance, Findings
 
 logger = logging.getLogger("pro_video.gateway.jobs")
 
@@ -79,6 +80,11 @@ class Run(BaseModel):
         """The part of the metadata that is known before the job has a report."""
         found = {name: self.labels.get(fact_label(name)) for name in _FACTS}
         return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    @property
+    def findings(self) -> Findings:
+        """The warnings and kept results that the job has told of so far."""
+        return Findings.of(self.labels)
 
 
 _RUNS = TypeAdapter(list[Run])
@@ -210,12 +216,11 @@ class Runs:
         answer = await self._api.call("POST", "/flow_runs/filter", json=body)
         return _RUNS.validate_json(answer.content)
 
-    async def uses_upload(self, upload_id: str) -> bool:
-        """Does an unfinished job need this upload?"""
-        filters = {
-            "tags": {"all_": [TAG, upload_tag(upload_id)]},
-            "state": {"type": {"any_": list(UNFINISHED)}},
-        }
+    async def uses_upload(self, upload_id: str, *, ever: bool = False) -> bool:
+        """Does an unfinished job need this upload; or, with ``ever``, is any job's?"""
+        filters: dict[str, Any] = {"tags": {"all_": [TAG, upload_tag(upload_id)]}}
+        if not ever:
+            filters["state"] = {"type": {"any_": list(UNFINISHED)}}
         answer = await self._api.call("POST", "/flow_runs/count", json={"flow_runs": filters})
         return int(answer.json()) > 0
 
@@ -258,6 +263,40 @@ class Runs:
             await self._set_state(job_id, "SCHEDULED", "AwaitingRetry")
             logger.info("Job retried", extra={"job_id": str(job_id), "owner": owner})
             return await self.of_owner(owner, job_id)
+
+    async def accept(self, owner: str, job_id: UUID, key: str | None) -> None:
+        """Let a job go on with a result of its own that is held or unusable.
+
+        A job that goes on with an accepted result already is left alone.
+
+        Args:
+            owner: whose job it is, and who decides.
+            job_id: the job.
+            key: object of the result, as the job's end names it; None when it names none.
+
+        Raises:
+            ProblemError: 404; 409 when there is nothing to accept; 429 at the owner's limit.
+        """
+        async with self._creating.setdefault(owner, asyncio.Lock()):
+            run = await self.of_owner(owner, job_id)
+            ended = run.state.type in RETRYABLE
+            if not ended and any(label.startswith(accepted_label("")) for label in run.labels):
+                return
+            if not ended or key is None:
+                raise ProblemError(
+                    409,
+                    "nothing_to_accept",
+                    "Only a job that ended with a held or unusable result can go on with it; it is "
+                    f"{run.state.name}.",
+                )
+            await self.check_room(owner)
+            if accepted_label(key) not in run.labels:
+                decision = Acceptance(by=owner, at=datetime.now(UTC)).model_dump_json()
+                await self._api.call(
+                    "PATCH", f"/flow_runs/{job_id}/labels", json={accepted_label(key): decision}
+                )
+            await self._set_state(job_id, "SCHEDULED", "AwaitingRetry")
+            logger.info("Result accepted", extra={"job_id": str(job_id), "owner": owner})
 
     async def _set_state(self, job_id: UUID, kind: str, name: str) -> None:
         try:

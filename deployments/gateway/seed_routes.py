@@ -83,7 +83,13 @@ def job_links(*operations: str, job_id: str = "/job_id") -> dict[str, Any]:
 
 
 JOB_LINKS = job_links(
-    "pro_job_status", "get_job", "cancel_job", "retry_job", "read_events", "read_log"
+    "pro_job_status",
+    "get_job",
+    "cancel_job",
+    "retry_job",
+    "accept_job",
+    "read_events",
+    "read_log",
 )
 """What can be done with a new job."""
 
@@ -248,7 +254,7 @@ async def _new_job(
     written = [segments, effects, options, wire.display_name, webhook_content(webhook)]
     job = NewJob(
         owner=owner,
-        parameters=flow_parameters(checked),
+        parameters=flow_parameters(wire, checked),
         segments_data=segments,
         fingerprint=fingerprint_of({"form": written, **receiver.digests}),
         idempotency_key=key,

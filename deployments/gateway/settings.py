@@ -108,7 +108,9 @@ class GatewaySettings(BaseSettings):
     @classmethod
     def _whole_folders(cls, value: list[str]) -> list[str]:
         for prefix in value:
-            if not prefix.startswith("s3://") or prefix.count("/") < 3 or not prefix.endswith("/"):
+            parts = prefix.removeprefix("s3://").split("/")
+            well_formed = prefix.startswith("s3://") and len(parts) > 1 and not parts.pop()
+            if not well_formed or {"", ".", ".."} & set(parts):
                 raise ValueError("each must have the form s3://bucket/prefix/ or s3://bucket/")
         return value
 

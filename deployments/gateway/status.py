@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from deployments.gateway.runs import UNFINISHED, Run, Runs, owner_tag
 from pro_video.job import JobKeys
 from pro_video.progress import Stage
 from pro_video.settings import get_settings
+from pro_video.verdict import JobWarning
 from tasks.progress_artifact import artifacts_of, percent_in
 
 _BATCH = 200
@@ -58,6 +60,10 @@ class Report(BaseModel):
     message: str = ""
     output_key: str | None = None
     fallback_key: str | None = None
+    rejected_key: str | None = None
+    accepted_by: str | None = None
+    accepted_at: datetime | None = None
+    warnings: tuple[JobWarning, ...] = ()
     preview_key: str | None = None
     metadata: dict[str, Any] = {}
     timings: dict[str, float] = {}
@@ -86,6 +92,7 @@ class Ended:
     report: Report | None
     output_url: str | None = None
     fallback_url: str | None = None
+    rejected_url: str | None = None
     preview_url: str | None = None
 
 
@@ -217,5 +224,6 @@ class StatusReader:
             report,
             output_url=await link(report.output_key),
             fallback_url=await link(report.fallback_key),
+            rejected_url=await link(report.rejected_key),
             preview_url=await link(report.preview_key),
         )

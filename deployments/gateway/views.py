@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.gateway.runs import RETRYABLE, Run
 from deployments.gateway.status import Ended, Snapshot
-from pro_video.progress import Stage
+from pro_video.progress import Stage, end_message
+from pro_video.verdict import JobWarning
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
 
@@ -22,6 +23,16 @@ _FINAL: dict[str, Status] = {
     "CANCELLED": "cancelled",
 }
 _STAGES = {stage.value.name: stage.label for stage in Stage}
+# What a job's report says better than its run.
+_REPORTED = (
+    "warnings",
+    "rejected_key",
+    "fallback_key",
+    "accepted_by",
+    "accepted_at",
+    "timings",
+    "estimated_cost_usd",
+)
 _EXAMPLE_ID = "0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a"
 
 
@@ -59,6 +70,17 @@ class JobSummary(View):
     display_name: str | None = None
     created_at: datetime
     completed_at: datetime | None = Field(None, description="When it ended, whatever the end.")
+    warnings: list[JobWarning] = Field(
+        default_factory=list,
+        description="What rules and checks say without stopping the job: `code` for machines, "
+        "`message` for people, where in seconds and in the picture, and how sure.",
+    )
+    rejected_key: str | None = Field(
+        None, description="Object of the paid result that stopped the job: held or unusable."
+    )
+    fallback_key: str | None = Field(
+        None, description="Object of the lip-sync result of a job that did not complete."
+    )
     status_url: str
     events_url: str
     cancel_url: str
@@ -73,6 +95,11 @@ class JobView(JobSummary):
     fallback_url: str | None = Field(
         None, description="Link to the lip-sync result when only the text removal failed."
     )
+    rejected_url: str | None = Field(None, description="Link to the rejected result.")
+    accepted_by: str | None = Field(
+        None, description="Who decided to use a rejected result as it is."
+    )
+    accepted_at: datetime | None = Field(None, description="When.")
     preview_url: str | None = Field(None, description="Link to a before/after picture.")
     error: ErrorView | None = None
     sync_generation_id: str | None = Field(
@@ -84,6 +111,9 @@ class JobView(JobSummary):
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds per stage.")
     estimated_cost_usd: str | float | None = None
     retry_url: str | None = Field(None, description="Set when the job can be retried.")
+    accept_url: str | None = Field(
+        None, description="Set when the rejected result can be used as it is."
+    )
 
 
 class JobCreated(View):
@@ -160,16 +190,19 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
         "sync_generation_id": metadata.get("sync_generation_id"),
         "error": _error(snapshot, ended),
     }
+    if report is not None:
+        fields |= {name: getattr(report, name) for name in _REPORTED}
     if run.state.type in RETRYABLE and fields["status"] != "processing":
         fields["retry_url"] = f"/api/v1/jobs/{run.id}/retry"
+        if fields["rejected_key"] is not None:
+            fields["accept_url"] = f"/api/v1/jobs/{run.id}/accept"
     if ended is not None:
         fields |= {
             "output_url": ended.output_url,
             "fallback_url": ended.fallback_url,
+            "rejected_url": ended.rejected_url,
             "preview_url": ended.preview_url,
         }
-    if report is not None:
-        fields |= {"timings": report.timings, "estimated_cost_usd": report.estimated_cost_usd}
     return JobView.model_validate(fields)
 
 
@@ -177,6 +210,8 @@ def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
     run, state = snapshot.run, snapshot.run.state
     status = status_of(run)
     stage, message = _stage_and_message(run, status)
+    findings = run.findings
+    unfinished = status in ("failed", "cancelled")
     return {
         "job_id": str(run.id),
         "status": status,
@@ -186,18 +221,18 @@ def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
         "display_name": run.parameters.get("display_name") or None,
         "created_at": run.created,
         "completed_at": None if status == "processing" else run.end_time or state.timestamp,
+        "warnings": findings.warnings,
+        "rejected_key": findings.rejected_key if unfinished else None,
+        "fallback_key": findings.fallback_key if unfinished else None,
         **urls(str(run.id)),
     }
 
 
 def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
     state = run.state
-    if status == "completed":
-        return Stage.COMPLETED.label, state.message or Stage.COMPLETED.value.message
-    if status == "cancelled":
-        return None, state.message or "Cancelled"
-    if status == "failed":
-        return None, state.message or "The job failed"
+    if status != "processing":
+        stage = Stage.COMPLETED.label if status == "completed" else None
+        return stage, end_message(status, state.message)
     if state.type == "CANCELLING":
         return "cancelling", "Cancelling..."
     if state.type == "CRASHED":
@@ -214,7 +249,7 @@ def _error(snapshot: Snapshot, ended: Ended | None) -> ErrorView | None:
     found = ended.report.error if ended and ended.report else None
     if found is None:
         code = "crashed" if run.state.type == "CRASHED" else "failed"
-        return ErrorView(code=code, message=run.state.message or "The job failed")
+        return ErrorView(code=code, message=end_message("failed", run.state.message))
     return ErrorView(
         code=found.code or found.kind or "failed",
         message=found.message,

@@ -11,12 +11,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from deployments.gateway.problems import FieldProblem, invalid
 from pro_video.errors import RequestRefused
 from pro_video.request import JobRequest, check_request
 from pro_video.settings import get_settings
+from pro_video.verdict import OnDoubt
 
 KINDS = {"erasure": "erase", "text": "erase_text", "protection": "protect"}
 LONGEST_REF = 200
@@ -29,6 +30,7 @@ _EFFECT_KEYS = frozenset({"type", "startTime", "endTime", "region"})
 _REGION_KEYS = ("x", "y", "width", "height")
 _LIP_SYNC_OPTIONS = frozenset({"model", "sync_mode", "temperature"})
 _INPAINTING_OPTIONS = frozenset({"language", "resolution", "quality"})
+_JOB_OPTIONS = frozenset({"on_doubt"})
 # Stands for an audio that has a problem of its own, so that the other rules are still checked.
 _PLACEHOLDER = "s3://placeholder/audio"
 
@@ -120,7 +122,10 @@ def product_request(wire: Wire, *, video: str, audio_of: Callable[[str], str | N
     }
     try:
         request = check_request(
-            raw, max_segments=get_settings().max_segments, allow_local_files=False
+            raw,
+            max_segments=get_settings().max_segments,
+            allow_local_files=False,
+            touching=get_settings().touching_segments,
         )
     except RequestRefused as refused:
         wire.problems.extend(
@@ -139,9 +144,15 @@ def wire_name(path: str) -> str:
     return path
 
 
-def flow_parameters(request: JobRequest) -> dict[str, Any]:
+def flow_parameters(wire: Wire, request: JobRequest) -> dict[str, Any]:
     """Parameters of the flow; segments in the client's order, so that later errors name its
-    index."""
+    index.
+
+    Args:
+        wire: what the client wrote.
+        request: what :func:`product_request` made of it.
+    """
+    options = wire.options if isinstance(wire.options, Mapping) else {}
     placed = sorted(zip(request.positions, request.segments, strict=True), key=lambda pair: pair[0])
     return {
         "video": request.video,
@@ -150,6 +161,7 @@ def flow_parameters(request: JobRequest) -> dict[str, Any]:
         "display_name": request.display_name or "",
         **request.lip_sync.model_dump(mode="json"),
         **request.inpainting.model_dump(mode="json"),
+        **{name: value for name, value in options.items() if name in _JOB_OPTIONS},
     }
 
 
@@ -232,7 +244,11 @@ def _options(wire: Wire) -> dict[str, object]:
     if not isinstance(wire.options, Mapping):
         wire.problem("options", "wrong_type", "must be an object with named fields")
         return {}
-    _unknown(wire, "options", wire.options, sorted(_LIP_SYNC_OPTIONS | _INPAINTING_OPTIONS))
+    known = _LIP_SYNC_OPTIONS | _INPAINTING_OPTIONS | _JOB_OPTIONS
+    _unknown(wire, "options", wire.options, sorted(known))
+    if wire.options.get("on_doubt", "deliver") not in get_args(OnDoubt):
+        choices = ", ".join(get_args(OnDoubt))
+        wire.problem("options.on_doubt", "unknown_choice", f"must be one of {choices}")
     return {
         "lip_sync": {n: v for n, v in wire.options.items() if n in _LIP_SYNC_OPTIONS},
         "inpainting": {n: v for n, v in wire.options.items() if n in _INPAINTING_OPTIONS},

@@ -203,9 +203,11 @@ def open_stack(folder: Path, port_base: int) -> Stack:
     """
     folder = folder.resolve()
     database = choose_database(folder)
-    # Only the owner reads what is in it.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "data").mkdir(mode=0o700, exist_ok=True)
+    # Videos, keys, and what was said about them.
+    for name in ("data", "prefect", "logs"):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name).chmod(0o700)
     file = folder / "keys.json"
     if not file.exists():
         made = Keys(*(secrets.token_hex(16) for _ in range(5)))

@@ -9,12 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
 from prefect import Flow, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ParameterBindError
 from prefect.flow_engine import run_flow_async
@@ -27,6 +33,7 @@ from prefect.utilities.callables import get_call_parameters
 
 from deployments.heartbeat import HEARTBEAT_SECONDS
 from deployments.worker.bells import listen_for_bells
+from pro_video.retrying import keep_running
 from pro_video.settings import Settings, get_settings, use_settings
 from pro_video.stopping import StopReason, StopSignal, use_stop
 from tasks.ending import AlreadyCompleted
@@ -73,9 +80,14 @@ class JobHost:
     def start(self) -> None:
         """Start the thread, its event loop, and the watches that serve all jobs."""
         self._thread.start()
+        watches: dict[str, Callable[[], Awaitable[None]]] = {
+            "The watch of cancelled runs": self._watch_cancellations,
+            "The listener to doorbells": listen_for_bells,
+            "The watch of ended runs": watch_ends,
+        }
         self._watchers = [
-            asyncio.run_coroutine_threadsafe(watch, self._loop)
-            for watch in (self._watch_cancellations(), listen_for_bells(), watch_ends())
+            asyncio.run_coroutine_threadsafe(keep_running(name, watch), self._loop)
+            for name, watch in watches.items()
         ]
 
     def _run(self) -> None:
@@ -180,16 +192,12 @@ class JobHost:
                         self.stop(flow_run_id, StopReason.CANCELLED)
 
     async def _cancelling(self, client: PrefectClient) -> list[UUID]:
-        # Asked for by hand: the client's method sends null filters, which servers refuse.
-        answer = await client.request(
-            "POST",
-            "/flow_runs/filter",
-            json={
-                "flow_runs": {"state": {"type": {"any_": [StateType.CANCELLING.value]}}},
-                "limit": _CANCELLING_PAGE,
-            },
+        cancelling = FlowRunFilterStateType(any_=[StateType.CANCELLING])
+        runs = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=cancelling)),
+            limit=_CANCELLING_PAGE,
         )
-        return [UUID(row["id"]) for row in answer.json()]
+        return [run.id for run in runs]
 
     async def close(self, *, grace_seconds: float) -> None:
         """Hand all jobs over to whichever worker comes next, and end the thread.

@@ -13,13 +13,20 @@ from uuid import UUID
 
 import httpx
 from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Crashed, Failed
 
 from pro_video.errors import DiedTooOften
-from tasks.recoveries import TAKEN_UP, read_history
+from tasks.recoveries import DIED, TAKEN_UP, read_history
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -51,18 +58,19 @@ async def take_up_orphans(work_pool: str) -> int:
     try:
         for flow_run_id in await _orphans(work_pool):
             async with get_client() as client:
+                state = (await client.read_flow_run(flow_run_id)).state
+                if state is None or not (state.is_running() or state.is_pending()):
+                    # It has ended, or waits for its next worker: another one was faster.
+                    continue
                 # Not named Crashed: the automation for that name would schedule the job a second
                 # time, perhaps when it runs already.
-                lost: State[Any] = Crashed(
-                    name="WorkerLost",
-                    message="The worker's process died; this machine noticed at its restart.",
-                )
+                lost: State[Any] = Crashed(name="WorkerLost", message=DIED)
                 answer = await client.set_flow_run_state(flow_run_id, lost)
                 if answer.status is not SetStateStatus.ACCEPT:
                     # It has ended meanwhile.
                     continue
                 taken += await _take_up(client, flow_run_id)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ObjectNotFound) as error:
         # The heartbeat automations find them too, only later.
         logger.warning("Could not look for jobs of lost processes: %s", type(error).__name__)
     if taken:
@@ -121,20 +129,21 @@ async def fail_if_lost_too_often(client: PrefectClient, flow_run: FlowRun) -> bo
 
 async def _left_crashed(client: PrefectClient, work_pool: str) -> list[UUID]:
     before = datetime.now(UTC) - timedelta(seconds=_CRASHED_SECONDS)
-    answer = await client.request(
-        "POST",
-        "/flow_runs/filter",
-        json={
-            "flow_runs": {"state": {"type": {"any_": [StateType.CRASHED.value]}}},
-            "work_pools": {"name": {"any_": [work_pool]}},
-            "limit": _PAGE,
-        },
+    runs = await _runs(client, work_pool, [StateType.CRASHED])
+    return [run.id for run in runs if run.state is not None and run.state.timestamp < before]
+
+
+async def _runs(
+    client: PrefectClient, work_pool: str, types: list[StateType], page: int = 0
+) -> list[FlowRun]:
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
+        ),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool])),
+        limit=_PAGE,
+        offset=page * _PAGE,
     )
-    return [
-        UUID(row["id"])
-        for row in answer.json()
-        if datetime.fromisoformat(row["state"]["timestamp"]) < before
-    ]
 
 
 async def _orphans(work_pool: str) -> list[UUID]:
@@ -142,26 +151,12 @@ async def _orphans(work_pool: str) -> list[UUID]:
     found: list[UUID] = []
     async with get_client() as client:
         for page in range(_PAGES):
-            answer = await client.request(
-                "POST",
-                "/flow_runs/filter",
-                json={
-                    "flow_runs": {
-                        "state": {
-                            "type": {"any_": [StateType.RUNNING.value, StateType.PENDING.value]}
-                        }
-                    },
-                    "work_pools": {"name": {"any_": [work_pool]}},
-                    "limit": _PAGE,
-                    "offset": page * _PAGE,
-                },
-            )
-            rows = answer.json()
-            for row in rows:
-                place = str(row.get("infrastructure_pid") or "")
+            runs = await _runs(client, work_pool, [StateType.RUNNING, StateType.PENDING], page)
+            for run in runs:
+                place = run.infrastructure_pid or ""
                 if place.startswith(here) and not _is_alive(place.split(":")[1]):
-                    found.append(UUID(row["id"]))
-            if len(rows) < _PAGE:
+                    found.append(run.id)
+            if len(runs) < _PAGE:
                 break
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,6 +26,8 @@ from deployments.worker.orphans import (
     this_process,
 )
 from deployments.worker.settings import get_worker_settings
+from deployments.worker.signals import stopped_by_signals
+from pro_video.retrying import keep_running
 from pro_video.settings import Settings, get_settings
 from pro_video.stopping import StopReason
 
@@ -107,12 +109,20 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             raise RuntimeError("The worker is not set up")
         return self._host
 
+    async def start(self, *args: Any, **kwargs: Any) -> None:
+        with stopped_by_signals():
+            await super().start(*args, **kwargs)
+
     async def setup(self) -> None:
         self._host = JobHost(cancel_poll_seconds=self._settings.cancel_poll_seconds)
         self._host.start()
         await super().setup()
         await take_up_orphans(self._work_pool_name)
-        self._sweeper = asyncio.create_task(keep_taking_up_crashed(self._work_pool_name))
+        self._sweeper = asyncio.create_task(
+            keep_running(
+                "The watch of crashed runs", partial(keep_taking_up_crashed, self._work_pool_name)
+            )
+        )
 
     async def teardown(self, *exc_info: Any) -> None:
         if self._sweeper is not None:

@@ -6,13 +6,19 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 
 from pro_video.clock import SYSTEM_CLOCK, Clock
-from pro_video.errors import JobFailed, OutcomeUnknown, ServiceUnavailable, TransientError
+from pro_video.errors import (
+    CredentialsRefused,
+    JobFailed,
+    OutcomeUnknown,
+    ServiceUnavailable,
+    TransientError,
+)
 from pro_video.ghostcut.answers import envelope, error_of
 from pro_video.ghostcut.models import PROVIDER, Submission, Work, identity
 from pro_video.ghostcut.status import is_known, outcome_of
@@ -43,6 +49,7 @@ class GhostCutClient:
         base_url: ``https://api.zhaoli.com``, or a sandbox's address.
         app_key: the account's key.
         app_secret: what the requests are signed with; it is never sent.
+        renew: asked when they are refused; gives the pair that holds now.
         submit_path: the vendor documents this one; ``…/work/fast`` takes the same request.
         clock: where time comes from.
         timeouts: bounds of one exchange.
@@ -60,14 +67,15 @@ class GhostCutClient:
         app_key: str,
         app_secret: str,
         *,
+        renew: Callable[[], Awaitable[tuple[str, str] | None]] | None = None,
         submit_path: str = f"{PREFIX}/work/free",
         clock: Clock = SYSTEM_CLOCK,
         timeouts: Timeouts | None = None,
         backoff: Backoff | None = None,
         max_pages: int = 50,
     ) -> None:
-        self._key = checked_secret(app_key, name="GhostCut AppKey", provider=PROVIDER)
-        self._secret = checked_secret(app_secret, name="GhostCut AppSecret", provider=PROVIDER)
+        self._key, self._secret = _checked(app_key, app_secret)
+        self._renew = renew
         self._timeouts = timeouts or Timeouts()
         self._session = HttpSession(base_url, timeouts=self._timeouts)
         self._base_url = base_url
@@ -119,6 +127,8 @@ class GhostCutClient:
             error = error_of(
                 answer, submitting=True, now=self._clock.time(), secrets=self._secrets()
             )
+            if isinstance(error, CredentialsRefused) and await self._has_new_keys():
+                continue
             failures += 1
             # The one error after which nothing can have been accepted and a resend may help soon.
             if not isinstance(error, ServiceUnavailable) or failures >= self._backoff.tries:
@@ -288,7 +298,20 @@ class GhostCutClient:
                 )
             return rows
 
-        return await repeated(read, backoff=self._backoff, clock=self._clock)
+        while True:
+            try:
+                return await repeated(read, backoff=self._backoff, clock=self._clock)
+            except CredentialsRefused:
+                if not await self._has_new_keys():
+                    raise
+
+    async def _has_new_keys(self) -> bool:
+        """After a refusal: go on with another pair, if there is one now."""
+        pair = await self._renew() if self._renew is not None else None
+        if pair is None or pair == (self._key, self._secret):
+            return False
+        self._key, self._secret = _checked(*pair)
+        return True
 
     def _headers(self, body: bytes) -> dict[str, str]:
         return {
@@ -312,6 +335,13 @@ class GhostCutClient:
                 outcome_of(work.status).value,
             )
         return work
+
+
+def _checked(app_key: str, app_secret: str) -> tuple[str, str]:
+    return (
+        checked_secret(app_key, name="GhostCut AppKey", provider=PROVIDER),
+        checked_secret(app_secret, name="GhostCut AppSecret", provider=PROVIDER),
+    )
 
 
 def signature(body: bytes, secret: str) -> str:

@@ -8,18 +8,19 @@ protection overlaps say nothing; nor do moments of which it is not known when th
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from pro_video.errors import OutputRejected
 from pro_video.inpainting_plan import InpaintingPlan, PlannedMask
-from pro_video.inspection.grids import Shape, nearest
+from pro_video.inspection.findings import Finding, when
+from pro_video.inspection.grids import Shape, apart, joined
 from pro_video.inspection.heard import SAME_LENGTH
-from pro_video.inspection.kept import Kept
-from pro_video.inspection.moments import Early, moments, near_keyframes, reach_of
+from pro_video.inspection.kept import BORDER, MARK, MARK_MOMENTS, border_of
+from pro_video.inspection.looks import Look, look
+from pro_video.inspection.moments import Early, near_keyframes, reach_of
+from pro_video.inspection.pair import Pair
 from pro_video.inspection.pictures import Difference, difference
 from pro_video.inspection.reading import Source
 from pro_video.media_info import VideoStream
@@ -42,24 +43,17 @@ LIP_CELL: Final = 8
 AREA_CELL: Final = 4
 """Pixels of a cell at least: to see a mouth among noise, and the letters of a text."""
 LIP_NOISE_FACTOR: Final = 1.5
-FOREIGN_MEAN: Final = 40.0
 AREA_MARGIN: Final = 0.05
 """Fraction of the frame by which an erasure may reach past its area: the text goes on, edges are
 softened."""
 WINDOW_MARGIN: Final = 0.5
 """Seconds by which an erasure may begin earlier or end later than its window."""
 SEGMENT_MARGIN: Final = 0.3
+MOST_ERASED: Final = 0.5
+"""Share of the frame; where more is erased, it may look like another video."""
+TONED_AREA: Final = 12.0
+"""Mean grey levels by which lightness may differ where an unchanged area is looked for."""
 _END_MARGIN: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class AreaChange:
-    """What was seen in one erased area: its index in the plan's masks, its type, the difference."""
-
-    mask: int
-    type: str
-    changed: bool
-    peak: float
 
 
 def check_picture_changed(
@@ -68,24 +62,23 @@ def check_picture_changed(
     plan: InpaintingPlan,
     duration: float,
     *,
+    length: float,
     source: VideoStream,
     result: VideoStream,
-) -> tuple[AreaChange, ...]:
-    """What changed in each erased area that was looked at.
+) -> list[Finding]:
+    """What a text removal did to the picture that it should not, and what it did not do.
 
     Args:
         before: the video that was given for text removal.
         after: the result.
         plan: what was asked for; its times are those of ``before``.
         duration: of ``before`` in seconds.
+        length: of ``after`` in seconds.
         source: the picture of ``before``.
         result: the picture of ``after``.
 
     Raises:
-        OutputRejected: an area in which everything had to go is as before
-            (``output_picture_unchanged``), the picture is not as before where nothing had to change
-            (``output_picture_changed``), or the result shows another video
-            (``output_picture_foreign``).
+        MediaUnusable: one of them cannot be read.
     """
     erased = [(i, mask) for i, mask in enumerate(plan.masks) if mask.type != "keep"]
     windows = [(mask.start, min(mask.end, duration)) for _, mask in erased]
@@ -93,42 +86,49 @@ def check_picture_changed(
     samples = _samples(windows, duration, early)
     spread = _spread([(0.0, max(0.0, duration - _END_MARGIN))], early)
     instants = sorted({*spread, *(instant for taken in samples for instant in taken)})
-    shape = _shape(source, result)
-    kept = Kept(source, result, shape)
+    pair = Pair.of(before, after, source, result, length, duration / 2, duration / 2, AREA_CELL)
     seen: list[list[Difference]] = [[] for _ in erased]
-    whole: list[float] = []
-    for moment in moments(before, after, instants, instants, video=source, shape=shape):
-        whole.append(_mean(nearest(moment.around, moment.grid)))
-        free = _free(plan, moment.instant, shape)
+    looks: list[Look] = []
+    guarded: list[Look] = []
+    border = border_of(pair.shape)
+    for moment in pair.moments(instants, instants):
+        free = _free(plan, moment.instant, pair.shape)
+        looked = look(moment, pair.shape, joined(border, free if plan.mode == 2 else None))
+        looks.append(looked)
         if free is not None:
-            kept.look(moment, free)
+            guarded.append(replace(looked, free=joined(border, free)))
         for place, (_, mask) in enumerate(erased):
-            if moment.instant in samples[place]:
+            if moment.instant in samples[place] and looked.off <= TONED_AREA:
                 seen[place].append(difference(moment.before, moment.after, mask.region))
-    if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (mask.region for _, mask in erased)) < 0.5:
-        _check_foreign(whole)
-    changes = tuple(
-        AreaChange(index, mask.type, not _unchanged(found), max(d.peak for d in found))
-        for (index, mask), found in zip(erased, seen, strict=True)
-        if found
-    )
+    found = pair.unlike(looks) if _share(mask for _, mask in erased) < MOST_ERASED else None
+    if found is not None:
+        return found
+    return [
+        *pair.lightness(looks),
+        *_unchanged_areas(plan, seen, length),
+        *pair.kept(guarded, looks, "text removal", anything_else=plan.mode == 1),
+    ]
+
+
+def _unchanged_areas(
+    plan: InpaintingPlan, seen: Sequence[Sequence[Difference]], length: float
+) -> Iterator[Finding]:
     guards = [mask for mask in plan.masks if mask.type == "keep"]
-    for change in changes:
-        mask = plan.masks[change.mask]
-        if not change.changed and mask.type == "remove" and not _overlapped(mask, guards):
-            raise OutputRejected(
-                f"text inpainting changed nothing in annotation_areas[{change.mask}], where "
-                "everything had to be erased; the files are kept for a look, run the job again",
-                code="output_picture_unchanged",
-            )
-    if kept.changed:
-        raise OutputRejected(
-            "text inpainting changed the picture where it had to stay as it was, outside the areas "
-            "to erase or inside protected ones; the files are kept for a look, run the job again "
-            "or ask the provider",
-            code="output_picture_changed",
+    erased = [(i, mask) for i, mask in enumerate(plan.masks) if mask.type != "keep"]
+    for (index, mask), differences in zip(erased, seen, strict=True):
+        # A text may not have been there, and a protection in front of an area may hold.
+        if mask.type != "remove" or _overlapped(mask, guards) or not _unchanged(differences):
+            continue
+        end = min(mask.end, length)
+        yield Finding(
+            "output_picture_unchanged",
+            f"Nothing changed in annotation_areas[{index}] {when(mask.start, end)}, where "
+            "everything was to be erased.",
+            start=mask.start,
+            end=end,
+            region=mask.region,
+            confidence=0.9,
         )
-    return changes
 
 
 def _free(plan: InpaintingPlan, instant: float, shape: Shape) -> bytearray | None:
@@ -166,8 +166,8 @@ def check_lips_changed(
     length: float,
     source: VideoStream,
     result: VideoStream,
-) -> None:
-    """Did lip-sync change any picture inside the segments, and none outside?
+) -> list[Finding]:
+    """Did lip-sync change pictures inside the segments, and none outside?
 
     Args:
         before: the source video.
@@ -179,9 +179,7 @@ def check_lips_changed(
         result: the picture of ``after``.
 
     Raises:
-        OutputRejected: no picture inside any segment differs (``output_picture_unchanged``), one
-            outside does (``output_picture_changed``), or the result shows another video
-            (``output_picture_foreign``).
+        MediaUnusable: one of them cannot be read.
     """
     ranges = [(segment.start, segment.end) for segment in segments]
     early = near_keyframes(before, source)
@@ -189,32 +187,46 @@ def check_lips_changed(
     outside = set(_spread(untouched(segments, timeline, length, reach_of(source)), early))
     instants = sorted(inside | outside)
     shown = [timeline.at(instant) for instant in instants]
-    shape = _shape(source, result, LIP_CELL)
-    kept = Kept(source, result, shape)
-    found: list[int] = []
-    noise: list[int] = []
-    whole: list[float] = []
-    for moment in moments(before, after, instants, shown, video=source, shape=shape):
-        differing = nearest(moment.around, moment.grid)
-        whole.append(_mean(differing))
-        (noise if moment.instant in outside else found).append(max(differing))
-        if moment.instant in outside:
-            kept.look(moment)
-    _check_foreign(whole)
-    if kept.changed:
-        raise OutputRejected(
-            "lip-sync changed the picture outside the segments; the files are kept for a look, run "
-            "the job again or ask the provider",
-            code="output_picture_changed",
-        )
+    middle = timeline.source / 2
+    pair = Pair.of(before, after, source, result, length, middle, timeline.at(middle), LIP_CELL)
+    border = border_of(pair.shape)
+    looks = [look(moment, pair.shape, border) for moment in pair.moments(instants, shown)]
+    found = pair.unlike(looks)
+    if found is not None:
+        return found
+    kept = [look for look in looks if look.instant in outside]
+    spoken = [look for look in looks if look.instant not in outside]
+    everywhere = len(kept) < MARK_MOMENTS
+    findings = [
+        *pair.lightness(looks),
+        *pair.kept(kept, looks if everywhere else kept, "lip-sync", anything_else=everywhere),
+    ]
+    marked = [finding.region for finding in findings if finding.region and finding.code == MARK]
     least, most = LIP_NOISE
-    limit = min(max(least, LIP_NOISE_FACTOR * max(noise, default=0)), most)
-    if found and max(found) <= limit:
-        raise OutputRejected(
-            "lip-sync changed nothing in the picture of any segment; the files are kept for a "
-            "look, choose another model or check that a face is visible",
-            code="output_picture_unchanged",
+    skipped = pair.shape.covered(marked, BORDER)
+    noise = max((_most_apart(look, skipped) for look in kept), default=0)
+    limit = min(max(least, LIP_NOISE_FACTOR * noise), most)
+    if spoken and max(_most_apart(look, skipped) for look in spoken) <= limit:
+        start, end = timeline.at(segments[0].start), timeline.at(segments[-1].end, end=True)
+        findings.append(
+            Finding(
+                "output_picture_unchanged",
+                "The lip-sync changed nothing in the picture of any segment: the lips do not move "
+                "with the new sound.",
+                start=start,
+                end=end,
+                confidence=0.8,
+            )
         )
+    return findings
+
+
+def _most_apart(look: Look, skipped: bytearray) -> int:
+    """Grey levels of the cell that differs most from the most similar frame of the source."""
+    levels = apart(look.nearest, look.grid)
+    return max(
+        (level for level, passed in zip(levels, skipped, strict=True) if not passed), default=0
+    )
 
 
 def untouched(
@@ -272,21 +284,10 @@ def _spread(ranges: Sequence[tuple[float, float]], early: Early) -> list[float]:
     return chosen
 
 
-def _shape(source: VideoStream, result: VideoStream, cell: int = AREA_CELL) -> Shape:
-    return Shape.of((source.width, source.height), (result.width, result.height), cell=cell)
-
-
-def _mean(levels: bytes) -> float:
-    return sum(levels) / len(levels)
-
-
-def _check_foreign(means: Sequence[float]) -> None:
-    if means and statistics.median(means) > FOREIGN_MEAN:
-        raise OutputRejected(
-            "the result shows another picture than its source; the files are kept for a look, ask "
-            "the provider",
-            code="output_picture_foreign",
-        )
+def _share(masks: Iterable[PlannedMask]) -> float:
+    """The share of the frame that masks cover together, at most."""
+    regions = (mask.region for mask in masks)
+    return sum((right - left) * (bottom - top) for left, top, right, bottom in regions)
 
 
 def _unchanged(found: Sequence[Difference]) -> bool:

@@ -66,16 +66,23 @@ class Shape:
 
 
 class Gridder:
-    """Makes grids of one shape from the frames of one file."""
+    """Makes grids of one shape from the frames of one file.
 
-    def __init__(self, shape: Shape) -> None:
+    Args:
+        shape: of the grids.
+        view: the part of the displayed frame that they cover, in its middle: the shares of its
+            width and height.
+    """
+
+    def __init__(self, shape: Shape, view: tuple[float, float] = (1.0, 1.0)) -> None:
         self._shape = shape
+        self._whole = Shape(round(shape.columns / view[0]), round(shape.rows / view[1]))
         self._scaler = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> bytes:
         """The mean lightness of each cell, 0 to 255, row by row, as displayed."""
         orientation = Orientation.of(frame)
-        columns, rows = orientation.size(self._shape.columns, self._shape.rows)
+        columns, rows = orientation.size(self._whole.columns, self._whole.rows)
         small = self._scaler.reformat(
             frame,
             width=columns,
@@ -87,7 +94,14 @@ class Gridder:
         plane = small.planes[0]
         data = bytes(plane)
         lines = [data[row * plane.line_size :][:columns] for row in range(rows)]
-        return b"".join(orientation.upright(lines))
+        shown = orientation.upright(lines)
+        if self._whole == self._shape:
+            return b"".join(shown)
+        left = (self._whole.columns - self._shape.columns) // 2
+        top = (self._whole.rows - self._shape.rows) // 2
+        return b"".join(
+            line[left : left + self._shape.columns] for line in shown[top : top + self._shape.rows]
+        )
 
 
 def unexplained(before: Sequence[bytes], after: bytes, shape: Shape, enough: int = 0) -> bytes:
@@ -117,9 +131,14 @@ def unexplained(before: Sequence[bytes], after: bytes, shape: Shape, enough: int
     return bytes(map(max, put, taken))
 
 
-def nearest(before: Sequence[bytes], after: bytes) -> bytes:
-    """For each cell the difference to the one frame of ``before`` that is most like ``after``."""
-    return min((bytes(map(abs, map(sub, after, grid))) for grid in before), key=sum)
+def apart(one: bytes, other: bytes) -> bytes:
+    """The difference of two grids in each cell."""
+    return bytes(map(abs, map(sub, one, other)))
+
+
+def joined(one: bytearray, other: bytearray | None) -> bytearray:
+    """1 for each cell that has it in one of two grids of marks."""
+    return one if other is None else bytearray(map(max, one, other))
 
 
 def _outside(values: bytes, low: bytes, high: bytes) -> bytes:

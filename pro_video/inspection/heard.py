@@ -9,14 +9,23 @@ loudest moment of a sound that was kept is never quieter than its source's by mo
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pro_video.errors import MediaUnusable, OutputRejected
-from pro_video.inspection.reading import OUT_OF_BUDGET, Source
-from pro_video.inspection.sounds import BIN, Stretch, likeness, listening
+from pro_video.inspection.findings import Finding, when
+from pro_video.inspection.moments import within_budget
+from pro_video.inspection.reading import Source
+from pro_video.inspection.sounds import (
+    BIN,
+    MAX_SECONDS,
+    Stretch,
+    likeness,
+    likenesses,
+    listening,
+)
 from pro_video.request_models import Segment
 from pro_video.timeline import Timeline
 
@@ -25,10 +34,22 @@ MAX_LINES: Final = 4
 LENGTH: Final = 3.0
 SLACK: Final = 0.4
 """Seconds by which a result may sound earlier or later than its source."""
+SEARCHED: Final = 1.2
+"""Seconds in which a sound that is too early or too late is looked for."""
+LATE: Final = 0.2
+"""Seconds from which it is: people notice sound that is 45 ms early or 125 ms late (ITU-R BT.1359),
+encoders shift it by up to 65 ms, and the measure has steps of 40 ms."""
+_LATE_APART: Final = 0.12
+_LATE_LIKENESS: Final = 0.8
+_LATE_BETTER: Final = 0.15
 AUDIBLE: Final = 0.01
 """Level from which a source surely sounds: -40 dB."""
 SILENT: Final = 0.0005
 """Level below which a result surely does not: -66 dB."""
+MUTED: Final = 0.4
+"""Seconds of sound that have to be missing."""
+QUIETER: Final = 15.0
+"""dB by which a sound was made quieter; bringing a loud master to -14 LUFS takes 8."""
 SAME: Final = 0.9
 OTHER: Final = 0.5
 FOREIGN_MEAN: Final = 0.35
@@ -38,6 +59,7 @@ SAME_LENGTH: Final = 0.1
 """Seconds by which a result is as long as its timeline says."""
 _SHORTEST: Final = 0.5
 _SHORTEST_RECOGNISED: Final = 1.0
+_WHOLE_LOOKS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,88 +105,272 @@ def lines(
     return found
 
 
-def check_sound_kept(
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One stretch of the result, and what should be heard there.
+
+    Attributes:
+        start: seconds of the result at which it should begin.
+        wanted: the sound that should be heard.
+        wide: the result from `SEARCHED` seconds earlier, or from its beginning, to as much later.
+        lead: seconds of ``wide`` before ``start``.
+        line: the segment that it belongs to; None outside of the segments.
+        before: in a segment, the sound of the source.
+    """
+
+    start: float
+    wanted: Stretch
+    wide: Stretch
+    lead: float
+    line: Line | None = None
+    before: Stretch | None = None
+
+    @property
+    def length(self) -> float:
+        """Seconds that are compared."""
+        return len(self.wanted.levels) * BIN
+
+    @property
+    def near(self) -> Stretch:
+        """The result around where the sound should be."""
+        return self.wide.part(self.lead - SLACK, self.lead + self.length + SLACK)
+
+    @property
+    def audible(self) -> list[int]:
+        """The levels of ``wanted`` that surely sound."""
+        return [place for place, level in enumerate(self.wanted.levels) if level >= AUDIBLE]
+
+    @property
+    def muted(self) -> float:
+        """Seconds of them at which the result is silent, with `SLACK` before and after."""
+        slack, lead = round(SLACK / BIN), round(self.lead / BIN)
+        around = (
+            self.wide.levels[max(0, lead + place - slack) : lead + place + slack + 1]
+            for place in self.audible
+        )
+        return sum(bool(levels) and max(levels) < SILENT for levels in around) * BIN
+
+    @property
+    def lively(self) -> bool:
+        """Can both be recognised?"""
+        return self.wanted.lively and self.wide.lively
+
+    @property
+    def quieter(self) -> float:
+        """By how many dB it is quieter; 0 where that cannot be told."""
+        loudest = self.near.loudest
+        if self.wanted.loudest < AUDIBLE or loudest < SILENT:
+            return 0.0
+        return 20 * math.log10(self.wanted.loudest / loudest)
+
+    @property
+    def late(self) -> float | None:
+        """Seconds by which it is heard too late, below 0 too early; None where it is not found."""
+        if not self.lively or self.length < _SHORTEST_RECOGNISED:
+            return None
+        if len(self.wide.levels) <= len(self.wanted.levels):
+            return None
+        found = likenesses(self.wanted, self.wide)
+        best = max(range(len(found)), key=found.__getitem__)
+        there = min(max(round(self.lead / BIN), 0), len(found) - 1)
+        if found[best] < _LATE_LIKENESS:
+            return None
+        late = best * BIN - self.lead
+        if abs(late) >= LATE and found[best] - found[there] < _LATE_BETTER:
+            return None
+        return late
+
+
+def check_sound(
     before: Source,
     after: Source,
-    ranges: Sequence[tuple[float, float]],
+    *,
+    kept: Sequence[tuple[float, float]],
     at: Callable[[float], float] = lambda seconds: seconds,
-) -> None:
-    """Does the result sound like its source in these ranges?
+    compared: Sequence[tuple[Line, Source]] = (),
+    length: float,
+) -> list[Finding]:
+    """What is not as it should be in the sound of a result.
 
     Args:
         before, after: source and result.
-        ranges: seconds of the source in which its sound has to stay.
+        kept: seconds of the source in which its sound has to stay.
         at: when a moment of the source is in the result.
+        compared: segments, each with its audio.
+        length: of the result in seconds.
 
     Raises:
-        OutputRejected: it is silent where the source is not (``output_sound_muted``), or sounds
-            like something else throughout (``output_sound_foreign``).
+        MediaUnusable: one of the files cannot be read.
     """
-    places = _places(ranges)
-    old = _listen(before, [(start, length) for start, length in places], "the video before")
-    new = _listen(after, [(at(start) - SLACK, length + 2 * SLACK) for start, length in places])
-    alike = []
-    for (start, _), one, other in zip(places, old, new, strict=False):
-        if _muted(one, other):
-            raise _rejected(
-                "output_sound_muted",
-                f"is silent at {at(start):.1f} s of the result, where its source is not",
+    heard = _heard(before, after, kept, at, compared)
+    sounding = [each for each in heard if each.audible]
+    silent = all(each.muted >= (len(each.audible) - 0.5) * BIN for each in sounding)
+    if sounding and silent and _silent_throughout(after, length):
+        return [
+            Finding(
+                "output_no_sound",
+                "The result is silent throughout, and its source or the new audio is not.",
+                unusable=True,
+                start=0.0,
+                end=length,
+                confidence=0.95,
             )
-        if one.lively and other.lively:
-            alike.append(likeness(one, other))
+        ]
+    late = _late(heard)
+    # What comes late leaves a silence of as much before it.
+    longest = MUTED + (0.0 if late is None else abs(late[1]))
+    muted = [each for each in sounding if each.muted >= min(longest, len(each.audible) * BIN)]
+    outside = [each for each in heard if each.line is None and each not in muted]
+    return [
+        *_muted(muted),
+        *_quieter(heard),
+        *(_foreign(outside) if late is None else [late[0]]),
+        *(found for each in heard if each not in muted for found in _unchanged(each)),
+    ]
+
+
+def _silent_throughout(after: Source, length: float) -> bool:
+    levels = _listen(after, _whole(length))
+    return bool(levels) and max(stretch.loudest for stretch in levels) < SILENT
+
+
+def _heard(
+    before: Source,
+    after: Source,
+    kept: Sequence[tuple[float, float]],
+    at: Callable[[float], float],
+    compared: Sequence[tuple[Line, Source]],
+) -> list[Heard]:
+    """All stretches, as far as the bounds on reading go; each file is opened once."""
+    places = _places(kept)
+    lines = [line for line, _ in compared]
+    starts = [*(at(start) for start, _ in places), *(line.shown for line in lines)]
+    lengths = [*(length for _, length in places), *(line.length for line in lines)]
+    old = _listen(before, [*places, *((line.start, line.length) for line in lines)])
+    firsts = [max(0.0, start - SEARCHED) for start in starts]
+    new = _listen(
+        after,
+        [
+            (first, start - first + length + SEARCHED)
+            for first, start, length in zip(firsts, starts, lengths, strict=True)
+        ],
+    )
+    given = [_listen(audio, [(line.audio_start, line.length)]) for line, audio in compared]
+    heard = [
+        Heard(start, one, wide, start - first)
+        for start, one, wide, first in zip(starts, old[: len(places)], new, firsts, strict=False)
+    ]
+    for place, (line, said) in enumerate(zip(lines, given, strict=True), len(places)):
+        if said and place < len(new):
+            source = old[place] if place < len(old) else None
+            lead = starts[place] - firsts[place]
+            heard.append(Heard(starts[place], said[0], new[place], lead, line, source))
+    return heard
+
+
+def _muted(muted: Sequence[Heard]) -> Iterator[Finding]:
+    """Silence where something should be heard: outside of the segments, and in each segment."""
+    outside = [each for each in muted if each.line is None]
+    if outside:
+        start, end = outside[0].start, outside[-1].start + outside[-1].length
+        yield Finding(
+            "output_sound_muted",
+            f"The result is silent {when(start, end)}, where its source is not.",
+            start=start,
+            end=end,
+            confidence=0.95,
+        )
+    for each in muted:
+        if each.line is not None:
+            yield Finding(
+                "output_sound_muted",
+                f"The result is silent in segments[{each.line.segment}], whose audio is not.",
+                start=each.start,
+                end=each.start + each.length,
+                confidence=0.95,
+            )
+
+
+def _quieter(heard: Sequence[Heard]) -> Iterator[Finding]:
+    found = [each for each in heard if each.quieter > QUIETER]
+    if found:
+        most = max(each.quieter for each in found)
+        start, end = _range(found)
+        yield Finding(
+            "output_sound_quieter",
+            f"The sound is up to {most:.0f} dB quieter than it was {when(start, end)}.",
+            start=start,
+            end=end,
+            confidence=0.8,
+        )
+
+
+def _late(heard: Sequence[Heard]) -> tuple[Finding, float] | None:
+    """Is all that can be recognised late, or early, by the same seconds? And by how many?"""
+    found = [(each, late) for each in heard if (late := each.late) is not None]
+    lates = [late for _, late in found]
+    if not lates or abs(statistics.median(lates)) < LATE or max(lates) - min(lates) > _LATE_APART:
+        return None
+    by = statistics.median(lates)
+    start, end = _range(each for each, _ in found)
+    fact = (
+        f"The sound comes {abs(by):.1f} s too {'late' if by > 0 else 'early'} for the picture "
+        f"{when(start, end)}."
+    )
+    confidence = 0.7 if len(found) == 1 else 0.9
+    return Finding("output_sound_late", fact, start=start, end=end, confidence=confidence), by
+
+
+def _foreign(outside: Sequence[Heard]) -> Iterator[Finding]:
+    alike = [
+        likeness(each.wanted, each.near)
+        for each in outside
+        if each.wanted.lively and each.near.lively
+    ]
     if (
         len(alike) >= FOREIGN_STRETCHES
         and max(alike) < FOREIGN_MOST
         and statistics.fmean(alike) < FOREIGN_MEAN
     ):
-        raise _rejected("output_sound_foreign", "is not the one of its source")
+        start, end = _range(outside)
+        yield Finding(
+            "output_sound_foreign",
+            f"The sound {when(start, end)} is not the one of the source.",
+            start=start,
+            end=end,
+            confidence=0.8,
+        )
 
 
-def check_sound_replaced(
-    before: Source, after: Source, compared: Sequence[tuple[Line, Source]]
-) -> None:
-    """Does the result have the new sound in these segments?
-
-    Args:
-        before, after: source and result.
-        compared: segments, each with its audio.
-
-    Raises:
-        OutputRejected: a segment is silent and its audio is not (``output_sound_muted``), or has
-            the sound of the source instead of its audio's (``output_sound_unchanged``).
-    """
-    chosen = [line for line, _ in compared]
-    new = _listen(after, [(line.shown - SLACK, line.length + 2 * SLACK) for line in chosen])
-    old = _listen(before, [(line.start, line.length) for line in chosen], "the video before")
-    for place, (line, audio) in enumerate(compared):
-        if place >= len(new):
-            break
-        given = _listen(audio, [(line.audio_start, line.length)], "the audio")
-        if not given:
-            continue
-        if _muted(given[0], new[place]):
-            raise _rejected(
-                "output_sound_muted",
-                f"is silent in segments[{line.segment}], whose audio is not",
-            )
-        if place < len(old) and _is_other(old[place], given[0], new[place]):
-            raise _rejected(
-                "output_sound_unchanged",
-                f"in segments[{line.segment}] is the one of the source, not of its audio",
-            )
+def _unchanged(heard: Heard) -> Iterator[Finding]:
+    """Does a segment have the sound of the source, for certain, and not that of its audio?"""
+    source, line = heard.before, heard.line
+    if source is None or line is None:
+        return
+    if not (source.lively and heard.wanted.lively):
+        return
+    if min(len(source.levels), len(heard.wanted.levels)) * BIN < _SHORTEST_RECOGNISED:
+        return
+    near = heard.near
+    if likeness(source, near) >= SAME and likeness(heard.wanted, near) < OTHER:
+        yield Finding(
+            "output_sound_unchanged",
+            f"The sound in segments[{line.segment}] is the one of the source, not of its audio.",
+            start=heard.start,
+            end=heard.start + heard.length,
+            confidence=0.9,
+        )
 
 
-def _is_other(source: Stretch, given: Stretch, heard: Stretch) -> bool:
-    """Is what is heard the source, for certain, and not the audio?"""
-    if not (source.lively and given.lively):
-        return False
-    if min(len(source.levels), len(given.levels)) * BIN < _SHORTEST_RECOGNISED:
-        return False
-    return likeness(source, heard) >= SAME and likeness(given, heard) < OTHER
+def _range(heard: Iterable[Heard]) -> tuple[float, float]:
+    places = [(each.start, each.start + each.length) for each in heard]
+    return min(start for start, _ in places), max(end for _, end in places)
 
 
-def _muted(source: Stretch, heard: Stretch) -> bool:
-    return source.loudest >= AUDIBLE and bool(heard.levels) and heard.loudest < SILENT
+def _whole(length: float) -> list[tuple[float, float]]:
+    """Nearly all of a short sound, and parts all over a long one."""
+    apart = max(MAX_SECONDS, length / _WHOLE_LOOKS)
+    return [(place * apart, MAX_SECONDS) for place in range(math.ceil(length / apart))]
 
 
 def _places(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -184,27 +390,11 @@ def _places(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return places
 
 
-def _listen(
-    source: Source, places: Sequence[tuple[float, float]], what: str = "the result"
-) -> list[Stretch]:
+def _listen(source: Source, places: Sequence[tuple[float, float]]) -> list[Stretch]:
     """The stretches as far as the bound on reading goes; none of a file without sound."""
     found: list[Stretch] = []
-    try:
-        with listening(source, what) as listener:
-            if listener is not None:
-                for start, length in places:
-                    found.append(listener.stretch(start, length))
-    except MediaUnusable as error:
-        if error.code not in OUT_OF_BUDGET:
-            raise OutputRejected(
-                f"the result's sound cannot be compared: {error.message}",
-                code="output_undecodable",
-            ) from error
+    with within_budget(), listening(source, "the sound") as listener:
+        if listener is not None and places:
+            for start, length in places:
+                found.append(listener.stretch(start, length))
     return found
-
-
-def _rejected(code: str, fact: str) -> OutputRejected:
-    return OutputRejected(
-        f"the sound {fact}; the files are kept for a look, run the job again or ask the provider",
-        code=code,
-    )

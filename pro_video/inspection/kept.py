@@ -1,8 +1,9 @@
 """Is what had to stay as it was? The picture outside the areas, and outside the segments.
 
-The measure is `grids.unexplained`. Measured on a talking head (1080x720, 30 frames a second), an
-animation with moving camera (1280x720, 25) and a synthetic pan (640x360 and 160x90, 25), six
-moments each: the largest value of any cell, and the share of cells above 30 levels.
+The measure is `grids.unexplained`, after a difference of lightness was undone (`looks`). Measured
+on a talking head (1080x720, 30 frames a second), an animation with moving camera (1280x720, 25) and
+a synthetic pan (640x360 and 160x90, 25), six moments each: the largest value of any cell, and the
+share of cells above 30 levels.
 
     H.264 again at CRF 17 / 28 / 32 / 38 (ultrafast)    1 / 7 / 10 / 8      0
     at CRF 32, two thirds of the width, a frame late    14                  0
@@ -19,107 +20,234 @@ moments each: the largest value of any cell, and the share of cells above 30 lev
     the frame mirrored                                  45 to 227           0.6 to 62 %
 
 What has no contrast with its surroundings is not seen, and does no harm.
+
+A mark that was added stands still while the picture moves. So the mean of all moments is compared
+too: noise and movement are spread out in it, and a mark stays sharp, however faint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from av.video.frame import VideoFrame
-from av.video.reformatter import ColorTrc
-
+from pro_video.inspection.findings import Finding, when, where
 from pro_video.inspection.grids import Shape, unexplained
-from pro_video.inspection.moments import Moment
-from pro_video.media_info import VideoStream
+from pro_video.inspection.likeness import steps
+from pro_video.inspection.looks import Look
+from pro_video.inspection.pictures import Box
 
 UNEXPLAINED: Final = 30
 """Grey levels by which a cell differs for certain."""
+UNEXPLAINED_RETONED: Final = 50
+"""The same where the dynamic range differs: tone mapping may lighten one place more than another
+of the same lightness."""
 CHANGED_SHARE: Final = 0.0025
 """Share of the frame that differs for certain in a picture that was changed."""
 CHANGED_CELLS: Final = 3
 CHANGED_MOMENTS: Final = 2
 """A single one may be a flash, a cut or a damaged frame."""
-_BORDER: Final = 0.02
+MARK: Final = "output_mark_added"
+MARK_LEVEL: Final = 10
+"""Grey levels of a mark in the mean of all moments."""
+MARK_MOMENTS: Final = 3
+MARK_STEADY: Final = 0.75
+"""Share of the moments in which a mark has to be there."""
+MARK_MOST: Final = 0.25
+"""Share of the frame that a mark takes at most."""
+MARK_DETAIL: Final = 1.15
+"""By how much a mark adds to the detail of its place; what was erased takes from it."""
+MOST_MARKS: Final = 3
+BORDER: Final = 0.02
+"""Encoders pad and crop borders to whole blocks."""
 _LEAST_JUDGED: Final = 0.02
-_SAME_ASPECT: Final = 0.01
-_GAINS: Final = (0.7, 1.4)
-_HDR: Final = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
+_LETTERS_APART: Final = 2
+_MIDDLE: Final = (0.25, 0.75)
 
 
-class Kept:
-    """Collects what moments show outside of what may change.
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Cells that belong together, and the box around them in cells: left, top, right, bottom."""
+
+    cells: tuple[int, ...]
+    box: tuple[int, int, int, int]
+
+    def region(self, shape: Shape) -> Box:
+        """The box as fractions of the frame."""
+        left, top, right, bottom = self.box
+        return (
+            left / shape.columns,
+            top / shape.rows,
+            right / shape.columns,
+            bottom / shape.rows,
+        )
+
+
+def border_of(shape: Shape) -> bytearray:
+    """1 for each cell at the border, which encoders may change."""
+    edge = BORDER
+    return shape.covered(
+        ((0, 0, 1, edge), (0, 1 - edge, 1, 1), (0, 0, edge, 1), (1 - edge, 0, 1, 1)), 0
+    )
+
+
+def changes_outside(
+    looks: Sequence[Look], shape: Shape, length: float, stage: str, *, retoned: bool
+) -> list[Finding]:
+    """What changed, for certain, in more than one moment where nothing was to change.
 
     Args:
-        source, result: the pictures; where one is cropped against the other, nothing is judged.
-        shape: of the grids.
+        looks: moments in which part of the picture has to stay, in order.
+        shape: of their grids.
+        length: of the result in seconds.
+        stage: how messages name what was done.
+        retoned: has the result another dynamic range than its source?
     """
-
-    def __init__(self, source: VideoStream, result: VideoStream, shape: Shape) -> None:
-        self._shape = shape
-        self._comparable = (
-            abs(source.width * result.height / (source.height * result.width) - 1) <= _SAME_ASPECT
+    limit = UNEXPLAINED_RETONED if retoned else UNEXPLAINED
+    seen: list[tuple[Look, list[int]]] = []
+    judged = 0
+    for look in looks:
+        if look.free.count(0) < max(_LEAST_JUDGED * len(look.free), CHANGED_CELLS):
+            continue
+        judged += 1
+        levels = unexplained(look.around, look.grid, shape, limit)
+        cells = [
+            cell
+            for cell, (level, passed) in enumerate(zip(levels, look.free, strict=True))
+            if level > limit and not passed
+        ]
+        if len(cells) >= max(CHANGED_CELLS, CHANGED_SHARE * len(look.free)):
+            seen.append((look, cells))
+    if len(seen) < CHANGED_MOMENTS:
+        return []
+    throughout = len(seen) == judged
+    start = 0.0 if throughout else seen[0][0].shown
+    end = length if throughout else seen[-1][0].shown
+    region = cluster_of({cell for _, cells in seen for cell in cells}, shape).region(shape)
+    return [
+        Finding(
+            "output_picture_changed",
+            f"The {stage} changed the picture {where(region)} {when(start, end)}, where nothing "
+            "was to change.",
+            start=start,
+            end=end,
+            region=region,
+            confidence=min(0.99, 0.6 + 0.4 * len(seen) / judged),
         )
-        # Encoders pad and crop borders to whole blocks.
-        edge = _BORDER
-        self._border = shape.covered(
-            ((0, 0, 1, edge), (0, 1 - edge, 1, 1), (0, 0, edge, 1), (1 - edge, 0, 1, 1)), 0
+    ]
+
+
+def marks_added(
+    looks: Sequence[Look], shape: Shape, length: float, *, anything_else: bool = False
+) -> list[Finding]:
+    """What stands still in the result and is not in its source: perhaps a vendor's watermark.
+
+    Args:
+        looks: moments in which part of the picture has to stay, in order.
+        shape: of their grids.
+        length: of the result in seconds.
+        anything_else: may the picture change for another reason? Then only what lies near an edge
+            of the frame is taken for a mark.
+    """
+    if len(looks) < MARK_MOMENTS:
+        return []
+    free = bytes(map(max, *(look.free for look in looks)))
+    before, after = _mean([look.nearest for look in looks]), _mean([look.grid for look in looks])
+    levels = unexplained([before], after, shape)
+    marked = {
+        cell
+        for cell, (level, passed) in enumerate(zip(levels, free, strict=True))
+        if level >= MARK_LEVEL and not passed
+    }
+    found: list[tuple[int, Finding]] = []
+    for cluster in clusters(marked, shape):
+        region = cluster.region(shape)
+        if len(cluster.cells) < CHANGED_CELLS or _area(region) > MARK_MOST:
+            continue
+        if anything_else and not _near_edge(region):
+            continue
+        steady = _steady(looks, cluster, before, after)
+        if steady < MARK_STEADY or _detail(after, cluster, shape) < MARK_DETAIL * _detail(
+            before, cluster, shape
+        ):
+            continue
+        finding = Finding(
+            MARK,
+            f"A mark that the source does not have stands {where(region)} of the picture from 0.0 "
+            f"to {length:.1f} s: perhaps a vendor's watermark.",
+            start=0.0,
+            end=length,
+            region=region,
+            confidence=0.95 * steady * (0.8 if anything_else else 1),
         )
-        self._changed: list[float] = []
-
-    def look(self, moment: Moment, free: bytearray | None = None) -> None:
-        """Judge one moment.
-
-        Args:
-            moment: its pictures.
-            free: 1 for each cell that may change; none when nothing may.
-        """
-        free = self._border if free is None else bytearray(map(max, free, self._border))
-        cells = len(free)
-        if not self._comparable or _toned(moment.before) != _toned(moment.after):
-            return
-        if free.count(0) < max(_LEAST_JUDGED * cells, CHANGED_CELLS):
-            return
-        self._changed.append(_share(moment.around, moment.grid, free, self._shape))
-
-    @property
-    def changed(self) -> bool:
-        """Did something change, for certain, in more than one moment?"""
-        return sum(share > 0 for share in self._changed) >= CHANGED_MOMENTS
+        found.append((len(cluster.cells), finding))
+    found.sort(key=lambda each: each[0], reverse=True)
+    return [finding for _, finding in found[:MOST_MARKS]]
 
 
-def _toned(frame: VideoFrame) -> bool:
-    """Has it a high dynamic range, which another range shows with other lightness?"""
-    return frame.color_trc in _HDR
+def clusters(marked: set[int], shape: Shape) -> Iterator[Cluster]:
+    """Cells in reach of each other, as letters of a word are."""
+    reach = _LETTERS_APART
+    left = set(marked)
+    while left:
+        group = [left.pop()]
+        for cell in group:
+            row, column = divmod(cell, shape.columns)
+            near = {
+                (row + down) * shape.columns + column + across
+                for down in range(-reach, reach + 1)
+                for across in range(-reach, reach + 1)
+                if 0 <= column + across < shape.columns
+            } & left
+            left -= near
+            group.extend(near)
+        yield cluster_of(set(group), shape)
 
 
-def _share(around: Sequence[bytes], after: bytes, free: bytearray, shape: Shape) -> float:
-    """The share of the frame that differs for certain; 0 when a lighter, darker, flatter or
-    stronger picture explains it, or it is too small."""
-    share = 1.0
-    for grid in (after, _like(around[len(around) // 2], after, free)):
-        differing = unexplained(around, grid, shape, UNEXPLAINED)
-        cells = sum(
-            level > UNEXPLAINED and not passed
-            for level, passed in zip(differing, free, strict=True)
+def cluster_of(cells: set[int], shape: Shape) -> Cluster:
+    """These cells as one cluster."""
+    rows = [cell // shape.columns for cell in cells]
+    columns = [cell % shape.columns for cell in cells]
+    return Cluster(tuple(sorted(cells)), (min(columns), min(rows), max(columns) + 1, max(rows) + 1))
+
+
+def _mean(grids: Sequence[bytes]) -> bytes:
+    count = len(grids)
+    return bytes((sum(levels) + count // 2) // count for levels in zip(*grids, strict=True))
+
+
+def _steady(looks: Sequence[Look], cluster: Cluster, before: bytes, after: bytes) -> float:
+    """The share of the moments that show at least half of what the mean of all shows."""
+    signs = [1 if after[cell] >= before[cell] else -1 for cell in cluster.cells]
+    strengths = [
+        sum(
+            sign * (look.grid[cell] - look.nearest[cell])
+            for sign, cell in zip(signs, cluster.cells, strict=True)
         )
-        if cells < CHANGED_CELLS or cells < CHANGED_SHARE * len(free):
-            return 0.0
-        share = min(share, cells / len(free))
-    return share
+        for look in looks
+    ]
+    least = statistics.fmean(strengths) / 2
+    return sum(strength >= least for strength in strengths) / len(strengths)
 
 
-def _like(before: bytes, after: bytes, free: bytearray) -> bytes:
-    """``after`` with the range of lightness that ``before`` has where both should be the same."""
-    lows, highs = [], []
-    for grid in (before, after):
-        levels = sorted(level for level, passed in zip(grid, free, strict=True) if not passed)
-        lows.append(levels[len(levels) // 10])
-        highs.append(levels[len(levels) * 9 // 10])
-    if highs[1] <= lows[1]:
-        return after
-    gain = min(max((highs[0] - lows[0]) / (highs[1] - lows[1]), _GAINS[0]), _GAINS[1])
-    table = bytes(
-        min(255, max(0, round(lows[0] + gain * (level - lows[1])))) for level in range(256)
+def _detail(grid: bytes, cluster: Cluster, shape: Shape) -> float:
+    """How much detail a grid has in the box around a cluster and its neighbours."""
+    left, top, right, bottom = cluster.box
+    left, top = max(0, left - 1), max(0, top - 1)
+    right, bottom = min(shape.columns, right + 1), min(shape.rows, bottom + 1)
+    part = b"".join(
+        grid[row * shape.columns + left : row * shape.columns + right] for row in range(top, bottom)
     )
-    return after.translate(table)
+    return sum(map(abs, steps(part, Shape(right - left, bottom - top))))
+
+
+def _area(region: Box) -> float:
+    left, top, right, bottom = region
+    return (right - left) * (bottom - top)
+
+
+def _near_edge(region: Box) -> bool:
+    first, last = _MIDDLE
+    left, top, right, bottom = region
+    return right <= first or left >= last or bottom <= first or top >= last

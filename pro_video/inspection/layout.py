@@ -1,17 +1,20 @@
-"""What the first bytes of a media file promise, compared with its size.
+"""What the outer structure of a media file promises, compared with its size.
 
 libav opens a file that was cut off and reports the length of the whole one, and adapts the length
-of a cut WAV in silence. The outer structure of the common containers says where the file has to
-end, and reading it takes a few small reads.
+of a cut WAV in silence. The outer sizes alone prove nothing: streams are written with placeholders
+for them, and forms, cameras and proxies leave bytes behind the last box. A file is cut off when
+media is missing, so a size beyond the end is a reason to look at the media
+(`pro_video.media.probe`), and a refusal only where no media can be without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pro_video.inspection.index import Claims
+from pro_video.inspection.kinds import HEAD_BYTES, TEXTS, UNKNOWN, Kind, kind_of, tag_length
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) to bytes; fewer at the end of the file."""
@@ -27,6 +30,13 @@ _INDEXES: Final = frozenset(
 (the table of parsers in libavformat/mov.c)."""
 
 _BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"})
+_ESSENTIAL: Final = frozenset({b"ftyp", b"moov", b"moof"})
+"""Boxes without whose end some media cannot be found."""
+_MAX_CHUNKS: Final = 64
+_PLACEHOLDER: Final = 1_000_000_000
+_PLACEHOLDER_SECONDS: Final = 600.0
+"""Programs that write a WAV to a stream put 0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 2000000000 and
+the like for its bytes; more than these bytes or seconds are no sound that was cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +47,67 @@ class Layout:
         container: mp4, mov, webm, mkv, wav, avi, or None for one that is not looked into here.
         code: name of what is wrong, None when nothing is.
         problem: completes "the file …", None when nothing is wrong.
+        advice: the way out of it.
+        promised: bytes that the sizes promise when they are more than there are; whether any of
+            it is media is for the media to tell.
+        stated: the header tells the length: a plain WAV with true sizes, or a FLAC.
+        frames: of sound, as the header of an MP3 counts them; 0 when it does not.
     """
 
     container: str | None = None
     code: str | None = None
     problem: str | None = None
+    promised: int | None = None
+    stated: bool = False
+    frames: int = 0
+    advice: str = "check that it plays and upload it again"
 
 
 def inspect(read_at: ReadAt, size: int) -> Layout:
     """Look at the outer structure of a file of ``size`` bytes."""
     if size <= 0:
         return Layout(None, "media_empty", "is empty")
-    head = read_at(0, 64)
+    head = read_at(0, HEAD_BYTES)
     if head[4:8] in _BOXES:
-        return _inspect_boxes(read_at, size, head)
+        layout = _inspect_boxes(read_at, size, head)
+        kind = kind_of(head)
+        return layout if layout.problem is not None or kind.readable else _refused(kind)
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _inspect_ebml(head, size)
-    if head[:4] == b"RIFF" and head[8:12] in {b"WAVE", b"AVI "}:
-        return _inspect_riff(head, size)
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:16].lower()
-    if text.startswith((b"<!doc", b"<html", b"<?xml", b"<head")):
-        return Layout(None, "media_not_media", "is a web page, not a media file")
-    if text.startswith((b"#extm3u", b"{", b"[")):
-        return Layout(None, "media_not_media", "is a text file or playlist, not a media file")
+    if head[:4] in {b"RIFF", b"RIFX", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
+        return _inspect_wav(read_at, size, head)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        length = int.from_bytes(head[4:8], "little") + 8
+        return Layout("avi", promised=length if length > size + 1 else None)
+    kind = kind_of(head)
+    if kind is not UNKNOWN and not kind.readable:
+        return _refused(kind)
     # libav also takes a file for MP4 that begins with a box of any other name.
     layout = _inspect_boxes(read_at, size, head)
-    return layout if layout.code == "media_absurd" else Layout()
+    return layout if layout.code == "media_absurd" else _inspect_sound(head, read_at)
+
+
+def _refused(kind: Kind) -> Layout:
+    if kind in TEXTS:
+        problem, advice = "not a media file", "give the address of the file itself"
+    else:
+        problem, advice = "which is not read", "convert it to MP4 (H.264), or sound to WAV"
+    return Layout(None, "media_not_media", f"is {kind.name}, {problem}", advice=advice)
+
+
+def _inspect_sound(head: bytes, read_at: ReadAt) -> Layout:
+    """What an MP3 (Xing, Info, VBRI) or a FLAC states of its length."""
+    start = tag_length(head)
+    first = read_at(start, 1024)
+    if first[:4] == b"fLaC":
+        # 36 bits of the stream information.
+        return Layout(stated=int.from_bytes(first[21:26], "big") & 0xFFFFFFFFF > 0)
+    if first[36:40] == b"VBRI":
+        return Layout(frames=int.from_bytes(first[50:54], "big"))
+    place = max(first.find(b"Xing", 0, 64), first.find(b"Info", 0, 64))
+    if place > 0 and first[place + 7 : place + 8] and first[place + 7] & 1:
+        return Layout(frames=int.from_bytes(first[place + 8 : place + 12], "big"))
+    return Layout()
 
 
 def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
@@ -89,7 +134,11 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
         if name in _INDEXES and length > MAX_INDEX:
             return _absurd(container, f"has an index of {length} bytes")
         if offset + length > size:
-            return Layout(container, "media_truncated", _cut(offset + length, size))
+            if name in _ESSENTIAL or not has_index:
+                return Layout(container, "media_truncated", cut(offset + length, size))
+            # The last box is larger than the file, or what follows is none; the index tells
+            # whether a sample is missing.
+            break
         if name in _INDEXES:
             samples = claims.add(offset, length)
             if claims.compressed:
@@ -123,9 +172,8 @@ def _inspect_ebml(head: bytes, size: int) -> Layout:
     if length is None or head[segment : segment + 4] != b"\x18\x53\x80\x67":
         return Layout(container)
     length, position = _vint(head, segment + 4)
-    if length is not None and position + length > size:
-        return Layout(container, "media_truncated", _cut(position + length, size))
-    return Layout(container)
+    promised = None if length is None or position + length <= size else position + length
+    return Layout(container, promised=promised)
 
 
 def _vint(data: bytes, position: int) -> tuple[int | None, int]:
@@ -138,14 +186,39 @@ def _vint(data: bytes, position: int) -> tuple[int | None, int]:
     return (None if value == mask else value), position + width
 
 
-def _inspect_riff(head: bytes, size: int) -> Layout:
-    container = "wav" if head[8:12] == b"WAVE" else "avi"
-    length = int.from_bytes(head[4:8], "little")
-    # Recorders that cannot go back write 0 or the largest value; a last padding byte may miss.
-    if 0 < length < 0xFFFFFF00 and length + 8 > size + 1:
-        return Layout(container, "media_truncated", _cut(length + 8, size))
-    return Layout(container)
+def _inspect_wav(read_at: ReadAt, size: int, head: bytes) -> Layout:
+    """Its chunks up to the sound."""
+    order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
+    riff, rate, large = int.from_bytes(head[4:8], order) + 8, 0, 0
+    offset = 12
+    for _ in range(_MAX_CHUNKS):
+        chunk = read_at(offset, 24)
+        name, length = chunk[:4], int.from_bytes(chunk[4:8], order)
+        start = offset + 8
+        if name == b"fmt ":
+            rate = int.from_bytes(chunk[16:20], order)
+        elif name == b"ds64":
+            large = int.from_bytes(chunk[16:24], order)
+        elif name == b"data":
+            length = large if length == 0xFFFFFFFF and large else length
+            # A last padding byte may miss.
+            whole = start + length <= size + 1
+            if not whole and not _is_placeholder(length, rate):
+                return Layout("wav", "media_truncated", cut(start + length, size))
+            plain = head[:4] == b"RIFF" and whole and length > 0
+            return Layout("wav", stated=plain and start + length <= riff + 1 <= size + 2)
+        offset = start + length + length % 2
+        if len(chunk) < 8 or offset >= size:
+            break
+    if riff > size + 1 and not _is_placeholder(riff, rate):
+        return Layout("wav", "media_truncated", cut(riff, size))
+    return Layout("wav")
 
 
-def _cut(promised: int, size: int) -> str:
+def _is_placeholder(length: int, rate: int) -> bool:
+    return length >= _PLACEHOLDER or 0 < rate * _PLACEHOLDER_SECONDS < length
+
+
+def cut(promised: int, size: int) -> str:
+    """Completes "the file …" for one of ``size`` bytes that promises more."""
     return f"was cut off: it has {size} bytes and its structure promises {promised}"

@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
-from pro_video.errors import MediaUnusable, OutputRejected
+from pro_video.errors import MediaUnusable
 from pro_video.inspection.grids import Gridder, Shape
 from pro_video.inspection.reading import (
     MOMENTS_BUDGET,
@@ -25,6 +25,7 @@ from pro_video.inspection.reading import (
     bounded,
     frames_at,
     opened,
+    origin,
     picture_stream,
 )
 from pro_video.media_info import VideoStream
@@ -37,6 +38,10 @@ REACH_UNEVEN: Final = 0.5
 _REORDERED: Final = 4
 _MOST_AROUND: Final = 16
 
+Views = tuple[tuple[float, float], tuple[float, float]]
+"""Of source and result: the shares of width and height, in the middle, that are compared."""
+WHOLE_FRAMES: Final[Views] = ((1.0, 1.0), (1.0, 1.0))
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -44,12 +49,14 @@ class Moment:
 
     Attributes:
         instant: seconds of the source.
+        shown: seconds of the result.
         before, after: the frames shown.
         around: grids of the source's frames in reach of the moment.
         grid: of ``after``.
     """
 
     instant: float
+    shown: float
     before: VideoFrame
     after: VideoFrame
     around: tuple[bytes, ...]
@@ -70,16 +77,16 @@ def near_keyframes(source: Source, video: VideoStream) -> Early:
     """Moves moments to shortly behind a keyframe, where little has to be decoded to show them.
 
     Raises:
-        OutputRejected: the source cannot be read (``output_undecodable``).
+        MediaUnusable: the source cannot be read.
     """
     # The index has the time of decoding, a few frames before that of showing where frames are
     # reordered; a look before the latter would lead to the keyframe before.
     behind = reach_of(video) + _REORDERED / video.fps
     places: list[float] = []
-    with _comparable(), bounded(source, MOMENTS_BUDGET) as reader, opened(reader) as container:
+    with within_budget(), bounded(source, MOMENTS_BUDGET) as reader, opened(reader) as container:
         stream = picture_stream(container)
         if stream is not None and stream.time_base:
-            base, start = float(stream.time_base), stream.start_time or 0
+            base, start = float(stream.time_base), origin(container, stream)
             places = sorted(
                 (entry.timestamp - start) * base + behind
                 for entry in stream.index_entries
@@ -101,6 +108,8 @@ def moments(
     *,
     video: VideoStream,
     shape: Shape,
+    views: Views = WHOLE_FRAMES,
+    reach: float | None = None,
 ) -> Iterator[Moment]:
     """Each instant that both files show, in order, as far as the bound on reading goes.
 
@@ -110,12 +119,14 @@ def moments(
         after_instants: the same moments in the result, which must not go down.
         video: the source's picture.
         shape: of the grids.
+        views: the parts of source and result that show the same.
+        reach: seconds around a moment whose frames may explain it; None for `reach_of`.
 
     Raises:
-        OutputRejected: one of them cannot be read (``output_undecodable``).
+        MediaUnusable: one of them cannot be read.
     """
     with (
-        _comparable(),
+        within_budget(),
         bounded(before, MOMENTS_BUDGET) as first_reader,
         bounded(after, MOMENTS_BUDGET) as second_reader,
         opened(first_reader, "the video before") as first,
@@ -124,43 +135,42 @@ def moments(
         first_stream, second_stream = picture_stream(first), picture_stream(second)
         if first_stream is None or second_stream is None:
             raise MediaUnusable("there is no picture to compare", code="media_no_streams")
-        gridded = Gridder(shape)
-        for instant, (old, around), new in zip(
+        old_grid, new_grid = Gridder(shape, views[0]), Gridder(shape, views[1])
+        reach = reach_of(video) if reach is None else reach
+        for instant, shown, (old, around), new in zip(
             instants,
-            _around(first, first_stream, instants, video, Gridder(shape)),
+            after_instants,
+            _around(first, first_stream, instants, reach, video.fps, old_grid),
             frames_at(second, second_stream, after_instants),
             strict=True,
         ):
             if old is not None and new is not None:
-                yield Moment(instant, old, new, around, gridded(new))
+                yield Moment(instant, shown, old, new, around, new_grid(new))
             # From the half of the bytes on, no further moment is begun.
             if min(first_reader.left, second_reader.left) < MOMENTS_BUDGET // 2:
                 return
 
 
 @contextmanager
-def _comparable() -> Iterator[None]:
-    """What cannot be read is rejected; what cannot be looked at cheaply is not judged."""
+def within_budget() -> Iterator[None]:
+    """What cannot be looked at cheaply is not judged."""
     try:
         yield
     except MediaUnusable as error:
         if error.code not in OUT_OF_BUDGET:
-            raise OutputRejected(
-                f"the result cannot be compared with its source: {error.message}",
-                code="output_undecodable",
-            ) from error
+            raise
 
 
 def _around(
     container: InputContainer,
     stream: AvVideo,
     instants: Sequence[float],
-    video: VideoStream,
+    reach: float,
+    fps: float,
     gridded: Gridder,
 ) -> Iterator[tuple[VideoFrame | None, tuple[bytes, ...]]]:
     """For each instant the frame shown, and the grids of those in reach; each is made once."""
-    reach = reach_of(video)
-    each = min(_MOST_AROUND // 2, max(1, round(reach * video.fps)))
+    each = min(_MOST_AROUND // 2, max(1, round(reach * fps)))
     looks = sorted(
         (max(0.0, instant + reach * step / each), place, step)
         for place, instant in enumerate(instants)

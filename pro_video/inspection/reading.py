@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -24,6 +25,7 @@ from av.video.stream import VideoStream
 
 from pro_video.errors import MediaUnusable
 from pro_video.inspection.libav import TOLERANT, UNDECODABLE
+from pro_video.inspection.wire import OVER_LIMITS
 
 Source = str | Path | BinaryIO
 
@@ -36,11 +38,13 @@ MOMENTS_BUDGET: Final = 256 * 1024 * 1024
 """Bytes that looking at moments of a file may take: some keyframe intervals of a large video."""
 MAX_PACKETS: Final = 600
 """Packets looked at for one frame: more than the 250 frames between keyframes that encoders use."""
-OUT_OF_BUDGET: Final = frozenset({"media_absurd", "byte_budget"})
+OUT_OF_BUDGET: Final = frozenset({"media_absurd", "byte_budget", OVER_LIMITS})
 """Codes of a reading that took too much, here or in the storage: it tells nothing about the file's
 pictures."""
 _BUFFER: Final = 64 * 1024
 _PROBE_BYTES: Final = 1024 * 1024
+# More than `media.MAX_STREAMS`, so that a file with a few too many is told its number.
+_MAX_STREAMS: Final = 128
 
 
 class BoundedReader(io.RawIOBase):
@@ -123,12 +127,26 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
     Raises:
         MediaUnusable: libav does not understand it, at opening or while the block uses it.
     """
-    options = {"format_whitelist": FORMATS, "probesize": str(_PROBE_BYTES)}
+    # libav decodes pictures already while it opens a file: what bounds that must be told here.
+    options = {
+        "format_whitelist": FORMATS,
+        "probesize": str(_PROBE_BYTES),
+        "max_pixels": str(MAX_PIXELS),
+        "max_streams": str(_MAX_STREAMS),
+        "threads": "1",
+    }
     try:
         reader.seek(0)
         with av.open(reader, options=options, buffer_size=_BUFFER, **TOLERANT) as container:
             yield container
     except (av.FFmpegError, UnicodeError, IndexError) as error:
+        if isinstance(error, MemoryError):
+            # For want of memory, or because a damaged size asks for more than libav ever gives.
+            raise MediaUnusable(
+                f"{what} needs more memory to be read than it may take; convert it to MP4 with "
+                "H.264, or to WAV, and check that it plays",
+                code=OVER_LIMITS,
+            ) from error
         # PyAV's demuxer fails with an IndexError when a damaged file adds a stream under way.
         raise reader.failure or MediaUnusable(
             f"{what} is not a video or audio file that can be read; convert it to MP4 (H.264) or "
@@ -172,6 +190,25 @@ def _bound(stream: VideoStream) -> VideoStream:
     return stream
 
 
+def origin(container: InputContainer, stream: VideoStream) -> int:
+    """When the first picture is shown, in units of the stream's time base: second 0 of a request.
+
+    The container may be anywhere in the file afterwards.
+    """
+    if container.format.name != "avi":
+        return stream.start_time or 0
+    # An AVI has no times; libav counts the delay of reordered frames and what comes before.
+    container.seek(0, stream=stream)
+    for packet in islice(container.demux(stream), MAX_PACKETS):
+        try:
+            shown = [frame.pts for frame in packet.decode() if frame.pts is not None]
+        except av.FFmpegError:
+            continue
+        if shown:
+            return shown[0]
+    return stream.start_time or 0
+
+
 def frames_at(
     container: InputContainer,
     stream: VideoStream,
@@ -179,14 +216,14 @@ def frames_at(
     *,
     strict: bool = False,
 ) -> Iterator[VideoFrame | None]:
-    """The frame shown at each of the instants, which must not go down.
+    """The frame shown at each of the instants, seconds from the first one, which must not go down.
 
     Each keyframe interval is decoded at most once, and at most `MAX_PACKETS` packets for one
     instant. None where nothing decodes and where that bound is met before the instant; past the
     end it is the last frame. Damaged packets are passed over, as players do, unless ``strict``:
     then they raise libav's error.
     """
-    time_base, start = stream.time_base, stream.start_time or 0
+    time_base, start = stream.time_base, origin(container, stream)
     packets: Iterator[Packet[VideoStream]] = iter(())
     shown: VideoFrame | None = None
     ahead: list[VideoFrame] = []
@@ -205,8 +242,8 @@ def frames_at(
                 break
             try:
                 decoded = packet.decode()
-            except UNDECODABLE:
-                if strict:
+            except UNDECODABLE as error:
+                if strict or isinstance(error, MemoryError):
                     raise
                 continue
             ahead.extend(frame for frame in decoded if frame.pts is not None)

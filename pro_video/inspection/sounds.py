@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.stream import Discard
 
 from pro_video.inspection.libav import UNDECODABLE
-from pro_video.inspection.reading import Source, bounded, opened
+from pro_video.inspection.reading import Source, bounded, opened, origin, picture_stream
 
 _SOUND_BUDGET: Final = 128 * 1024 * 1024
 RATE: Final = 8000
@@ -58,19 +58,25 @@ class Stretch:
         """Does it go up and down, as speech and most music do? Only that can be recognised."""
         return len(self.levels) > 1 and statistics.pstdev(_decibels(self.levels)) > _LIVELY
 
+    def part(self, start: float, end: float) -> Stretch:
+        """From ``start`` to ``end``, seconds from the first level; less where there is less."""
+        return Stretch(self.levels[max(0, round(start / BIN)) : max(0, round(end / BIN))])
+
 
 def likeness(one: Stretch, other: Stretch) -> float:
-    """How much the ups and downs of two stretches are alike, -1 to 1, at the best shift.
+    """How much the ups and downs of two stretches are alike, -1 to 1, at the best shift."""
+    return max(likenesses(one, other), default=0.0)
 
-    The shorter one is laid over the longer one at each place where it fits.
-    """
+
+def likenesses(one: Stretch, other: Stretch) -> list[float]:
+    """The same at each shift: the shorter one is laid over the longer one wherever it fits."""
     short, long = sorted((_decibels(one.levels), _decibels(other.levels)), key=len)
     if len(short) < 2:
-        return 0.0
-    return max(
+        return []
+    return [
         _correlation(short, long[shift : shift + len(short)])
         for shift in range(len(long) - len(short) + 1)
-    )
+    ]
 
 
 def _decibels(levels: Sequence[float]) -> list[float]:
@@ -84,14 +90,19 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 class Listener:
-    """Reads stretches of one file's sound."""
+    """Reads stretches of one file's sound; second 0 is when its first picture is shown, or its
+    first sample is heard where there is no picture."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream) -> None:
+    def __init__(
+        self, container: InputContainer, stream: AudioStream, first: float | None = None
+    ) -> None:
         self._container = container
         self._stream = stream
+        self._first = first
 
     def stretch(self, start: float, seconds: float) -> Stretch:
-        """The levels from ``start`` on, fewer where the sound ends or does not decode."""
+        """The levels from ``start`` on, silent before the sound begins, fewer where it ends or
+        does not decode."""
         start, seconds = max(0.0, start), min(seconds, MAX_SECONDS)
         wanted = round(seconds * RATE)
         samples = array("h")
@@ -110,9 +121,16 @@ class Listener:
         stream = self._stream
         if not stream.time_base:
             return
-        base, first = float(stream.time_base), stream.start_time or 0
+        base = float(stream.time_base)
+        own = (stream.start_time or 0) * base
+        first = own if self._first is None else self._first
+        # Sound that begins after the picture is silence until then.
+        late = own - first - start
+        if late > 0:
+            yield array("h", bytes(2 * round(min(late, MAX_SECONDS) * RATE)))
+            start = own - first
         resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
-        self._container.seek(first + int(start / base), stream=stream, backward=True)
+        self._container.seek(int((first + start) / base), stream=stream, backward=True)
         skip: int | None = None
         for packet in islice(self._container.demux(stream), _MAX_PACKETS):
             try:
@@ -121,7 +139,7 @@ class Listener:
                 continue
             for frame in frames:
                 if skip is None:
-                    time = 0.0 if frame.pts is None else (frame.pts - first) * base
+                    time = 0.0 if frame.pts is None else frame.pts * base - first
                     skip = round(max(0.0, start - time) * RATE)
                 for even in resampler.resample(frame):
                     block = array("h", bytes(even.planes[0])[: 2 * even.samples])
@@ -139,10 +157,14 @@ def listening(source: Source, what: str) -> Iterator[Listener | None]:
     with bounded(source, _SOUND_BUDGET) as reader, opened(reader, what) as container:
         # Typed as always there; a codec context is None where libav has no decoder.
         sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        picture = None if sound is None else picture_stream(container)
+        first = None
+        if picture is not None and picture.time_base:
+            first = float(origin(container, picture) * picture.time_base)
         for stream in container.streams:
             if stream is not sound:
                 stream.discard = Discard.all
-        yield None if sound is None else Listener(container, sound)
+        yield None if sound is None else Listener(container, sound, first)
 
 
 def _rms(samples: array[int]) -> float:

@@ -1,21 +1,28 @@
 """The rules that need the files: what a probe found, checked before anything is paid.
 
-A segment or crop may end with its file. Sync.so measures lengths itself and refuses a range that
-ends even 2 ms too late, so an end within one frame (video) or 50 ms (audio) after the measured end
-counts as the end, and every end closer to it than the margins of `request_limits` is moved inside.
-What lies further out is refused.
+A segment or crop may end with its file, as players show it. Sync.so measures lengths itself and
+refuses a range that ends even 2 ms too late, so an end up to half a second after the last picture
+or sample counts as the end, and every end closer to it than the margins of `limits` is moved
+inside. What lies further out is refused. Everything that is moved is told as a warning of the
+request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pro_video.errors import Problem
 from pro_video.media_info import MediaInfo, VideoStream
 from pro_video.request import InpaintingRequest, JobRequest
 from pro_video.request_models import AnnotationArea, Segment
 from pro_video.rules import limits
 from pro_video.rules.limits import MediaLimits
+from pro_video.rules.notes import audible_seconds, media_warnings, moved, video_warnings
 from pro_video.rules.problems import Findings
+from pro_video.rules.touching import Touching, keep_apart
+from pro_video.verdict import JobWarning
+
+__all__ = ["audible_seconds", "check_inpainting_media", "check_media", "media_warnings"]
 
 _DEFAULT_LIMITS = MediaLimits()
 _MEGABYTE = 1_000_000
@@ -23,54 +30,82 @@ _MEGABYTE = 1_000_000
 
 def check_media(
     request: JobRequest,
-    video: MediaInfo,
+    video: MediaInfo | None,
     audios: Mapping[str, MediaInfo],
     media_limits: MediaLimits = _DEFAULT_LIMITS,
+    *,
+    touching: Touching = "trim",
+    unusable: Sequence[Problem] = (),
 ) -> JobRequest:
-    """The request with its ends moved inside the files; this is what may be sent.
+    """The request with its ends moved inside the files, and what is to be told of it in its
+    ``warnings``; this is what may be sent.
 
     Args:
         request: from `check_request`.
-        video: the probe of its video.
-        audios: the probe of each audio, by the source string of the segment.
+        video: the probe of its video; None when that is unusable.
+        audios: the probe of each usable audio, by the source string of the segment.
+        media_limits: what the vendors take.
+        touching: what becomes of segments that touch, or are less than a frame apart.
+        unusable: what is wrong with files that are not given here; everything that the others show
+            comes in the same answer.
 
     Raises:
         RequestRefused: with every problem at once, code ``media_refused``.
-        KeyError: an audio of the request was not probed.
+        KeyError: an audio of the request was not probed, and nothing is unusable.
     """
     found = Findings()
-    picture = _check_picture(video, media_limits, found)
-    _check_lip_sync_video(request, video, picture, media_limits, found)
-    if request.annotation_areas:
-        _check_inpainting_video(video, media_limits, found)
-        if picture is not None:
-            _check_windows(request.annotation_areas, picture, found)
+    found.extend(unusable)
+    picture = None
+    if video is not None:
+        picture = _check_picture(video, media_limits, found)
+        _check_lip_sync_video(request, video, picture, media_limits, found)
+        if request.annotation_areas:
+            _check_inpainting_video(video, media_limits, found)
+    if picture is not None:
+        _check_windows(request.annotation_areas, picture, found)
     heard: set[str] = set()
     segments = []
+    told: list[JobWarning] = []
     for index, segment in enumerate(request.segments):
         path = request.segment_path(index)
-        audio = audios[segment.audio]
-        if segment.audio not in heard:
-            heard.add(segment.audio)
-            _check_audio(audio, f"{path}.audio", media_limits, found)
         if picture is not None:
-            segment = _fit_range(segment, path, picture, found)
-        segments.append(_fit_crop(segment, path, audio, found))
+            segment = _fit_range(segment, path, picture, found, told)
+        if segment.audio in audios or not unusable:
+            audio = audios[segment.audio]
+            if segment.audio not in heard:
+                heard.add(segment.audio)
+                _check_audio(audio, f"{path}.audio", media_limits, found)
+            segment = _fit_crop(segment, path, audio, found, told)
+        segments.append(segment)
     if picture is not None:
-        _check_frame_gaps(request, picture, found)
+        gap = max(limits.MIN_GAP, min(1 / picture.fps, limits.LONGEST_FRAME))
+        paths = [request.segment_path(index) for index in range(len(segments))]
+        segments = keep_apart(segments, paths, gap, touching, found, told)
     found.raise_if_any("media_refused")
-    return request.model_copy(update={"segments": tuple(segments)})
+    if video is None:
+        raise ValueError("a video that is not given is unusable for a reason")
+    fitted = request.model_copy(update={"segments": tuple(segments)})
+    told += media_warnings(fitted, video, audios)
+    return fitted.model_copy(update={"warnings": (*request.warnings, *told)})
 
 
 def check_inpainting_media(
-    request: InpaintingRequest, video: MediaInfo, media_limits: MediaLimits = _DEFAULT_LIMITS
-) -> None:
-    """The same for a text removal alone.
+    request: InpaintingRequest,
+    video: MediaInfo | None,
+    media_limits: MediaLimits = _DEFAULT_LIMITS,
+    *,
+    unusable: Sequence[Problem] = (),
+) -> InpaintingRequest:
+    """The same for a text removal alone: the request with its warnings.
 
     Raises:
         RequestRefused: with every problem at once, code ``media_refused``.
     """
     found = Findings()
+    found.extend(unusable)
+    if video is None:
+        found.raise_if_any("media_refused")
+        raise ValueError("a video that is not given is unusable for a reason")
     picture = _check_picture(video, media_limits, found)
     if picture is not None and video.container not in limits.INPAINTING_CONTAINERS:
         _refuse_container(video, "GhostCut", limits.INPAINTING_CONTAINERS, found)
@@ -78,39 +113,7 @@ def check_inpainting_media(
     if picture is not None:
         _check_windows(request.annotation_areas, picture, found)
     found.raise_if_any("media_refused")
-
-
-def media_notes(
-    request: JobRequest, video: MediaInfo, audios: Mapping[str, MediaInfo]
-) -> tuple[str, ...]:
-    """What is allowed and may still surprise: for the log and the report, one sentence each."""
-    notes = []
-    if video.video is not None and video.video.variable_frame_rate:
-        notes.append(
-            "video: its frame rate varies, and Sync.so asks for a constant one; "
-            "lip movements may drift"
-        )
-    for index, segment in enumerate(request.segments):
-        length = segment.end - segment.start
-        audio = audible_seconds(segment, audios[segment.audio])
-        if audio > length + limits.AUDIO_END_MARGIN and request.lip_sync.sync_mode == "cut_off":
-            notes.append(
-                f"{request.segment_path(index)}: its audio is {audio - length:.2f} s longer than "
-                "the segment, and cut_off drops the rest"
-            )
-        elif audio < length - limits.AUDIO_END_MARGIN:
-            notes.append(
-                f"{request.segment_path(index)}: its audio is {length - audio:.2f} s shorter than "
-                f"the segment; the sync mode {request.lip_sync.sync_mode} decides what follows"
-            )
-    return tuple(notes)
-
-
-def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
-    """Length of the audio that a segment uses, in seconds: its crop, or the whole."""
-    if segment.audio_start is not None and segment.audio_end is not None:
-        return segment.audio_end - segment.audio_start
-    return audio.audio.duration if audio.audio is not None else 0.0
+    return request.model_copy(update={"warnings": (*request.warnings, *video_warnings(video))})
 
 
 def _check_picture(
@@ -224,13 +227,6 @@ def _check_audio(audio: MediaInfo, field: str, media_limits: MediaLimits, found:
         found.add(field, "audio_no_sound", "has no sound; give an audio file")
     elif audio.video is not None:
         found.add(field, "audio_is_video", "is a video; give its sound as an audio file")
-    elif audio.container not in limits.AUDIO_CONTAINERS:
-        found.add(
-            field,
-            "audio_container",
-            f"is a {audio.container} file and Sync.so takes "
-            f"{', '.join(sorted(limits.AUDIO_CONTAINERS))}; convert it to wav",
-        )
     if audio.audio is not None and audio.audio.duration > media_limits.audio_seconds:
         found.add(
             field,
@@ -240,7 +236,9 @@ def _check_audio(audio: MediaInfo, field: str, media_limits: MediaLimits, found:
         )
 
 
-def _fit_range(segment: Segment, path: str, picture: VideoStream, found: Findings) -> Segment:
+def _fit_range(
+    segment: Segment, path: str, picture: VideoStream, found: Findings, told: list[JobWarning]
+) -> Segment:
     length = picture.duration
     if segment.start >= length - limits.VIDEO_END_MARGIN:
         found.add(
@@ -250,11 +248,13 @@ def _fit_range(segment: Segment, path: str, picture: VideoStream, found: Finding
             f"({length:.2f} s); correct it",
         )
         return segment
-    if segment.end > length + 1 / picture.fps:
+    # Players count from the first sound when the picture begins later.
+    if segment.end > length + picture.start + limits.MAX_OVERHANG + 1 / picture.fps:
         found.add(
             f"{path}.end",
             "segment_after_end",
-            f"is after the end of the video ({length:.2f} s); correct it",
+            f"is more than {limits.MAX_OVERHANG:g} s after the end of the video ({length:.2f} s); "
+            "correct it",
         )
         return segment
     end = min(segment.end, length - limits.VIDEO_END_MARGIN)
@@ -266,10 +266,14 @@ def _fit_range(segment: Segment, path: str, picture: VideoStream, found: Finding
             f"{limits.VIDEO_END_MARGIN:g} s before the end of the video ({length:.2f} s); "
             "start earlier",
         )
+    if segment.end > length:
+        told.append(moved(f"{path}.end", "segment_end_moved", segment.end, length, "picture", end))
     return segment if end == segment.end else segment.model_copy(update={"end": end})
 
 
-def _fit_crop(segment: Segment, path: str, audio: MediaInfo, found: Findings) -> Segment:
+def _fit_crop(
+    segment: Segment, path: str, audio: MediaInfo, found: Findings, told: list[JobWarning]
+) -> Segment:
     start, end = segment.audio_start, segment.audio_end
     if start is None or end is None or audio.audio is None:
         return segment
@@ -282,28 +286,18 @@ def _fit_crop(segment: Segment, path: str, audio: MediaInfo, found: Findings) ->
             f"({length:.2f} s); correct it",
         )
         return segment
-    if end > length + limits.AUDIO_END_MARGIN:
+    if end > length + limits.MAX_OVERHANG + limits.AUDIO_END_MARGIN:
         found.add(
             f"{path}.audio_end",
             "crop_after_end",
-            f"is after the end of the audio ({length:.2f} s); correct it",
+            f"is more than {limits.MAX_OVERHANG:g} s after the end of the audio ({length:.2f} s); "
+            "correct it",
         )
         return segment
     last = length - limits.AUDIO_END_MARGIN
+    if end > length + limits.AUDIO_END_MARGIN:
+        told.append(moved(f"{path}.audio_end", "crop_end_moved", end, length, "sound", last))
     if start == 0 and end >= last:
         # The whole audio: without a crop there is no end that could be too late.
         return segment.model_copy(update={"audio_start": None, "audio_end": None})
     return segment if end <= last else segment.model_copy(update={"audio_end": last})
-
-
-def _check_frame_gaps(request: JobRequest, picture: VideoStream, found: Findings) -> None:
-    frame = 1 / picture.fps
-    for index in range(1, len(request.segments)):
-        before, segment = request.segments[index - 1], request.segments[index]
-        if segment.start - before.end < frame - limits.TIME_TOLERANCE:
-            found.add(
-                f"{request.segment_path(index)}.start",
-                "segments_touch",
-                f"is less than one frame ({frame:.3f} s) after the end of "
-                f"{request.segment_path(index - 1)}; leave a gap of at least that much",
-            )

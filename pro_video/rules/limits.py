@@ -26,6 +26,11 @@ MIN_GAP: Final = 0.05
 # the length itself. Ends are therefore moved this much inside.
 VIDEO_END_MARGIN: Final = 0.1
 AUDIO_END_MARGIN: Final = 0.05
+# Ours: players show the end of the longest track, so editors send ends that are a little later than
+# the last picture or sample. More than this is a mistake.
+MAX_OVERHANG: Final = 0.5
+# Ours: a picture that stands longer than this is held, and no measure for a gap.
+LONGEST_FRAME: Final = 0.1
 
 # Sync.so's documentation of its models: the only ones that use the temperature.
 TEMPERATURE_MODELS: Final = frozenset({"lipsync-2", "lipsync-2-pro"})
@@ -67,5 +72,4 @@ class MediaLimits:
 
 # The containers that the vendors list, by the names of `media.MediaInfo.container`.
 LIP_SYNC_CONTAINERS: Final = frozenset({"mp4", "mov", "webm", "avi"})
-AUDIO_CONTAINERS: Final = frozenset({"wav", "mp3", "ogg", "flac", "mp4", "mov", "aac"})
 INPAINTING_CONTAINERS: Final = frozenset({"mp4", "mov", "mkv", "avi"})

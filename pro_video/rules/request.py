@@ -94,7 +94,7 @@ def check_text(text: str | None, field: str, limit: int, found: Findings) -> Non
 def check_segments(
     segments: Sequence[Segment | None], found: Findings, *, at_most: int, local: bool
 ) -> None:
-    """Count, times, crops, labels and sources of the segments, then the space between them."""
+    """Count, times, crops, labels and sources of the segments, then whether they overlap."""
     if not segments:
         found.add("segments", "segments_missing", "is empty; give at least one segment")
     if len(segments) > at_most:
@@ -147,8 +147,7 @@ def _check_crop(segment: Segment, path: str, found: Findings) -> None:
 
 
 def _check_space(segments: Sequence[Segment | None], found: Findings) -> None:
-    """Segments in order of time, whatever order they were given in, must neither overlap nor
-    touch."""
+    """Segments in order of time, whatever order they were given in, must not overlap."""
     ranges = sorted(
         (segment.start, segment.end, index)
         for index, segment in enumerate(segments)
@@ -158,20 +157,12 @@ def _check_space(segments: Sequence[Segment | None], found: Findings) -> None:
     for start, end, index in ranges:
         if latest is not None:
             before_end, before = latest
-            if start < before_end:
+            if start < before_end - limits.TIME_TOLERANCE:
                 found.add(
                     f"segments[{index}].start",
                     "segments_overlap",
                     f"lies before the end of segments[{before}] ({before_end:g} s); "
                     "segments must not overlap",
-                )
-            elif start - before_end < limits.MIN_GAP - limits.TIME_TOLERANCE:
-                found.add(
-                    f"segments[{index}].start",
-                    "segments_touch",
-                    f"is less than {limits.MIN_GAP:g} s after the end of segments[{before}] "
-                    f"({before_end:g} s), and Sync.so refuses segments that touch; leave a gap of "
-                    "at least that much",
                 )
         if latest is None or end > latest[0]:
             latest = (end, index)

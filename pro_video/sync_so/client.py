@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from pro_video.clock import SYSTEM_CLOCK, Clock
 from pro_video.errors import (
+    CredentialsRefused,
     OutcomeUnknown,
     ProVideoError,
     ProviderRefused,
@@ -67,6 +68,7 @@ class SyncSoClient:
     Args:
         base_url: ``https://api.sync.so``, or a sandbox's address.
         api_key: the account's key.
+        renew: asked when the key is refused; gives the one that holds now.
         clock: where time comes from.
         timeouts: bounds of one exchange.
         backoff: pauses and number of tries of one call.
@@ -82,12 +84,14 @@ class SyncSoClient:
         base_url: str,
         api_key: str,
         *,
+        renew: Callable[[], Awaitable[str | None]] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         timeouts: Timeouts | None = None,
         backoff: Backoff | None = None,
         max_pages: int = 50,
     ) -> None:
-        self._key = checked_secret(api_key, name="Sync.so API key", provider=PROVIDER)
+        self._key = _checked(api_key)
+        self._renew = renew
         self._timeouts = timeouts or Timeouts()
         self._session = HttpSession(base_url, timeouts=self._timeouts)
         self._base_url = base_url
@@ -151,6 +155,9 @@ class SyncSoClient:
             if created is not None:
                 return self._report(created)
             error = self._error(answer, creating=True)
+            if isinstance(error, CredentialsRefused) and await self._has_new_key():
+                headers |= self._headers()
+                continue
             if isinstance(error, OutcomeUnknown):
                 may_exist = True
                 if error.job_id is not None:
@@ -352,7 +359,20 @@ class SyncSoClient:
         return answer
 
     async def _repeated(self, read: Callable[[], Awaitable[T]]) -> T:
-        return await repeated(read, backoff=self._backoff, clock=self._clock)
+        while True:
+            try:
+                return await repeated(read, backoff=self._backoff, clock=self._clock)
+            except CredentialsRefused:
+                if not await self._has_new_key():
+                    raise
+
+    async def _has_new_key(self) -> bool:
+        """After a refusal: go on with another key, if there is one now."""
+        key = await self._renew() if self._renew is not None else None
+        if key is None or key == self._key:
+            return False
+        self._key = _checked(key)
+        return True
 
     def _error(self, answer: Answer | NoAnswer, *, creating: bool = False) -> ProVideoError:
         return error_of(answer, creating=creating, now=self._clock.time(), secret=self._key)
@@ -383,6 +403,10 @@ def _rows(answer: Answer | NoAnswer) -> list[Generation] | None:
         with contextlib.suppress(ValueError):
             found.append(Generation.from_json(row))
     return found
+
+
+def _checked(key: str) -> str:
+    return checked_secret(key, name="Sync.so API key", provider=PROVIDER)
 
 
 def _segment(identifier: str) -> str:

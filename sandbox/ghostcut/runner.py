@@ -27,7 +27,7 @@ from sandbox.ghostcut.works import Work, WorkBook, is_running
 from sandbox.kit.faults import Fault
 from sandbox.kit.media_pool import MediaPool, WorkerDiedError
 from sandbox.kit.timing import Tasks, job_seconds, sleep_until
-from sandbox.media import MediaError
+from sandbox.media import MediaError, inpaint
 from sandbox.media.inpaint import Mask
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ PROCESS_AT = 0.2
 DRAFT_AT = 0.9
 """Fractions of the processing time at which the status changes (assumption)."""
 
-MEDIA_FAULTS = frozenset({"wrong_duration", "audio_dropped", "picture_unchanged"})
+MEDIA_FAULTS = frozenset(inpaint.FAULTS)
 
 
 class _StuckError(Exception):

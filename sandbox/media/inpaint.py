@@ -16,12 +16,13 @@ from sandbox.media.errors import MediaError
 from sandbox.media.filling import Filler
 from sandbox.media.passthrough import SoundPassage
 from sandbox.media.reading import VideoReader
+from sandbox.media.spoiling import CUT_BY_FAULT, FAULTS, Spoiler
 from sandbox.media.writing import Mp4Writer
 
 __all__ = ["FAULTS", "InpaintResult", "Mask", "inpaint"]
 
-FAULTS = ("picture_unchanged", "audio_dropped", "wrong_duration")
-CUT_BY_FAULT = 0.25
+MARK = "GhostCut"
+"""What its watermark says here."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def inpaint(
             1080 means 1080p for upright pictures too.
         crf: constant quality of x264.
         keep_range: write only this cut, in seconds of the source.
-        fault: one of FAULTS: nothing erased, no sound stream, or a quarter missing at the end.
+        fault: one of FAULTS; README.md says what each does.
 
     Raises:
         MediaError: unusable input or mask.
@@ -75,14 +76,15 @@ def inpaint(
         if fault == "wrong_duration":
             length *= 1 - CUT_BY_FAULT
             end = start + length
-        sound = SoundPassage(video, start, end)
+        spoiler = Spoiler(fault, reader, MARK)
+        sound = SoundPassage(video, start, end, late=spoiler.late)
         stack.callback(sound.close)
         with_sound = fault != "audio_dropped"
         encoded = sound.encoded if with_sound else None
         writer = stack.enter_context(
             Mp4Writer(
                 out,
-                like=reader,
+                like=spoiler.format,
                 time_base=reader.time_base,
                 crf=crf,
                 copied_audio=sound.template if with_sound else None,
@@ -105,7 +107,10 @@ def inpaint(
                 break
             if filler is not None:
                 filler.apply(item.picture, item.pts, item.time)
-            writer.picture(item.picture, item.pts - shift)
+            spoilt = spoiler.picture(item.picture)
+            if spoilt is None:
+                continue
+            writer.picture(spoilt, item.pts - shift)
             frames += 1
             if with_sound:
                 sound.advance(writer, item.time - start)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from sandbox.media import marks
+from sandbox.media import marks, spoiling
 from sandbox.media.errors import MediaError
 from sandbox.media.pictures import Picture
 from sandbox.media.reading import PicturesByTime, VideoReader
@@ -26,9 +26,9 @@ from sandbox.media.timeline import Piece, Range, build
 from sandbox.media.writing import Mp4Writer, Samples
 
 CRF = 17
-FAULTS = ("picture_unchanged", "audio_dropped", "wrong_duration")
-CUT_BY_FAULT = 0.25
-"""Share of the output that the fault `wrong_duration` leaves out."""
+FAULTS = (*spoiling.FAULTS, "silence_outside")
+MARK = "sync."
+"""What the watermark of the free plans says here."""
 SOUND_AHEAD_SECONDS = 0.5
 """Sound is written this far ahead of the picture, so that the muxer holds few packets back."""
 
@@ -82,7 +82,7 @@ def lip_sync(
         default_mode: sync_mode of segments without one. None means remap with segments and
             bounce for the whole video, as the vendor has it.
         segment_out: also write the processed parts alone, one after the other, to this MP4.
-        fault: one of FAULTS: no marks, no sound stream, or a quarter missing at the end.
+        fault: one of FAULTS; README.md says what each does.
 
     Raises:
         MediaError: unusable input, overlapping segments, an empty crop.
@@ -158,15 +158,17 @@ class _Job:
     def run(self, out: Path, segment_out: Path | None) -> LipSyncResult:
         length = self.pieces[-1].out_end / self.rate if self.pieces else 0.0
         if self.fault == "wrong_duration":
-            length *= 1 - CUT_BY_FAULT
+            length *= 1 - spoiling.CUT_BY_FAULT
+        spoiler = spoiling.Spoiler(self.fault, self.reader, MARK)
         retimed = any(piece.retimed for piece in self.pieces)
         time_base = 1 / self.reader.fps if retimed else self.reader.time_base
         inside = [piece for piece in self.pieces if piece.segment is not None]
         with ExitStack() as stack:
-            whole = self._output(out, time_base, self.pieces, self.sound, length, stack)
+            kept = None if self.fault == "silence_outside" else self.sound
+            whole = self._output(out, time_base, self.pieces, kept, length, stack, spoiler)
             parts = None
             if segment_out is not None:
-                parts = self._output(segment_out, time_base, inside, None, length, stack)
+                parts = self._output(segment_out, time_base, inside, None, length, stack, spoiler)
             for time, piece, picture in self._retimed() if retimed else self._as_they_are():
                 if time >= length:
                     break
@@ -174,22 +176,25 @@ class _Job:
                     centre = round(time * self.rate) - piece.out_start
                     level = self.crops[piece.segment].loudness(centre, self.rate)
                     marks.draw(picture, level)
-                whole.picture(picture, time)
+                spoilt = spoiler.picture(picture)
+                if spoilt is None:
+                    continue
+                whole.picture(spoilt, time)
                 if parts is not None and piece.segment is not None:
                     earlier = sum(
                         p.out_end - p.out_start
                         for p in inside
                         if p is not piece and p.out_start < piece.out_start
                     )
-                    parts.picture(picture, time - (piece.out_start - earlier) / self.rate)
+                    parts.picture(spoilt, time - (piece.out_start - earlier) / self.rate)
             whole.finish()
             if parts is not None:
                 parts.finish()
         return LipSyncResult(
             duration=round(length, 6),
             frames=whole.frames,
-            width=self.reader.width,
-            height=self.reader.height,
+            width=spoiler.format.width,
+            height=spoiler.format.height,
         )
 
     def _output(
@@ -200,18 +205,20 @@ class _Job:
         original: SoundReader | None,
         length: float,
         stack: ExitStack,
+        spoiler: spoiling.Spoiler,
     ) -> _Output:
         with_sound = self.fault != "audio_dropped"
         writer = Mp4Writer(
             path,
-            like=self.reader,
+            like=spoiler.format,
             time_base=time_base,
             crf=CRF,
             rate=self.rate if with_sound else 0,
             channels=self.channels if with_sound else 0,
         )
         blocks = soundtrack(pieces, self.crops, original, rate=self.rate, channels=self.channels)
-        limit = length if self.fault == "wrong_duration" else math.inf
+        blocks = spoiler.sound(blocks, self.rate, self.channels)
+        limit = length if self.fault in ("wrong_duration", "late_sound") else math.inf
         return _Output(stack.enter_context(writer), time_base, blocks, self.rate, limit)
 
     def _as_they_are(self) -> Iterator[tuple[float, Piece, Picture]]:

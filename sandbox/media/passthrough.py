@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from av.audio.stream import AudioStream
 
 from sandbox.media.reading import container_start, media_errors, open_container
@@ -20,10 +21,12 @@ AHEAD_SECONDS = 0.5
 
 
 class SoundPassage:
-    """The sound of `path`, from `start` to `end` seconds, for an output that begins at `start`."""
+    """The sound of `path`, from `start` to `end` seconds, for an output that begins at `start`;
+    `late` seconds after where it belongs."""
 
-    def __init__(self, path: Path, start: float, end: float) -> None:
+    def __init__(self, path: Path, start: float, end: float, *, late: float = 0.0) -> None:
         self._path = path
+        self._late = late
         self._start, self._end = start, end
         self._container = open_container(path)
         streams = self._container.streams.audio
@@ -46,10 +49,17 @@ class SoundPassage:
         until = min(self._start + time + AHEAD_SECONDS, self._end)
         with media_errors(self._path):
             if self.encoded is not None:
+                self._silence(writer)
                 count = round((until - self._start) * self.encoded.rate) - writer.samples
                 writer.sound(self.encoded.read(max(0, min(count, self.encoded.rate))))
             elif self.template is not None:
                 self._copy(writer, until)
+
+    def _silence(self, writer: Mp4Writer) -> None:
+        """What late sound begins with, where it is encoded; copied packets are moved instead."""
+        if self.encoded is not None and self._late and not writer.samples:
+            count = round(self._late * self.encoded.rate)
+            writer.sound(np.zeros((count, self.encoded.channels), np.float32))
 
     def _copy(self, writer: Mp4Writer, until: float) -> None:
         while self._done < until:
@@ -63,9 +73,9 @@ class SoundPassage:
             length = float((packet.duration or 0) * packet.time_base)
             if self._start > 0 and self._done + length <= self._start:
                 continue
-            if self._done >= self._end:
+            if self._done + self._late >= self._end:
                 return
-            shift = round(Fraction(self._origin + self._start) / packet.time_base)
+            shift = round(Fraction(self._origin + self._start - self._late) / packet.time_base)
             packet.pts -= shift
             packet.dts -= shift
             writer.packet(packet)

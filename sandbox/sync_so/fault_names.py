@@ -1,22 +1,19 @@
 """Every fault of this emulator by call. README.md says what each does."""
 
 from sandbox.kit.http_faults import TRANSPORT_KINDS
+from sandbox.media import lip_sync
 
-JOB_KINDS = frozenset(
-    {
-        "rejected",
-        "failed",
-        "stuck",
-        "slow",
-        "unknown_status",
-        "wrong_duration",
-        "audio_dropped",
-        "picture_unchanged",
-        "extra_fields",
-    }
-)
-MEDIA_KINDS = frozenset({"wrong_duration", "audio_dropped", "picture_unchanged"})
+MEDIA_KINDS = frozenset(lip_sync.FAULTS)
 """Kinds that the media code itself understands."""
+
+JOB_KINDS = MEDIA_KINDS | {
+    "rejected",
+    "failed",
+    "stuck",
+    "slow",
+    "unknown_status",
+    "extra_fields",
+}
 
 DOWNLOAD_KINDS = frozenset({"expired_link", "truncated", "short_file", "slow_body"})
 WEBHOOK_KINDS = frozenset({"drop", "delay", "duplicate", "wrong_signature", "stale", "empty_error"})

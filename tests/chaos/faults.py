@@ -122,7 +122,9 @@ def _sync_so_only() -> list[Fault]:
             billed=(0, 0),
         ),
         Fault("sync-so", "job", "audio_dropped", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
-        Fault("sync-so", "job", "wrong_duration", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
+        # Doubtful results are delivered.
+        Fault("sync-so", "job", "wrong_duration"),
+        Fault("sync-so", "job", "watermark"),
     ]
 
 
@@ -136,8 +138,9 @@ def _ghostcut_only() -> list[Fault]:
         Fault("ghostcut", "job", "failed", {"status": 20}, ends="FAILED", billed=(1, 0)),
         # The vendor's status says that a new attempt may help.
         Fault("ghostcut", "job", "failed", {"status": 18}, accepted=(1, 2)),
-        Fault("ghostcut", "job", "wrong_duration", ends="FAILED"),
-        Fault("ghostcut", "job", "picture_unchanged", ends="FAILED"),
+        Fault("ghostcut", "job", "audio_dropped", ends="FAILED"),
+        Fault("ghostcut", "job", "wrong_duration"),
+        Fault("ghostcut", "job", "watermark"),
     ]
 
 

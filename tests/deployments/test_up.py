@@ -51,6 +51,17 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, offset: int, ser
     assert "Traceback" not in said
 
 
+def test_only_the_owner_reads_what_a_stack_keeps(tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    # As an earlier version made it.
+    (folder / "data").mkdir(parents=True, mode=0o755)
+    (folder / "data" / "s3").mkdir()
+    stack = open_stack(folder, own_port_base(folder))
+    assert "prefect" in stack.commands()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == {"data": 0o700, "prefect": 0o700, "logs": 0o700, "keys.json": 0o600}
+
+
 def test_a_bad_choice_of_a_database_is_refused(tmp_path: Path) -> None:
     said = refused(LocalStack(tmp_path / "stack"), PRO_VIDEO_DATABASE="mysql")
     assert "PRO_VIDEO_DATABASE must be postgres, sqlite, or" in said

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import get_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.serializers import CompressedJSONSerializer
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -53,6 +54,10 @@ class Jobs:
         self.stack = stack
         self.client = client
         self.s3 = stack.s3()
+        # Made once, before the stories: settings read the environment, and pytest changes that for
+        # each test while the stories' thread may read it.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            self._without_retries = get_settings_context()
 
     def api(self, call: Callable[[SyncPrefectClient], T]) -> T:
         """Make a call to Prefect, soon again when its database is busy.
@@ -62,7 +67,7 @@ class Jobs:
         deadline = time.monotonic() + 60
         while True:
             try:
-                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                with self._without_retries.model_copy():
                     return call(self.client)
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != 503 or time.monotonic() > deadline:
@@ -70,10 +75,7 @@ class Jobs:
             time.sleep(_LOOK_SECONDS)
 
     def rows(self, path: Filter, **content: Any) -> list[dict[str, Any]]:
-        """Rows of one of Prefect's filters.
-
-        Asked for by hand: the client's methods send null filters, which servers refuse.
-        """
+        """Rows of one of Prefect's filters."""
 
         def filtered(client: SyncPrefectClient) -> Any:
             return client.request("POST", path, json=content).json()

@@ -148,11 +148,13 @@ def _deploy(client: SyncPrefectClient, *, name: str, pool: str) -> None:
 
 @contextmanager
 def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of the pool, as ``prefect worker start`` makes it."""
+    """A worker of the pool, as ``prefect worker start`` makes it in the background of a script:
+    there, shells let SIGINT be ignored."""
     described = open_stack(stack.folder, stack.port_base).environment()
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
             [
+                *("sh", "-c", 'trap "" INT; exec "$@"', "sh"),
                 *(sys.executable, "-m", "prefect", "worker", "start"),
                 *("--pool", pool, "--type", "pro-video"),
             ],

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pro_video.inpainting_plan import InpaintingPlan, inpainting_plan
-from pro_video.inspection.changes import AreaChange, check_lips_changed, check_picture_changed
+from pro_video.inspection.changes import check_lips_changed, check_picture_changed
+from pro_video.inspection.findings import Finding
 from pro_video.media import probe
 from pro_video.media_info import VideoStream
 from pro_video.request import Segment, check_areas
@@ -40,20 +41,30 @@ def picture(path: Path) -> VideoStream:
     return found
 
 
-def compare(before: Path, after: Path, planned: InpaintingPlan) -> tuple[AreaChange, ...]:
+def compare(before: Path, after: Path, planned: InpaintingPlan) -> list[Finding]:
     return check_picture_changed(
-        before, after, planned, SECONDS, source=picture(before), result=picture(after)
+        before,
+        after,
+        planned,
+        SECONDS,
+        length=SECONDS,
+        source=picture(before),
+        result=picture(after),
     )
+
+
+def codes(findings: list[Finding]) -> list[str]:
+    return [finding.code for finding in findings]
 
 
 def area(kind: str, region: dict[str, float], **more: Any) -> dict[str, Any]:
     return {"kind": kind, "region": region, **more}
 
 
-def lips(before: Path, after: Path, start: float, end: float) -> None:
+def lips(before: Path, after: Path, start: float, end: float) -> list[Finding]:
     segments = [Segment(start=start, end=end, audio="a")]
     timeline = lip_sync_timeline(SECONDS, segments, [end - start], "cut_off")
-    check_lips_changed(
+    return check_lips_changed(
         before,
         after,
         segments,

@@ -93,13 +93,13 @@ def test_the_shape_of_pixels_is_of_those_displayed(
     assert info.video.pixel_aspect == pytest.approx(float(shown))
 
 
-def test_a_variable_frame_rate_is_flagged_and_averaged(tmp_path: Path) -> None:
+def test_a_variable_frame_rate_is_flagged(tmp_path: Path) -> None:
     times = [0, 40, 100, 300, 310, 320, 600, 900, 1000]
     path = write_clip(tmp_path / "c.mp4", times=times, sound=False)
     info = probe(path, size=path.stat().st_size)
     assert info.video is not None
     assert info.video.variable_frame_rate is True
-    assert info.video.fps == pytest.approx(9 / 1.04, rel=0.1)
+    assert info.video.frames == 9
 
 
 def test_a_tag_in_another_encoding_refuses_no_file(tmp_path: Path) -> None:

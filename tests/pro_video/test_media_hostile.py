@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import av
 import pytest
 from av.audio.stream import AudioStream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from pro_video.errors import MediaUnusable
 from pro_video.inspection.layout import inspect
@@ -46,7 +49,7 @@ def fast_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "media_unreadable"),
         (os.urandom(64) * 1000, "media_unreadable"),
         (b"\x00" * 5000, "media_unreadable"),
-        (b"\x89PNG\r\n\x1a\n" + b"\x00" * 500, "media_unreadable"),
+        (b"\x89PNG\r\n\x1a\n" + b"\x00" * 500, "media_not_media"),
         (b"RIFF\x04\x00\x00\x00WAVE", "media_unreadable"),
         (b"\x1a\x45\xdf\xa3", "media_unreadable"),
         (b"\x00\x00\x00\x08moov", "media_no_streams"),
@@ -76,8 +79,31 @@ def test_other_cut_videos(tmp_path: Path, name: str) -> None:
     assert code_of(data[: len(data) * 2 // 3]) == "media_truncated"
 
 
-def test_mpeg_streams_are_not_taken(tmp_path: Path) -> None:
-    assert code_of(write_clip(tmp_path / "c.ts").read_bytes()) == "media_unreadable"
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("c.ts", "is an MPEG transport stream, which is not read; convert it to MP4"),
+        ("c.mpg", "is an MPEG program stream, which is not read; convert it to MP4"),
+        ("c.flv", "is a Flash video, which is not read; convert it to MP4"),
+        ("c.asf", "is a Windows Media file, which is not read; convert it to MP4"),
+        ("c.mxf", "is an MXF file, which is not read; convert it to MP4"),
+        ("c.gif", "is an image (GIF), which is not read; convert it to MP4"),
+    ],
+)
+def test_a_format_that_is_not_taken_is_named(tmp_path: Path, name: str, told: str) -> None:
+    path = tmp_path / name
+    with av.open(str(path), "w") as out:
+        codec = {"c.gif": "gif", "c.mxf": "mpeg2video", "c.mpg": "mpeg2video"}.get(name, "mpeg4")
+        stream = out.add_stream("flv" if name == "c.flv" else codec, rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = 64, 64
+        stream.pix_fmt = "rgb8" if name == "c.gif" else "yuv420p"
+        for _ in range(25):
+            out.mux(stream.encode(VideoFrame(64, 64, stream.pix_fmt)))
+        out.mux(stream.encode(None))
+    with pytest.raises(MediaUnusable, match=re.escape(f"the video {told}")) as caught:
+        probe(path, size=path.stat().st_size, what="the video")
+    assert caught.value.code == "media_not_media"
 
 
 def test_a_cut_wav(tmp_path: Path) -> None:

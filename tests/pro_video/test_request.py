@@ -166,8 +166,11 @@ def test_types_and_rules_are_reported_together() -> None:
             "segments_overlap",
         ),
         ({"segments": [segment(0, 9), segment(1, 2)]}, "segments[1].start", "segments_overlap"),
-        ({"segments": [segment(1, 2), segment(2, 3)]}, "segments[1].start", "segments_touch"),
-        ({"segments": [segment(1, 2), segment(2.04, 3)]}, "segments[1].start", "segments_touch"),
+        (
+            {"segments": [segment(1, 1.3), segment(1.3, 3)]},
+            "segments[0].end",
+            "segment_too_short",
+        ),
         ({"segments": [segment(audio_start=1)]}, "segments[0].audio_end", "crop_incomplete"),
         ({"segments": [segment(audio_end=1)]}, "segments[0].audio_start", "crop_incomplete"),
         (
@@ -207,6 +210,15 @@ def test_types_and_rules_are_reported_together() -> None:
 )
 def test_one_broken_rule_is_one_problem(changes: dict[str, Any], field: str, code: str) -> None:
     assert pairs(refused(job(**changes))) == {(field, code)}
+
+
+@pytest.mark.parametrize("start", [2, 2.04])
+def test_touching_segments_are_taken_unless_they_are_to_be_refused(start: float) -> None:
+    raw = job(segments=[segment(start, 3), segment(1, 2)])
+    assert [s.end for s in accepted(raw).segments] == [2, 3]
+    with pytest.raises(RequestRefused, match="leave a gap of at least that much") as caught:
+        check_request(raw, max_segments=10, allow_local_files=False, touching="refuse")
+    assert pairs(list(caught.value.problems)) == {("segments[0].start", "segments_touch")}
 
 
 def test_the_limit_of_segments_is_an_argument() -> None:

@@ -15,7 +15,7 @@ from pro_video.request import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.rules.files import check_inpainting_media, check_media, media_notes
+from pro_video.rules.files import check_inpainting_media, check_media
 from pro_video.rules.limits import MediaLimits
 
 A, B = "s3://bucket/a.wav", "s3://bucket/b.wav"
@@ -47,7 +47,8 @@ def codes(
 
 def test_a_request_that_fits_its_files_comes_back_unchanged() -> None:
     request = job(annotation_areas=[AREA])
-    assert check_media(request, VIDEO, {A: AUDIO}) == request
+    checked = check_media(request, VIDEO, {A: AUDIO})
+    assert checked.model_copy(update={"warnings": ()}) == request
 
 
 def test_everything_wrong_with_all_files_in_one_answer() -> None:
@@ -103,7 +104,6 @@ def test_a_portrait_video_of_the_largest_size_is_taken() -> None:
     [
         (replace(AUDIO, audio=None), "audio_no_sound"),
         (VIDEO, "audio_is_video"),
-        (replace(AUDIO, container="mkv"), "audio_container"),
         (replace(AUDIO, audio=replace(SOUND, duration=301.0)), "audio_too_long"),
     ],
 )
@@ -131,8 +131,14 @@ def fitted(*segments: dict[str, Any]) -> list[tuple[float, float, float | None, 
     return [(s.start, s.end, s.audio_start, s.audio_end) for s in request.segments]
 
 
-def test_an_end_within_a_frame_of_the_videos_end_is_moved_inside() -> None:
-    assert fitted(seg(8, 10.03))[0][:2] == (8, 9.9)
+def test_an_end_as_players_show_it_is_moved_inside() -> None:
+    for end in (10.017, 10.05, 10.15, 10.5):
+        request = check_media(job(seg(8, end)), VIDEO, {A: AUDIO})
+        assert request.segments[0].end == 9.9
+        (told,) = [note for note in request.warnings if note.code == "segment_end_moved"]
+        assert (told.field, told.stage) == ("segments[0].end", "request")
+        assert f"({end:.2f} s) is {end - 10:.2f} s after the end of the picture" in told.message
+    assert fitted(seg(8, 10.0))[0][:2] == (8, 9.9)
     assert fitted(seg(8, 9.95))[0][:2] == (8, 9.9)
     assert fitted(seg(8, 9.9))[0][:2] == (8, 9.9)
 
@@ -140,11 +146,11 @@ def test_an_end_within_a_frame_of_the_videos_end_is_moved_inside() -> None:
 @pytest.mark.parametrize(
     ("segment", "field", "code"),
     [
-        (seg(8, 10.05), "end", "segment_after_end"),
+        (seg(8, 10.6), "end", "segment_after_end"),
         (seg(9.95, 10.3), "start", "segment_after_end"),
         (seg(11, 12), "start", "segment_after_end"),
         (seg(9.65, 10.0), "end", "segment_too_short"),
-        (seg(1, 2, audio_start=0, audio_end=3.1), "audio_end", "crop_after_end"),
+        (seg(1, 2, audio_start=0, audio_end=3.6), "audio_end", "crop_after_end"),
         (seg(1, 2, audio_start=2.96, audio_end=3.0), "audio_start", "crop_after_end"),
     ],
 )
@@ -152,17 +158,37 @@ def test_ranges_outside_their_files(segment: dict[str, Any], field: str, code: s
     assert codes(job(segment)) == {(f"segments[0].{field}", code)}
 
 
+def test_a_picture_that_begins_late_may_be_counted_by_the_players_clock() -> None:
+    late = replace(VIDEO, duration=10.8, video=replace(PICTURE, start=0.8))
+    request = check_media(job(seg(8, 10.8)), late, {A: AUDIO})
+    assert request.segments[0].end == 9.9
+    assert {note.code for note in request.warnings} >= {"segment_end_moved", "picture_begins_late"}
+
+
 def test_crops_are_moved_inside_and_the_whole_audio_needs_none() -> None:
     assert fitted(seg(1, 2, audio_start=1, audio_end=3.04))[0][2:] == (1, 2.95)
     assert fitted(seg(1, 2, audio_start=0, audio_end=3.0))[0][2:] == (None, None)
+    over = check_media(job(seg(1, 2, audio_start=1, audio_end=3.4)), VIDEO, {A: AUDIO})
+    assert over.segments[0].audio_end == 2.95
+    assert "crop_end_moved" in {note.code for note in over.warnings}
     assert fitted(seg(1, 2, audio_start=0.5, audio_end=2.0))[0][2:] == (0.5, 2.0)
 
 
-def test_a_gap_shorter_than_a_frame_is_refused() -> None:
-    slow = replace(VIDEO, video=replace(PICTURE, fps=10.0))
-    request = job(seg(3.06, 4), seg(1, 3))
-    assert codes(request, slow) == {("segments[0].start", "segments_touch")}
-    check_media(request, VIDEO, {A: AUDIO})
+@pytest.mark.parametrize(
+    ("fps", "start", "end"),
+    [(25.0, 3, 2.95), (25.0, 3.02, 2.97), (12.5, 3.06, 2.98), (0.74, 3.06, 2.96), (0.74, 4.0, 3)],
+)
+def test_segments_that_touch_are_moved_apart(fps: float, start: float, end: float) -> None:
+    video = replace(VIDEO, video=replace(PICTURE, fps=fps))
+    request = job(seg(start, 5), seg(1, 3))
+    fitted = check_media(request, video, {A: AUDIO})
+    assert [(s.start, s.end) for s in fitted.segments] == [(1, pytest.approx(end)), (start, 5)]
+    told = [note for note in fitted.warnings if note.code == "segment_end_trimmed"]
+    assert [note.field for note in told] == (["segments[1].end"] if end < 3 else [])
+    if end < 3:
+        with pytest.raises(RequestRefused, match="leave a gap") as caught:
+            check_media(request, video, {A: AUDIO}, touching="refuse")
+        assert caught.value.problems[0].field == "segments[0].start"
 
 
 def test_a_region_needs_two_pixels() -> None:
@@ -187,11 +213,28 @@ def test_text_inpainting_alone_has_its_own_containers() -> None:
         check_inpainting_media(request, replace(VIDEO, video=None))
 
 
-def test_notes_name_what_may_surprise() -> None:
-    varying = replace(VIDEO, video=replace(PICTURE, variable_frame_rate=True))
-    notes = media_notes(job(seg(4, 9), seg(1, 2)), varying, {A: AUDIO})
-    assert [note.split(":")[0] for note in notes] == ["video", "segments[1]", "segments[0]"]
-    assert "2.00 s longer" in notes[1]
-    assert "2.00 s shorter" in notes[2]
-    fits = job(seg(1, 4))
-    assert media_notes(fits, VIDEO, {A: AUDIO}) == ()
+def test_warnings_name_what_may_surprise() -> None:
+    varying = replace(
+        VIDEO,
+        video=replace(PICTURE, variable_frame_rate=True),
+        audio=replace(AUDIO.audio, tracks=2) if AUDIO.audio else None,
+        subtitles=1,
+    )
+    told = check_media(job(seg(4, 9), seg(1, 2)), varying, {A: AUDIO}).warnings
+    assert [(note.field, note.code) for note in told] == [
+        ("video", "sound_tracks_lost"),
+        ("video", "subtitles_lost"),
+        ("video", "frame_rate_varies"),
+        ("segments[1]", "audio_longer"),
+        ("segments[0]", "audio_shorter"),
+    ]
+    assert "2.00 s of audio are lost" in told[3].message
+    assert (told[3].start, told[3].end) == (1, 2)
+    assert "2.00 s shorter" in told[4].message
+    assert check_media(job(seg(1, 4)), VIDEO, {A: AUDIO}).warnings == ()
+
+
+def test_a_text_removal_alone_tells_what_is_lost() -> None:
+    request = check_inpainting_request("s3://bucket/in.mp4", [AREA], allow_local_files=False)
+    checked = check_inpainting_media(request, replace(VIDEO, subtitles=2))
+    assert [note.code for note in checked.warnings] == ["subtitles_lost"]

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pro_video.retrying import LONGEST_HINT, Backoff, clamp_hint, parse_retry_after
+from pro_video.clock import VirtualClock
+from pro_video.retrying import (
+    LONGEST_HINT,
+    Backoff,
+    clamp_hint,
+    keep_running,
+    parse_retry_after,
+)
 
 NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
@@ -73,3 +82,30 @@ def test_a_hint_replaces_our_pace_within_reason() -> None:
 def test_senseless_backoffs_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"."):
         Backoff(**fields)  # type: ignore[arg-type]
+
+
+async def test_work_that_has_to_go_on_outlives_errors_that_nobody_expected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = VirtualClock()
+    lives = iter([0.0, 0.0, 1000.0, 0.0])
+    reached = asyncio.Event()
+
+    async def watch() -> None:
+        life = next(lives, None)
+        if life is None:
+            reached.set()
+            await asyncio.Event().wait()
+        else:
+            await clock.sleep(life)
+            raise KeyError("nobody expected this")
+
+    task = asyncio.create_task(keep_running("The watch", watch, clock=clock))
+    await asyncio.wait_for(reached.wait(), 10)
+    pauses = clock.slept[1::2]
+    assert pauses == [pytest.approx(each, rel=0.3) for each in (1, 2, 1, 2)]
+    assert caplog.text.count("The watch met an error that nobody expected") == 4
+    assert caplog.text.count("KeyError: 'nobody expected this'") == 4
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pro_video.errors import OutputRejected
-from pro_video.inspection.changes import AreaChange, check_lips_changed
+from pro_video.errors import MediaUnusable
+from pro_video.inspection.changes import check_lips_changed
+from pro_video.inspection.findings import Finding
 from pro_video.request import Segment
 from pro_video.timeline import Timeline
 from tests.pro_video.clips import Picture, moving
@@ -18,6 +19,7 @@ from tests.pro_video.compared import (
     SECONDS,
     area,
     clip,
+    codes,
     compare,
     lips,
     picture,
@@ -77,90 +79,96 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def changes(files: dict[str, Path], after: str, *areas: dict[str, Any]) -> list[tuple[int, bool]]:
-    found = compare(files["logo"], files[after], plan(*areas))
-    assert all(isinstance(change, AreaChange) for change in found)
-    return [(change.mask, change.changed) for change in found]
+def changes(files: dict[str, Path], after: str, *areas: dict[str, Any]) -> list[Finding]:
+    return compare(files["logo"], files[after], plan(*areas))
 
 
 def test_a_removed_logo_is_seen(files: dict[str, Path]) -> None:
-    assert changes(files, "clean", area("erase", LOGO)) == [(0, True)]
-    assert changes(files, "clean small", area("erase", LOGO)) == [(0, True)]
+    assert changes(files, "clean", area("erase", LOGO)) == []
+    assert changes(files, "clean small", area("erase", LOGO)) == []
 
 
-def test_an_erased_area_that_is_as_before_is_refused(files: dict[str, Path]) -> None:
-    with pytest.raises(OutputRejected, match=r"annotation_areas\[0\]") as caught:
-        changes(files, "logo again", area("erase", LOGO))
-    assert caught.value.code == "output_picture_unchanged"
+def test_an_erased_area_that_is_as_before(files: dict[str, Path]) -> None:
+    (found,) = changes(files, "logo again", area("erase", LOGO, end=2.0))
+    assert found.code == "output_picture_unchanged"
+    assert "annotation_areas[0]" in found.fact
+    assert (found.start, found.end) == (0.0, 2.0)
+    assert found.region == pytest.approx((0.7, 0.1, 0.9, 0.3))
+    assert not found.unusable
 
 
-def test_one_unchanged_area_of_several_is_refused(files: dict[str, Path]) -> None:
-    with pytest.raises(OutputRejected, match=r"annotation_areas\[1\]"):
-        changes(files, "clean", area("erase", LOGO), area("erase", ELSEWHERE, start=1))
+def test_each_unchanged_area_is_named(files: dict[str, Path]) -> None:
+    found = changes(
+        files,
+        "clean",
+        area("erase", LOGO),
+        area("erase", ELSEWHERE, start=1),
+        area("erase", {**ELSEWHERE, "x": 0.5}),
+    )
+    assert [finding.fact[19:38] for finding in found] == [
+        "annotation_areas[1]",
+        "annotation_areas[2]",
+    ]
 
 
 def test_text_that_may_not_have_been_there_is_not_judged(files: dict[str, Path]) -> None:
-    assert changes(files, "logo again", area("erase_text", LOGO)) == [(0, False)]
-    assert changes(files, "clean", area("erase_text", LOGO), area("erase_text", ELSEWHERE)) == [
-        (0, True),
-        (1, False),
-    ]
+    assert changes(files, "logo again", area("erase_text", LOGO)) == []
+    assert changes(files, "clean", area("erase_text", LOGO), area("erase_text", ELSEWHERE)) == []
 
 
 def test_an_erasure_that_a_protection_overlaps_is_not_judged(files: dict[str, Path]) -> None:
     guard = area("protect", {"x": 0.75, "y": 0.1, "width": 0.2, "height": 0.2})
-    assert changes(files, "logo again", area("erase", LOGO), guard) == [(0, False)]
+    assert changes(files, "logo again", area("erase", LOGO), guard) == []
     later = {**guard, "start": 1.5}
-    with pytest.raises(OutputRejected):
-        changes(files, "logo again", area("erase", LOGO, end=1.0), later)
+    found = changes(files, "logo again", area("erase", LOGO, end=1.0), later)
+    assert codes(found) == ["output_picture_unchanged"]
 
 
 def test_an_even_surface_says_nothing(files: dict[str, Path]) -> None:
-    found = compare(files["black"], files["black"], plan(area("erase", LOGO)))
-    assert [change.changed for change in found] == [True]
+    assert compare(files["black"], files["black"], plan(area("erase", LOGO))) == []
 
 
 def test_a_result_that_is_a_frame_late_is_not_another_video(files: dict[str, Path]) -> None:
-    assert changes(files, "late", area("erase_text", LOGO)) == [(0, True)]
+    assert changes(files, "late", area("erase_text", LOGO)) == []
 
 
-def test_a_result_that_shows_something_else_is_refused(files: dict[str, Path]) -> None:
+@pytest.mark.parametrize("after", ["other", "black"])
+def test_a_result_that_shows_something_else_is_unusable(files: dict[str, Path], after: str) -> None:
     for areas in ([area("erase", LOGO)], [area("protect", LOGO)]):
-        with pytest.raises(OutputRejected) as caught:
-            changes(files, "other", *areas)
-        assert caught.value.code == "output_picture_foreign"
+        (found,) = changes(files, after, *areas)
+        assert (found.code, found.unusable) == ("output_picture_foreign", True)
 
 
 def test_many_areas_are_bounded(files: dict[str, Path]) -> None:
+    """Moments are looked at in the first twelve."""
     many = [
-        area("erase_text", {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.1 + i / 1000})
+        area("erase", {"x": 0.1, "y": 0.5, "width": 0.2, "height": 0.1 + i / 1000})
         for i in range(30)
     ]
-    assert len(changes(files, "clean", *many)) == 12
+    found = codes(changes(files, "clean", *many))
+    assert found.count("output_picture_unchanged") == 12
 
 
 def test_moved_lips_are_seen_even_when_small(files: dict[str, Path]) -> None:
-    lips(files["still"], files["talking"], 1.0, 2.0)
+    assert lips(files["still"], files["talking"], 1.0, 2.0) == []
 
 
-def test_a_segment_without_any_change_is_refused(files: dict[str, Path]) -> None:
-    with pytest.raises(OutputRejected) as caught:
-        lips(files["still"], files["still again"], 1.0, 2.0)
-    assert caught.value.code == "output_picture_unchanged"
-    with pytest.raises(OutputRejected):
-        lips(files["still"], files["talking"], 2.1, 2.8)
+def test_a_segment_without_any_change(files: dict[str, Path]) -> None:
+    (found,) = lips(files["still"], files["still again"], 1.0, 2.0)
+    assert (found.code, found.start, found.end) == ("output_picture_unchanged", 1.0, 2.0)
+    assert not found.unusable
+    assert "output_picture_unchanged" in codes(lips(files["still"], files["talking"], 2.1, 2.8))
 
 
-def test_another_video_is_refused_after_lip_sync(files: dict[str, Path]) -> None:
-    with pytest.raises(OutputRejected) as caught:
-        lips(files["logo"], files["other"], 1.0, 2.0)
-    assert caught.value.code == "output_picture_foreign"
+def test_another_video_is_seen_after_lip_sync(files: dict[str, Path]) -> None:
+    (found,) = lips(files["logo"], files["other"], 1.0, 2.0)
+    assert (found.code, found.unusable) == ("output_picture_foreign", True)
 
 
-def test_what_cannot_be_compared_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
+def test_what_cannot_be_read_cannot_be_compared(files: dict[str, Path], tmp_path: Path) -> None:
     page = tmp_path / "page.mp4"
     page.write_text("<html>")
-    with pytest.raises(OutputRejected) as caught:
+    with pytest.raises(MediaUnusable):
         check_lips_changed(
             files["logo"],
             page,
@@ -170,4 +178,3 @@ def test_what_cannot_be_compared_is_refused(files: dict[str, Path], tmp_path: Pa
             source=picture(files["logo"]),
             result=picture(files["logo"]),
         )
-    assert caught.value.code == "output_undecodable"

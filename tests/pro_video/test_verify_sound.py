@@ -1,5 +1,5 @@
-"""A result that is silent, or sounds like something else, is refused; one that was only encoded
-again never is."""
+"""A result that is silent, late or sounds like something else is told of; one that was only
+encoded again is not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
-from pro_video.errors import OutputRejected
-from pro_video.inspection.heard import Line, check_sound_kept, check_sound_replaced, lines
+from pro_video.inspection.findings import Finding
+from pro_video.inspection.heard import Line, check_sound, lines
 from pro_video.inspection.sounds import MAX_SECONDS, Stretch, likeness, listening
 from pro_video.request import Segment
 from pro_video.timeline import lip_sync_timeline
@@ -77,13 +77,9 @@ def kept(
     after: Sound,
     ranges: tuple[tuple[float, float], ...] = ((0.0, SECONDS),),
     bit_rate: int = 64000,
-) -> str | None:
+) -> list[Finding]:
     source, result = write(folder / "b.wav", before), write(folder / "a.m4a", after, bit_rate)
-    try:
-        check_sound_kept(source, result, ranges)
-    except OutputRejected as rejected:
-        return rejected.code
-    return None
+    return check_sound(source, result, kept=ranges, length=SECONDS)
 
 
 SOURCE = speech(1)
@@ -95,7 +91,8 @@ SOURCE = speech(1)
         "the same": (SOURCE, SOURCE),
         "quieter": (SOURCE, 0.3 * SOURCE),
         "louder": (SOURCE, np.tanh(4 * SOURCE)),
-        "late": (SOURCE, late(SOURCE, 0.3)),
+        "a little late": (SOURCE, late(SOURCE, 0.1)),
+        "a little early": (SOURCE, SOURCE[int(0.1 * RATE) :]),
         "with noise": (SOURCE, SOURCE + 0.003 * speech(2)),
         "gated": (SOURCE, np.where(abs(SOURCE) > 0.02, SOURCE, 0)),
         "of silence": (silence(), silence()),
@@ -105,69 +102,92 @@ SOURCE = speech(1)
     }.values(),
 )
 def test_sound_that_was_encoded_again_passes(tmp_path: Path, before: Sound, after: Sound) -> None:
-    assert kept(tmp_path, before, after, bit_rate=24000) is None
+    assert kept(tmp_path, before, after, bit_rate=24000) == []
 
 
-def test_silence_where_the_source_sounds_is_refused(tmp_path: Path) -> None:
-    assert kept(tmp_path, SOURCE, silence()) == "output_sound_muted"
-    assert kept(tmp_path, hum(), silence()) == "output_sound_muted"
+def test_silence_throughout_is_unusable(tmp_path: Path) -> None:
     dither = np.random.default_rng(1).normal(0, 0.00005, len(SOURCE))
-    assert kept(tmp_path, SOURCE, dither) == "output_sound_muted"
+    for before, after in ((SOURCE, silence()), (hum(), silence()), (SOURCE, dither)):
+        (found,) = kept(tmp_path, before, after)
+        assert (found.code, found.unusable) == ("output_no_sound", True)
 
 
-def test_silence_in_a_part_is_refused_when_it_is_looked_at(tmp_path: Path) -> None:
+def test_silence_in_a_part_is_told_when_it_is_looked_at(tmp_path: Path) -> None:
     half = replaced(SOURCE, 6.0, silence(6.0))
-    assert kept(tmp_path, SOURCE, half) == "output_sound_muted"
-    assert kept(tmp_path, SOURCE, half, ((0.0, 5.0),)) is None
-    assert kept(tmp_path, SOURCE, half, ((0.0, 5.0), (7.0, 11.0))) == "output_sound_muted"
+    (found,) = kept(tmp_path, SOURCE, half)
+    assert (found.code, found.unusable) == ("output_sound_muted", False)
+    assert found.start == pytest.approx(6.0, abs=0.05)
+    assert found.end == pytest.approx(12.0, abs=0.05)
+    assert kept(tmp_path, SOURCE, half, ((0.0, 5.0),)) == []
+    (found,) = kept(tmp_path, SOURCE, half, ((0.0, 5.0), (7.0, 11.0)))
+    assert found.code == "output_sound_muted"
 
 
-def test_another_sound_is_refused_when_it_is_certain(tmp_path: Path) -> None:
-    assert kept(tmp_path, SOURCE, speech(9)) == "output_sound_foreign"
+def test_another_sound_is_told_when_it_is_certain(tmp_path: Path) -> None:
+    (found,) = kept(tmp_path, SOURCE, speech(9))
+    assert (found.code, found.unusable) == ("output_sound_foreign", False)
     # Not recognised for certain, by their levels alone.
-    assert kept(tmp_path, hum(), SOURCE) is None
+    assert kept(tmp_path, hum(), SOURCE) == []
+
+
+@pytest.mark.parametrize("by", [0.4, 0.9, -0.5])
+def test_a_late_or_early_sound_is_told(tmp_path: Path, by: float) -> None:
+    moved = late(SOURCE, by) if by > 0 else SOURCE[int(-by * RATE) :]
+    (found,) = kept(tmp_path, SOURCE, moved)
+    assert found.code == "output_sound_late"
+    assert f"{abs(by):.1f} s too {'late' if by > 0 else 'early'}" in found.fact
+    (found,) = spoken(tmp_path, late(replaced(SOURCE, 4.0, AUDIO), 0.5))
+    assert found.code == "output_sound_late"
+
+
+def test_a_much_quieter_sound_is_told(tmp_path: Path) -> None:
+    (found,) = kept(tmp_path, SOURCE, 0.08 * SOURCE)
+    assert found.code == "output_sound_quieter"
+    assert "22 dB" in found.fact
 
 
 def test_a_source_without_sound_asks_for_nothing(tmp_path: Path) -> None:
     mute = write_clip(tmp_path / "mute.mp4", sound=False)
     result = write(tmp_path / "a.m4a", silence())
-    check_sound_kept(mute, result, [(0.0, 2.0)])
     line = Line(0, 0.5, 0.5, 0.0, 1.0)
-    check_sound_replaced(mute, result, [(line, write(tmp_path / "line.wav", silence(1.0)))])
+    compared = [(line, write(tmp_path / "line.wav", silence(1.0)))]
+    ranges = [(0.0, 2.0)]
+    assert check_sound(mute, result, kept=ranges, compared=compared, length=SECONDS) == []
 
 
 AUDIO = speech(7, 2.0)
 
 
-def spoken(folder: Path, after: Sound, audio: Sound = AUDIO, at: float = 4.0) -> str | None:
+def spoken(folder: Path, after: Sound, audio: Sound = AUDIO, at: float = 4.0) -> list[Finding]:
     source, result = write(folder / "b.m4a", SOURCE), write(folder / "a.m4a", after)
-    line = Line(3, 4.0, at, 0.0, 2.0)
-    try:
-        check_sound_replaced(source, result, [(line, write(folder / "line.wav", audio))])
-    except OutputRejected as rejected:
-        return rejected.code if "segments[3]" in rejected.message else "unnamed"
-    return None
+    compared = [(Line(3, 4.0, at, 0.0, 2.0), write(folder / "line.wav", audio))]
+    return check_sound(source, result, kept=[], compared=compared, length=SECONDS)
 
 
 def test_a_segment_with_its_new_sound_passes(tmp_path: Path) -> None:
-    assert spoken(tmp_path, replaced(SOURCE, 4.0, AUDIO)) is None
-    assert spoken(tmp_path, replaced(SOURCE, 4.2, 0.4 * AUDIO)) is None
-    assert spoken(tmp_path, replaced(SOURCE, 6.0, AUDIO), at=6.0) is None
+    assert spoken(tmp_path, replaced(SOURCE, 4.0, AUDIO)) == []
+    assert spoken(tmp_path, replaced(SOURCE, 4.1, 0.4 * AUDIO)) == []
+    assert spoken(tmp_path, replaced(SOURCE, 6.0, AUDIO), at=6.0) == []
     # The same line as before.
     same = SOURCE[4 * RATE : 6 * RATE]
-    assert spoken(tmp_path, SOURCE, same) is None
+    assert spoken(tmp_path, SOURCE, same) == []
 
 
-def test_a_silent_segment_is_refused_unless_its_audio_is_silent(tmp_path: Path) -> None:
+def test_a_silent_segment_is_told_unless_its_audio_is_silent(tmp_path: Path) -> None:
     muted = replaced(SOURCE, 3.5, silence(3.0))
-    assert spoken(tmp_path, muted) == "output_sound_muted"
-    assert spoken(tmp_path, muted, silence(2.0)) is None
+    (found,) = spoken(tmp_path, muted)
+    assert (found.code, found.start) == ("output_sound_muted", 4.0)
+    assert found.end == pytest.approx(6.0, abs=0.05)
+    assert "segments[3]" in found.fact
+    assert spoken(tmp_path, muted, silence(2.0)) == []
 
 
-def test_a_segment_with_the_sound_of_before_is_refused(tmp_path: Path) -> None:
+def test_a_segment_with_the_sound_of_before_is_told(tmp_path: Path) -> None:
     assert likeness(*heard(tmp_path, AUDIO, SOURCE[4 * RATE : 6 * RATE])) < 0.5
-    assert spoken(tmp_path, SOURCE) == "output_sound_unchanged"
-    assert spoken(tmp_path, SOURCE, hum(2.0)) is None
+    (found,) = spoken(tmp_path, SOURCE)
+    assert (found.code, found.unusable) == ("output_sound_unchanged", False)
+    assert "segments[3]" in found.fact
+    assert spoken(tmp_path, SOURCE, hum(2.0)) == []
 
 
 def heard(folder: Path, *sounds: Sound) -> Iterator[Stretch]:

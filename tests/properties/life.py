@@ -9,24 +9,37 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TypeVar
 
+from prefect.logging import disable_run_logger
+
 from pro_video.errors import OutcomeUnknown, ProVideoError, TransientError
 from pro_video.ghostcut.models import Work
 from pro_video.ghostcut.status import observe as observe_work
 from pro_video.job import JobKeys
 from pro_video.progress import Stage
-from pro_video.records import Outcome, Prepared, Record, StoredResult, Submission
+from pro_video.records import (
+    Acceptance,
+    Outcome,
+    Prepared,
+    Record,
+    StageResult,
+    StoredResult,
+    Submission,
+    Verified,
+)
 from pro_video.settings import get_settings
 from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.storage import Storage
 from pro_video.sync_so.models import Generation
 from pro_video.sync_so.status import observe as observe_generation
+from pro_video.verdict import JobWarning, Judgement, Verdict
 from pro_video.waiting import Observation
-from tasks.attempts import AttemptFailed, close_attempt, run_attempts
+from tasks.attempts import AttemptFailed, close_attempt, copied, run_attempts
 from tasks.job import Job
 from tasks.ledger import INPAINTING, LIP_SYNC, Ledger
 from tasks.preparing import keep_request
 from tasks.storing import bring_result
 from tasks.submitting import Sender, submit_once
+from tasks.using import use_result
 from tasks.waiting import follow
 from tests.properties.providers import ProviderJob, ProviderModel
 from tests.properties.world import JOB_ID, Bucket, Life, Watched, World, begin_life
@@ -78,6 +91,7 @@ class Step:
     model: ProviderModel
     name: str
     stage: Stage
+    provider: str = "the provider"
     provider_job: str = "job"
 
     async def storage(self) -> Storage:
@@ -160,19 +174,39 @@ class Step:
         return await self._kept(f"{prepared.attempt}-ended", Outcome, work)
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
+        return await self._store(prepared.attempt, submission.provider_job_id or "", 1)
+
+    async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult:
+        return await self._store(stage.attempt, stage.provider_job_id, copy)
+
+    async def _store(self, attempt: int, job_id: str, copy: int) -> StoredResult:
         async def link() -> str:
-            job, told = await self.model.read(submission.provider_job_id or "")
+            job, told = await self.model.read(job_id)
             if told != "success":
                 raise TransientError("no result yet")
             return f"https://provider.example/{self.name}/{job.id}"
 
+        key = copied(RESULT_KEYS[self.name], copy)
         return await self._kept(
-            f"{prepared.attempt}-stored",
+            f"{attempt}-{copied('stored', copy)}",
             StoredResult,
-            lambda: bring_result(
-                self.job, self.bucket, self.name, RESULT_KEYS[self.name], link, self.stage
-            ),
+            lambda: bring_result(self.job, self.bucket, self.name, key, link, self.stage),
         )
+
+    async def judge(self, stage: StageResult, copy: int) -> Verified:
+        async def work() -> Verified:
+            assert stage.stored.key in self.world.objects
+            await self.world.point("judge")
+            verdict = self.world.verdict(self.name, copy)
+            warnings = (
+                ()
+                if verdict is Verdict.GOOD
+                else (JobWarning(code=verdict, message="It is odd.", stage=self.name),)
+            )
+            return Verified(judgement=Judgement(verdict=verdict, warnings=warnings))
+
+        name = f"{stage.attempt}-{copied('verified', copy)}"
+        return await self._kept(name, Verified, work)
 
     async def _kept(self, name: str, kind: type[R], work: Callable[[], Awaitable[R]]) -> R:
         """A finished task's record, or the task with its retries; a record may fail to be
@@ -211,10 +245,18 @@ async def live(
     job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock)
     bucket = Bucket(world)
     stages = {LIP_SYNC: Stage.LIP_SYNC_PROCESSING, INPAINTING: Stage.INPAINTING_PROCESSING}
-    with use_stop(stop):
+
+    async def decision(_job: Job, key: str) -> Acceptance | None:
+        await world.point("decision")
+        return Acceptance(by="user", at=job.now()) if key in world.accepted else None
+
+    with use_stop(stop), disable_run_logger():
         try:
             for name, model in models.items():
-                await run_attempts(job, Step(world, job, bucket, model, name, stages[name]))
+                step = Step(world, job, bucket, model, name, stages[name])
+                bought = await run_attempts(job, step)
+                used, seen = await use_result(job, step, bought, world.on_doubt, decision=decision)
+                world.check_use(used.stored.key, seen.judgement.verdict)
             state = "completed"
         except Stopped as stopped:
             if stopped.reason is StopReason.HANDOVER:
@@ -223,10 +265,10 @@ async def live(
         except AttemptFailed as failed:
             state = "failed"
             try:
-                await close_attempt(job, bucket, failed.step, failed.attempt)
+                await close_attempt(job, bucket, failed.step, failed.attempt, failed.copy)
             except ProVideoError:
                 await world.point("closing")
         except ProVideoError:
             state = "failed"
         await world.point("ending")
-        world.end(state)
+        world.end(state, ledger.rejected_key)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,6 +24,7 @@ from hypothesis.stateful import (
 
 from pro_video.settings import get_settings
 from pro_video.stopping import StopReason, StopSignal
+from pro_video.verdict import OnDoubt, Verdict
 from tasks.bells import bells
 from tasks.ledger import INPAINTING, LIP_SYNC
 from tests.properties.life import RESULT_KEYS, live
@@ -91,9 +93,12 @@ PLACES = [
     "transfer.before",
     "transfer.half",
     "transfer.after",
+    "judge",
+    "decision",
     "ending",
 ]
 DELAYS = st.floats(0, 400)
+VERDICTS = st.lists(st.sampled_from(Verdict), max_size=3)
 
 
 def faults(calls: list[str], kinds: list[str]) -> st.SearchStrategy[Trouble]:
@@ -148,8 +153,21 @@ class ProviderSteps(RuleBasedStateMachine):
         self.longest_life = 0.0
         self.models: dict[str, ProviderModel] = {}
 
-    @initialize(heeds_keys=st.booleans(), inpainting=st.sampled_from([True, True, False]))
-    def begin(self, heeds_keys: bool, inpainting: bool) -> None:
+    @initialize(
+        heeds_keys=st.booleans(),
+        inpainting=st.sampled_from([True, True, False]),
+        verdicts=st.fixed_dictionaries({LIP_SYNC: VERDICTS, INPAINTING: VERDICTS}),
+        on_doubt=st.sampled_from(get_args(OnDoubt)),
+    )
+    def begin(
+        self,
+        heeds_keys: bool,
+        inpainting: bool,
+        verdicts: dict[str, list[Verdict]] | None = None,
+        on_doubt: OnDoubt = "deliver",
+    ) -> None:
+        self.world.verdicts = verdicts or {}
+        self.world.on_doubt = on_doubt
         self.models[LIP_SYNC] = ProviderModel(
             self.world, LIP_SYNC, heeds_keys=heeds_keys, may_accept=lambda: None
         )
@@ -187,6 +205,13 @@ class ProviderSteps(RuleBasedStateMachine):
     def user_retries(self, top_up: bool) -> None:
         if top_up:
             self._top_up()
+        self.world.retry()
+
+    @precondition(lambda self: self.world.rejected is not None)
+    @rule()
+    def user_accepts(self) -> None:
+        assert self.world.rejected is not None
+        self.world.accepted.add(self.world.rejected)
         self.world.retry()
 
     @rule(seconds=st.floats(0, 8 * HOUR))

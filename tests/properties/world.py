@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pro_video.clock import VirtualClock
 from pro_video.errors import LinkExpired, StorageUnavailable, TransferInterrupted
 from pro_video.progress import Stage
-from pro_video.storage import OnProgress, Storage, StoredObject
+from pro_video.storage import Naming, OnProgress, Storage, StoredObject
+from pro_video.verdict import OnDoubt, Verdict
 from tasks.progress import ProgressReporter
 
 JOB_ID = "00000000-0000-4000-8000-000000000001"
@@ -55,6 +56,11 @@ class World:
         retried_at: when a user retried the job, on the monotonic clock.
         state: how the job stands, for its user.
         ends: how often the job has ended so far.
+        verdicts: what the checks say of each copy of a step's result; of later ones, good.
+        on_doubt: what the user wants of doubtful results.
+        rejected: object that the last end has named as rejected.
+        shown: objects that ends have named as rejected before the user went on.
+        accepted: those that the user accepted.
         injected: faults that have happened.
     """
 
@@ -68,6 +74,11 @@ class World:
         self.retried_at: list[float] = []
         self.state = "running"
         self.ends = 0
+        self.verdicts: dict[str, list[Verdict]] = {}
+        self.on_doubt: OnDoubt = "deliver"
+        self.rejected: str | None = None
+        self.shown: set[str] = set()
+        self.accepted: set[str] = set()
         self.injected = 0
 
     def fault(self, call: str) -> str | None:
@@ -91,16 +102,32 @@ class World:
         # Whatever happens here takes a moment, so that virtual time orders all that happens.
         await self.clock.sleep(0.01)
 
-    def end(self, state: str) -> None:
+    def end(self, state: str, rejected: str | None) -> None:
         """The job has ended; only the first of several processes is heard."""
         if self.state == "running":
             self.state = state
             self.ends += 1
+            self.rejected = rejected
+
+    def verdict(self, step: str, copy: int) -> Verdict:
+        """What the checks say of a copy of a step's result."""
+        planned = self.verdicts.get(step, [])
+        return planned[copy - 1] if copy <= len(planned) else Verdict.GOOD
+
+    def check_use(self, key: str, verdict: Verdict) -> None:
+        """A result may be used only as its verdict, the user's wish and his decisions allow."""
+        if verdict is Verdict.UNUSABLE:
+            assert key in self.accepted, "an unusable result is used"
+        elif verdict is Verdict.DOUBTFUL and self.on_doubt == "hold":
+            assert key in self.shown, "a held result is used, and nobody has seen it"
 
     def retry(self) -> None:
         """A user retries the job."""
         assert self.state in ("failed", "cancelled")
         self.state = "running"
+        if self.rejected is not None:
+            self.shown.add(self.rejected)
+        self.rejected = None
         self.retried_at.append(self.clock.monotonic())
 
 
@@ -155,13 +182,14 @@ class Bucket(Storage):
     async def fetch(
         self,
         url: str,
-        key: str,
+        key: str | Naming,
         *,
         expected_size: int | None = None,
         content_type: str | None = None,
         on_progress: OnProgress | None = None,
         deadline: float = 3600.0,
     ) -> StoredObject:
+        assert isinstance(key, str)
         await self._world.point("transfer.before")
         data = self._world.downloads(url)
         fault = self._world.fault("transfer")
@@ -192,9 +220,12 @@ class Watched(ProgressReporter):
         super().__init__(JOB_ID, clock=world.clock)
         self.percents: list[float] = []
 
-    async def _show_state(self, stage: Stage) -> bool:
+    async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
         await asyncio.sleep(0)
         return True
+
+    async def fact(self, name: str, value: str) -> None:
+        await asyncio.sleep(0)
 
     async def _show_percent(self) -> None:
         self.percents.append(self.percent)

@@ -60,6 +60,11 @@ class NotedProgress:
     def __init__(self) -> None:
         self.fractions: list[float] = []
         self.facts: dict[str, str] = {}
+        self.reasons: list[str | None] = []
+
+    async def blocked(self, reason: str | None) -> None:
+        if reason != (self.reasons[-1] if self.reasons else None):
+            self.reasons.append(reason)
 
     async def fraction(self, stage: Stage, fraction: float) -> None:
         self.fractions.append(fraction)

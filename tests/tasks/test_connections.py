@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -29,6 +30,7 @@ class Blocks:
 
     async def load(self) -> Loaded:
         self.reads += 1
+        await asyncio.sleep(0)
         if self.away:
             raise httpx.ConnectError("away")
         return (
@@ -54,6 +56,22 @@ async def test_a_changed_block_is_heeded() -> None:
     blocks.content["bucket_name"] = "second"
     blocks.time = 31
     assert (await blocks.cache.get()).storage.bucket == "second"
+
+
+async def test_a_refused_key_is_read_again_by_one_asker() -> None:
+    blocks = Blocks()
+    first = await blocks.cache.get()
+    blocks.time = 4
+    blocks.cache.expire(5)
+    assert await blocks.cache.get() is first
+    assert blocks.reads == 1, "it was read a moment ago"
+    blocks.time = 6
+    blocks.cache.expire(5)
+    found = await asyncio.gather(*(blocks.cache.get() for _ in range(100)))
+    assert blocks.reads == 2
+    assert found[0] is not first
+    assert all(each is first for each in found[1:])
+    assert await blocks.cache.get() is found[0]
 
 
 async def test_a_server_that_is_away_stops_no_job() -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, cast
 
 import pytest
 
 from pro_video.clock import VirtualClock
 from pro_video.errors import (
+    AccountBlocked,
     CredentialsRefused,
     DeadlineExceeded,
     OutcomeUnknown,
+    ProVideoError,
     ProviderRefused,
     SlotUnavailable,
     StorageRefused,
@@ -155,15 +158,56 @@ async def test_answers_that_stay_lost_end_as_unknown(
     assert len(provider.bodies) == 3
 
 
-@pytest.mark.parametrize("error", [ProviderRefused, CredentialsRefused])
-async def test_a_refusal_of_the_first_send_is_an_answer(
-    job: Job, storage: Storage, prepared: Prepared, error: type[ProviderRefused]
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialsRefused("HTTP 401", provider="sync.so"),
+        AccountBlocked("Pay.", provider="sync.so", code="ACCOUNT_PAYMENT_REQUIRED"),
+    ],
+)
+async def test_a_refused_account_is_waited_out(
+    job: Job, storage: Storage, prepared: Prepared, error: ProVideoError
 ) -> None:
-    provider = Provider(job, [error("No.", code="no")])
+    provider = Provider(job, [error] * 5 + [ACCEPTED])
+    found = await submit_once(job, storage, prepared, provider.sender())
+    assert found.refusal is None
+    assert len(provider.bodies) == 6
+    assert job.clock.monotonic() >= 90
+    (reason, end) = cast("Any", job.reporter).reasons
+    assert reason.endswith("The job goes on by itself.")
+    assert end is None
+
+
+async def test_a_plan_without_room_for_the_job_is_an_answer(
+    job: Job, storage: Storage, prepared: Prepared
+) -> None:
+    error = AccountBlocked(
+        "Too long.", provider="sync.so", code="generation_plan_duration_exceeded"
+    )
+    provider = Provider(job, [error])
+    found = await submit_once(job, storage, prepared, provider.sender())
+    assert found.refusal is not None
+    assert len(provider.bodies) == 1
+
+
+async def test_a_key_that_nobody_corrects_is_an_answer_in_the_end(
+    job: Job, storage: Storage, prepared: Prepared
+) -> None:
+    provider = Provider(job, [CredentialsRefused("HTTP 401", provider="sync.so")])
+    found = await submit_once(job, storage, prepared, provider.sender())
+    assert found.refusal is not None
+    assert found.refusal.kind == "CredentialsRefused"
+    assert job.clock.monotonic() >= 6 * 3600
+
+
+async def test_a_refusal_of_the_first_send_is_an_answer(
+    job: Job, storage: Storage, prepared: Prepared
+) -> None:
+    provider = Provider(job, [ProviderRefused("No.", code="no")])
     found = await submit_once(job, storage, prepared, provider.sender())
     assert found.provider_job_id is None
     assert found.refusal is not None
-    assert type(found.refusal.error()) is error
+    assert type(found.refusal.error()) is ProviderRefused
     assert found.refusal.code == "no"
 
 

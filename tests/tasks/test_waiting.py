@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pro_video.errors import (
     AccountBlocked,
+    CredentialsRefused,
     DeadlineExceeded,
     JobFailed,
     JobFailedRetryable,
+    ProVideoError,
     ServiceUnavailable,
 )
 from pro_video.ghostcut.models import Work
@@ -72,6 +75,12 @@ async def wait(job: Job, watched: Watched, *, submitted: float = 0.0, hours: flo
     )
 
 
+def reasons(job: Job) -> list[str | None]:
+    """What was shown as the cause of standing still, each once."""
+    found: list[str | None] = cast("Any", job.reporter).reasons
+    return found
+
+
 async def test_five_hours_are_waited_for_with_few_looks(job: Job) -> None:
     watched = Watched(job, 5 * HOUR)
     outcome = await wait(job, watched)
@@ -107,10 +116,58 @@ async def test_the_providers_failure_is_kept_not_raised(job: Job, error: type[Jo
     assert outcome.failure.retryable is (error is JobFailedRetryable)
 
 
-async def test_paid_work_that_is_held_back_is_no_failed_attempt(job: Job) -> None:
-    """Its retry looks again after a top-up; another attempt would be a second payment."""
-    with pytest.raises(AccountBlocked):
-        await wait(job, Watched(job, 100, AccountBlocked("Locked.", code="83")))
+async def test_paid_work_that_is_held_back_is_waited_for(job: Job) -> None:
+    """A top-up unlocks it; another attempt would be a second payment."""
+    watched = Watched(job, 100, AccountBlocked("Locked.", provider="ghostcut", code="83"))
+
+    async def top_up() -> None:
+        await job.clock.sleep(2 * HOUR)
+        watched.error = None
+
+    topping_up = asyncio.create_task(top_up())
+    outcome = await wait(job, watched)
+    await topping_up
+    assert outcome.failure is None
+    assert job.clock.monotonic() < 2.1 * HOUR
+    locked = "Locked. See to the account of GhostCut. The job goes on by itself."
+    assert reasons(job) == [locked, None]
+
+
+async def test_paid_work_that_stays_held_back_is_looked_at_by_a_retry(job: Job) -> None:
+    watched = Watched(job, 100, AccountBlocked("Locked.", provider="ghostcut", code="83"))
+    with pytest.raises(DeadlineExceeded, match=r"Locked\. See to the account.*Retry the run"):
+        await wait(job, watched)
+
+
+REFUSED = (
+    CredentialsRefused("HTTP 401", provider="sync.so", code="http_401"),
+    "Sync.so refuses the key; correct the block sync-so-credentials/pro-video. "
+    "The job goes on by itself.",
+)
+OWING = (
+    AccountBlocked("Sync.so blocks the account: pay.", provider="sync.so", code="http_402"),
+    "Sync.so blocks the account: pay. See to the account of Sync.so. The job goes on by itself.",
+)
+
+
+@pytest.mark.parametrize(("error", "reason"), [REFUSED, OWING])
+async def test_a_refused_look_says_nothing_about_the_job(
+    job: Job, error: ProVideoError, reason: str
+) -> None:
+    watched = Watched(job, 4 * HOUR)
+    watched.away = [error] * 100
+    outcome = await wait(job, watched)
+    assert outcome.failure is None
+    # One state says why, however often it was looked at, and one that it goes on.
+    assert reasons(job) == [reason, None]
+
+
+async def test_a_look_that_stays_refused_ends_at_the_deadline(job: Job) -> None:
+    watched = Watched(job, HOUR)
+    watched.away = [REFUSED[0]] * 5000
+    with pytest.raises(DeadlineExceeded, match="refuses the key; correct the block"):
+        await wait(job, watched, hours=2)
+    assert job.clock.monotonic() == pytest.approx(2 * HOUR, abs=60)
 
 
 async def test_work_that_was_never_started_is_a_failed_attempt(job: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from pro_video.records import JobError, JobResult
 from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.storage import Storage
 from pro_video.transfers.fetching import Gate
+from pro_video.verdict import JobWarning
 from tasks.webhook_delivery import deliver
 from tasks.webhooks import end_data, keep_target, read_delivery, read_target
 from tests.tasks.receiver import Receiver
@@ -219,6 +221,26 @@ async def test_redirects_are_not_followed(storage: Storage, receiver: Receiver) 
     assert "redirect" in (record.tries[0].problem or "")
 
 
+async def test_a_message_links_every_file_that_it_names(
+    storage: Storage, receiver: Receiver
+) -> None:
+    names = ("output", "fallback", "rejected")
+    data: dict[str, Any] = {f"{name}_key": f"jobs/x/{name}.mp4" for name in names}
+    for key in data.values():
+        await storage.put_bytes(key, key.encode())
+    job_id, message, _ = await announced(storage, receiver.url, data=data)
+    await run_out(storage, job_id, message, VirtualClock(NOW.timestamp()))
+    [sent] = receiver.messages
+    told = json.loads(sent.body)["data"]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for name in names:
+            answer = await client.get(told[f"{name}_url"])
+            assert answer.text == told[f"{name}_key"] == data[f"{name}_key"]
+    record = await read_delivery(storage, job_id, message)
+    assert record is not None
+    assert record.data == data
+
+
 async def test_a_receiver_may_ask_for_time_but_not_for_less(
     storage: Storage, receiver: Receiver
 ) -> None:
@@ -353,11 +375,16 @@ def test_the_data_of_an_end_holds_no_links() -> None:
         message="Text inpainting failed: no",
         fallback_key="jobs/x/fallback.mp4",
         fallback_url="https://s3/x?X-Amz-Signature=secret",
+        rejected_key="jobs/x/rejected.mp4",
+        rejected_url="https://s3/y?X-Amz-Signature=secret",
+        warnings=(JobWarning(code="odd", message="It is odd.", stage="inpainting", start=1.5),),
         error=JobError(stage="inpainting processing", kind="JobFailed", message="no", code="7"),
         created_at=NOW,
         completed_at=NOW,
     )
     data = end_data(result)
     assert data["fallback_key"] == "jobs/x/fallback.mp4"
+    assert data["rejected_key"] == "jobs/x/rejected.mp4"
+    assert data["warnings"] == [each.model_dump(mode="json") for each in result.warnings]
     assert data["error"]["code"] == "7"
     assert "secret" not in str(data)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 from deployments.gateway.runs import Run, RunState
 from deployments.gateway.status import Snapshot
 from deployments.gateway.views import job_view
-from pro_video.job import JobKeys, fact_label
+from pro_video.job import FINDINGS_LABEL, JobKeys, accepted_label, fact_label
+from pro_video.records import Acceptance, Findings
+from pro_video.verdict import JobWarning, Place
 from tests.deployments.gateway.kit import (
     BUCKET,
     EFFECTS,
@@ -57,6 +60,17 @@ def test_json_job(client: httpx.Client, world: World) -> None:
     assert parameters["video"] == "https://example.com/clip.mp4"
     assert parameters["model"] == "sync-3"
     assert parameters["segments"][0]["audio"] == "https://example.com/a.wav"
+
+
+def test_no_source_climbs_out_of_its_place(start_gateway: Callable[..., Gateway]) -> None:
+    with start_gateway(source_prefixes=["s3://open/shared/"]).client() as client:
+        assert client.post(JOBS, json=json_job(video="s3://open/shared/a.mp4")).status_code == 201
+        for key in ("shared/../a.mp4", "shared/./a.mp4", "shared//a.mp4", "shared/"):
+            answer = client.post(JOBS, json=json_job(video=f"s3://open/{key}"))
+            assert answer.status_code == 422, key
+            (error,) = answer.json()["errors"]
+            assert (error["field"], error["code"]) == ("video", "source_malformed"), key
+            assert 'empty, "." or ".." part' in error["message"]
 
 
 def test_all_problems_of_a_json_job(client: httpx.Client) -> None:
@@ -181,6 +195,140 @@ def test_failed_with_fallback_then_retried(client: httpx.Client, world: World, j
     assert view["fallback_url"] is None
 
 
+WARNING = JobWarning(
+    code="output_mark_added",
+    message="A mark was added.",
+    stage="lip-sync",
+    start=0.5,
+    end=1.5,
+    region=Place(x=0.7, y=0.8, width=0.2, height=0.1),
+    confidence=0.9,
+)
+WARNED = WARNING.model_dump(mode="json")
+
+
+def tell(world: World, job: str, findings: Findings) -> None:
+    """Label a run with findings, as its job does."""
+    label = {FINDINGS_LABEL: findings.model_dump_json(exclude_defaults=True)}
+    world.prefect("PATCH", f"/flow_runs/{job}/labels", label)
+
+
+def listed(client: httpx.Client, job: str) -> Any:
+    return next(one for one in client.get(JOBS).json()["jobs"] if one["job_id"] == job)
+
+
+def test_warnings_show_while_the_job_runs_and_after_its_end(
+    client: httpx.Client, world: World, job: str
+) -> None:
+    assert view_of(client, job)["warnings"] == []
+    world.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
+    tell(world, job, Findings(warnings=(WARNING,)))
+    assert view_of(client, job)["warnings"] == listed(client, job)["warnings"] == [WARNED]
+
+    key = JobKeys(job).final_result
+    finish(world, job, "COMPLETED", "Done", output_key=key, warnings=[WARNED, WARNED])
+    assert view_of(client, job)["warnings"] == [WARNED, WARNED]
+    assert listed(client, job)["warnings"] == [WARNED]
+
+
+def test_a_label_that_cannot_be_read_hides_no_job(
+    client: httpx.Client, world: World, job: str
+) -> None:
+    world.prefect("PATCH", f"/flow_runs/{job}/labels", {FINDINGS_LABEL: "not JSON"})
+    assert view_of(client, job)["warnings"] == listed(client, job)["warnings"] == []
+
+
+def reject(world: World, job: str) -> str:
+    """Let a job end with an unusable lip-sync; the result's key."""
+    key = JobKeys(job).lip_sync_result
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"paid")
+    tell(world, job, Findings(warnings=(WARNING,), rejected_key=key))
+    message = "Lip-sync failed: the lip-sync result is unusable."
+    finish(world, job, "FAILED", message, rejected_key=key, warnings=[WARNED])
+    return key
+
+
+def test_a_rejected_result_is_named_linked_and_accepted(
+    client: httpx.Client, world: World, job: str
+) -> None:
+    key = reject(world, job)
+    view = view_of(client, job)
+    assert (view["output_url"], view["fallback_key"], view["fallback_url"]) == (None, None, None)
+    assert view["rejected_key"] == listed(client, job)["rejected_key"] == key
+    assert httpx.get(view["rejected_url"], trust_env=False).content == b"paid"
+    assert view["accept_url"] == f"{JOBS}/{job}/accept"
+
+    before = datetime.now(UTC)
+    answer = client.post(view["accept_url"])
+    assert answer.status_code == 202, answer.text
+    view = answer.json()
+    assert (view["status"], view["rejected_key"], view["accept_url"]) == ("processing", None, None)
+    run = world.run(job)
+    assert run["state"]["name"] == "AwaitingRetry"
+    decision = Acceptance.model_validate_json(run["labels"][accepted_label(key)])
+    assert decision.by == "local"
+    assert before <= decision.at <= datetime.now(UTC)
+
+    # Again, now that it goes on, and after an end that came before it could.
+    assert client.post(f"{JOBS}/{job}/accept").status_code == 202
+    reject(world, job)
+    assert client.post(f"{JOBS}/{job}/accept").status_code == 202
+    assert world.run(job)["labels"][accepted_label(key)] == decision.model_dump_json()
+
+
+def test_a_result_whose_job_left_no_report_is_accepted(
+    client: httpx.Client, world: World, job: str
+) -> None:
+    key = JobKeys(job).final_result
+    tell(world, job, Findings(rejected_key=key))
+    world.set_state(job, "FAILED", "Failed", "Text inpainting failed: unusable")
+    assert client.post(view_of(client, job)["accept_url"]).status_code == 202
+    assert accepted_label(key) in world.run(job)["labels"]
+
+
+def test_what_decision_was_made_stands_in_the_view(
+    client: httpx.Client, world: World, job: str
+) -> None:
+    at = "2026-01-01T12:00:00Z"
+    finish(world, job, "COMPLETED", "Done", accepted_by="anna", accepted_at=at)
+    view = view_of(client, job)
+    assert (view["accepted_by"], view["accepted_at"]) == ("anna", at)
+
+
+@pytest.mark.parametrize("state", ["SCHEDULED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"])
+def test_without_a_rejected_result_there_is_nothing_to_accept(
+    client: httpx.Client, world: World, job: str, state: str
+) -> None:
+    world.set_state(job, state, state.capitalize(), "As it is")
+    answer = client.post(f"{JOBS}/{job}/accept")
+    assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_accept")
+    run = world.run(job)
+    assert run["state"]["type"] == state
+    assert not [label for label in run["labels"] if "accepted" in label]
+
+
+@pytest.mark.parametrize("on_doubt", ["deliver", "hold"])
+def test_the_wish_of_what_to_do_on_doubt_reaches_the_flow(
+    client: httpx.Client, world: World, on_doubt: str
+) -> None:
+    options = {"on_doubt": on_doubt, "model": "sync-3"}
+    answers = [
+        client.post(JOBS, json=json_job(options=options)),
+        client.post(FORM, **{**form(), "data": form()["data"] | {"options": json.dumps(options)}}),
+    ]
+    for answer in answers:
+        assert answer.status_code in (200, 201), answer.text
+        assert world.run(answer.json()["job_id"])["parameters"]["on_doubt"] == on_doubt
+
+
+@pytest.mark.parametrize("on_doubt", ["ask", None, ["hold"], 1])
+def test_another_wish_on_doubt_is_refused(client: httpx.Client, on_doubt: object) -> None:
+    answer = client.post(JOBS, json=json_job(options={"on_doubt": on_doubt}))
+    assert answer.status_code == 422, answer.text
+    found = [(error["field"], error["code"]) for error in answer.json()["errors"]]
+    assert found == [("options.on_doubt", "unknown_choice")]
+
+
 def test_crashed_is_taken_up_again() -> None:
     now = datetime.now(UTC)
     state = {"id": uuid.uuid4(), "type": "CRASHED", "name": "Crashed", "timestamp": now}
@@ -248,7 +396,7 @@ def test_others_see_nothing(owned: Gateway, world: World, tokens: dict[str, str]
         for client, status in ((anna, 200), (ben, 404)):
             assert client.get(f"{JOBS}/{job}").status_code == status
             assert client.get(created.json()["status_url"]).status_code == status
-        for action in ("cancel", "retry"):
+        for action in ("cancel", "retry", "accept"):
             answer = ben.post(f"{JOBS}/{job}/{action}")
             assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
         for what in ("events", "webhooks"):

@@ -171,5 +171,7 @@ def test_limits(start_gateway: Callable[..., Gateway], world: World) -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match="s3://bucket/prefix/"):
-        GatewaySettings(source_prefixes=["s3://bucket/prefix"])
+    GatewaySettings(source_prefixes=["s3://bucket/", "s3://bucket/a/b/"])
+    for prefix in ("s3://bucket/prefix", "s3://bucket", "s3://", "s3:///", "s3://bucket/a/../"):
+        with pytest.raises(ValueError, match="s3://bucket/prefix/"):
+            GatewaySettings(source_prefixes=[prefix])

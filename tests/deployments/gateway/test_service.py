@@ -75,6 +75,7 @@ def test_openapi(gateway: Gateway) -> None:
         "/api/v1/jobs/{job_id}",
         "/api/v1/jobs/{job_id}/cancel",
         "/api/v1/jobs/{job_id}/retry",
+        "/api/v1/jobs/{job_id}/accept",
         "/api/v1/jobs/{job_id}/events",
         "/api/v1/uploads",
         "/api/v1/uploads/{upload_id}/complete",

@@ -25,6 +25,7 @@ from deployments.gateway.app import create_app
 from deployments.gateway.event_hub import EventHub
 from deployments.gateway.event_stream import EventStream
 from deployments.gateway.events import EventSettings, Streams, end_streams
+from deployments.gateway.problems import ProblemError
 from deployments.gateway.runs import TAG, owner_tag
 from deployments.gateway.settings import GatewaySettings
 from deployments.gateway.token_store import LOCAL_OWNER
@@ -318,6 +319,27 @@ async def test_clients_that_leave_free_their_places(prefect_api: str) -> None:
             async with gateway.events(job) as third:
                 assert third.response.status_code == 503
                 assert int(third.response.headers["retry-after"]) > 0
+
+
+async def test_no_owner_takes_the_places_of_others(prefect_api: str) -> None:
+    async with opened(events_listeners=3, events_listeners_of_owner=2) as gateway:
+        job = await gateway.job()
+        places = gateway.app.state.streams.place
+        async with gateway.events(job) as first, gateway.events(job) as second:
+            await first.next()
+            await second.next()
+            async with gateway.events(job) as third:
+                assert third.response.status_code == 429
+                assert int(third.response.headers["retry-after"]) > 0
+            with places("another"):
+                with pytest.raises(ProblemError) as full, places("a-third"):
+                    pass
+                assert full.value.status == 503
+            with places("a-third"):
+                pass
+        await eventually(lambda: gateway.hub.listeners == 0)
+        async with gateway.events(job) as again:
+            assert again.response.status_code == 200
 
 
 async def test_other_owners_jobs_and_unknown_ones_are_not_there(gateway: Gateway) -> None:

@@ -9,7 +9,10 @@ import pytest
 
 from deployments.gateway.event_history import History, Moment
 from deployments.gateway.runs import Run, RunState
+from pro_video.job import FINDINGS_LABEL
 from pro_video.progress import Stage
+from pro_video.records import Findings
+from pro_video.verdict import JobWarning
 
 BEGAN = datetime.now(UTC) - timedelta(hours=1)
 
@@ -188,3 +191,24 @@ def test_ids_differ_for_what_differs(job: Job) -> None:
     history.take(job.run, [], 38.0)
     assert history.current.id != first
     assert "\n" not in first
+
+
+def test_events_tell_warnings_and_kept_results(job: Job) -> None:
+    warning = JobWarning(code="odd", message="It is odd.", stage="lip-sync", start=1.0, end=2.0)
+    findings = Findings(warnings=(warning,), rejected_key="a.mp4", fallback_key="b.mp4")
+
+    def labelled() -> Run:
+        label = {FINDINGS_LABEL: findings.model_dump_json(exclude_defaults=True)}
+        return job.run.model_copy(update={"labels": label})
+
+    history = History()
+    history.take(labelled(), job.states, 37.0)
+    running = history.current.data()
+    assert running["warnings"] == [warning.model_dump(mode="json")]
+    # Of an end before a retry: the job goes on.
+    assert (running["rejected_key"], running["fallback_key"]) == (None, None)
+    job.enter("FAILED", "Failed", "Held: it is odd.")
+    [moment] = history.take(labelled(), job.states, 37.0)
+    ended = moment.data()
+    assert ended["warnings"] == running["warnings"]
+    assert (ended["rejected_key"], ended["fallback_key"]) == ("a.mp4", "b.mp4")

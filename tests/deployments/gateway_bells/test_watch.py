@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,17 +16,21 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
 
+from deployments.gateway.runs import Run
+from deployments.gateway.status import Ended, Report, Snapshot
+from deployments.gateway.views import job_view
 from flows.webhook_delivery import webhook_delivery_flow
 from pro_video.hooks.records import Delivery, EventType, gone_key, webhook_id
 from pro_video.job import JobKeys
-from pro_video.records import JobResult
+from pro_video.records import JobError, JobResult
 from pro_video.storage import Storage, make_client
 from sandbox.s3 import start_s3
 from tasks.webhook_watch import EndWatch
-from tasks.webhooks import TAG, announce_event, keep_target, read_delivery, round_of
+from tasks.webhooks import TAG, announce_event, end_data, keep_target, read_delivery, round_of
 
 ALL: Sequence[EventType] = ("job.completed", "job.failed", "job.cancelled")
 LATER = timedelta(seconds=60)
+HOUR = timedelta(hours=1)
 
 
 @flow(name="job-of-a-test")
@@ -116,6 +120,53 @@ async def test_an_end_that_nobody_told_is_told(
     assert (record.data["status"], record.data["message"]) == (status, state.message)
     message = webhook_id(str(job), type_, 1)
     assert await world.started(job) == [{"job_id": str(job), "webhook_id": message}]
+
+
+@pytest.mark.parametrize("message", [None, "Its own words."])
+@pytest.mark.parametrize(
+    ("make", "type_"),
+    [
+        (Completed, "job.completed"),
+        (Failed, "job.failed"),
+        (Cancelled, "job.cancelled"),
+        (Crashed, "job.failed"),
+    ],
+)
+async def test_the_message_has_the_words_of_the_status(
+    world: World, make: Callable[..., State[Any]], type_: EventType, message: str | None
+) -> None:
+    job = await world.job(make(message=message))
+    await world.look(after=timedelta(minutes=20))
+    record = await world.kept(job, type_)
+    assert record is not None
+    run = await world.prefect.read_flow_run(job)
+    assert run.state is not None
+    # As it is shown when the message is sent.
+    state = run.state.model_dump(mode="json") | {"timestamp": run.state.timestamp - HOUR}
+    shown = Run.model_validate({**run.model_dump(mode="json"), "state": state})
+    view = job_view(Snapshot(shown, 0.0), None)
+    assert (record.data["status"], record.data["message"]) == (view.status, view.message)
+    error = view.error and view.error.model_dump(include={"code", "message"})
+    assert record.data["error"] == error
+
+
+async def test_a_reported_failure_has_the_words_of_the_status(world: World) -> None:
+    job = await world.job(Failed(message="Upload failed: no"))
+    now = datetime.now(UTC)
+    result = JobResult(
+        job_id=str(job),
+        status="failed",
+        message="Upload failed: no",
+        error=JobError(stage="uploading", kind="SourceRefused", message="Upload failed: no"),
+        created_at=now,
+        completed_at=now,
+    )
+    run = Run.model_validate((await world.prefect.read_flow_run(job)).model_dump(mode="json"))
+    report = Report.model_validate_json(result.model_dump_json())
+    view = job_view(Snapshot(run, 0.0), Ended(report))
+    assert view.error is not None
+    told = end_data(result)["error"]
+    assert view.error.model_dump() == {name: told[name] for name in view.error.model_dump()}
 
 
 async def test_announcing_is_once_however_many_do_it(world: World) -> None:

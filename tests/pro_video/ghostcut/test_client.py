@@ -56,6 +56,30 @@ def row(identifier: Any = 538170001, status: Any = 0, **more: Any) -> dict[str, 
     return {"id": identifier, "idProject": 249800001, "processStatus": status, **more}
 
 
+async def test_goes_on_with_the_keys_that_hold_now() -> None:
+    pair = (KEY, "another-secret")
+
+    async def renew() -> tuple[str, str]:
+        return pair
+
+    no_sign = no(2004, "sign invalid")
+    async with (
+        ScriptedServer(no_sign, accepted(), no_sign, no_sign) as server,
+        client_of(server.url, renew=renew) as client,
+    ):
+        assert (await client.submit(BODY)).work_id == "538170001"
+        for call in (client.submit(BODY), client.work("538170001")):
+            with pytest.raises(CredentialsRefused):
+                await call
+    signs = [asked.headers["appsign"][0] for asked in server.asked]
+    assert signs[0] == signature(BODY, SECRET)
+    assert signs[1] == signature(BODY, pair[1])
+    assert all(
+        sign == signature(asked.body, pair[1])
+        for sign, asked in zip(signs[1:], server.asked[1:], strict=True)
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "sign"),
     [

@@ -72,6 +72,30 @@ class TestCreate:
         ):
             assert (await client.create(BODY, "k")).id == "gen-1"
 
+    async def test_goes_on_with_the_key_that_holds_now(self) -> None:
+        async def renew() -> str:
+            return "sk-another"
+
+        no = refusal(401)
+        async with (
+            ScriptedServer(no, CREATED, no, Reply(200, PENDING), no, no) as server,
+            client_of(server.url, renew=renew) as client,
+        ):
+            assert (await client.create(BODY, "lp1.job.1")).id == "gen-1"
+            client._key = KEY
+            assert (await client.generation("gen-1")).id == "gen-1"
+            for call in (client.create(BODY, "lp1.job.1"), client.generation("gen-1")):
+                # The present key is refused too.
+                with pytest.raises(CredentialsRefused):
+                    await call
+        keys = [asked.headers["x-api-key"][0] for asked in server.asked]
+        assert keys == [KEY, "sk-another", KEY, *["sk-another"] * 3]
+        first, second = server.asked[:2]
+        assert (first.body, first.headers["idempotency-key"]) == (
+            second.body,
+            second.headers["idempotency-key"],
+        )
+
     @pytest.mark.parametrize("key", ["", "a b", "ä", "a/b", "k" * 129, "a\n", "a,b"])
     async def test_checks_the_grammar_of_the_key_before_sending(self, key: str) -> None:
         async with ScriptedServer() as server, client_of(server.url) as client:
@@ -534,7 +558,7 @@ class TestFindGeneration:
             assert await client.find_generation(self.match, since=NOW) is not None
 
     async def test_the_vendors_clock_says_how_far_back_to_look(self) -> None:
-        """This machine's clock is three hours ahead: its time of the send is the vendor's future."""
+        """This machine's clock is three hours ahead: its send lies in the vendor's future."""
         rows = listed(200, planted_at=150)
         listing = pages(rows)
         date = {"Date": format_datetime(NOW, usegmt=True)}

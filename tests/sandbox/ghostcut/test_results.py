@@ -25,6 +25,14 @@ from tests.sandbox.ghostcut.vendor import (
     write_flat,
 )
 
+MEDIA_FAULTS = (
+    "picture_unchanged",
+    "audio_dropped",
+    "wrong_duration",
+    "watermark",
+    "other_frame_rate",
+    "half_size",
+)
 TEXT_ROWS, TEXT_COLUMNS = slice(72, 88), slice(28, 134)
 
 
@@ -175,15 +183,19 @@ def test_range_and_sound(vendor: Vendor, tmp_path: Path) -> None:
         assert len(container.streams.audio) == 1
 
 
-@pytest.mark.parametrize("kind", ["picture_unchanged", "audio_dropped", "wrong_duration"])
+@pytest.mark.parametrize("kind", MEDIA_FAULTS)
 def test_media_faults(vendor: Vendor, tmp_path: Path, sources: Path, kind: str) -> None:
+    """What each of them does to the file is told in the tests of the media."""
     vendor.faults({"call": "job", "kind": kind})
     path = processed(vendor, tmp_path)
-    frames = pictures(path)
+    frames, before = pictures(path), pictures(sources / "clip.mp4")
     with av.open(str(path)) as container:
         sounds = len(container.streams.audio)
-    unchanged = quality(frames, [0.2], TEXT_ROWS, TEXT_COLUMNS) < 15
-    assert unchanged == (kind == "picture_unchanged")
+        width = container.streams.video[0].width
     assert sounds == (0 if kind == "audio_dropped" else 1)
-    short = len(frames) < len(pictures(sources / "clip.mp4"))
-    assert short == (kind == "wrong_duration")
+    assert width == (WIDTH // 2 if kind == "half_size" else WIDTH)
+    shares = {"wrong_duration": 0.75, "other_frame_rate": 0.5}
+    assert len(frames) / len(before) == pytest.approx(shares.get(kind, 1.0), abs=0.03)
+    if kind not in ("other_frame_rate", "half_size"):
+        unchanged = quality(frames, [0.2], TEXT_ROWS, TEXT_COLUMNS) < 15
+        assert unchanged == (kind == "picture_unchanged")

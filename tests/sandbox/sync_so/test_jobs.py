@@ -59,7 +59,8 @@ def test_segments_are_processed_and_billed_by_frame(
     [
         ("wrong_duration", 1.5, True),
         ("audio_dropped", 2.0, False),
-        ("picture_unchanged", 2.0, True),
+        ("watermark", 2.0, True),
+        ("silence_outside", 2.0, True),
     ],
 )
 def test_faults_of_the_media(

@@ -1,0 +1,147 @@
+"""Does a result show its source: the same pictures, the right way round, at the right times?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final
+
+from pro_video.inspection.findings import Finding, when
+from pro_video.inspection.grids import apart
+from pro_video.inspection.looks import SAME, Look
+from pro_video.inspection.orientation import Orientation
+
+OTHER: Final = 0.25
+"""Likeness below which two pictures show something else; see `looks.SAME`."""
+TURNED_BY: Final = 0.3
+"""By how much likelier the picture has to be turned or mirrored."""
+WIDE_REACH: Final = 1.5
+"""Seconds around a moment that are searched before a picture is called another one."""
+SEARCHED: Final = 3
+LIGHTER: Final = 24.0
+"""Mean grey levels by which a picture is lighter or darker as nobody asked for. A full range taken
+for a limited one makes up to 16."""
+STILL: Final = 4
+MOVED: Final = 24
+"""Grey levels of the cell that differs most between two moments: of one that is shown again and
+again, and of a video that moves."""
+_LEAST: Final = 2
+
+
+def unlike(
+    looks: Sequence[Look], search: Callable[[Sequence[Look]], list[Look]], length: float
+) -> Finding | None:
+    """What keeps the pictures from being compared part by part; None when they show the same.
+
+    Args:
+        looks: in order of time.
+        search: looks again at some moments with `WIDE_REACH`.
+        length: of the result in seconds.
+    """
+    telling = [look for look in looks if look.likeness is not None]
+    turned = _turned(telling, length)
+    if turned is not None:
+        return turned
+    still = _still(telling, length)
+    others = [look for look in telling if (look.likeness or 0) < OTHER]
+    if not others or len(others) < min(_LEAST, len(telling)):
+        return still
+    again = search(others[:: max(1, len(others) // SEARCHED)][:SEARCHED])
+    elsewhere = any((look.likeness or 0) >= OTHER for look in again)
+    if len(others) == len(telling) and not elsewhere:
+        return _foreign(length)
+    return still or _other_times(others, elsewhere)
+
+
+def lighter(looks: Sequence[Look], length: float) -> list[Finding]:
+    """Is the whole picture lighter or darker than its source?"""
+    telling = [look for look in looks if look.likeness is not None]
+    off = statistics.median(look.off for look in telling) if telling else 0.0
+    if off <= LIGHTER:
+        return []
+    mean = statistics.fmean(
+        statistics.fmean(look.grid) - statistics.fmean(look.source) for look in telling
+    )
+    return [
+        Finding(
+            "output_lightness",
+            f"The whole picture is {'lighter' if mean > 0 else 'darker'} than its source, by about "
+            f"{off:.0f} of 255 grey levels.",
+            start=0.0,
+            end=length,
+            region=(0, 0, 1, 1),
+            confidence=0.9,
+        )
+    ]
+
+
+def _turned(telling: Sequence[Look], length: float) -> Finding | None:
+    ways = [
+        look.turned[0]
+        for look in telling
+        if look.turned is not None
+        and look.turned[1] >= SAME
+        and look.turned[1] >= (look.likeness or 0) + TURNED_BY
+    ]
+    if len(ways) * 2 <= len(telling):
+        return None
+    return orientation_finding(max(set(ways), key=ways.count), length, len(ways) / len(telling))
+
+
+def orientation_finding(way: Orientation, length: float, confidence: float) -> Finding:
+    """A result that is turned or mirrored in this way against its source."""
+    name = {
+        (True, 0): "mirrored: left and right have changed places",
+        (False, 180): "upside down",
+        (True, 180): "mirrored: top and bottom have changed places",
+    }.get((way.mirrored, way.rotation), "lying on its side")
+    return Finding(
+        "output_orientation",
+        f"The whole picture is {name}.",
+        start=0.0,
+        end=length,
+        region=(0, 0, 1, 1),
+        confidence=0.95 * confidence,
+    )
+
+
+def _still(telling: Sequence[Look], length: float) -> Finding | None:
+    """One picture throughout, where the source moves."""
+    pairs = list(pairwise(telling))
+    if len(pairs) < _LEAST or any(max(apart(a.grid, b.grid)) > STILL for a, b in pairs):
+        return None
+    moved = [max(apart(a.source, b.source)) > MOVED for a, b in pairs]
+    if sum(moved) * 2 <= len(moved):
+        return None
+    return Finding(
+        "output_picture_still",
+        "The result shows one still picture where its source moves.",
+        start=0.0,
+        end=length,
+        region=(0, 0, 1, 1),
+        confidence=0.95,
+    )
+
+
+def _foreign(length: float) -> Finding:
+    return Finding(
+        "output_picture_foreign",
+        "The result shows nothing of its source in any moment that was looked at.",
+        unusable=True,
+        start=0.0,
+        end=length,
+        region=(0, 0, 1, 1),
+        confidence=0.95,
+    )
+
+
+def _other_times(others: Sequence[Look], elsewhere: bool) -> Finding:
+    start, end = others[0].shown, others[-1].shown
+    if elsewhere:
+        code = "output_picture_late"
+        fact = f"The result shows its source's pictures too early or too late {when(start, end)}."
+    else:
+        code = "output_picture_changed"
+        fact = f"The result shows other pictures than its source {when(start, end)}."
+    return Finding(code, fact, start=start, end=end, region=(0, 0, 1, 1), confidence=0.8)

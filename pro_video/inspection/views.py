@@ -1,0 +1,94 @@
+"""Which parts of two pictures show the same, when their shapes differ: bars, a crop, a turn?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pro_video.inspection.grids import Gridder, Shape
+from pro_video.inspection.likeness import likeness, steps
+from pro_video.inspection.looks import SAME
+from pro_video.inspection.moments import WHOLE_FRAMES, Moment, Views, moments
+from pro_video.inspection.orientation import Orientation
+from pro_video.inspection.reading import Source
+from pro_video.media_info import VideoStream
+
+SAME_SHAPE: Final = 0.01
+NEARLY: Final = 0.05
+"""Odd sizes made even, and borders filled up to whole blocks, change a shape by less."""
+_QUARTERS: Final = (Orientation(rotation=90), Orientation(rotation=270))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How two pictures are laid over each other.
+
+    Attributes:
+        views: the parts that are compared.
+        exact: do whole frames show the same, so that small parts can be compared?
+        turned: the result lies on its side against the source.
+    """
+
+    views: Views = WHOLE_FRAMES
+    exact: bool = True
+    turned: Orientation | None = None
+
+
+def fit(
+    before: Source,
+    after: Source,
+    *,
+    source: VideoStream,
+    result: VideoStream,
+    shape: Shape,
+    instant: float,
+    shown: float,
+) -> Fit:
+    """The best fit, by one moment where the shapes do not tell.
+
+    Args:
+        before, after: source and result.
+        source, result: their pictures.
+        shape: of the grids.
+        instant, shown: a moment in the middle, in seconds of source and result.
+
+    Raises:
+        MediaUnusable: one of them cannot be read.
+    """
+    ratio = _aspect(result) / _aspect(source)
+    if min(abs(ratio - 1), abs(_stored(result) / _stored(source) - 1)) <= SAME_SHAPE:
+        return Fit()
+    if abs(ratio - 1) <= NEARLY:
+        return Fit(exact=False)
+    part, wider = min(ratio, 1 / ratio), ratio > 1
+    bars: Views = ((1.0, 1.0), (part, 1.0) if wider else (1.0, part))
+    cropped: Views = ((1.0, part) if wider else (part, 1.0), (1.0, 1.0))
+    found: list[tuple[float, Fit]] = []
+    for views in (WHOLE_FRAMES, bars, cropped):
+        for moment in moments(
+            before, after, [instant], [shown], video=source, shape=shape, views=views
+        ):
+            found.append((_most_alike(moment, moment.grid, shape), Fit(views, exact=False)))
+            if views == WHOLE_FRAMES:
+                found += _sideways(moment, shape)
+    return max(found, key=lambda each: each[0], default=(0.0, Fit(exact=False)))[1]
+
+
+def _sideways(moment: Moment, shape: Shape) -> list[tuple[float, Fit]]:
+    grid = Gridder(Shape(shape.rows, shape.columns))(moment.after)
+    rows = [grid[start : start + shape.rows] for start in range(0, len(grid), shape.rows)]
+    found = [(_most_alike(moment, b"".join(way.upright(rows)), shape), way) for way in _QUARTERS]
+    return [(most, Fit(exact=False, turned=way)) for most, way in found if most >= SAME]
+
+
+def _most_alike(moment: Moment, grid: bytes, shape: Shape) -> float:
+    after = steps(grid, shape)
+    return max(likeness(steps(old, shape), after) for old in moment.around)
+
+
+def _aspect(video: VideoStream) -> float:
+    return video.width * video.pixel_aspect / video.height
+
+
+def _stored(video: VideoStream) -> float:
+    return video.width / video.height

@@ -1,0 +1,65 @@
+"""``--allowed-skips FILE``: fails a run in which a test is skipped for a reason not in the file.
+
+The file holds a reason a line; an empty line and one that begins with ``#`` count for nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--allowed-skips",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="fail when a test is skipped for a reason that is in none of these files",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    files: list[Path] = config.getoption("--allowed-skips")
+    # Only where all reports come together, when there are several processes.
+    if files and not hasattr(config, "workerinput"):
+        lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+        config.pluginmanager.register(Skips({line for line in lines if line[:1] not in ("", "#")}))
+
+
+class Skips:
+    """What was skipped in a run.
+
+    Args:
+        allowed: reasons for which a test may be skipped.
+    """
+
+    def __init__(self, allowed: set[str]) -> None:
+        self._allowed = allowed
+        self._others: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._look(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._look(report)
+
+    def _look(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            told = report.longrepr
+            reason = str(told[2] if isinstance(told, tuple) else told).removeprefix("Skipped: ")
+            if reason not in self._allowed:
+                self._others[report.nodeid] = reason
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self._others and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._others:
+            terminalreporter.section("skipped for reasons that are not allowed", red=True)
+            for nodeid, reason in sorted(self._others.items()):
+                terminalreporter.line(f"{nodeid}: {reason}")
