@@ -20,7 +20,8 @@ from botocore.config import Config
 from deployments.local.running import StackNotReady, StackProcess
 from deployments.local.stack import open_stack
 
-READY_SECONDS = 240.0
+# Also where ten other programs want each processor.
+READY_SECONDS = 480.0
 STOP_SECONDS = 60.0
 
 PACE = {

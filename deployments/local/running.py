@@ -16,7 +16,7 @@ from typing import IO, Any
 from deployments.local.stack import Stack, free_port_base, stop_signal
 
 # A cold start with its database made anew, on a slow and busy machine, in seconds.
-START_SECONDS = 240.0
+START_SECONDS = 480.0
 STOP_SECONDS = 60.0
 _PAUSE = 0.2
 

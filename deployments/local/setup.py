@@ -25,7 +25,7 @@ from pro_video.storage import make_client
 logger = logging.getLogger("pro_video.setup")
 
 # A cold start of the Prefect server on a slow machine, with its database made anew, in seconds.
-_PATIENCE = 230.0
+_PATIENCE = 420.0
 _PAUSE = 0.25
 # Between two words to somebody who waits, in seconds.
 _WORD_SECONDS = 5.0

@@ -18,7 +18,7 @@ import httpx
 from deployments.local.postgres import Cluster
 
 # After this the supervisor begins anew, in seconds.
-_PATIENCE = 120.0
+_PATIENCE = 420.0
 _PAUSE = 0.25
 
 

@@ -24,7 +24,7 @@ SERVERS = ("prefect", "s3", "sync-so", "ghostcut")
 ORPHAN_SEARCH_SECONDS = 2.0
 """How long the jobs look for a lost text removal; the emulator's listing does not lag."""
 
-_START_SECONDS = 180.0
+_START_SECONDS = 400.0
 _PACE = {
     "PRO_VIDEO_POLL_SECONDS": "0.5",
     "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": str(ORPHAN_SEARCH_SECONDS),

@@ -13,7 +13,7 @@ from deployments.local.running import running_process
 from deployments.local.stack import open_stack
 from tests.local_stack import own_port_base, wait_until
 
-_START_SECONDS = 100.0
+_START_SECONDS = 300.0
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from sandbox.media.sample import describe, make_sample
 from tests.flows.jobs import Jobs
 from tests.local_stack import LocalStack, own_port_base, wait_until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1500)
 
 
 def refused(stack: LocalStack, **environment: str) -> str:
@@ -104,7 +104,7 @@ def test_neither_an_interrupt_nor_a_kill_loses_anything(tmp_path: Path) -> None:
 
     stack.launch()
     try:
-        wait_until(answers, 90, "S3 answers")
+        wait_until(answers, 240, "S3 answers")
         s3.create_bucket(Bucket="kept")
         s3.put_object(Bucket="kept", Key="note.txt", Body=b"still here")
         members = stack.members()
@@ -124,7 +124,7 @@ def test_neither_an_interrupt_nor_a_kill_loses_anything(tmp_path: Path) -> None:
         slow = {"call": "job", "kind": "slow", "seconds": 15}
         jobs.plan_faults("sync_so", {**slow, "match": {"reference": f"pv-{job_id}-lip-sync-1"}})
         jobs.release(job_id)
-        generation = jobs.until_accepted("sync_so", job_id, 90)["id"]
+        generation = jobs.until_accepted("sync_so", job_id, 240)["id"]
         jobs.until_state(job_id, "Lip-sync processing")
         stack.kill()
     with connected(stack) as jobs:

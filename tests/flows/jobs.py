@@ -25,7 +25,7 @@ from tests.local_stack import LocalStack, wait_until
 T = TypeVar("T")
 Filter = Literal["/flow_runs/filter", "/artifacts/filter", "/logs/filter"]
 
-JOB_SECONDS = 240.0
+JOB_SECONDS = 600.0
 """Bound of one wait; a job takes a few seconds, many at once on a busy machine take more."""
 
 # Of all tests that share a stack.
@@ -193,7 +193,7 @@ class Jobs:
             followed.artifacts.add(artifact["id"])
             followed.percents.append(float(artifact["data"]))
 
-    def until_state(self, job_id: str, name: str, seconds: float = 60) -> None:
+    def until_state(self, job_id: str, name: str, seconds: float = 300) -> None:
         """Wait until a job's state has a name."""
         wait_until(
             lambda: self.state(job_id).name == name,
@@ -202,7 +202,7 @@ class Jobs:
             pause=_LOOK_SECONDS,
         )
 
-    def until_accepted(self, provider: str, job_id: str, seconds: float = 60) -> dict[str, Any]:
+    def until_accepted(self, provider: str, job_id: str, seconds: float = 300) -> dict[str, Any]:
         """Wait until a provider has taken a job; the audit's entry of it."""
         wait_until(
             lambda: bool(self.audit(provider, job_id)),

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(1000)
 LIP_SYNC_ONLY = "Pro video processing completed (lip-sync only)"
 BOTH = "Pro video processing completed (lip-sync + text inpainting)"
 # Between the button and the end of the job; the worker looks several times a second.
-CANCEL_SECONDS = 40
+CANCEL_SECONDS = 150
 
 
 def chained(setting: Setting) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def cancelled_text_removal(setting: Setting) -> None:
     job_id = jobs.prepare(chained(setting))
     jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "slow", seconds=12)]))
     jobs.release(job_id)
-    jobs.until_state(job_id, "Text inpainting", 120)
+    jobs.until_state(job_id, "Text inpainting")
     work = jobs.until_accepted("ghostcut", job_id)["id"]
     [subflow] = jobs.subflows(job_id)
     wait_until(
@@ -219,7 +219,7 @@ def stopping_worker(setting: Setting) -> None:
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
     with worker(jobs.stack, pool) as first:
-        generation = jobs.until_accepted("sync_so", job_id, 90)["id"]
+        generation = jobs.until_accepted("sync_so", job_id)["id"]
         wait_until(
             lambda: ended_at(jobs, "sync_so", job_id) == "PROCESSING", 60, "the job is waiting"
         )
