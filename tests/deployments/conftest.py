@@ -13,7 +13,7 @@ import pytest
 from tests.deployments.gateway.kit import free_port
 from tests.local_stack import wait_until
 
-_START_SECONDS = 100.0
+_START_SECONDS = 240.0
 
 
 @pytest.fixture(scope="session")
