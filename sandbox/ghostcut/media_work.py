@@ -11,7 +11,7 @@ from av.error import FFmpegError
 from sandbox.media import MediaError
 from sandbox.media.inpaint import Mask, inpaint
 from sandbox.media.pictures import orientation
-from sandbox.media.reading import open_container
+from sandbox.media.reading import container_length, open_container
 
 _TAIL = 0.2
 """Seconds at the end that must be readable (vendor docs, status 16)."""
@@ -63,7 +63,7 @@ def inspect_source(path: Path) -> SourceInfo:
 def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
+    return container_length(container)
 
 
 def _last_picture(path: Path, end: float) -> float:

@@ -59,6 +59,13 @@ def container_start(container: InputContainer) -> float:
     return start / av.time_base if start is not None else 0.0
 
 
+def container_length(container: InputContainer) -> float:
+    """Seconds that the presentation lasts, 0 when the container does not tell."""
+    # Matroska states its end, libav's other demuxers the length.
+    begin = container_start(container) if "matroska" in container.format.name else 0.0
+    return max(0.0, (container.duration or 0) / av.time_base - begin)
+
+
 @dataclass(frozen=True, slots=True)
 class TimedPicture:
     """A picture and when it is shown: `time` in seconds, `pts` in the stream's time base.
@@ -152,8 +159,9 @@ class VideoReader:
         if self._stream.duration:
             start = self._stream.start_time or 0
             return float((start + self._stream.duration) * self.time_base) - self.origin
-        if self._container.duration:
-            return self._container.duration / av.time_base
+        stated = container_length(self._container)
+        if stated:
+            return stated
         end = 0.0
         with media_errors(self.path):
             self._reopen()

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 
 from sandbox.media import MediaError
 from sandbox.media.lip_sync import LipSyncResult, SegmentPlan, lip_sync
-from sandbox.media.reading import open_container
+from sandbox.media.reading import container_length, open_container
 
 SPEECH_RATE = 48_000
 CHARACTERS_PER_SECOND = 15.0
@@ -43,7 +43,7 @@ def probe(path: Path) -> Probe | None:
     """Look into a file and decode the beginning of each stream; None when that fails."""
     try:
         with open_container(path) as container:
-            whole = (container.duration or 0) / 1_000_000
+            whole = container_length(container)
             found = Probe()
             if container.streams.video:
                 video = container.streams.video[0]

@@ -145,12 +145,17 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
             [
                 "Request refused: segments[0].end: is not after the start",
                 "temperature",
-                f"video: {gone}",
+                f"video: There is no object {gone}",
                 f"segments[0].audio: {text} is not",
             ],
             "RequestRefused",
         ),
-        "no such object": Case({"video": gone}, [f"Upload failed: video: {gone}"], "SourceRefused"),
+        "no such object": Case(
+            {"video": gone},
+            [f"Upload failed: video: There is no object {gone}"],
+            "SourceRefused",
+            uploads=True,
+        ),
         "no such files": Case(
             {
                 "video": str(folder / "none.mp4"),

@@ -254,7 +254,7 @@ def test_a_length_that_readers_estimate_is_counted(tmp_path: Path) -> None:
         with av.open(str(path)) as container:
             assert container.duration is not None
             # Not even near: the first packets are larger than the rest.
-            assert abs(container.duration / av.time_base - 10) > 0.3, name
+            assert name == "aac" or abs(container.duration / av.time_base - 10) > 0.3
         audio = read(path).audio
         assert audio is not None
         assert audio.duration == pytest.approx(10.0, abs=0.06), name

@@ -300,3 +300,21 @@ def test_unusable_input_is_told_plainly(panning: Sample, tmp_path: Path) -> None
 def test_correlation_of_silence_is_none() -> None:
     silence = np.zeros(100, np.float32)
     assert correlation(silence, silence) == 0
+
+
+def test_a_recording_that_begins_late_is_as_long_as_its_content(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    late = tmp_path / "late.mkv"
+    with av.open(str(clip), "r") as source, av.open(str(late), "w") as out:
+        streams = {s.index: out.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.dts is None or packet.pts is None:
+                continue
+            shift = round(1.4 / float(packet.time_base))
+            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+            packet.stream = streams[packet.stream.index]
+            out.mux(packet)
+    line = tmp_path / "line.wav"
+    write_wav(line, speech(0.8, seed=1, pitch=200.0))
+    made = lip_sync(late, tmp_path / "out.mp4", [SegmentPlan(0.6, 1.4, line)])
+    assert made.duration == pytest.approx(2.0, abs=0.05)
