@@ -20,11 +20,12 @@ from tasks.job import Job, running_job
 from tasks.ledger import REQUEST
 from tasks.lip_sync import LipSyncStep
 from tasks.options import RESULTS
+from tasks.probing import probe_files
 from tasks.requests import checked_request, media_by_source, timeline_of
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.subflow import adopt_inpainting
-from tasks.upload import probe_files, upload_sources
+from tasks.upload import upload_sources
 from tasks.using import use_result
 
 
@@ -82,7 +83,7 @@ async def pro_video_flow(
         async with ending(job) as end:
             end.state = await _steps(
                 job,
-                checked_request(
+                await checked_request(
                     job,
                     video=video,
                     segments=segments,
@@ -114,9 +115,9 @@ async def _steps(
     await job.begin()
     await job.reporter.stage(Stage.UPLOADING)
     sources = [segment.audio for segment in request.segments]
-    files = await upload_sources(f"{job.job_id}/uploaded", request.video, sources)
+    files = await upload_sources(f"{job.job_id}/uploaded", request)
     job.ledger.files = files
-    probed = await probe_files(f"{job.job_id}/probed", files)
+    probed = await probe_files(f"{job.job_id}/probed", files, request)
     audios = media_by_source(sources, files, probed)
     request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
     await job.warn(REQUEST, request.warnings)

@@ -18,8 +18,9 @@ from tasks.inpainting import InpaintingStep
 from tasks.job import Job, running_job
 from tasks.ledger import REQUEST
 from tasks.options import RESULTS
+from tasks.probing import probe_files
 from tasks.requests import checked_inpainting_request
-from tasks.upload import own_file, probe_files, upload_sources
+from tasks.upload import own_file, upload_sources
 from tasks.using import use_result
 
 
@@ -51,7 +52,7 @@ async def text_inpainting_flow(
         async with ending(job) as end:
             end.state = await _steps(
                 job,
-                checked_inpainting_request(
+                await checked_inpainting_request(
                     job,
                     video=video,
                     areas=annotation_areas,
@@ -74,10 +75,10 @@ async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> 
     else:
         await job.begin()
         await job.reporter.stage(Stage.UPLOADING)
-        files = await upload_sources(f"{job.job_id}/uploaded", request.video, [])
+        files = await upload_sources(f"{job.job_id}/uploaded", request)
         job.ledger.files = files
     step = "inpainting" if job.is_subflow else "video"
-    probed = await probe_files(f"{job.job_id}/{step}-probed", files)
+    probed = await probe_files(f"{job.job_id}/{step}-probed", files, request)
     request = check_inpainting_media(request, probed.video)
     if not job.is_subflow:
         # Of a whole job, the same was told of its own request.

@@ -29,12 +29,17 @@ class JobKeys:
     def prefix(self) -> str:
         return f"jobs/{self.job_id}/"
 
-    def video(self, source: str) -> str:
-        return f"{self.prefix}video.{extension(source, VIDEO_EXTENSIONS)}"
+    def video(self, extension: str) -> str:
+        """Key of the video; without an extension what all keys of it begin with."""
+        return f"{self.prefix}video.{extension}"
 
-    def audio(self, number: int, source: str) -> str:
-        """Key of the ``number``-th distinct audio, counted from 1."""
-        return f"{self.prefix}audio-{number}.{extension(source, AUDIO_EXTENSIONS)}"
+    def audio(self, number: int, extension: str) -> str:
+        """The same of the ``number``-th distinct audio, counted from 1."""
+        return f"{self.prefix}audio-{number}.{extension}"
+
+    def sent_audio(self, number: int) -> str:
+        """Key of the ``number``-th distinct audio as it is sent, when it had to be converted."""
+        return f"{self.prefix}audio-{number}-sent.wav"
 
     @property
     def lip_sync_result(self) -> str:

@@ -47,10 +47,17 @@ class UploadedFiles(Record):
 
 
 class ProbedFiles(Record):
-    """What the uploaded files are, in the order of :class:`UploadedFiles`."""
+    """What the uploaded files are, in the order of :class:`UploadedFiles`.
+
+    Attributes:
+        video: the video.
+        audios: the audios as they are sent.
+        sent: where they are; empty in records of a time when all were sent as they were uploaded.
+    """
 
     video: MediaInfo
     audios: tuple[MediaInfo, ...] = ()
+    sent: tuple[StoredFile, ...] = ()
 
 
 class Prepared(Record):

@@ -13,6 +13,7 @@ covers keys that nobody writes again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,18 +23,24 @@ from pro_video.errors import (
     StorageRefused,
 )
 from pro_video.transfers import downloads, transfer
-from pro_video.transfers.copying import copy, find_source
+from pro_video.transfers.copying import copy, find_source, read_head
 from pro_video.transfers.fetching import Gate
 from pro_video.transfers.interrupt import Interrupt
 from pro_video.transfers.local_files import FileSource
 from pro_video.transfers.multipart import MAX_PARTS, Target
-from pro_video.transfers.objects import DEFAULT_TYPE, StoredObject, head_object, parse_s3_uri
+from pro_video.transfers.objects import (
+    DEFAULT_TYPE,
+    StoredObject,
+    find_object,
+    head_object,
+    parse_s3_uri,
+)
 from pro_video.transfers.puts import put_small
 from pro_video.transfers.ranged import RangedReader
 from pro_video.transfers.s3_client import client_config, make_client
 from pro_video.transfers.s3_errors import translated
 from pro_video.transfers.sources import Limits, Tuning
-from pro_video.transfers.uploads import OnProgress, upload
+from pro_video.transfers.uploads import OnProgress, Placing, upload
 from pro_video.transfers.workers import Workers, default_workers
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Gate",
+    "Naming",
     "OnProgress",
     "RangedReader",
     "Storage",
@@ -51,6 +59,9 @@ __all__ = [
     "make_client",
     "parse_s3_uri",
 ]
+
+Naming = Callable[[bytes], tuple[str, str]]
+"""The key and the media type of a file, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
 
 LONGEST_LINK = 7 * 24 * 3600
 """Seconds; SigV4 allows no longer life of a presigned link."""
@@ -101,7 +112,7 @@ class Storage:
     async def put_file(
         self,
         path: str | Path,
-        key: str,
+        key: str | Naming,
         *,
         content_type: str = DEFAULT_TYPE,
         on_progress: OnProgress | None = None,
@@ -111,7 +122,7 @@ class Storage:
 
         Args:
             path: a regular file.
-            key: where to.
+            key: where to; a `Naming` decides by the first bytes, also on the media type.
             content_type: media type to store.
             on_progress: called from a thread after each part.
             deadline: seconds from the begin of the transfer.
@@ -126,7 +137,7 @@ class Storage:
             )
             try:
                 return upload(
-                    self._target(key, content_type),
+                    self._place(key, content_type),
                     source,
                     workers=self._tuning.workers,
                     interrupt=interrupt,
@@ -135,12 +146,12 @@ class Storage:
             finally:
                 source.close()
 
-        return await self._workers.transfer(work, deadline=deadline, what=f"Storing {key}")
+        return await self._workers.transfer(work, deadline=deadline, what=f"Storing {_shown(key)}")
 
     async def fetch(
         self,
         url: str,
-        key: str,
+        key: str | Naming,
         *,
         expected_size: int | None = None,
         content_type: str | None = None,
@@ -153,7 +164,7 @@ class Storage:
 
         Args:
             url: where from; goes through the gate of :mod:`pro_video.transfers.fetching`.
-            key: where to.
+            key: where to; a `Naming` decides by the first bytes, also on the media type.
             expected_size: size in bytes that somebody promised.
             content_type: media type to store; default is the source's.
             on_progress: called from a thread after each part.
@@ -168,25 +179,25 @@ class Storage:
         work = partial(
             _fetch,
             url,
-            self._target(key, content_type or ""),
+            self._place(key, content_type or ""),
             self._gate,
             self._tuning,
             Limits(self._max_bytes, expected_size),
             on_progress,
         )
-        return await self._workers.transfer(work, deadline=deadline, what=f"Fetching {key}")
+        return await self._workers.transfer(work, deadline=deadline, what=f"Fetching {_shown(key)}")
 
     async def copy_object(
         self,
         source_uri: str,
-        key: str,
+        key: str | Naming,
         *,
         content_type: str | None = None,
         on_progress: OnProgress | None = None,
         deadline: float = 3600.0,
     ) -> StoredObject:
         """Let S3 copy ``s3://bucket/key`` here; an object that is already at ``key`` is returned
-        as it is.
+        as it is. A `Naming` decides by the first bytes where to, and on the media type.
 
         Raises:
             SourceRefused: missing, empty, too large, or changed meanwhile.
@@ -195,7 +206,11 @@ class Storage:
 
         def work(interrupt: Interrupt) -> StoredObject:
             source = find_source(self._client, *place, max_bytes=self._max_bytes)
-            target = self._target(key, content_type or source.content_type)
+            if callable(key):
+                head = read_head(self._client, place[0], source)
+                target = self._target(*key(head))
+            else:
+                target = self._target(key, content_type or source.content_type)
             return copy(
                 place,
                 source,
@@ -205,11 +220,17 @@ class Storage:
                 on_progress=on_progress,
             )
 
-        return await self._workers.transfer(work, deadline=deadline, what=f"Copying to {key}")
+        return await self._workers.transfer(
+            work, deadline=deadline, what=f"Copying to {_shown(key)}"
+        )
 
     async def head(self, key: str) -> StoredObject | None:
         """What S3 knows of an object; ``None`` when there is none."""
         return await self._workers.call(partial(head_object, self._client, self.bucket, key))
+
+    async def find(self, prefix: str) -> StoredObject | None:
+        """What S3 knows of the first object whose key begins so; ``None`` when there is none."""
+        return await self._workers.call(partial(find_object, self._client, self.bucket, prefix))
 
     async def presign(self, key: str, seconds: float) -> str:
         """A link that lets anyone GET the object for ``seconds``. It is a secret: keep it out of
@@ -285,6 +306,19 @@ class Storage:
         obj = await self._existing(key)
         return RangedReader(self._client, self.bucket, obj, byte_budget=byte_budget)
 
+    async def source_reader(
+        self, source_uri: str, *, byte_budget: int = 64 * 1024**2
+    ) -> RangedReader:
+        """The same over ``s3://bucket/key`` of any bucket that the credentials may read.
+
+        Raises:
+            SourceRefused: missing, empty or too large.
+        """
+        bucket, key = parse_s3_uri(source_uri)
+        find = partial(find_source, self._client, bucket, key, max_bytes=self._max_bytes)
+        found = await self._workers.call(find)
+        return RangedReader(self._client, bucket, found, byte_budget=byte_budget)
+
     async def download(self, key: str, path: str | Path, *, deadline: float = _DAY) -> None:
         """Write the object to a file, which appears only when it is whole and its checksum is
         right.
@@ -312,13 +346,22 @@ class Storage:
             raise SourceRefused(f"There is no object {self.uri(key)}.", code="not_found")
         return obj
 
+    def _place(self, key: str | Naming, content_type: str) -> Target | Placing:
+        if callable(key):
+            return lambda head: self._target(*key(head))
+        return self._target(key, content_type)
+
     def _target(self, key: str, content_type: str) -> Target:
         return Target(self._client, self.bucket, key, content_type)
 
 
+def _shown(key: str | Naming) -> str:
+    return "a file" if callable(key) else key
+
+
 def _fetch(
     url: str,
-    target: Target,
+    target: Target | Placing,
     gate: Gate,
     tuning: Tuning,
     limits: Limits,
@@ -332,6 +375,6 @@ def _fetch(
         limits=limits,
         tuning=tuning,
         interrupt=interrupt,
-        content_type=target.content_type or None,
+        content_type=None if callable(target) else target.content_type or None,
         on_progress=on_progress,
     )

@@ -64,7 +64,7 @@ async def prepare_lip_sync(
         video_url=await storage.presign(files.video.key, life),
         audios=[
             AudioInput(ref_id=_ref_id(number), url=await storage.presign(audio.key, life))
-            for number, audio in enumerate(files.audios)
+            for number, audio in enumerate(probed.sent or files.audios)
         ],
         segments=[
             SegmentInput(

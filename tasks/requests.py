@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pro_video.errors import RequestRefused
 from pro_video.media_info import MediaInfo
 from pro_video.records import ProbedFiles, UploadedFiles
 from pro_video.request import (
@@ -17,27 +18,35 @@ from pro_video.rules.files import audible_seconds
 from pro_video.settings import get_settings
 from pro_video.timeline import Timeline, lip_sync_timeline
 from tasks.job import Job
+from tasks.probing import with_problems_of_files
 
 
-def checked_request(job: Job, **fields: Any) -> JobRequest:
+async def checked_request(job: Job, **fields: Any) -> JobRequest:
     """The request of a whole job.
 
     Raises:
-        RequestRefused: with every problem at once.
+        RequestRefused: with every problem at once, those of its files included.
     """
     settings = get_settings()
-    request = check_request(
-        fields,
-        max_segments=settings.max_segments,
-        allow_local_files=settings.allow_local_files,
-        touching=settings.touching_segments,
-    )
+    try:
+        request = check_request(
+            fields,
+            max_segments=settings.max_segments,
+            allow_local_files=settings.allow_local_files,
+            touching=settings.touching_segments,
+        )
+    except RequestRefused as refused:
+        audios = [
+            (f"segments[{index}].audio", segment.audio)
+            for index, segment in enumerate(fields["segments"][: settings.max_segments])
+        ]
+        raise await with_problems_of_files(refused, fields["video"], audios) from None
     job.ledger.display_name = request.display_name
     job.ledger.segments_count = len(request.segments)
     return request
 
 
-def checked_inpainting_request(
+async def checked_inpainting_request(
     job: Job,
     *,
     video: str,
@@ -48,11 +57,14 @@ def checked_inpainting_request(
     """The request of a text removal alone, or of the second half of a job.
 
     Raises:
-        RequestRefused: with every problem at once.
+        RequestRefused: with every problem at once, those of the video included.
     """
-    request = check_inpainting_request(
-        video, areas, options, allow_local_files=get_settings().allow_local_files
-    )
+    try:
+        request = check_inpainting_request(
+            video, areas, options, allow_local_files=get_settings().allow_local_files
+        )
+    except RequestRefused as refused:
+        raise await with_problems_of_files(refused, video, []) from None
     if not job.is_subflow:
         job.ledger.display_name = display_name
     return request

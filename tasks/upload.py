@@ -1,66 +1,87 @@
-"""Upload: the job's own copies of the video and the audios, and what they really are."""
+"""Upload: the job's own copies of the video and the audios."""
 
 from __future__ import annotations
 
-import asyncio
-import mimetypes
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, cast
+from functools import partial
 
 from prefect import task
 
 from pro_video.checkpoints import reach
-from pro_video.errors import StorageRefused
-from pro_video.job import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
-from pro_video.media import probe
-from pro_video.media_info import MediaInfo
+from pro_video.errors import ProVideoError, SourceRefused, StorageRefused, TransientError
+from pro_video.inspection.kinds import Role, kind_of
 from pro_video.progress import Stage
-from pro_video.records import ProbedFiles, StoredFile, UploadedFiles
+from pro_video.records import StoredFile, UploadedFiles
+from pro_video.request import InpaintingRequest, JobRequest
 from pro_video.stopping import current_stop
 from pro_video.storage import Storage, StoredObject, parse_s3_uri
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.options import PERSISTED
+from tasks.probing import problems_of
+from tasks.sources import NamedSource, sources_of
 
 # The video is nearly all of the bytes; audios share the rest of the stage.
 _VIDEO_SHARE = 0.8
 
 
 @task(name="upload", **PERSISTED)
-async def upload_sources(record: str, video: str, segment_audios: Sequence[str]) -> UploadedFiles:
+async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -> UploadedFiles:
     """Bring the video and each distinct audio into the job's prefix of the bucket.
 
-    A file that is there already, whole, is not brought again.
+    A file that is there already, whole, is not brought again. Each is stored under the extension
+    and the media type of what it is.
 
     Args:
         record: key of this step's record.
-        video: source of the video.
-        segment_audios: source of each segment's audio, in the order of the segments.
+        request: names the sources.
+
+    Raises:
+        SourceRefused: with every source that cannot be read.
+        TransientError: a source could not be read now.
     """
     reach("upload.begin")
     job = current_job()
     storage = (await connections()).storage
-    distinct = list(dict.fromkeys(segment_audios))
-    shown = _Shown(len(distinct))
+    video, audios = sources_of(request)
+    shown = _Shown(len(audios))
+    brought: list[tuple[NamedSource, StoredFile]] = []
+    failures: list[tuple[NamedSource, ProVideoError]] = []
     async with job.reporter.following(Stage.UPLOADING, shown.fraction):
-        video_file = await _bring(
-            storage, video, job.keys.video(video), VIDEO_EXTENSIONS, shown.of_video
-        )
-        audios = []
-        for number, source in enumerate(distinct, start=1):
-            audios.append(
-                await _bring(
-                    storage, source, job.keys.audio(number, source), AUDIO_EXTENSIONS, None
-                )
-            )
+        for number, one in enumerate((video, *audios)):
+            place = partial(job.keys.audio, number) if number else job.keys.video
+            try:
+                role: Role = "audio" if number else "video"
+                report = None if number else shown.of_video
+                brought.append((one, await _bring(storage, one.source, place, role, report)))
+            except (SourceRefused, TransientError) as error:
+                failures.append((one, error))
             shown.audios_done = number
+    if failures:
+        raise await _together(storage, failures, brought)
     reach("upload.done")
+    distinct = [one.source for one in audios]
+    segments = request.segments if isinstance(request, JobRequest) else ()
     return UploadedFiles(
-        video=video_file,
-        audios=tuple(audios),
-        audio_of_segment=tuple(distinct.index(source) for source in segment_audios),
+        video=brought[0][1],
+        audios=tuple(file for _, file in brought[1:]),
+        audio_of_segment=tuple(distinct.index(segment.audio) for segment in segments),
         finished_at=job.now(),
     )
+
+
+async def _together(
+    storage: Storage,
+    failures: Sequence[tuple[NamedSource, ProVideoError]],
+    brought: Sequence[tuple[NamedSource, StoredFile]],
+) -> ProVideoError:
+    """One error that names every source; another try helps when it helps one of them."""
+    passing = next((error for _, error in failures if isinstance(error, TransientError)), None)
+    problems = [one.problem(error) for one, error in failures]
+    if passing is None:
+        problems += await problems_of(storage, brought)
+    first = passing or failures[0][1]
+    return type(first)("; ".join(map(str, problems)), code=first.code)
 
 
 class _Shown:
@@ -84,28 +105,27 @@ class _Shown:
 async def _bring(
     storage: Storage,
     source: str,
-    key: str,
-    extensions: frozenset[str],
+    place: Callable[[str], str],
+    role: Role,
     on_progress: Callable[[int, int | None], None] | None,
 ) -> StoredFile:
+    """One source into the bucket; ``place`` gives the key for an extension."""
     current_stop().raise_if_set()
-    present = await storage.head(key)
+    present = await storage.find(place(""))
     if present is not None:
         # An object appears under its key only when it is whole, and the key is this job's alone.
         return stored_file(present)
-    content_type = mimetypes.types_map.get(
-        f".{extension(source, extensions)}", "application/octet-stream"
-    )
+
+    def name(head: bytes) -> tuple[str, str]:
+        extension, media_type = kind_of(head).stored_as(role)
+        return place(extension), media_type
+
     if source.startswith("s3://"):
-        stored = await storage.copy_object(source, key, content_type=content_type)
+        stored = await storage.copy_object(source, name)
     elif "://" in source:
-        stored = await storage.fetch(
-            source, key, content_type=content_type, on_progress=on_progress
-        )
+        stored = await storage.fetch(source, name, on_progress=on_progress)
     else:
-        stored = await storage.put_file(
-            source, key, content_type=content_type, on_progress=on_progress
-        )
+        stored = await storage.put_file(source, name, on_progress=on_progress)
     reach("upload.file-stored")
     return stored_file(stored)
 
@@ -129,35 +149,3 @@ async def own_file(job: Job, address: str) -> UploadedFiles:
 def stored_file(found: StoredObject) -> StoredFile:
     """An object of the bucket as a record."""
     return StoredFile(key=found.key, size=found.size, etag=found.etag)
-
-
-@task(name="probe", **PERSISTED)
-async def probe_files(record: str, files: UploadedFiles) -> ProbedFiles:
-    """Find out what the uploaded files are, from little of their bytes.
-
-    Args:
-        record: key of this step's record.
-        files: the job's copies.
-
-    Raises:
-        MediaUnusable: a file is no video or audio, or is cut.
-    """
-    storage = (await connections()).storage
-    video = await _probe(storage, files.video, "the video")
-    audios = [
-        await _probe(storage, audio, f"audio {number}")
-        for number, audio in enumerate(files.audios, start=1)
-    ]
-    reach("probe.done")
-    return ProbedFiles(video=video, audios=tuple(audios))
-
-
-async def _probe(storage: Storage, file: StoredFile, what: str) -> MediaInfo:
-    """What one object of the bucket is."""
-    reader = await read_object(storage, file.key)
-    return await asyncio.to_thread(probe, reader, size=file.size, what=what)
-
-
-async def read_object(storage: Storage, key: str) -> BinaryIO:
-    """A seekable stream over an object, to be read in a thread."""
-    return cast(BinaryIO, await storage.reader(key))

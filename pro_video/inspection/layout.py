@@ -34,7 +34,7 @@ _ESSENTIAL: Final = frozenset({b"ftyp", b"moov", b"moof"})
 """Boxes without whose end some media cannot be found."""
 _MAX_CHUNKS: Final = 64
 _PLACEHOLDER: Final = 1_000_000_000
-_PLACEHOLDER_SECONDS: Final = 1800.0
+_PLACEHOLDER_SECONDS: Final = 600.0
 """Programs that write a WAV to a stream put 0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 2000000000 and
 the like for its bytes; more than these bytes or seconds are no sound that was cut off."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pro_video.errors import Problem
 from pro_video.media_info import MediaInfo, VideoStream
 from pro_video.request import InpaintingRequest, JobRequest
 from pro_video.request_models import AnnotationArea, Segment
@@ -29,57 +30,71 @@ _MEGABYTE = 1_000_000
 
 def check_media(
     request: JobRequest,
-    video: MediaInfo,
+    video: MediaInfo | None,
     audios: Mapping[str, MediaInfo],
     media_limits: MediaLimits = _DEFAULT_LIMITS,
     *,
     touching: Touching = "trim",
+    unusable: Sequence[Problem] = (),
 ) -> JobRequest:
     """The request with its ends moved inside the files, and what is to be told of it in its
     ``warnings``; this is what may be sent.
 
     Args:
         request: from `check_request`.
-        video: the probe of its video.
-        audios: the probe of each audio, by the source string of the segment.
+        video: the probe of its video; None when that is unusable.
+        audios: the probe of each usable audio, by the source string of the segment.
         media_limits: what the vendors take.
         touching: what becomes of segments that touch, or are less than a frame apart.
+        unusable: what is wrong with files that are not given here; everything that the others show
+            comes in the same answer.
 
     Raises:
         RequestRefused: with every problem at once, code ``media_refused``.
-        KeyError: an audio of the request was not probed.
+        KeyError: an audio of the request was not probed, and nothing is unusable.
     """
     found = Findings()
-    picture = _check_picture(video, media_limits, found)
-    _check_lip_sync_video(request, video, picture, media_limits, found)
-    if request.annotation_areas:
-        _check_inpainting_video(video, media_limits, found)
-        if picture is not None:
-            _check_windows(request.annotation_areas, picture, found)
+    found.extend(unusable)
+    picture = None
+    if video is not None:
+        picture = _check_picture(video, media_limits, found)
+        _check_lip_sync_video(request, video, picture, media_limits, found)
+        if request.annotation_areas:
+            _check_inpainting_video(video, media_limits, found)
+    if picture is not None:
+        _check_windows(request.annotation_areas, picture, found)
     heard: set[str] = set()
     segments = []
     told: list[JobWarning] = []
     for index, segment in enumerate(request.segments):
         path = request.segment_path(index)
-        audio = audios[segment.audio]
-        if segment.audio not in heard:
-            heard.add(segment.audio)
-            _check_audio(audio, f"{path}.audio", media_limits, found)
         if picture is not None:
             segment = _fit_range(segment, path, picture, found, told)
-        segments.append(_fit_crop(segment, path, audio, found, told))
+        if segment.audio in audios or not unusable:
+            audio = audios[segment.audio]
+            if segment.audio not in heard:
+                heard.add(segment.audio)
+                _check_audio(audio, f"{path}.audio", media_limits, found)
+            segment = _fit_crop(segment, path, audio, found, told)
+        segments.append(segment)
     if picture is not None:
         gap = max(limits.MIN_GAP, min(1 / picture.fps, limits.LONGEST_FRAME))
         paths = [request.segment_path(index) for index in range(len(segments))]
         segments = keep_apart(segments, paths, gap, touching, found, told)
     found.raise_if_any("media_refused")
+    if video is None:
+        raise ValueError("a video that is not given is unusable for a reason")
     fitted = request.model_copy(update={"segments": tuple(segments)})
     told += media_warnings(fitted, video, audios)
     return fitted.model_copy(update={"warnings": (*request.warnings, *told)})
 
 
 def check_inpainting_media(
-    request: InpaintingRequest, video: MediaInfo, media_limits: MediaLimits = _DEFAULT_LIMITS
+    request: InpaintingRequest,
+    video: MediaInfo | None,
+    media_limits: MediaLimits = _DEFAULT_LIMITS,
+    *,
+    unusable: Sequence[Problem] = (),
 ) -> InpaintingRequest:
     """The same for a text removal alone: the request with its warnings.
 
@@ -87,6 +102,10 @@ def check_inpainting_media(
         RequestRefused: with every problem at once, code ``media_refused``.
     """
     found = Findings()
+    found.extend(unusable)
+    if video is None:
+        found.raise_if_any("media_refused")
+        raise ValueError("a video that is not given is unusable for a reason")
     picture = _check_picture(video, media_limits, found)
     if picture is not None and video.container not in limits.INPAINTING_CONTAINERS:
         _refuse_container(video, "GhostCut", limits.INPAINTING_CONTAINERS, found)
@@ -208,13 +227,6 @@ def _check_audio(audio: MediaInfo, field: str, media_limits: MediaLimits, found:
         found.add(field, "audio_no_sound", "has no sound; give an audio file")
     elif audio.video is not None:
         found.add(field, "audio_is_video", "is a video; give its sound as an audio file")
-    elif audio.container not in limits.AUDIO_CONTAINERS:
-        found.add(
-            field,
-            "audio_container",
-            f"is a {audio.container} file and Sync.so takes "
-            f"{', '.join(sorted(limits.AUDIO_CONTAINERS))}; convert it to wav",
-        )
     if audio.audio is not None and audio.audio.duration > media_limits.audio_seconds:
         found.add(
             field,

@@ -72,5 +72,4 @@ class MediaLimits:
 
 # The containers that the vendors list, by the names of `media.MediaInfo.container`.
 LIP_SYNC_CONTAINERS: Final = frozenset({"mp4", "mov", "webm", "avi"})
-AUDIO_CONTAINERS: Final = frozenset({"wav", "mp3", "ogg", "flac", "mp4", "mov", "aac"})
 INPAINTING_CONTAINERS: Final = frozenset({"mp4", "mov", "mkv", "avi"})

@@ -4,9 +4,11 @@ through here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pro_video.errors import SourceRefused
+from pro_video.inspection.kinds import HEAD_BYTES
 from pro_video.transfers.interrupt import Interrupt
 from pro_video.transfers.multipart import MultipartUpload, Target, checked, part_size_for
 from pro_video.transfers.objects import StoredObject, head_object
@@ -39,6 +41,24 @@ def find_source(client: S3Client, bucket: str, key: str, *, max_bytes: int) -> S
             code="too_large",
         )
     return source
+
+
+def read_head(client: S3Client, bucket: str, source: StoredObject) -> bytes:
+    """The first bytes of an object, enough to tell what it is.
+
+    Raises:
+        SourceRefused: it changed meanwhile.
+        StorageUnavailable, StorageRefused: S3.
+    """
+    with translated(f"reading {source.key}"):
+        answer = client.get_object(
+            Bucket=bucket,
+            Key=source.key,
+            Range=f"bytes=0-{min(HEAD_BYTES, source.size) - 1}",
+            IfMatch=source.etag,
+        )
+        with closing(answer["Body"]) as body:
+            return body.read(HEAD_BYTES)
 
 
 def copy(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from pro_video.errors import SourceRefused
-from pro_video.transfers.s3_errors import STORAGE_ERRORS, is_missing, storage_error
+from pro_video.transfers.s3_errors import STORAGE_ERRORS, is_missing, storage_error, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -70,3 +70,11 @@ def head_object(client: S3Client, bucket: str, key: str) -> StoredObject | None:
         checksum_crc32=answer.get("ChecksumCRC32"),
         content_type=answer.get("ContentType", DEFAULT_TYPE),
     )
+
+
+def find_object(client: S3Client, bucket: str, prefix: str) -> StoredObject | None:
+    """The first object whose key begins so; ``None`` when there is none."""
+    with translated(f"looking for {prefix}"):
+        answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    found = answer.get("Contents") or []
+    return head_object(client, bucket, found[0]["Key"]) if found else None

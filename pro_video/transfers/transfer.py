@@ -40,7 +40,7 @@ from pro_video.transfers.sources import (
     Tuning,
     transient,
 )
-from pro_video.transfers.uploads import OnProgress, Source, upload
+from pro_video.transfers.uploads import OnProgress, Placing, Source, upload
 from pro_video.transfers.workers import supervised
 
 
@@ -151,7 +151,7 @@ def _choose(
 
 def fetch(
     url: str,
-    target: Target,
+    target: Target | Placing,
     *,
     gate: Gate,
     limits: Limits,
@@ -189,7 +189,9 @@ def fetch(
         try:
             opened = supervised(opening, switch)
             source: Source = opened.source
-            place = replace(target, content_type=content_type or opened.content_type)
+            place = target
+            if isinstance(target, Target):
+                place = replace(target, content_type=content_type or opened.content_type)
             return upload(
                 place, source, workers=tuning.workers, interrupt=switch, on_progress=report
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pro_video.errors import SourceRefused
+from pro_video.inspection.kinds import HEAD_BYTES
 from pro_video.transfers import crc
 from pro_video.transfers.fetching import Connection
 from pro_video.transfers.interrupt import Interrupt
@@ -16,6 +17,9 @@ from pro_video.transfers.multipart import MultipartUpload, Part, Target, checked
 from pro_video.transfers.objects import StoredObject
 from pro_video.transfers.s3_errors import translated
 from pro_video.transfers.workers import supervise, supervised
+
+Placing = Callable[[bytes], Target]
+"""Where a file goes, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
 
 OnProgress = Callable[[int, int | None], None]
 """(bytes stored, bytes in all or None while unknown); called from a thread, never backwards."""
@@ -52,7 +56,7 @@ class Source(Protocol):
 
 
 def upload(
-    target: Target,
+    target: Target | Placing,
     source: Source,
     *,
     workers: int,
@@ -60,6 +64,8 @@ def upload(
     on_progress: OnProgress | None = None,
 ) -> StoredObject:
     """Move a source into an object with ``workers`` threads, each holding one part in memory.
+
+    Its first bytes may decide where to.
 
     Raises:
         SourceRefused: the source is empty, or what its own rules say.
@@ -80,7 +86,7 @@ def _quiet(done: int, total: int | None) -> None:
 
 
 def _upload(
-    target: Target,
+    target: Target | Placing,
     source: Source,
     lanes: list[Lane],
     interrupt: Interrupt,
@@ -88,10 +94,12 @@ def _upload(
 ) -> StoredObject:
     on_progress(0, source.total)
     first: Part | None = None
-    if source.total is None or source.total <= source.part_size:
+    if callable(target) or source.total is None or source.total <= source.part_size:
         first = supervised(lambda: source.next_part(lanes[0]), interrupt)
         if first is None:
             raise SourceRefused("The source is empty. Check the file.", code="empty")
+        if callable(target):
+            target = target(bytes(first.data[:HEAD_BYTES]))
         if source.ended:
             return _put_whole(target, source, first.data, interrupt, on_progress)
     done = 0

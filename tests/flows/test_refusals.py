@@ -51,8 +51,10 @@ NAMES = [
     "text as video",
     "picture as audio",
     "segment past the end",
+    "all files",
+    "rules and files",
     "no such object",
-    "no such file",
+    "no such files",
     "removal without areas",
 ]
 
@@ -101,7 +103,10 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
             "RequestRefused",
         ),
         "text as video": Case(
-            {"video": str(text)}, ["Upload failed: the video"], "MediaUnusable", uploads=True
+            {"video": str(text)},
+            [f"Request refused: video: {text} is not a video"],
+            "RequestRefused",
+            uploads=True,
         ),
         "picture as audio": Case(
             {"segments": [{"start": 0.2, "end": 0.8, "audio": str(mute)}]},
@@ -115,9 +120,47 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
             "RequestRefused",
             uploads=True,
         ),
-        "no such object": Case({"video": gone}, ["Upload failed: "], "SourceRefused"),
-        "no such file": Case(
-            {"video": str(folder / "none.mp4")}, ["Upload failed: "], "SourceRefused"
+        "all files": Case(
+            {
+                "video": str(text),
+                "segments": [
+                    {"start": 0.2, "end": 0.8, "audio": str(mute)},
+                    {"start": 1.0, "end": 1.5, "audio": str(text)},
+                ],
+            },
+            [
+                f"Request refused: video: {text} is not",
+                "segments[0].audio: has no sound",
+                f"segments[1].audio: {text} is not",
+            ],
+            "RequestRefused",
+            uploads=True,
+        ),
+        "rules and files": Case(
+            {
+                "video": gone,
+                "segments": [{"start": 1.0, "end": 0.5, "audio": str(text)}],
+                "temperature": 7.0,
+            },
+            [
+                "Request refused: segments[0].end: is not after the start",
+                "temperature",
+                f"video: {gone}",
+                f"segments[0].audio: {text} is not",
+            ],
+            "RequestRefused",
+        ),
+        "no such object": Case({"video": gone}, [f"Upload failed: video: {gone}"], "SourceRefused"),
+        "no such files": Case(
+            {
+                "video": str(folder / "none.mp4"),
+                "segments": [{"start": 0.2, "end": 0.8, "audio": str(folder / "none.wav")}],
+            },
+            [
+                f"Upload failed: video: {folder / 'none.mp4'}",
+                f"segments[0].audio: {folder / 'none.wav'}",
+            ],
+            "SourceRefused",
         ),
         "removal without areas": Case(
             {"video": str(tiny.clip), "annotation_areas": []},

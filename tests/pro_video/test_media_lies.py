@@ -261,7 +261,7 @@ AUDIOS: dict[str, tuple[Files, set[str | None]]] = {
         {"audio_no_sound"},
     ),
     "song.wav": (lambda f: write_sound(f / "w.mp3", codec="mp3"), set()),
-    "matroska.wav": (lambda f: write_sound(f / "w.mkv"), {"audio_container"}),
+    "matroska.wav": (lambda f: write_sound(f / "w.mkv"), set()),
     "rate.wav": (
         lambda f: lies.wav_header(f, 24, b"\xff\xff\xff\x7f"),
         {"media_absurd"},

@@ -104,7 +104,6 @@ def test_a_portrait_video_of_the_largest_size_is_taken() -> None:
     [
         (replace(AUDIO, audio=None), "audio_no_sound"),
         (VIDEO, "audio_is_video"),
-        (replace(AUDIO, container="mkv"), "audio_container"),
         (replace(AUDIO, audio=replace(SOUND, duration=301.0)), "audio_too_long"),
     ],
 )

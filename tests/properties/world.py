@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pro_video.clock import VirtualClock
 from pro_video.errors import LinkExpired, StorageUnavailable, TransferInterrupted
 from pro_video.progress import Stage
-from pro_video.storage import OnProgress, Storage, StoredObject
+from pro_video.storage import Naming, OnProgress, Storage, StoredObject
 from pro_video.verdict import OnDoubt, Verdict
 from tasks.progress import ProgressReporter
 
@@ -182,13 +182,14 @@ class Bucket(Storage):
     async def fetch(
         self,
         url: str,
-        key: str,
+        key: str | Naming,
         *,
         expected_size: int | None = None,
         content_type: str | None = None,
         on_progress: OnProgress | None = None,
         deadline: float = 3600.0,
     ) -> StoredObject:
+        assert isinstance(key, str)
         await self._world.point("transfer.before")
         data = self._world.downloads(url)
         fault = self._world.fault("transfer")
