@@ -16,8 +16,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from deployments.heartbeat import HEARTBEAT_SECONDS
-from tasks.recoveries import TAKEN_UP
+from tasks.recoveries import SHORTEST_SILENCE, SILENT, TAKEN_UP
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -37,8 +36,9 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
     Raises:
         ValueError: the time is shorter than three heartbeats.
     """
-    if notice_seconds < 3 * HEARTBEAT_SECONDS:
-        raise ValueError(f"notice a lost worker after {3 * HEARTBEAT_SECONDS} s or later")
+    shortest = SHORTEST_SILENCE.total_seconds()
+    if notice_seconds < shortest:
+        raise ValueError(f"notice a lost worker after {shortest:g} s or later")
     runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
     ours = ResourceSpecification(
         {
@@ -51,7 +51,7 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
     lost = ChangeFlowRunState(
         state=StateType.CRASHED,
         name="Crashed",
-        message="The worker of this job was lost: no heartbeat came any more.",
+        message=SILENT,
     )
     return [
         AutomationCore(

@@ -66,10 +66,11 @@ class ProVideoError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only arguments do not survive the default protocol of exceptions.
-        return (_rebuild, (type(self), self.message, dict(self.__dict__)))
+        return (rebuilt, (type(self), self.message, dict(self.__dict__)))
 
 
-def _rebuild(cls: type[ProVideoError], message: str, state: dict[str, Any]) -> ProVideoError:
+def rebuilt(cls: type[ProVideoError], message: str, state: dict[str, Any]) -> ProVideoError:
+    """An error as it was in another process; ``state`` are its attributes."""
     error = cls.__new__(cls)
     Exception.__init__(error, message)
     error.__dict__.update(state)

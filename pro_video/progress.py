@@ -33,6 +33,11 @@ class Stage(Enum):
     COMPLETED = StageRow(100, 100, "Completed", "Pro video processing completed")
 
     @property
+    def waits(self) -> bool:
+        """Is a provider at work, and this process only waits for it?"""
+        return self in (Stage.LIP_SYNC_PROCESSING, Stage.INPAINTING_PROCESSING)
+
+    @property
     def label(self) -> str:
         """The stage's stable name for machines, for example ``lip-sync processing``."""
         return self.name.lower().replace("_", " ").replace("lip sync", "lip-sync")
@@ -46,6 +51,8 @@ class Stage(Enum):
 
 LIP_SYNC_ONLY_MESSAGE = "Pro video processing completed (lip-sync only)"
 LIP_SYNC_AND_INPAINTING_MESSAGE = "Pro video processing completed (lip-sync + text inpainting)"
+RESULT_MESSAGE = "Storing and checking the result..."
+"""Shown within a stage that waits, when the provider is done and the job has lost a worker."""
 INPAINTING_ONLY_MESSAGE = "Text inpainting completed"
 
 

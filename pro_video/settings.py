@@ -63,6 +63,20 @@ class Settings(BaseSettings):
         le=5,
         description="Paid attempts per stage, when a provider says that a retry helps.",
     )
+    reading_processes: int = Field(
+        2, ge=1, le=64, description="Processes that read media at the same time."
+    )
+    reading_memory_mb: int = Field(
+        1536, ge=64, description="Memory that reading one file may take, in MB."
+    )
+    reading_cpu_seconds: int = Field(
+        300, ge=1, description="Time of a processor that reading one file may take, in seconds."
+    )
+    reading_seconds: float = Field(
+        900.0,
+        gt=0,
+        description="Longest reading of one file, without waits for its storage, in seconds.",
+    )
 
 
 _override: ContextVar[Settings | None] = ContextVar("pro_video_settings", default=None)

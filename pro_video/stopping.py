@@ -10,8 +10,11 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from enum import Enum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class StopReason(Enum):
@@ -104,3 +107,23 @@ def use_stop(signal: StopSignal) -> Iterator[StopSignal]:
         yield signal
     finally:
         _current.reset(token)
+
+
+async def unless_stopped(work: Awaitable[T]) -> T:
+    """Await something, and leave it as soon as :func:`current_stop` is set.
+
+    Raises:
+        Stopped: the order was given; the work is cancelled.
+    """
+    stop = current_stop()
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        stop.raise_if_set()
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        raise Stopped(stopping.result())
+    finally:
+        for each in (doing, stopping):
+            each.cancel()

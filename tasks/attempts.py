@@ -62,6 +62,7 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
     by_itself = 1
     while True:
         prepared = await step.prepare(attempt)
+        job.turn.release()
         job.ledger.unsure = step.provider_job
         submission = await step.submit(prepared)
         job.ledger.unsure = None
@@ -70,6 +71,7 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
             job.ledger.awaited = f"{step.provider_job} {submission.provider_job_id}"
             outcome = await step.wait(prepared, submission)
             job.ledger.awaited = None
+            await job.turn.take()
             failure = outcome.failure
             if failure is None:
                 stored = await step.store(prepared, submission)

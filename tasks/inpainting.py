@@ -210,23 +210,25 @@ class InpaintingStep:
         )
 
     async def submit(self, prepared: Prepared) -> Submission:
+        await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
         submission = await submit_inpainting(self._record(prepared.attempt, "submitted"), prepared)
         if submission.provider_job_id is not None:
             get_run_logger().info("GhostCut task created: %s", submission.provider_job_id)
         return submission
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
         await self.job.reporter.fact("ghostcut_task_id", _work_id(submission))
         return await wait_inpainting(self._record(prepared.attempt, "ended"), prepared, submission)
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
+        await self.job.reporter.at_work()
         return await store_inpainting(
             self._record(prepared.attempt, "stored"), _work_id(submission)
         )
 
     async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult:
         await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
+        await self.job.reporter.at_work()
         return await store_inpainting(
             self._record(stage.attempt, copied("stored", copy)), stage.provider_job_id, copy
         )

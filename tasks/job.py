@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from prefect import get_run_logger
@@ -21,6 +21,7 @@ from tasks.connections import connections
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
 from tasks.recoveries import check_recoveries
+from tasks.turns import Turn
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Job:
         reporter: shows its progress.
         ledger: what is known of the job so far.
         clock: source of time.
+        turn: taken while this process works for the job, and not only waits.
     """
 
     job_id: str
@@ -42,6 +44,7 @@ class Job:
     reporter: ProgressReporter
     ledger: Ledger
     clock: Clock
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def is_subflow(self) -> bool:
@@ -50,12 +53,20 @@ class Job:
     async def begin(self) -> None:
         """Take up what an earlier process of this job has shown, and learn where its objects are.
 
+        A job that was at work at several deaths waits until no other one of this kind is.
+
         Raises:
             DiedTooOften: this job's workers were lost again and again.
+            Stopped: the job was cancelled or is handed over.
         """
         self.ledger.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
-        self.ledger.retries = await check_recoveries(self.job_id)
+        history = await check_recoveries(self.job_id)
+        self.ledger.retries = history.retries
+        self.reporter.was_lost = history.losses > 0
+        if history.suspect:
+            self.turn.needed = True
+            await self.turn.take()
 
     async def warn(self, stage: str, warnings: Sequence[JobWarning]) -> None:
         """Tell of what a rule or a check says: in the log once, and in every view of the job.
@@ -128,6 +139,8 @@ def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
             yield job
     finally:
         _current.reset(token)
+        if parent is None:
+            job.turn.release()
 
 
 def _told_before() -> Findings:

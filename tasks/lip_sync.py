@@ -209,10 +209,10 @@ class LipSyncStep:
         )
 
     async def submit(self, prepared: Prepared) -> Submission:
+        await self.job.reporter.stage(Stage.LIP_SYNC_PROCESSING)
         return await submit_lip_sync(self._record(prepared.attempt, "submitted"), prepared)
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        await self.job.reporter.stage(Stage.LIP_SYNC_PROCESSING)
         await self.job.reporter.fact("sync_generation_id", _generation_id(submission))
         return await wait_lip_sync(self._record(prepared.attempt, "ended"), prepared, submission)
 

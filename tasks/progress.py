@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from pro_video.checkpoints import reach
 from pro_video.job import fact_label
-from pro_video.progress import Progress, Stage
+from pro_video.progress import RESULT_MESSAGE, Progress, Stage
 from tasks.progress_artifact import PROGRESS_KEY, artifacts_of, percent_in
 from tasks.webhooks import announce_stage
 
@@ -73,6 +73,9 @@ class ProgressReporter:
     Args:
         job_id: id of the job's flow run.
         clock: source of time.
+
+    Attributes:
+        was_lost: the job has lost a worker before.
     """
 
     def __init__(self, job_id: str, *, clock: Clock) -> None:
@@ -80,6 +83,8 @@ class ProgressReporter:
         self._job_id = job_id
         self._clock = clock
         self._progress = Progress()
+        self._at_work = False
+        self.was_lost = False
         self._artifact: UUID | None = None
         self._written_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -142,7 +147,8 @@ class ProgressReporter:
     async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
         """Enter a stage: the state's name and message change, the percentage goes on."""
         async with self._lock:
-            entering = stage is not self._progress.stage
+            entering = stage is not self._progress.stage or self._at_work
+            self._at_work = False
             self._progress.advance(stage, fraction)
             if entering and stage is not Stage.COMPLETED:
                 if await self._show_state(stage):
@@ -150,6 +156,15 @@ class ProgressReporter:
                 else:
                     self._progress.advance(Stage.COMPLETED, 0.0)
             await self._show_percent()
+
+    async def at_work(self) -> None:
+        """Show that the wait of this stage is over, in a job that has lost a worker: a death of
+        this process counts against it from here on (:class:`tasks.recoveries.History`)."""
+        async with self._lock:
+            stage = self._progress.stage
+            if stage is not None and self.was_lost:
+                self._at_work = True
+                await self._show_state(stage)
 
     async def settle(self) -> None:
         """Show the end of a job that another process has completed: what this process showed of it
@@ -183,7 +198,8 @@ class ProgressReporter:
 
     async def _show_state(self, stage: Stage) -> bool:
         """Show a stage; False when another process has completed the job."""
-        state: State[Any] = Running(name=stage.value.name, message=stage.value.message)
+        message = RESULT_MESSAGE if self._at_work else stage.value.message
+        state: State[Any] = Running(name=stage.value.name, message=message)
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
                 shown = [await self._set_state(client, run, state) for run in self._runs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from prefect import get_client
 from prefect.client.schemas.objects import StateType
 
 from pro_video.errors import DiedTooOften
+from pro_video.progress import RESULT_MESSAGE, Stage
 from pro_video.settings import get_settings
 
 if TYPE_CHECKING:
@@ -20,9 +22,22 @@ if TYPE_CHECKING:
 
 TAKEN_UP: Final = "Taken up again after its worker was lost."
 """Message of the state in which a lost job waits for its next worker; nobody asked for a retry."""
+SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
+"""Message of the crash that missing heartbeats tell of."""
+DIED: Final = "The worker's process died; this machine noticed at its restart."
+"""Message of the crash that a worker's successor tells of."""
+SHORTEST_SILENCE: Final = timedelta(seconds=90)
+"""No silence is noticed sooner: three heartbeats."""
 
 # An end that a person saw.
 _SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
+_UNDER_WAY = frozenset({StateType.RUNNING, StateType.PENDING})
+_WAITING = {stage.value.name for stage in Stage if stage.waits}
+_SHOWN = {stage.value.name for stage in Stage}
+# So many deaths at work make a suspect, which then works alone.
+_SUSPECT = 2
+# So much more often a job may lose workers while it does nothing that could harm them.
+_WHILE_WAITING = 10
 
 
 @dataclass(frozen=True)
@@ -31,12 +46,15 @@ class History:
 
     Attributes:
         retries: how often a user has sent it on its way again after it had ended.
-        crashes: how often its worker was lost since then, or since the job began.
-        last_crash: what was said of the last of those crashes.
+        crashes: how often it was at work when its worker was lost, or crashed by itself, since
+            then, or since the job began.
+        losses: how often its worker was lost at all, also while it waited.
+        last_crash: what was said of the last of those losses.
     """
 
     retries: int = 0
     crashes: int = 0
+    losses: int = 0
     last_crash: str = ""
 
     @classmethod
@@ -47,34 +65,68 @@ class History:
         lost and still works may add states behind an end, even a second end; an automation that
         fires late may put an ended job into the queue. Neither is anybody's wish to pay again.
         """
-        retries = crashes = 0
+        retries = crashes = losses = 0
         last_crash = ""
-        before: StateType | None = None
+        before: State[Any] | None = None
         for state in sorted(states, key=lambda each: each.timestamp):
-            scheduled = state.type is StateType.SCHEDULED
-            if scheduled and before in _SEEN and state.message != TAKEN_UP:
+            ended = before is not None and before.type in _SEEN
+            if state.type is StateType.SCHEDULED and ended and state.message != TAKEN_UP:
                 retries += 1
-                crashes, last_crash = 0, ""
-            elif state.type is StateType.CRASHED:
-                crashes += 1
+                crashes, losses, last_crash = 0, 0, ""
+            elif state.type is StateType.CRASHED and before is not None and _is_loss(before, state):
+                losses += 1
+                crashes += _was_at_work(before, state)
                 last_crash = state.message or ""
-            before = state.type
-        return cls(retries, crashes, last_crash)
+            before = state
+        return cls(retries, crashes, losses, last_crash)
+
+    @property
+    def suspect(self) -> bool:
+        """Was it at work at so many deaths that it works alone from now on?"""
+        return self.crashes >= max(1, min(_SUSPECT, get_settings().max_recoveries))
 
     def check(self) -> None:
         """Raise when the job's workers were lost too often.
 
         Raises:
-            DiedTooOften: more often than the setting ``PRO_VIDEO_MAX_RECOVERIES``.
+            DiedTooOften: more often than the setting ``PRO_VIDEO_MAX_RECOVERIES`` at work, or ten
+                times as often while it waited.
         """
         allowed = get_settings().max_recoveries
+        last = f" The last time: {self.last_crash}" if self.last_crash else ""
         if self.crashes > allowed:
-            last = f" The last time: {self.last_crash}" if self.last_crash else ""
-            raise DiedTooOften(
-                f"The process of this job was lost {self.crashes} times; {allowed} are allowed. "
-                f"Look at the workers' logs and memory, then retry this run.{last}",
-                code="died_too_often",
-            )
+            told = f"lost {self.crashes} times while it worked; {allowed} are allowed"
+        elif self.losses > _WHILE_WAITING * (allowed + 1):
+            told = f"lost {self.losses} times"
+        else:
+            return
+        raise DiedTooOften(
+            f"The process of this job was {told}. Look at the workers' logs and memory, then retry "
+            f"this run.{last}",
+            code="died_too_often",
+        )
+
+
+def _is_loss(before: State[Any], crash: State[Any]) -> bool:
+    """Was a process lost, or is this the echo of a loss that was told already?
+
+    Several parties look for silent workers, and a server that was away itself tells of a silence
+    late: to a run that waits for its next worker, or has it.
+    """
+    if before.type not in _UNDER_WAY:
+        return False
+    return crash.message != SILENT or crash.timestamp - before.timestamp >= SHORTEST_SILENCE
+
+
+def _was_at_work(before: State[Any], crash: State[Any]) -> bool:
+    """Did the job do what may end a process: read, transfer, check?
+
+    What stands here before the first stage is shown is Prefect's own, and what is shown while a
+    provider works is a wait. A crash that its own process tells of is the job's, except in a wait.
+    """
+    if before.name in _WAITING and before.message != RESULT_MESSAGE:
+        return False
+    return before.name in _SHOWN or crash.message not in (SILENT, DIED)
 
 
 async def read_history(client: PrefectClient, job_id: str) -> History:
@@ -86,11 +138,11 @@ async def read_history(client: PrefectClient, job_id: str) -> History:
     return History.of(await client.read_flow_run_states(UUID(job_id)))
 
 
-async def check_recoveries(job_id: str) -> int:
+async def check_recoveries(job_id: str) -> History:
     """End a job whose worker was lost too often, instead of taking it up again and again.
 
     Returns:
-        How often the job was retried by hand.
+        The job's history.
 
     Raises:
         DiedTooOften: more often than allowed since the job began or was retried by hand.
@@ -98,4 +150,4 @@ async def check_recoveries(job_id: str) -> int:
     async with get_client() as client:
         history = await read_history(client, job_id)
     history.check()
-    return history.retries
+    return history

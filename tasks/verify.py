@@ -40,7 +40,7 @@ async def verify_lip_sync(
     job = current_job()
     storage = (await connections()).storage
     heard = {
-        segment.audio: await _opened(storage, files.audios[index])
+        segment.audio: await _opened(storage, (probed.sent or files.audios)[index])
         for segment, index in zip(request.segments, files.audio_of_segment, strict=True)
     }
     judgement = await judged(

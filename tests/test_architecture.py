@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,49 @@ def test_the_work_itself_knows_no_prefect(package: str) -> None:
         for line, name in imported(path)
         if name.partition(".")[0] in ("prefect", "prefect_aws")
     ]
+    assert wrong == []
+
+
+# The demo's own process looks at the file that its user names on the command line.
+READS_ITSELF = {"deployments/local/demo_job.py"}
+
+
+def readers() -> set[tuple[str, str]]:
+    """Module and name of each function that opens media: it takes a `reading.Source`."""
+    return {
+        (name_of(path).removesuffix(".py").replace("/", "."), node.name)
+        for path in modules("pro_video")
+        for node in tree_of(path).body
+        if isinstance(node, ast.FunctionDef)
+        if re.search(r"\b(Source|BoundedReader)\b", ast.unparse(node.args))
+    }
+
+
+@pytest.mark.parametrize("package", ["tasks", "flows", "deployments"])
+def test_media_are_opened_by_processes_with_limits(package: str) -> None:
+    """Functions that open media are named, for `examine`, and never called."""
+    opening = readers()
+    assert ("pro_video.media", "probe") in opening
+    wrong = []
+    for path in modules(package):
+        if name_of(path) in READS_ITSELF:
+            continue
+        wrong += [
+            f"{name_of(path)}: av" for _, name in imported(path) if name.split(".")[0] == "av"
+        ]
+        known = {
+            alias.asname or alias.name
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if (node.module, alias.name) in opening
+        }
+        wrong += [
+            f"{name_of(path)}:{node.lineno}: {node.func.id}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            if node.func.id in known
+        ]
     assert wrong == []
 
 

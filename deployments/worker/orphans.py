@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Crashed, Failed
 
 from pro_video.errors import DiedTooOften
-from tasks.recoveries import TAKEN_UP, read_history
+from tasks.recoveries import DIED, TAKEN_UP, read_history
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -51,18 +51,19 @@ async def take_up_orphans(work_pool: str) -> int:
     try:
         for flow_run_id in await _orphans(work_pool):
             async with get_client() as client:
+                state = (await client.read_flow_run(flow_run_id)).state
+                if state is None or not (state.is_running() or state.is_pending()):
+                    # It has ended, or waits for its next worker: another one was faster.
+                    continue
                 # Not named Crashed: the automation for that name would schedule the job a second
                 # time, perhaps when it runs already.
-                lost: State[Any] = Crashed(
-                    name="WorkerLost",
-                    message="The worker's process died; this machine noticed at its restart.",
-                )
+                lost: State[Any] = Crashed(name="WorkerLost", message=DIED)
                 answer = await client.set_flow_run_state(flow_run_id, lost)
                 if answer.status is not SetStateStatus.ACCEPT:
                     # It has ended meanwhile.
                     continue
                 taken += await _take_up(client, flow_run_id)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ObjectNotFound) as error:
         # The heartbeat automations find them too, only later.
         logger.warning("Could not look for jobs of lost processes: %s", type(error).__name__)
     if taken:

@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pro_video.errors import MediaUnusable
+from pro_video.inspection.wire import OVER_LIMITS
 
 Source = str | Path | BinaryIO
 
@@ -36,11 +37,13 @@ MOMENTS_BUDGET: Final = 256 * 1024 * 1024
 """Bytes that looking at moments of a file may take: some keyframe intervals of a large video."""
 MAX_PACKETS: Final = 600
 """Packets looked at for one frame: more than the 250 frames between keyframes that encoders use."""
-OUT_OF_BUDGET: Final = frozenset({"media_absurd", "byte_budget"})
+OUT_OF_BUDGET: Final = frozenset({"media_absurd", "byte_budget", OVER_LIMITS})
 """Codes of a reading that took too much, here or in the storage: it tells nothing about the file's
 pictures."""
 _BUFFER: Final = 64 * 1024
 _PROBE_BYTES: Final = 1024 * 1024
+# More than `media.MAX_STREAMS`, so that a file with a few too many is told its number.
+_MAX_STREAMS: Final = 128
 
 
 class BoundedReader(io.RawIOBase):
@@ -124,7 +127,14 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
         MediaUnusable: libav does not understand it, at opening or while the block uses it.
     """
     options: dict[str, Any] = {
-        "options": {"format_whitelist": FORMATS, "probesize": str(_PROBE_BYTES)},
+        # libav decodes pictures already while it opens a file: what bounds that must be told here.
+        "options": {
+            "format_whitelist": FORMATS,
+            "probesize": str(_PROBE_BYTES),
+            "max_pixels": str(MAX_PIXELS),
+            "max_streams": str(_MAX_STREAMS),
+            "threads": "1",
+        },
         "buffer_size": _BUFFER,
     }
     if int(av.__version__.split(".")[0]) < 19:
@@ -135,6 +145,13 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
         with av.open(reader, **options) as container:
             yield container
     except (av.FFmpegError, UnicodeError, IndexError) as error:
+        if isinstance(error, MemoryError):
+            # For want of memory, or because a damaged size asks for more than libav ever gives.
+            raise MediaUnusable(
+                f"{what} needs more memory to be read than it may take; convert it to MP4 with "
+                "H.264, or to WAV, and check that it plays",
+                code=OVER_LIMITS,
+            ) from error
         # PyAV's demuxer fails with an IndexError when a damaged file adds a stream under way.
         raise reader.failure or MediaUnusable(
             f"{what} is not a video or audio file that can be read; convert it to MP4 (H.264) or "
@@ -230,8 +247,8 @@ def frames_at(
                 break
             try:
                 decoded = packet.decode()
-            except av.FFmpegError:
-                if strict:
+            except av.FFmpegError as error:
+                if strict or isinstance(error, MemoryError):
                     raise
                 continue
             ahead.extend(frame for frame in decoded if frame.pts is not None)

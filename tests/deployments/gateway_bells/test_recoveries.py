@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.states import AwaitingRetry, Completed, Crashed, Running, Scheduled
+from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Running, Scheduled
 
 from deployments.recovery import save_automations
 from deployments.worker.orphans import fail_if_lost_too_often, take_up_orphans, this_process
@@ -28,7 +29,7 @@ from tasks.job import Job
 from tasks.ledger import Ledger
 from tasks.progress import ProgressReporter
 from tasks.progress_artifact import PROGRESS_KEY, artifacts_of
-from tasks.recoveries import TAKEN_UP
+from tasks.recoveries import DIED, TAKEN_UP, History
 from tasks.subflow import adopt_inpainting
 
 POOL = "recoveries"
@@ -84,7 +85,8 @@ async def complete(client: PrefectClient, run: FlowRun) -> None:
 
 
 def lost(times: int) -> list[State[Any]]:
-    return times * [Crashed(message="cannot be submitted"), AwaitingRetry(message=TAKEN_UP)]
+    crashed: State[Any] = Crashed(message="cannot be submitted")
+    return times * [Pending(), crashed, AwaitingRetry(message=TAKEN_UP)]
 
 
 async def test_a_run_that_never_gets_to_its_flow_ends_with_the_reason(
@@ -168,7 +170,7 @@ async def test_a_completed_job_is_not_taken_up(client: PrefectClient, deployment
     run = await run_of(client, deployment, Running())
     await complete(client, run)
     # As a late automation, and as a worker that believes to have found a lost process.
-    for late in [*lost(1), Crashed(name="WorkerLost")]:
+    for late in [*lost(1)[1:], Crashed(name="WorkerLost")]:
         await client.set_flow_run_state(run.id, late)
     assert (await types(client, run))[-1] is StateType.COMPLETED
 
@@ -185,6 +187,59 @@ async def test_the_jobs_of_a_dead_process_are_taken_up_and_no_others(
     assert await take_up_orphans(POOL) == 1
     assert (await client.read_flow_run(elsewhere.id)).state_name == "Running"
     assert [kind.value for kind in (await types(client, dead))[-2:]] == ["CRASHED", "SCHEDULED"]
+
+
+async def test_a_job_that_lost_a_worker_shows_when_a_death_counts_against_it(
+    client: PrefectClient, deployment: Any
+) -> None:
+    run = await run_of(client, deployment, Running())
+    await client.create_artifact(
+        ArtifactCreate(key=PROGRESS_KEY, type="progress", data=0.0, flow_run_id=run.id)
+    )
+    job = job_of(run)
+    await job.reporter.resume()
+
+    async def counted() -> int:
+        """Deaths at work, if this process died now."""
+        states = await client.read_flow_run_states(run.id)
+        dead: State[Any] = Crashed(name="WorkerLost", message=DIED)
+        return History.of([*states, dead]).crashes
+
+    await job.reporter.stage(Stage.UPLOADING)
+    assert await counted() == 1
+    await job.reporter.stage(Stage.INPAINTING_PROCESSING)
+    await job.reporter.at_work()
+    assert await counted() == 0
+    job.reporter.was_lost = True
+    await job.reporter.at_work()
+    assert await counted() == 1
+    # Another attempt waits again.
+    await job.reporter.stage(Stage.INPAINTING_PROCESSING)
+    assert await counted() == 0
+
+
+async def test_a_suspect_works_when_no_other_one_does(
+    client: PrefectClient, deployment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nowhere() -> Any:
+        return SimpleNamespace(storage=SimpleNamespace(bucket="bucket"))
+
+    monkeypatch.setattr("tasks.job.connections", nowhere)
+    work: State[Any] = Running(name=Stage.UPLOADING.value.name)
+    dead: State[Any] = Crashed(name="WorkerLost", message=DIED)
+    again: State[Any] = AwaitingRetry(message=TAKEN_UP)
+    lives = [Pending(), work, dead, again]
+    first, second, other = [
+        job_of(await run_of(client, deployment, *(times * lives))) for times in (2, 3, 1)
+    ]
+    await first.begin()
+    await other.begin()
+    waiting = asyncio.ensure_future(second.begin())
+    done, _ = await asyncio.wait([waiting], timeout=1)
+    assert not done
+    first.turn.release()
+    await waiting
+    second.turn.release()
 
 
 async def test_the_automation_takes_up_a_crashed_job(
