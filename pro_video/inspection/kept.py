@@ -50,7 +50,7 @@ CHANGED_MOMENTS: Final = 2
 """A single one may be a flash, a cut or a damaged frame."""
 MARK: Final = "output_mark_added"
 MARK_LEVEL: Final = 8
-MARK_LEVEL_RETONED: Final = 25
+MARK_LEVEL_RETONED: Final = 50
 MARK_CELLS: Final = 2
 MARK_STRENGTH: Final = 30
 """Grey levels of a mark in the mean of all moments: of a cell, of one where the dynamic range
