@@ -213,7 +213,7 @@ def test_a_doubtful_result_is_delivered_with_warnings(
     job_id = judged.ids[name]
     logged = judged.jobs.log(job_id, *(str(each.id) for each in judged.jobs.subflows(job_id)))
     for warning in end.result.warnings:
-        assert sum(warning.message in line for line in logged) == 1
+        assert sum(f"{warning.stage}: {warning.message}" in line for line in logged) == 1
 
 
 def test_a_good_result_is_never_held(judged: Judged) -> None:
