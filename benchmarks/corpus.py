@@ -79,19 +79,20 @@ def write(path: Path, clip: Clip) -> Path:
     file = clip.file
     path = path.with_name(path.name + file.suffix)
     with av.open(str(path), "w") as out:
-        video = _video_stream(out, clip)
+        video = _video_stream(out, clip) if clip.pictures else None
         audio: AudioStream | None = None
         if clip.sound is not None:
             added = out.add_stream(file.sound_codec, rate=file.rate)
             assert isinstance(added, AudioStream)
             audio = added
             audio.layout = {1: "mono", 2: "stereo", 6: "5.1"}[clip.sound.shape[1]]
-        for picture, time in zip(clip.pictures, clip.times, strict=True):
-            frame = _frame(_stored(picture, file.matrix), file)
-            frame.pts = round((time + file.offset) * 90_000)
-            frame.time_base = Fraction(1, 90_000)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+        if video is not None:
+            for picture, time in zip(clip.pictures, clip.times, strict=True):
+                frame = _frame(_stored(picture, file.matrix), file)
+                frame.pts = round((time + file.offset) * 90_000)
+                frame.time_base = Fraction(1, 90_000)
+                out.mux(video.encode(frame))
+            out.mux(video.encode(None))
         if audio is not None and clip.sound is not None:
             _write_sound(out, audio, clip.sound, file)
     if file.matrix:
@@ -321,7 +322,7 @@ def delayed(sound: Sound, seconds: float) -> Sound:
 # Sources
 
 
-def sources(seconds: float = 4.0) -> list[Clip]:
+def sources(seconds: float = 3.6) -> list[Clip]:
     """One clip of each kind."""
 
     def clip(name: str, draw: Draw, *, fps: float = 25, channels: int = 1, **file: Any) -> Clip:
@@ -331,35 +332,35 @@ def sources(seconds: float = 4.0) -> list[Clip]:
 
     rng = np.random.default_rng(8)
     uneven = np.cumsum([0.0, *rng.choice([1 / 30, 1 / 30, 2 / 30, 1 / 24], 400)])
-    held = [0.0, 0.04, 0.08, 0.9, 1.7, 1.74, 1.78, 2.6, 3.4, 3.44, 3.96]
-    dark = clip("low light", filmed(480, 270, 5, light=0.25), crf=22)
+    held = [0.0, 0.04, 0.08, 0.9, 1.7, 1.74, 1.78, 2.6, 3.4, 3.44, 3.56]
+    dark = clip("low light", filmed(384, 216, 5, light=0.25), crf=22)
     return [
-        clip("landscape", filmed(480, 270, 1), fps=30000 / 1001, channels=2),
-        clip("portrait", filmed(270, 480, 2), fps=30),
-        clip("front camera, mirrored by its matrix", filmed(480, 270, 3), matrix="hflip"),
-        clip("phone, turned by its matrix", filmed(270, 480, 4), matrix="90"),
-        clip("HDR, PQ", filmed(480, 270, 6, light=0.9), **_hdr("pq")),
-        clip("HDR, HLG", filmed(480, 270, 7, light=0.9), **_hdr("hlg")),
-        _timed(clip("variable frame rate", filmed(480, 270, 9)), filmed(480, 270, 9), uneven),
-        _timed(clip("screen, pictures held", recorded(480, 270, 10)), recorded(480, 270, 10), held),
+        clip("landscape", filmed(384, 216, 1), fps=30000 / 1001, channels=2),
+        clip("portrait", filmed(216, 384, 2), fps=30),
+        clip("front camera, mirrored by its matrix", filmed(384, 216, 3), matrix="hflip"),
+        clip("phone, turned by its matrix", filmed(216, 384, 4), matrix="90"),
+        clip("HDR, PQ", filmed(384, 216, 6, light=0.9), **_hdr("pq")),
+        clip("HDR, HLG", filmed(384, 216, 7, light=0.9), **_hdr("hlg")),
+        _timed(clip("variable frame rate", filmed(384, 216, 9)), filmed(384, 216, 9), uneven),
+        _timed(clip("screen, pictures held", recorded(384, 216, 10)), recorded(384, 216, 10), held),
         clip(
             "WebM that begins at 1.4 s",
-            filmed(480, 270, 11),
+            filmed(384, 216, 11),
             suffix=".webm",
             codec="libvpx",
             sound_codec="libopus",
             offset=1.4,
         ),
-        clip("60 pictures a second", filmed(480, 270, 12, pan=40), fps=60),
-        clip("animation", drawn(480, 270, 13), channels=2),
+        clip("60 pictures a second", filmed(384, 216, 12, pan=40), fps=60),
+        clip("animation", drawn(384, 216, 13), channels=2),
         replace(dark, pictures=[_grainy(picture, 6, rng) for picture in dark.pictures]),
-        clip("no sound", filmed(480, 270, 14), channels=0),
-        clip("5.1 sound", filmed(480, 270, 15), channels=6),
+        clip("no sound", filmed(384, 216, 14), channels=0),
+        clip("5.1 sound", filmed(384, 216, 15), channels=6),
         clip("tiny", filmed(128, 96, 16)),
         clip("odd size", filmed(321, 181, 17), pix_fmt="yuv444p"),
-        clip("MJPEG, full range", filmed(480, 270, 18), **_mjpeg()),
-        clip("interlaced", filmed(480, 270, 19, pan=30), interlaced=True, **_interlaced()),
-        clip("720 lines, a pan", filmed(1280, 720, 20, pan=90)),
+        clip("MJPEG, full range", filmed(384, 216, 18), **_mjpeg()),
+        clip("interlaced", filmed(384, 216, 19, pan=30), interlaced=True, **_interlaced()),
+        clip("720 lines, a pan", filmed(1280, 720, 20, pan=90), fps=15),
     ]
 
 

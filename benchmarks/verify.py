@@ -32,13 +32,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pro_video.inpainting_plan import inpainting_plan
-from pro_video.inspection.changes import check_lips_changed, check_picture_changed, untouched
-from pro_video.inspection.heard import SLACK, check_sound_kept, check_sound_replaced, lines
+from pro_video.judging import judge_inpainting, judge_lip_sync
 from pro_video.media import probe
 from pro_video.media_info import MediaInfo
-from pro_video.request import Segment, check_areas
-from pro_video.timeline import lip_sync_timeline
-from pro_video.verify import check_output, same_duration
+from pro_video.request import JobRequest, Segment, check_areas
+from pro_video.verdict import Verdict
 
 FPS = 25
 RATE = 48000
@@ -169,71 +167,35 @@ def info(path: Path) -> MediaInfo:
     return probe(path, size=path.stat().st_size)
 
 
-def checked(result: Path, before: MediaInfo, read: list[Counting]) -> MediaInfo:
-    """What both steps look at first."""
-    return check_output(
-        reading(result, read),
-        size=result.stat().st_size,
-        duration=same_duration(before),
-        sound=True,
-        like=before,
-    )
-
-
 def lip_sync_checks(source: Path, result: Path, audio: Path, read: list[Counting]) -> None:
-    """The checks of `tasks.verify.verify_lip_sync`."""
-    before, given = info(source), info(audio)
-    segments = [Segment(start=1.0, end=3.0, audio="a")]
-    seconds = [given.duration]
-    timeline = lip_sync_timeline(before.duration, segments, seconds, "cut_off")
-    after = checked(result, before, read)
-    assert before.video is not None
-    assert after.video is not None
-    check_lips_changed(
+    """The judgement of `tasks.verify.verify_lip_sync`."""
+    request = JobRequest(video="s3://b/v", segments=(Segment(start=1.0, end=3.0, audio="a"),))
+    judgement = judge_lip_sync(
         reading(source, read),
         reading(result, read),
-        segments,
-        timeline,
-        length=after.duration,
-        source=before.video,
-        result=after.video,
+        {"a": reading(audio, read)},
+        request=request,
+        audio_infos={"a": info(audio)},
+        video=info(source),
+        size=result.stat().st_size,
     )
-    check_sound_kept(
-        reading(source, read),
-        reading(result, read),
-        untouched(segments, timeline, after.duration, SLACK),
-        timeline.at,
-    )
-    check_sound_replaced(
-        reading(source, read),
-        reading(result, read),
-        [
-            (line, reading(audio, read))
-            for line in lines(segments, seconds, timeline, after.duration)
-        ],
-    )
+    assert judgement.verdict is Verdict.GOOD, judgement.warnings
 
 
 def removal_checks(source: Path, result: Path, audio: Path, read: list[Counting]) -> None:
-    """The checks of `tasks.verify.verify_inpainting`."""
+    """The judgement of `tasks.verify.verify_inpainting`."""
     before = info(source)
     areas, options = check_areas(
         [{"kind": "erase", "region": {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.1}}]
     )
-    after = checked(result, before, read)
-    assert before.video is not None
-    assert after.video is not None
-    check_picture_changed(
+    judgement = judge_inpainting(
         reading(source, read),
         reading(result, read),
-        inpainting_plan(areas, options, before.duration),
-        before.duration,
-        source=before.video,
-        result=after.video,
+        plan=inpainting_plan(areas, options, before.duration),
+        video=before,
+        size=result.stat().st_size,
     )
-    check_sound_kept(
-        reading(source, read), reading(result, read), [(0.0, min(before.duration, after.duration))]
-    )
+    assert judgement.verdict is Verdict.GOOD, judgement.warnings
 
 
 def reading(path: Path, read: list[Counting]) -> Counting:

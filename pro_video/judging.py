@@ -14,7 +14,7 @@ from pro_video.errors import MediaUnusable
 from pro_video.inpainting_plan import InpaintingPlan
 from pro_video.inspection.changes import check_lips_changed, check_picture_changed, untouched
 from pro_video.inspection.findings import Finding
-from pro_video.inspection.heard import SLACK, check_sound, lines
+from pro_video.inspection.heard import NEAR, check_sound, lines
 from pro_video.inspection.reading import Source
 from pro_video.media_info import MediaInfo
 from pro_video.request import JobRequest
@@ -103,7 +103,7 @@ def _lip_sync_sound(
     length: float,
 ) -> list[Finding]:
     """The sound of the source outside the segments, and that of their audios inside."""
-    kept = untouched(request.segments, timeline, length, SLACK) if video.audio is not None else []
+    kept = untouched(request.segments, timeline, length, NEAR) if video.audio is not None else []
     # Messages name a segment as the user does, whose list may have another order.
     compared = [
         (

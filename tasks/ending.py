@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,13 +26,13 @@ from pro_video.errors import (
 )
 from pro_video.progress import Stage
 from pro_video.records import JobError, JobResult
-from pro_video.redaction import redact
 from pro_video.settings import get_settings
 from pro_video.stopping import Stopped, StopReason
 from tasks.attempts import AttemptFailed, close_attempt
 from tasks.connections import connections
 from tasks.job import Job
 from tasks.report import write_report
+from tasks.unexpected import tell_unexpected
 from tasks.webhooks import announce
 
 _LOOK_SECONDS: Final = 15.0
@@ -235,15 +234,11 @@ def _error(job: Job, error: ProVideoError) -> JobError:
 
 
 def _unexpected(job: Job, error: Exception) -> JobError:
-    """An error that nobody foresaw. Its text is foreign, and its traceback goes into the log
-    without the values that it may quote."""
-    shown = redact(f"{type(error).__name__}: {error}")
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    get_run_logger().error("Job %s: unexpected %s\n%s", job.job_id, shown, frames)
+    shown = tell_unexpected(job.job_id, error)
     return JobError(
         stage=(job.reporter.current or Stage.UPLOADING).label,
         kind=type(error).__name__,
-        message=f"Unexpected error: {shown} Retry this run to go on from here; nothing that was "
+        message=f"Unexpected error: {shown}. Retry this run to go on from here; nothing that was "
         "bought is bought again. The log of the run says where it happened.",
         code="unexpected",
     )

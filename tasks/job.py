@@ -78,7 +78,9 @@ class Job:
         self.ledger.warn(stage, warnings)
         for warning in self.ledger.warnings[stage]:
             if warning not in self.ledger.told.warnings:
-                get_run_logger().warning("Job %s: %s", self.job_id, warning.message)
+                get_run_logger().warning(
+                    "Job %s: %s: %s", self.job_id, warning.stage, warning.message
+                )
         await self.show(Findings(warnings=self.ledger.all_warnings()))
 
     async def show(self, findings: Findings) -> None:

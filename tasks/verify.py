@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import BinaryIO, cast
 
 from prefect import get_run_logger, task
 
 from pro_video.checkpoints import reach
-from pro_video.errors import MediaUnusable
+from pro_video.errors import MediaUnusable, ProVideoError
 from pro_video.inpainting_plan import inpainting_plan
 from pro_video.inspection.examine import examine
-from pro_video.judging import READ_BUDGET, judge_inpainting, judge_lip_sync, unjudged
+from pro_video.judging import READ_BUDGET, Stage, judge_inpainting, judge_lip_sync, unjudged
 from pro_video.media_info import MediaInfo
 from pro_video.preview import choose_instants, make_preview
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request import InpaintingRequest, JobRequest
+from pro_video.stopping import Stopped
 from pro_video.storage import Storage
 from pro_video.verdict import Judgement, Verdict
 from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import INPAINTING, LIP_SYNC
 from tasks.options import PERSISTED
+from tasks.unexpected import tell_unexpected
 
 
 @task(name="verify lip-sync", **PERSISTED)
@@ -41,8 +43,10 @@ async def verify_lip_sync(
         segment.audio: await _opened(storage, (probed.sent or files.audios)[index])
         for segment, index in zip(request.segments, files.audio_of_segment, strict=True)
     }
-    try:
-        judgement = await examine(
+    judgement = await judged(
+        job,
+        LIP_SYNC,
+        examine(
             judge_lip_sync,
             await _opened(storage, files.video),
             await _opened(storage, result),
@@ -51,9 +55,8 @@ async def verify_lip_sync(
             audio_infos=audios,
             video=probed.video,
             size=result.size,
-        )
-    except MediaUnusable as error:
-        judgement = unjudged(LIP_SYNC, error)
+        ),
+    )
     preview = None
     if not request.annotation_areas and (info := _shown(judgement)):
         instants = choose_instants(info.duration, request.segments)
@@ -74,8 +77,10 @@ async def verify_inpainting(
     reach("verify.begin", INPAINTING)
     job = current_job()
     storage = (await connections()).storage
-    try:
-        judgement = await examine(
+    judgement = await judged(
+        job,
+        INPAINTING,
+        examine(
             judge_inpainting,
             await _opened(storage, files.video),
             await _opened(storage, result),
@@ -84,9 +89,8 @@ async def verify_inpainting(
             ),
             video=probed.video,
             size=result.size,
-        )
-    except MediaUnusable as error:
-        judgement = unjudged(INPAINTING, error)
+        ),
+    )
     preview = None
     if info := _shown(judgement):
         instants = choose_instants(info.duration, (), request.annotation_areas)
@@ -94,6 +98,19 @@ async def verify_inpainting(
         preview = await _preview(job, storage, original, result, instants)
     reach("verify.done", INPAINTING)
     return Verified(judgement=judgement, info=judgement.info, preview=preview)
+
+
+async def judged(job: Job, stage: Stage, judging: Awaitable[Judgement]) -> Judgement:
+    """The judgement; doubtful where the checks could not be made."""
+    try:
+        return await judging
+    except MediaUnusable as error:
+        return unjudged(stage, error)
+    except (ProVideoError, Stopped):
+        raise
+    except Exception as error:  # noqa: BLE001 - a mistake in a check withholds no paid result
+        shown = tell_unexpected(job.job_id, error)
+        return unjudged(stage, MediaUnusable(f"the check failed ({shown})"))
 
 
 def _shown(judgement: Judgement) -> MediaInfo | None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from pro_video.inpainting_plan import InpaintingPlan, PlannedMask
 from pro_video.inspection.findings import Finding, when
-from pro_video.inspection.grids import Shape, apart, joined
+from pro_video.inspection.grids import Shape, apart, halve, joined
 from pro_video.inspection.heard import SAME_LENGTH
 from pro_video.inspection.kept import BORDER, MARK, MARK_MOMENTS, border_of
 from pro_video.inspection.looks import Look, look
@@ -43,6 +43,7 @@ LIP_CELL: Final = 8
 AREA_CELL: Final = 4
 """Pixels of a cell at least: to see a mouth among noise, and the letters of a text."""
 LIP_NOISE_FACTOR: Final = 1.5
+_HALVED: Final = 1.5
 AREA_MARGIN: Final = 0.05
 """Fraction of the frame by which an erasure may reach past its area: the text goes on, edges are
 softened."""
@@ -188,7 +189,7 @@ def check_lips_changed(
     instants = sorted(inside | outside)
     shown = [timeline.at(instant) for instant in instants]
     middle = timeline.source / 2
-    pair = Pair.of(before, after, source, result, length, middle, timeline.at(middle), LIP_CELL)
+    pair = Pair.of(before, after, source, result, length, middle, timeline.at(middle), AREA_CELL)
     border = border_of(pair.shape)
     looks = [look(moment, pair.shape, border) for moment in pair.moments(instants, shown)]
     found = pair.unlike(looks)
@@ -204,9 +205,11 @@ def check_lips_changed(
     marked = [finding.region for finding in findings if finding.region and finding.code == MARK]
     least, most = LIP_NOISE
     skipped = pair.shape.covered(marked, BORDER)
-    noise = max((_most_apart(look, skipped) for look in kept), default=0)
+    coarse = Shape.of((source.width, source.height), (result.width, result.height), cell=LIP_CELL)
+    halved = pair.shape if pair.shape.columns >= _HALVED * coarse.columns else None
+    noise = max((_most_apart(look, skipped, halved) for look in kept), default=0)
     limit = min(max(least, LIP_NOISE_FACTOR * noise), most)
-    if spoken and max(_most_apart(look, skipped) for look in spoken) <= limit:
+    if spoken and max(_most_apart(look, skipped, halved) for look in spoken) <= limit:
         start, end = timeline.at(segments[0].start), timeline.at(segments[-1].end, end=True)
         findings.append(
             Finding(
@@ -221,12 +224,17 @@ def check_lips_changed(
     return findings
 
 
-def _most_apart(look: Look, skipped: bytearray) -> int:
-    """Grey levels of the cell that differs most from the most similar frame of the source."""
-    levels = apart(look.nearest, look.grid)
-    return max(
-        (level for level, passed in zip(levels, skipped, strict=True) if not passed), default=0
-    )
+def _most_apart(look: Look, skipped: bytearray, halved: Shape | None) -> int:
+    """Grey levels of the cell that differs most from the most similar frame of the source.
+
+    With ``halved``, four cells of that shape are taken for one.
+    """
+    old, new, passed = look.nearest, look.grid, bytes(skipped)
+    if halved is not None:
+        old, new = halve(old, halved), halve(new, halved)
+        passed = halve(bytes(255 * mark for mark in passed), halved)
+    levels = apart(old, new)
+    return max((level for level, mark in zip(levels, passed, strict=True) if not mark), default=0)
 
 
 def untouched(

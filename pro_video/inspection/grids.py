@@ -136,6 +136,21 @@ def apart(one: bytes, other: bytes) -> bytes:
     return bytes(map(abs, map(sub, one, other)))
 
 
+def halve(grid: bytes, shape: Shape) -> bytes:
+    """The mean of each two by two cells; a last odd row or column is left out."""
+    columns = shape.columns // 2 * 2
+    rows = [grid[row * shape.columns :][:columns] for row in range(shape.rows // 2 * 2)]
+    return b"".join(
+        bytes((sum(four) + 2) // 4 for four in zip(a[::2], a[1::2], b[::2], b[1::2], strict=True))
+        for a, b in zip(rows[::2], rows[1::2], strict=True)
+    )
+
+
+def contrast(grid: bytes, shape: Shape) -> bytes:
+    """The lightest minus the darkest of each cell and its neighbours."""
+    return bytes(map(sub, _around(grid, shape, max), _around(grid, shape, min)))
+
+
 def joined(one: bytearray, other: bytearray | None) -> bytearray:
     """1 for each cell that has it in one of two grids of marks."""
     return one if other is None else bytearray(map(max, one, other))

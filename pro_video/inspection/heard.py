@@ -34,6 +34,8 @@ MAX_LINES: Final = 4
 LENGTH: Final = 3.0
 SLACK: Final = 0.4
 """Seconds by which a result may sound earlier or later than its source."""
+NEAR: Final = 0.1
+"""Seconds beside a segment that may have its sound too."""
 SEARCHED: Final = 1.2
 """Seconds in which a sound that is too early or too late is looked for."""
 LATE: Final = 0.2
@@ -329,7 +331,7 @@ def _foreign(outside: Sequence[Heard]) -> Iterator[Finding]:
     ]
     if (
         len(alike) >= FOREIGN_STRETCHES
-        and max(alike) < FOREIGN_MOST
+        and max(likeness(each.wanted, each.wide) for each in outside) < FOREIGN_MOST
         and statistics.fmean(alike) < FOREIGN_MEAN
     ):
         start, end = _range(outside)
@@ -374,8 +376,10 @@ def _whole(length: float) -> list[tuple[float, float]]:
 
 
 def _places(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Start and length of stretches at even distances of the ranges put together."""
+    """Start and length of stretches: all of short ranges, else some at even distances."""
     total = sum(end - start for start, end in ranges)
+    if total <= MAX_STRETCHES * LENGTH and len(ranges) <= MAX_STRETCHES:
+        return [place for start, end in ranges for place in _pieces(start, end)]
     places = []
     for number in range(MAX_STRETCHES):
         offset = total * (number + 0.5) / MAX_STRETCHES
@@ -388,6 +392,14 @@ def _places(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
                 break
             offset -= end - start
     return places
+
+
+def _pieces(start: float, end: float) -> list[tuple[float, float]]:
+    if end - start < _SHORTEST:
+        return []
+    count = math.ceil((end - start) / LENGTH)
+    length = (end - start) / count
+    return [(start + number * length, length) for number in range(count)]
 
 
 def _listen(source: Source, places: Sequence[tuple[float, float]]) -> list[Stretch]:

@@ -22,6 +22,7 @@ SEARCHED: Final = 3
 LIGHTER: Final = 24.0
 """Mean grey levels by which a picture is lighter or darker as nobody asked for. A full range taken
 for a limited one makes up to 16."""
+STOOD: Final = 0.75
 STILL: Final = 4
 MOVED: Final = 24
 """Grey levels of the cell that differs most between two moments: of one that is shown again and
@@ -109,9 +110,11 @@ def orientation_finding(way: Orientation, length: float, confidence: float) -> F
 def _still(telling: Sequence[Look], length: float) -> Finding | None:
     """One picture throughout, where the source moves."""
     pairs = list(pairwise(telling))
-    if len(pairs) < _LEAST or any(max(apart(a.grid, b.grid)) > STILL for a, b in pairs):
+    stood = [(a, b) for a, b in pairs if max(apart(a.grid, b.grid)) <= STILL]
+    # The first pictures of a still video get sharper as bits come in.
+    if len(pairs) < _LEAST or len(stood) < STOOD * len(pairs):
         return None
-    moved = [max(apart(a.source, b.source)) > MOVED for a, b in pairs]
+    moved = [max(apart(a.source, b.source)) > MOVED for a, b in stood]
     if sum(moved) * 2 <= len(moved):
         return None
     return Finding(

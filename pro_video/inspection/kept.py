@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pro_video.inspection.findings import Finding, when, where
-from pro_video.inspection.grids import Shape, unexplained
+from pro_video.inspection.grids import Shape, apart, contrast, unexplained
 from pro_video.inspection.likeness import steps
 from pro_video.inspection.looks import Look
 from pro_video.inspection.pictures import Box
@@ -49,15 +49,22 @@ CHANGED_CELLS: Final = 3
 CHANGED_MOMENTS: Final = 2
 """A single one may be a flash, a cut or a damaged frame."""
 MARK: Final = "output_mark_added"
-MARK_LEVEL: Final = 10
-"""Grey levels of a mark in the mean of all moments."""
+MARK_LEVEL: Final = 8
+MARK_LEVEL_RETONED: Final = 50
+MARK_CELLS: Final = 2
+MARK_STRENGTH: Final = 30
+"""Grey levels of a mark in the mean of all moments: of a cell, of one where the dynamic range
+differs, and of all its cells together."""
+MARK_FACTOR: Final = 5.0
+_USUAL: Final = 0.8
+_EVEN_RANGE: Final = 4
 MARK_MOMENTS: Final = 3
 MARK_STEADY: Final = 0.75
 """Share of the moments in which a mark has to be there."""
 MARK_MOST: Final = 0.25
 """Share of the frame that a mark takes at most."""
-MARK_DETAIL: Final = 1.15
-"""By how much a mark adds to the detail of its place; what was erased takes from it."""
+MARK_DETAIL: Final = 0.95
+"""A mark adds to the detail of its place; what was erased takes from it."""
 MOST_MARKS: Final = 3
 BORDER: Final = 0.02
 """Encoders pad and crop borders to whole blocks."""
@@ -139,14 +146,21 @@ def changes_outside(
 
 
 def marks_added(
-    looks: Sequence[Look], shape: Shape, length: float, *, anything_else: bool = False
+    looks: Sequence[Look],
+    shape: Shape,
+    length: float,
+    *,
+    retoned: bool = False,
+    anything_else: bool = False,
 ) -> list[Finding]:
-    """What stands still in the result and is not in its source: perhaps a vendor's watermark.
+    """What stands still in the result and is not in its source: perhaps a vendor's watermark, or
+    an erasure at the wrong place.
 
     Args:
         looks: moments in which part of the picture has to stay, in order.
         shape: of their grids.
         length: of the result in seconds.
+        retoned: has the result another dynamic range than its source?
         anything_else: may the picture change for another reason? Then only what lies near an edge
             of the frame is taken for a mark.
     """
@@ -154,28 +168,29 @@ def marks_added(
         return []
     free = bytes(map(max, *(look.free for look in looks)))
     before, after = _mean([look.nearest for look in looks]), _mean([look.grid for look in looks])
-    levels = unexplained([before], after, shape)
-    marked = {
-        cell
-        for cell, (level, passed) in enumerate(zip(levels, free, strict=True))
-        if level >= MARK_LEVEL and not passed
-    }
+    least = MARK_LEVEL_RETONED if retoned else MARK_LEVEL
+    differing = _differing(before, after, free, shape, least)
     found: list[tuple[int, Finding]] = []
-    for cluster in clusters(marked, shape):
+    for cluster in clusters(set(differing), shape):
         region = cluster.region(shape)
-        if len(cluster.cells) < CHANGED_CELLS or _area(region) > MARK_MOST:
+        strength = sum(differing[cell] for cell in cluster.cells)
+        if len(cluster.cells) < MARK_CELLS or strength < MARK_STRENGTH:
+            continue
+        if _area(region) > MARK_MOST:
             continue
         if anything_else and not _near_edge(region):
             continue
         steady = _steady(looks, cluster, before, after)
-        if steady < MARK_STEADY or _detail(after, cluster, shape) < MARK_DETAIL * _detail(
-            before, cluster, shape
-        ):
+        if steady < MARK_STEADY:
             continue
+        drawn = _detail(after, cluster, shape) >= MARK_DETAIL * _detail(before, cluster, shape)
         finding = Finding(
-            MARK,
+            MARK if drawn else "output_picture_changed",
             f"A mark that the source does not have stands {where(region)} of the picture from 0.0 "
-            f"to {length:.1f} s: perhaps a vendor's watermark.",
+            f"to {length:.1f} s: perhaps a vendor's watermark."
+            if drawn
+            else f"The picture is smoother than its source {where(region)} from 0.0 to "
+            f"{length:.1f} s, where nothing was to change.",
             start=0.0,
             end=length,
             region=region,
@@ -184,6 +199,31 @@ def marks_added(
         found.append((len(cluster.cells), finding))
     found.sort(key=lambda each: each[0], reverse=True)
     return [finding for _, finding in found[:MOST_MARKS]]
+
+
+def _differing(
+    before: bytes, after: bytes, free: bytes, shape: Shape, least: int
+) -> dict[int, int]:
+    """The cells that differ, and by how many levels, more than encoding explains.
+
+    Pictures that are blurred, sharpened or moved by a part of a cell differ more where there is
+    more contrast. How much of it most cells differ by is known from the same two pictures.
+    """
+    off = apart(before, after)
+    ranges = contrast(before, shape)
+    shares = sorted(
+        level / (_EVEN_RANGE + reach)
+        for level, reach, passed in zip(off, ranges, free, strict=True)
+        if not passed
+    )
+    if not shares:
+        return {}
+    most = MARK_FACTOR * shares[int(_USUAL * len(shares))]
+    return {
+        cell: level
+        for cell, (level, reach, passed) in enumerate(zip(off, ranges, free, strict=True))
+        if not passed and level >= max(least, most * (_EVEN_RANGE + reach))
+    }
 
 
 def clusters(marked: set[int], shape: Shape) -> Iterator[Cluster]:

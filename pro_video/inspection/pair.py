@@ -112,7 +112,13 @@ class Pair:
         """Marks that were added, and other changes where nothing was to change."""
         if not self.fit.exact:
             return []
-        marks = marks_added(for_marks, self.shape, self.length, anything_else=anything_else)
+        marks = marks_added(
+            for_marks,
+            self.shape,
+            self.length,
+            retoned=self.retoned,
+            anything_else=anything_else,
+        )
         boxes = [finding.region for finding in marks if finding.region is not None]
         known = self.shape.covered(boxes, BORDER)
         rest = [replace(look, free=joined(look.free, known)) for look in looks]

@@ -126,10 +126,10 @@ def test_an_erasure_may_reach_a_little_past_its_area(
 
 FAULTY: dict[str, tuple[Any, str]] = {
     "a white block": (painted(20, 100, 255), "output_mark_added"),
-    "a black block": (painted(140, 40, 0), "output_picture_changed"),
+    "a black block": (painted(140, 40, 0), "output_mark_added"),
     "a block for a second": (painted(20, 100, 255, 10, 45), "output_picture_changed"),
     "all erased": (smoothed, "output_picture_foreign"),
-    "axes swapped": (swapped, "output_picture_changed"),
+    "axes swapped": (swapped, "output_mark_added"),
     "mirrored": (lambda i, w, h: scene(i, w, h)[:, ::-1].copy(), "output_orientation"),
 }
 
