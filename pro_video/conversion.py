@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream as AvAudio
 from av.container import InputContainer
 
 from pro_video.errors import MediaUnusable
+from pro_video.inspection.libav import frames_of
 from pro_video.inspection.reading import MOMENTS_BUDGET, Source, bounded, opened
 from pro_video.media_info import AudioStream, MediaInfo
 
@@ -127,11 +127,8 @@ def _samples(container: InputContainer, rate: int, channels: int, most: int) -> 
 
 def _frames(container: InputContainer, stream: AvAudio) -> Iterator[AudioFrame]:
     for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.FFmpegError:
-            # Damaged packets are passed over, as players do; what is lost is counted.
-            continue
+        # What damaged packets lose is counted.
+        yield from frames_of(packet)
 
 
 def _shape(frame: AudioFrame) -> tuple[int, str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import av
@@ -19,11 +20,11 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
-from pro_video.errors import MediaUnusable
+from pro_video.errors import MediaUnusable, SourceRefused
 from pro_video.inspection import lengths
 from pro_video.inspection.layout import Layout, cut, inspect
 from pro_video.inspection.lengths import Span
-from pro_video.inspection.libav import UNDECODABLE
+from pro_video.inspection.libav import frames_of
 from pro_video.inspection.orientation import Orientation
 from pro_video.inspection.reading import (
     MAX_PACKETS,
@@ -104,6 +105,24 @@ def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
             found = _count(source, seen, what, behind=None) or found
     _check_whole(seen, found, layout, size, what)
     return _timed(seen, found, layout, what)
+
+
+def probe_file(path: Path, *, what: str) -> MediaInfo:
+    """`probe` for a file of this machine, which may be missing.
+
+    Raises:
+        SourceRefused: it cannot be read.
+        MediaUnusable: it is no video or audio.
+    """
+    try:
+        if not path.is_file():
+            raise SourceRefused(f"{what} is not a file. Check the path.", code="file_kind")
+        return probe(path, size=path.stat().st_size, what=what)
+    except OSError as error:
+        kind = type(error).__name__
+        raise SourceRefused(
+            f"{what} cannot be read ({kind}). Check the path.", code="file_unreadable"
+        ) from None
 
 
 def _look(container: InputContainer, layout: Layout, size: int, what: str) -> _Seen:
@@ -272,12 +291,8 @@ def _decode_first(
     audible = False
     wanted = [stream for stream in (picture, sound) if stream is not None]
     for packet in islice(container.demux(*wanted), MAX_PACKETS):
-        try:
-            decoded = packet.decode()
-        except UNDECODABLE:
-            # A damaged packet at the start is common in cut recordings; one that decodes is enough.
-            continue
-        for item in decoded:
+        # A damaged packet at the start is common in cut recordings; one that decodes is enough.
+        for item in frames_of(packet):
             if isinstance(item, VideoFrame):
                 frame = frame or item
             elif packet.stream is sound:

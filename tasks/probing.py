@@ -13,7 +13,7 @@ from pro_video.checkpoints import reach
 from pro_video.conversion import WAV_TYPE, convert, is_sent_as_it_is
 from pro_video.errors import MediaUnusable, Problem, RequestRefused, SourceRefused, TransientError
 from pro_video.inspection.examine import examine
-from pro_video.media import COUNT_BUDGET, probe
+from pro_video.media import COUNT_BUDGET, probe, probe_file
 from pro_video.media_info import MediaInfo
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles
 from pro_video.request import InpaintingRequest, JobRequest
@@ -167,28 +167,10 @@ async def _look(one: NamedSource) -> list[Problem]:
             reader = await storage.source_reader(one.source, byte_budget=READ_BUDGET)
             await examine(probe, cast(BinaryIO, reader), size=reader.size, what=one.name)
         else:
-            await examine(probe_path, Path(one.source), what=one.name)
+            await examine(probe_file, Path(one.source), what=one.name)
     except (MediaUnusable, SourceRefused) as error:
         return [one.problem(error)]
     except TransientError:
         # The refusal stands without this look.
         return []
     return []
-
-
-def probe_path(path: Path, *, what: str) -> MediaInfo:
-    """`probe` for a file of this machine, which may be missing.
-
-    Raises:
-        SourceRefused: it cannot be read.
-        MediaUnusable: it is no video or audio.
-    """
-    try:
-        if not path.is_file():
-            raise SourceRefused(f"{what} is not a file. Check the path.", code="file_kind")
-        return probe(path, size=path.stat().st_size, what=what)
-    except OSError as error:
-        kind = type(error).__name__
-        raise SourceRefused(
-            f"{what} cannot be read ({kind}). Check the path.", code="file_unreadable"
-        ) from None

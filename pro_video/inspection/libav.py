@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import av
+from av.packet import Packet
 
 _VERSION: Final = int(av.__version__.split(".")[0])
 
@@ -15,3 +16,17 @@ TOLERANT: Final[dict[str, Any]] = {"metadata_errors": "surrogateescape"} if _VER
 UNDECODABLE: Final = (av.FFmpegError, ValueError)
 """What `Packet.decode` raises for a packet that does not decode. 19 forgets a decoder that could
 not be opened, and raises a plain ValueError for the packets that follow."""
+
+
+def frames_of(packet: Packet[Any]) -> list[Any]:
+    """The frames that a packet decodes to; none for a damaged one, as players do.
+
+    Raises:
+        MemoryError: the process has no memory for them.
+    """
+    try:
+        return list(packet.decode())
+    except MemoryError:
+        raise
+    except UNDECODABLE:
+        return []

@@ -24,7 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pro_video.errors import MediaUnusable
-from pro_video.inspection.libav import TOLERANT, UNDECODABLE
+from pro_video.inspection.libav import TOLERANT, UNDECODABLE, frames_of
 from pro_video.inspection.wire import OVER_LIMITS
 
 Source = str | Path | BinaryIO
@@ -200,12 +200,9 @@ def origin(container: InputContainer, stream: VideoStream) -> int:
     # An AVI has no times; libav counts the delay of reordered frames and what comes before.
     container.seek(0, stream=stream)
     for packet in islice(container.demux(stream), MAX_PACKETS):
-        try:
-            shown = [frame.pts for frame in packet.decode() if frame.pts is not None]
-        except av.FFmpegError:
-            continue
+        shown = [frame.pts for frame in frames_of(packet) if frame.pts is not None]
         if shown:
-            return shown[0]
+            return int(shown[0])
     return stream.start_time or 0
 
 

@@ -21,7 +21,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 
-from pro_video.inspection.libav import UNDECODABLE
+from pro_video.inspection.libav import frames_of
 from pro_video.inspection.reading import Source, bounded, opened, origin, picture_stream
 
 _SOUND_BUDGET: Final = 128 * 1024 * 1024
@@ -133,11 +133,7 @@ class Listener:
         self._container.seek(int((first + start) / base), stream=stream, backward=True)
         skip: int | None = None
         for packet in islice(self._container.demux(stream), _MAX_PACKETS):
-            try:
-                frames = packet.decode()
-            except UNDECODABLE:
-                continue
-            for frame in frames:
+            for frame in frames_of(packet):
                 if skip is None:
                     time = 0.0 if frame.pts is None else frame.pts * base - first
                     skip = round(max(0.0, start - time) * RATE)
