@@ -78,10 +78,15 @@ class World:
         return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
     def prefect(self, method: str, path: str, json: Any = None) -> Any:
-        """A call of Prefect's API."""
-        answer = httpx.request(
-            method, f"{self.prefect_api_url}{path}", json=json, timeout=20, trust_env=False
-        )
+        """A call of Prefect's API, again while its database is busy."""
+        deadline = time.monotonic() + 30
+        while True:
+            answer = httpx.request(
+                method, f"{self.prefect_api_url}{path}", json=json, timeout=20, trust_env=False
+            )
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
