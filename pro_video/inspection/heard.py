@@ -20,18 +20,16 @@ from pro_video.inspection.moments import within_budget
 from pro_video.inspection.reading import Source
 from pro_video.inspection.sounds import (
     BIN,
-    MAX_SECONDS,
     Stretch,
     likeness,
     likenesses,
     listening,
 )
+from pro_video.inspection.stretches import LENGTH, SHORTEST, places_of, whole
 from pro_video.request_models import Segment
 from pro_video.timeline import Timeline
 
-MAX_STRETCHES: Final = 4
 MAX_LINES: Final = 4
-LENGTH: Final = 3.0
 SLACK: Final = 0.4
 """Seconds by which a result may sound earlier or later than its source."""
 NEAR: Final = 0.1
@@ -59,9 +57,7 @@ FOREIGN_MOST: Final = 0.6
 FOREIGN_STRETCHES: Final = 3
 SAME_LENGTH: Final = 0.1
 """Seconds by which a result is as long as its timeline says."""
-_SHORTEST: Final = 0.5
 _SHORTEST_RECOGNISED: Final = 1.0
-_WHOLE_LOOKS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ def lines(
     for index in chosen:
         segment = segments[index]
         seconds = min(LENGTH, audio_seconds[index], segment.end - segment.start)
-        if seconds >= _SHORTEST:
+        if seconds >= SHORTEST:
             shown = timeline.at(segment.start)
             found.append(Line(index, segment.start, shown, segment.audio_start or 0.0, seconds))
     return found
@@ -232,7 +228,7 @@ def check_sound(
 
 
 def _silent_throughout(after: Source, length: float) -> bool:
-    levels = _listen(after, _whole(length))
+    levels = _listen(after, whole(length))
     return bool(levels) and max(stretch.loudest for stretch in levels) < SILENT
 
 
@@ -244,7 +240,7 @@ def _heard(
     compared: Sequence[tuple[Line, Source]],
 ) -> list[Heard]:
     """All stretches, as far as the bounds on reading go; each file is opened once."""
-    places = _places(kept)
+    places = places_of(kept)
     lines = [line for line, _ in compared]
     starts = [*(at(start) for start, _ in places), *(line.shown for line in lines)]
     lengths = [*(length for _, length in places), *(line.length for line in lines)]
@@ -367,39 +363,6 @@ def _unchanged(heard: Heard) -> Iterator[Finding]:
 def _range(heard: Iterable[Heard]) -> tuple[float, float]:
     places = [(each.start, each.start + each.length) for each in heard]
     return min(start for start, _ in places), max(end for _, end in places)
-
-
-def _whole(length: float) -> list[tuple[float, float]]:
-    """Nearly all of a short sound, and parts all over a long one."""
-    apart = max(MAX_SECONDS, length / _WHOLE_LOOKS)
-    return [(place * apart, MAX_SECONDS) for place in range(math.ceil(length / apart))]
-
-
-def _places(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Start and length of stretches: all of short ranges, else some at even distances."""
-    total = sum(end - start for start, end in ranges)
-    if total <= MAX_STRETCHES * LENGTH and len(ranges) <= MAX_STRETCHES:
-        return [place for start, end in ranges for place in _pieces(start, end)]
-    places = []
-    for number in range(MAX_STRETCHES):
-        offset = total * (number + 0.5) / MAX_STRETCHES
-        for start, end in ranges:
-            if offset <= end - start:
-                length = min(LENGTH, end - start, total / MAX_STRETCHES)
-                first = min(max(start, start + offset - length / 2), end - length)
-                if length >= _SHORTEST:
-                    places.append((first, length))
-                break
-            offset -= end - start
-    return places
-
-
-def _pieces(start: float, end: float) -> list[tuple[float, float]]:
-    if end - start < _SHORTEST:
-        return []
-    count = math.ceil((end - start) / LENGTH)
-    length = (end - start) / count
-    return [(start + number * length, length) for number in range(count)]
 
 
 def _listen(source: Source, places: Sequence[tuple[float, float]]) -> list[Stretch]:
