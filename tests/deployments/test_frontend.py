@@ -19,6 +19,7 @@ import pytest
 
 from deployments.gateway.job_body import JobBody
 from deployments.gateway.problems import Problem
+from pro_video.verdict import JobWarning
 from sandbox.media.measure import correlation_at, psnr
 from sandbox.media.sample import Sample, make_sample
 from tests.deployments.frontend import (
@@ -163,8 +164,9 @@ def test_the_command_of_the_document(
 
 
 def test_the_json_of_the_document() -> None:
-    body, problem = blocks("json", ADDRESS)
+    body, warning, problem = blocks("json", ADDRESS)
     JobBody.model_validate_json(body)
+    assert JobWarning.model_validate_json(warning).region is not None
     assert Problem.model_validate_json(problem).status == 422
 
 
