@@ -90,6 +90,11 @@ class Sources:
             bucket, key = parse_s3_uri(source)
         except SourceRefused as refused:
             raise Refused("source_malformed", refused.message) from None
+        # A proxy or a server may take these for steps in a path, out of what a client may read.
+        if {"", ".", ".."} & set(key.split("/")):
+            raise Refused(
+                "source_malformed", 'has an empty, "." or ".." part in its key; rename the object'
+            )
         address = f"s3://{bucket}/{key}"
         if any(address.startswith(prefix) for prefix in self._prefixes):
             return address

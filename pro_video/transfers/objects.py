@@ -52,12 +52,6 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
         ord(character) < 0x20 for character in key
     ):
         raise SourceRefused("The key in the s3:// address cannot be used.", code="s3_uri")
-    # Between us and the object some client, proxy or server takes these for steps in a path.
-    if {"", ".", ".."} & set(key.split("/")):
-        raise SourceRefused(
-            'The key in the s3:// address has an empty, "." or ".." part; rename the object.',
-            code="s3_uri",
-        )
     return bucket, key
 
 

@@ -225,9 +225,9 @@ async def test_a_source_replaced_under_way_is_not_copied(
 def test_s3_addresses() -> None:
     assert parse_s3_uri("s3://my-bucket/a/b%20c ü") == ("my-bucket", "a/b%20c ü")
     assert parse_s3_uri("s3://my-bucket/a/.b/..c/d..") == ("my-bucket", "a/.b/..c/d..")
-    for key in ("a//b", "/a", "a/", "./a", "a/./b", "a/.", "..", "a/../b", "../jobs/x"):
-        with pytest.raises(SourceRefused, match=r'empty, "\." or "\.\." part'):
-            parse_s3_uri(f"s3://my-bucket/{key}")
+    # Keys are no paths to S3. The gateway refuses these of its clients.
+    for key in ("a//b", "/a", "a/", "./a", "a/../b"):
+        assert parse_s3_uri(f"s3://my-bucket/{key}") == ("my-bucket", key)
 
 
 async def test_small_objects(storage: Storage, key: str) -> None:
