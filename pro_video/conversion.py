@@ -57,7 +57,7 @@ def convert(source: Source, path: Path, *, audio: MediaInfo, what: str) -> Media
         what: how messages name the source.
 
     Returns:
-        What was written.
+        Facts of the written file.
 
     Raises:
         MediaUnusable: less than nearly all of it can be decoded.
@@ -127,7 +127,7 @@ def _samples(container: InputContainer, rate: int, channels: int, most: int) -> 
 
 def _frames(container: InputContainer, stream: AvAudio) -> Iterator[AudioFrame]:
     for packet in container.demux(stream):
-        # What damaged packets lose is counted.
+        # The sound lost with damaged packets is counted.
         yield from frames_of(packet)
 
 

@@ -1,4 +1,4 @@
-"""What a media file is, found out by reading little of it and before anything is paid.
+"""Probes a media file: its facts, from a small part of its bytes, before anything is paid.
 
 `probe` looks at the outer structure, the container's index, one decoded picture and one decoded
 piece of sound: a few hundred kilobytes of a file of any size, wherever its index is. Where the
@@ -60,7 +60,7 @@ _MISSING: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What opening a file shows.
+    """Facts of an opened file.
 
     Attributes:
         info: what it is, with no times yet.
@@ -81,7 +81,7 @@ class _Seen:
 
 
 def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
-    """What the file is.
+    """Probe a media file.
 
     Args:
         source: a path, or a seekable binary stream; it is read at several places.

@@ -63,7 +63,7 @@ _ENDS = {
 
 
 def end_message(status: str, message: str | None) -> str:
-    """What every view and message says of an end: the words of its state, when that has some.
+    """The text of an end in every view and message: that of its state, when the state has one.
 
     Args:
         status: ``completed``, ``failed`` or ``cancelled``.

@@ -1,4 +1,4 @@
-"""What a user asks for, as immutable models. Times are seconds, regions are fractions of the frame.
+"""A user's request as immutable models. Times are seconds, regions are fractions of the frame.
 
 The models refuse wrong types only. Every rule that needs a limit, a second field or a second list
 entry is in `pro_video.rules.request`, so that one answer can name all problems of a request

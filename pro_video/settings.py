@@ -1,4 +1,4 @@
-"""What a worker may be told by its environment (``PRO_VIDEO_…``); a job has parameters instead."""
+"""Settings of a worker, from its environment (``PRO_VIDEO_…``); a job has parameters instead."""
 
 from __future__ import annotations
 

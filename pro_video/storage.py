@@ -225,11 +225,11 @@ class Storage:
         )
 
     async def head(self, key: str) -> StoredObject | None:
-        """What S3 knows of an object; ``None`` when there is none."""
+        """The metadata of an object; ``None`` when there is none."""
         return await self._workers.call(partial(head_object, self._client, self.bucket, key))
 
     async def find(self, prefix: str) -> StoredObject | None:
-        """What S3 knows of the first object whose key begins so; ``None`` when there is none."""
+        """The metadata of the first object with this prefix; ``None`` when there is none."""
         return await self._workers.call(partial(find_object, self._client, self.bucket, prefix))
 
     async def presign(self, key: str, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a check concludes about a result that was paid for, and what a job's user is told.
+"""The verdict of the checks on a result that was paid for, and its warnings for the user.
 
 A verdict never takes a result away: a good or doubtful one is delivered, a doubtful one may be held
 when the user asked for that, and an unusable one stays named and linked.
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pro_video.media_info import MediaInfo
 
 OnDoubt = Literal["deliver", "hold"]
-"""What becomes of a doubtful result: it is delivered with warnings, or the job stops with it."""
+"""Handling of a doubtful result: it is delivered with warnings, or the job stops with it."""
 
 
 class Verdict(StrEnum):

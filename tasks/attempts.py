@@ -33,7 +33,7 @@ class ProviderStep(Protocol):
 
     @property
     def provider_job(self) -> str:
-        """What a job of this provider is called, for texts: ``Sync.so generation``."""
+        """The name of this provider's jobs in texts: ``Sync.so generation``."""
         ...
 
     async def storage(self) -> Storage:

@@ -77,7 +77,7 @@ class Ending:
         return self.state
 
 
-# What stands before the reason in the message of a failed run, by the stage it failed in.
+# The begin of a failed run's message, before the reason, by the stage it failed in.
 _FAILED_IN = {
     Stage.UPLOADING: "Upload failed",
     Stage.LIP_SYNC_PROCESSING: "Lip-sync failed",
@@ -198,7 +198,7 @@ async def _leave_if_completed(job: Job) -> None:
         async with asyncio.timeout(_LOOK_SECONDS), get_client() as client:
             state = (await client.read_flow_run(UUID(job.job_id))).state
     except (httpx.HTTPError, TimeoutError, ObjectNotFound) as error:
-        # What follows is right without this look, only seen twice.
+        # The end below is right without this read; it is only shown twice.
         get_run_logger().debug("Could not read the run's state: %s", type(error).__name__)
         return
     if state is not None and state.is_completed():

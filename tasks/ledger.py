@@ -1,4 +1,4 @@
-"""What is known of a running job so far; every end of the job is told from it."""
+"""The facts of a running job so far; result, report and webhook of its end are made from them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Ledger:
         self.warnings[stage] = kept
 
     def all_warnings(self) -> tuple[JobWarning, ...]:
-        """What is told of all stages, in their order."""
+        """The warnings of all stages, in their order."""
         return tuple(
             warning
             for stage in (REQUEST, LIP_SYNC, INPAINTING)

@@ -42,7 +42,7 @@ _WHILE_WAITING = 10
 
 @dataclass(frozen=True)
 class History:
-    """What a job's states tell.
+    """Retries and crashes of a job, from its states.
 
     Attributes:
         retries: how often a user has sent it on its way again after it had ended.
@@ -121,8 +121,8 @@ def _is_loss(before: State[Any], crash: State[Any]) -> bool:
 def _was_at_work(before: State[Any], crash: State[Any]) -> bool:
     """Did the job do what may end a process: read, transfer, check?
 
-    What stands here before the first stage is shown is Prefect's own, and what is shown while a
-    provider works is a wait. A crash that its own process tells of is the job's, except in a wait.
+    States before the first stage are Prefect's own, and the state while a provider works is a
+    wait. A crash that its own process reports counts against the job, except in a wait.
     """
     if before.name in _WAITING and before.message != RESULT_MESSAGE:
         return False

@@ -23,7 +23,7 @@ class NamedSource:
         return redact_url(self.source) if "://" in self.source else self.source
 
     def problem(self, error: ProVideoError) -> Problem:
-        """What is wrong with the file, for an answer that names every field."""
+        """The problem of the file, for a response that names every field."""
         named = self.name in error.message
         message = error.message if named else f"{self.name}: {error.message}"
         return Problem(self.field, message, error.code or type(error).__name__)

@@ -54,7 +54,7 @@ RECORD_BYTES: Final = 256 * 1024
 # A job must not wait long to tell of its end; what is left out is caught up with.
 _PATIENCE = 20.0
 UNREACHABLE = (ProVideoError, httpx.HTTPError, ObjectNotFound, TimeoutError)
-"""What :func:`announce_event` raises when another try may succeed."""
+"""Exceptions of :func:`announce_event` after which another try may succeed."""
 
 
 async def keep_target(
@@ -67,7 +67,7 @@ async def keep_target(
 ) -> str:
     """Keep where a job's messages go, and return the secret that signs them.
 
-    What is kept first stays: a second call with the same job changes nothing and returns the
+    The first target stays: a second call with the same job changes nothing and returns the
     secret that was kept.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is kept of our own webhooks in the bucket: where a job's go, and how each delivery went.
+"""Records of a job's webhooks in the bucket: their receiver, and the course of each delivery.
 
 A delivery's record is written before anything is sent, once, and says all that a worker needs to
 go on with it: what happened, which tries were made, when the next one is due. It holds no secret
@@ -175,7 +175,7 @@ def delivery_key(job_id: str, message_id: str) -> str:
 
 
 def deliveries_prefix(job_id: str) -> str:
-    """What the keys of a job's deliveries begin with."""
+    """The common prefix of the keys of a job's deliveries."""
     return f"{JobKeys(job_id).prefix}webhooks/"
 
 

@@ -129,7 +129,7 @@ def _limited(limits: Limits, *, writes: bool) -> None:
     # The signal that tells of it comes at the soft limit.
     _limit(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 5)
     _limit(resource.RLIMIT_FSIZE, _MOST_WRITTEN if writes else 0)
-    # What is loaded does not count: it is the same for all files.
+    # The loaded libraries do not count: they are the same for all files.
     _limit(resource.RLIMIT_AS, _address_space() + limits.memory)
 
 

@@ -52,7 +52,7 @@ _END_SECONDS = 10.0
 _TRIES = 2
 _CLOSE_SECONDS = 5.0
 _WAY_OUT = "convert it to MP4 with H.264, or to WAV"
-# What numpy, where a function uses it, would start threads for on each processor.
+# Keeps the BLAS of numpy from starting a thread on each processor.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 

@@ -1,4 +1,4 @@
-"""What a check sees: a fact about a result, with its place in time and in the picture."""
+"""A finding of a check: a fact about a result, with its place in time and in the picture."""
 
 from __future__ import annotations
 

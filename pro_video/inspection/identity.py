@@ -33,7 +33,7 @@ _LEAST: Final = 2
 def unlike(
     looks: Sequence[Look], search: Callable[[Sequence[Look]], list[Look]], length: float
 ) -> Finding | None:
-    """What keeps the pictures from being compared part by part; None when they show the same.
+    """The finding that rules out a comparison part by part; None when the pictures show the same.
 
     Args:
         looks: in order of time.

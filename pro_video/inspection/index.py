@@ -30,7 +30,7 @@ _OVERLAP: Final = 16
 
 
 class _Track:
-    """What the boxes of one track or fragment claim."""
+    """The samples that the boxes of one track or fragment claim."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -102,7 +102,7 @@ def _claim(data: bytes, position: int) -> int:
 
 
 class Claims:
-    """What the boxes of a file's outer structure claim, one after the other.
+    """The samples that the boxes of a file's outer structure claim, one after the other.
 
     Attributes:
         compressed: an index was seen that libav would unpack by itself, whatever it holds.
@@ -130,7 +130,7 @@ class Claims:
         return self._entries if self._entries > MAX_ALL_SAMPLES else 0
 
     def _scan(self, offset: int, length: int) -> int:
-        """What all tables of a range claim, wherever in it their names stand."""
+        """The samples that all tables of a range claim, at any place in it."""
         total = 0
         for start in range(offset, offset + length, _CHUNK):
             data = self._read_at(start, min(_CHUNK + _OVERLAP, offset + length - start))

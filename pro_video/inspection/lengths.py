@@ -64,7 +64,7 @@ def streams_of(container: InputContainer) -> list[Stream]:
 
 
 def stated(stream: Stream) -> Span | None:
-    """What the container says of a stream; None without a length."""
+    """The times of a stream by its container; None without a length."""
     if stream.duration is None or not stream.time_base or stream.duration <= 0:
         return None
     base, start = float(stream.time_base), stream.start_time or 0

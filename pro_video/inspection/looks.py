@@ -28,7 +28,7 @@ OTHER_WAYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one moment shows.
+    """One moment of a result, compared with its source.
 
     Attributes:
         instant: seconds of the source.

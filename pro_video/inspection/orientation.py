@@ -27,7 +27,7 @@ _TURNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """What is done to a stored picture, in this order.
+    """The mirroring and turning of a stored picture, in this order.
 
     Attributes:
         mirrored: first, left and right change places.

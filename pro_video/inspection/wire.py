@@ -1,8 +1,8 @@
-"""What a process and its children that read media say to each other.
+"""The protocol between a process and its children that read media.
 
-A message is one byte that says what it is, the length of the rest, and the rest. What the parent
-says is trusted, and pickled. What a child says is not: it is JSON that is checked against the type
-that the function is annotated with, or an error by its name.
+A message is one byte for its kind, the length of the rest, and the rest. The parent's messages are
+trusted, and pickled. A child's are not: they are JSON that is checked against the return type of
+the function, or an error by its name.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PLACE = struct.Struct("!HQI")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take: bytes of memory, seconds of a processor, seconds."""
+    """Limits of one call: bytes of memory, seconds of a processor, seconds."""
 
     memory: int
     cpu_seconds: int
@@ -172,7 +172,7 @@ def pack_call(
 
 @lru_cache(maxsize=256)
 def result_type(work: Callable[..., Any]) -> TypeAdapter[Any]:
-    """What a function returns, by its annotation; to be packed and checked."""
+    """The annotated return type of a function, for packing and checking its result."""
     returned = typing.get_type_hints(work)["return"]
     config = ConfigDict(
         ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"

@@ -1,4 +1,4 @@
-"""What the answer of a foreign HTTP server means for reading a file from it."""
+"""The meaning of a foreign HTTP server's response for reading a file from it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The HTTP plumbing of both clients: one bounded exchange, an answer or the reason for none.
+"""One bounded HTTP exchange of a provider's client: a response, or the reason for none.
 
-What every exchange holds to: redirects are not followed, so keys reach the API's own origin alone;
-body and time are bounded; nothing that httpx raises leaves this module, because its texts and
-attributes hold the request.
+Redirects are not followed, so keys reach the API's own origin alone. Body and time are bounded. No
+exception of httpx leaves this module, because its text and attributes hold the request.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the status, the headers (names in lower case) and the whole body."""
+    """A response: the status, the headers (names in lower case) and the whole body."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

@@ -3,8 +3,7 @@
 A segment or crop may end with its file, as players show it. Sync.so measures lengths itself and
 refuses a range that ends even 2 ms too late, so an end up to half a second after the last picture
 or sample counts as the end, and every end closer to it than the margins of `limits` is moved
-inside. What lies further out is refused. Everything that is moved is told as a warning of the
-request.
+inside. An end further out is refused. Each moved end is a warning of the request.
 """
 
 from __future__ import annotations

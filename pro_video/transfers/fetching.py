@@ -304,7 +304,7 @@ class Gate:
 def connection_error(
     error: OSError | http.client.HTTPException, host: str
 ) -> SourceRefused | TransferInterrupted:
-    """What a failed connection means. The text of the original is dropped: it may repeat the
+    """The error of a failed connection. The text of the original is dropped: it may repeat the
     query."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return SourceRefused(f"The certificate of {host} is not valid for it.", code="certificate")

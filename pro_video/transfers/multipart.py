@@ -225,7 +225,7 @@ def _abort(target: Target, upload_id: str) -> None:
     except STORAGE_ERRORS as error:
         if isinstance(error, ClientError) and error_code(error) == "NoSuchUpload":
             return
-        # What ended the upload is the error that counts; the next try for this key aborts again.
+        # The error that ended the upload is raised; the next try for this key aborts again.
         logger.warning("Could not abort the upload of %s (%s)", target.key, type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""What S3's answers and boto3's exceptions mean for a job.
+"""The meaning of S3's errors and boto3's exceptions for a job.
 
 The original exception is dropped everywhere (``raise … from None``): its text may carry signed
 addresses.

@@ -57,7 +57,7 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one fetch may bring.
+    """Limits of one fetch.
 
     Attributes:
         max_bytes: largest file, checked before and while it is read.

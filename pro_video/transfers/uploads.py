@@ -27,7 +27,7 @@ OnProgress = Callable[[int, int | None], None]
 
 @dataclass(slots=True)
 class Lane:
-    """What one thread of a transfer keeps from part to part: a buffer and a connection."""
+    """The state of one thread of a transfer between parts: a buffer and a connection."""
 
     data: bytearray = field(default_factory=bytearray)
     connection: Connection | None = None
