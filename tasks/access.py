@@ -1,4 +1,4 @@
-"""Waits while a provider refuses the key, or wants money first: neither says anything about a
+"""Waits while a provider refuses the key or the account owes money: neither is a failure of the
 job."""
 
 from __future__ import annotations

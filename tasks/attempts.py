@@ -1,8 +1,8 @@
 """The four promises of a provider step, and when a new paid attempt may begin.
 
 prepare keeps the exact request before it is sent, submit sends it, wait follows the provider's
-job, store brings the result home. Each leaves a record, and a run that begins again finds the
-records and goes on where they end. A new attempt begins only after the provider itself said that
+job, store copies the result into the bucket. Each leaves a record, and a run that begins again
+goes on after the last record. A new attempt begins only after the provider itself said that
 the last one failed: by itself when the provider's code marks the failure as one that may pass,
 else when a user retries the failed run.
 """

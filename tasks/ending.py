@@ -1,4 +1,4 @@
-"""How a job ends: the final state of its flow run, whatever happened."""
+"""The final state of a job's flow run, for every outcome and exception."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ async def _leave_if_completed(job: Job) -> None:
         async with asyncio.timeout(_LOOK_SECONDS), get_client() as client:
             state = (await client.read_flow_run(UUID(job.job_id))).state
     except (httpx.HTTPError, TimeoutError, ObjectNotFound) as error:
-        # The end below is right without this read; it is only shown twice.
+        # Without this read the end is still right, only shown a second time.
         get_run_logger().debug("Could not read the run's state: %s", type(error).__name__)
         return
     if state is not None and state.is_completed():

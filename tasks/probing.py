@@ -1,4 +1,4 @@
-"""Probe: what the files of a job really are, and audio in the form that is sent."""
+"""Probes a job's files, and converts audio to the form that is sent."""
 
 from __future__ import annotations
 

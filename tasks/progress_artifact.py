@@ -1,4 +1,4 @@
-"""Where a job's percentage is kept: how its artifact is asked for and read.
+"""The progress artifact of a job: its query, and the percentage in it.
 
 Light to import, because the gateway reads it too.
 """

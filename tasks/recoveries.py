@@ -1,5 +1,4 @@
-"""How often a job was retried by hand, and how often it may lose its worker before that counts as
-the job's own fault."""
+"""Counts a job's retries and its losses of a worker, and ends a job with too many losses."""
 
 from __future__ import annotations
 

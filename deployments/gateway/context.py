@@ -1,4 +1,4 @@
-"""What the parts of the gateway share: settings, Prefect, the bucket, tokens and limits."""
+"""Common resources of the gateway: settings, Prefect, the bucket, tokens and limits."""
 
 from __future__ import annotations
 

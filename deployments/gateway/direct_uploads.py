@@ -41,7 +41,7 @@ def _whole(value: object) -> object:
 
 
 class UploadRequest(BaseModel):
-    """What a client wants to upload."""
+    """A request for a direct upload."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -84,7 +84,7 @@ class UploadView(BaseModel):
 
 
 class UploadRecord(BaseModel):
-    """What is kept of a direct upload, beside its file in the bucket."""
+    """The record of a direct upload, beside its file in the bucket."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -37,7 +37,7 @@ _LONGEST_ID = 128
 
 @dataclass(frozen=True)
 class Doorbells:
-    """What the doorbells of one application share."""
+    """The common resources of an application's callback routes."""
 
     reader: BodyReader
     secrets: ProviderSecrets

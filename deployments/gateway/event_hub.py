@@ -33,7 +33,7 @@ _STATES = TypeAdapter(list[RunState])
 _PREFIX = "prefect.flow-run."
 _BATCH = 200
 _READS_AT_ONCE = 8
-# What is emitted while a subscription begins may be neither in it nor in what it tells again.
+# An event emitted while a subscription begins may be missing from it and from its backfill.
 _SETTLE_SECONDS = 6.0
 _RECONNECT = Backoff(first=0.5, longest=15.0)
 

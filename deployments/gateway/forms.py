@@ -28,7 +28,7 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True)
 class PartHead:
-    """What a part says of itself. ``filename`` is the client's text and must steer nothing."""
+    """The headers of a part. ``filename`` is the client's text and must steer nothing."""
 
     name: str
     filename: str | None

@@ -28,7 +28,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """What the gateway needs, as it is now."""
+    """The present state of the services that the gateway needs."""
 
     status: Literal["ready", "unavailable"]
     prefect: Literal["ok", "unavailable", "no deployment"] = Field(

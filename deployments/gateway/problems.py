@@ -145,7 +145,7 @@ def problem_response(error: ProblemError, request_id: str | None) -> JSONRespons
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What the OpenAPI document says of a route's problems; for ``responses=`` of a route."""
+    """A route's problems in the OpenAPI document; for ``responses=`` of a route."""
     retry_after = {
         "Retry-After": {
             "description": "Seconds after which another try may succeed.",

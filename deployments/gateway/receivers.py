@@ -86,7 +86,7 @@ def webhook_tags(webhook: WebhookBody | None) -> tuple[str, ...]:
 
 
 def webhook_content(webhook: WebhookBody | None) -> Any:
-    """What of it makes one request differ from another."""
+    """The part of it that makes one request differ from another."""
     if webhook is None:
         return None
     secret = webhook.secret.get_secret_value() if webhook.secret else None

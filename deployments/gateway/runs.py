@@ -36,7 +36,7 @@ _FINGERPRINT = "pro-video.fingerprint"
 _REQUEST = "pro-video.request"
 _SEGMENTS = "pro-video.segments"
 _DEPLOYMENT_LIFE = 60.0
-# What a running job tells of itself before its report does (see tasks.progress).
+# Labels that a running job sets before its report is written (see tasks.progress).
 _FACTS = ("sync_generation_id", "ghostcut_task_id")
 
 
@@ -96,7 +96,7 @@ class CreateUnknown(ProblemError):
 
 @dataclass(frozen=True)
 class NewJob:
-    """What makes a job.
+    """A job to be created.
 
     Attributes:
         owner: whose it is.

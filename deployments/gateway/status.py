@@ -74,7 +74,7 @@ class Report(BaseModel):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What Prefect says of a job now.
+    """The present state of a job in Prefect.
 
     Attributes:
         run: the run.
@@ -87,7 +87,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Ended:
-    """What the bucket has of a job that ended, with fresh links."""
+    """The report and files of an ended job in the bucket, with fresh links."""
 
     report: Report | None
     output_url: str | None = None
@@ -131,7 +131,7 @@ class StatusReader:
     async def answer(
         self, owner: str, job_id: UUID, render: Callable[[Snapshot], Awaitable[bytes]]
     ) -> Answer:
-        """What ``render`` makes of :meth:`snapshot`, made once for all who get the same one."""
+        """The response that ``render`` makes of :meth:`snapshot`, once for each snapshot."""
         cached = await self._cached(owner, job_id)
         if cached.answer is None:
             cached.answer = Answer.of(await render(cached.snapshot))

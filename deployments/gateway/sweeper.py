@@ -66,7 +66,7 @@ async def tidy(context: GatewayContext, runs: Runs, leftovers: Leftovers) -> Non
 
 @dataclass
 class _Upload:
-    """What the bucket has of one upload: its objects, and what is still being received."""
+    """One upload in the bucket: its objects, and its unfinished multipart uploads."""
 
     objects: list[Listed] = field(default_factory=list)
     unfinished: list[Listed] = field(default_factory=list)

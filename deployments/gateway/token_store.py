@@ -33,7 +33,7 @@ OWNER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 """Names of owners; they become part of object keys and tags."""
 
 LOCAL_OWNER = "local"
-"""Who calls until there is a token."""
+"""The owner of all requests until there is a token."""
 
 _PREFIX = "pvk_"
 _STALE_LIMIT = 60.0
@@ -141,7 +141,7 @@ class TokenStore:
         return await self._current() is not None
 
     async def owner_of(self, token: str) -> str | None:
-        """Whose token it is; None for one that is unknown or revoked.
+        """The owner of a token; None for an unknown or revoked one.
 
         Raises:
             ProblemError: 503, when the tokens cannot be read.
@@ -163,13 +163,13 @@ class TokenStore:
         # would let them through one after the other.
         if age >= self._life:
             await asyncio.shield(self._loading)
-            # What was known a moment ago still holds; later, nobody may.
+            # The last list serves for a while; after that, every request is refused.
             if time.monotonic() - self._loaded_at > _STALE_LIMIT:
                 raise unavailable("The list of tokens")
         return self._entries
 
     async def _load(self) -> None:
-        # Those who come behind a failed read do not each wait for one of their own.
+        # Requests that come after a failed read do not each wait for one of their own.
         if time.monotonic() - self._failed_at > _FAILURE_LIFE:
             await self._read()
 

@@ -34,7 +34,7 @@ class Upstream:
         self._stop = stop
 
     async def run(self, work: Callable[[PrefectClient], Coroutine[Any, Any, T]]) -> T:
-        """What ``work`` returns, or raises; it is cancelled with its caller.
+        """Run ``work`` and return its result; it is cancelled with its caller.
 
         Raises:
             RuntimeError: the upstream was closed.

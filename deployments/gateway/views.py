@@ -1,4 +1,4 @@
-"""What clients see of a job: the models of the answers, and how they come from Prefect's state."""
+"""A client's view of a job: the models of the responses, and how they are made from its state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FINAL: dict[str, Status] = {
     "CANCELLED": "cancelled",
 }
 _STAGES = {stage.value.name: stage.label for stage in Stage}
-# What a job's report says better than its run.
+# Fields that a job's report gives more fully than its run.
 _REPORTED = (
     "warnings",
     "rejected_key",

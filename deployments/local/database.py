@@ -41,7 +41,7 @@ _RETENTION = {
 
 @dataclass(frozen=True)
 class Database:
-    """What the Prefect server works on.
+    """The database of the Prefect server.
 
     Attributes:
         url: its address for SQLAlchemy; may hold a password.

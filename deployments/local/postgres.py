@@ -161,7 +161,7 @@ def make(cluster: Cluster) -> None:
     _own(unfinished, ids)
     place = ["-D", str(unfinished)]
     initialise = [str(program("initdb")), *place, "--username", USER, "--auth", "trust"]
-    # Whatever the machine's locale is, names are sorted and folded as Unicode.
+    # Names are sorted and folded as Unicode under any locale of the machine.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     create = [str(program("postgres")), "--single", *place, USER]
     for command, said in (

@@ -1,4 +1,4 @@
-"""What the local stack consists of: addresses, keys, processes and their environment."""
+"""The parts of the local stack: addresses, keys, processes and their environment."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Stack:
             )
 
     def describe(self) -> dict[str, object]:
-        """What a client of the stack needs to know."""
+        """Addresses and names for clients of the stack."""
         return {
             "prefect_api_url": self.prefect_api_url,
             "s3": {

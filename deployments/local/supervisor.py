@@ -47,7 +47,7 @@ def write_configuration(stack: Stack) -> Path:
             "startsecs": "0" if one_shot else "1",
             "startretries": "10",
             "stopsignal": stop_signal(name).name.removeprefix("SIG"),
-            # What has the lowest is the last to be stopped.
+            # The lowest number is stopped last.
             "priority": "1" if name == "postgres" else "999",
             "stopwaitsecs": str(_STOP_SECONDS - 5),
             "stopasgroup": "false",

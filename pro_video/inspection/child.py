@@ -1,10 +1,9 @@
 """The process that reads media: ``python -m pro_video.inspection.child SOCKET STATUS PARENT``.
 
-It does each call in a process of its own, forked from this one, which has loaded the libraries and
-has only one thread: nothing of one file is left where the next one is read. That process limits
-itself before it begins. All end with the parent: when its sockets close, and on Linux at once,
-whatever they do. Where a system knows no limit of the address space (macOS), the limits of time
-are left.
+Each call runs in a process forked from this one, so nothing of one file is left for the next. This
+process has loaded the libraries and has one thread, so that forking is cheap and safe. The fork
+sets its limits before it begins. All processes end with the parent: when its sockets close, and on
+Linux at once. On macOS, which has no limit of the address space, only the limits of time hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one way in which the product reads foreign media: in child processes with limits."""
+"""Runs functions that read foreign media in child processes with limits."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""How many samples the index of an MP4 or MOV file claims, before libav makes room for them.
+"""Counts the samples that the index of an MP4 or MOV file claims, before libav allocates them.
 
-A few numbers can claim billions of samples of one size, and libav unpacks such an index into some
-thirty bytes a sample: a file of four kilobytes would fill the machine's memory.
+A few numbers can claim billions of samples of one size. libav unpacks such an index into some
+thirty bytes a sample, so a file of four kilobytes would fill the machine's memory.
 
-Two ways of counting back each other. The walk follows the boxes as the standard nests them, and
-knows what belongs to one track. The scan takes every place where the name of a table stands: libav
-also finds tables where they do not belong, and what the walk has not seen is held against the file.
+The samples are counted in two ways. The walk follows the boxes as the standard nests them, and
+counts by track. The scan counts at every place that has the name of a table, because libav also
+reads tables outside of their standard place. Tables that only the scan finds count as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When the streams of a file begin and end, and how far apart its pictures usually are.
+"""Begin and end of a file's streams, and the usual distance of its pictures.
 
 MP4 and QuickTime index every sample, so libav's account of them is exact. Other containers state
 the end instead of the length, state nothing (live recordings), or leave an estimate from the first

@@ -1,8 +1,8 @@
-"""Do two pictures show the same, whatever their lightness? And how is one shaded against the other?
+"""Recognises the same picture under another lightness, and measures the difference of lightness.
 
-Tone mapping, another transfer, another range of values and a gamma change how light things are, and
-keep where it gets lighter and darker. So pictures are recognised by their steps from cell to cell,
-and lightness is compared after the curve is undone that explains most of it.
+Tone mapping, another transfer, another range of values and a gamma change lightness, but keep the
+places where it rises and falls. So pictures are recognised by their steps from cell to cell.
+Lightness is compared after undoing the curve that explains most of its difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One moment of a result and its source: the same picture, another one, or the same mirrored?"""
+"""One moment of a result and its source: the same picture, another one, or the same mirrored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a player turns a stored picture before it shows it.
+"""The turning and mirroring of a stored picture by a player.
 
 Containers and codecs carry a display matrix (`tkhd` of MP4, the projection of Matroska, the display
 orientation of H.264 and HEVC). Turns and mirrors of it count, to the nearest right angle; scaling

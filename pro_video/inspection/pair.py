@@ -1,4 +1,4 @@
-"""A source and its result, side by side: what is judged of all their moments together."""
+"""The findings about the pictures of a result, from all its moments together with its source's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures side by side and pictures compared with libav's filters, not pixel by pixel in Python.
+"""Joins and compares pictures with libav's filters, not pixel by pixel in Python.
 
 Boxes are fractions of the displayed frame: left, top, right, bottom.
 """
@@ -46,7 +46,7 @@ def displayed_size(frame: VideoFrame) -> tuple[int, int]:
 
 
 def difference(before: VideoFrame, after: VideoFrame, box: Box = WHOLE) -> Difference:
-    """Compare a box of two pictures, whatever their sizes, at most 640 pixels wide."""
+    """Compare a box of two pictures of any sizes, at most 640 pixels wide."""
     width, height = displayed_size(before)
     wide, high = (box[2] - box[0]) * width, (box[3] - box[1]) * height
     scale = min(1.0, COMPARED_WIDTH / max(wide, 1.0))

@@ -1,4 +1,4 @@
-"""Opening media with libav so that a hostile file neither reads much nor reaches elsewhere.
+"""Opens media with libav, so that a hostile file neither reads much nor opens other addresses.
 
 The formats are a closed list: without playlists, so that a file cannot make the worker open
 addresses, and without MPEG transport and program streams, which may add streams at any place.

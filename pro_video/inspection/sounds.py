@@ -1,4 +1,4 @@
-"""How loud a file is over time, from short stretches of its sound.
+"""The loudness of a file over time, from short stretches of its sound.
 
 A stretch is decoded from the packet before it; other streams are not even read where the container
 allows it. Levels are those of all channels mixed to one.

@@ -1,4 +1,4 @@
-"""Which stretches of a sound are listened to; seconds."""
+"""Chooses the stretches of a sound that are compared; seconds."""
 
 from __future__ import annotations
 

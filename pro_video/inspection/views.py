@@ -1,4 +1,4 @@
-"""Which parts of two pictures show the same, when their shapes differ: bars, a crop, a turn?"""
+"""Finds the parts of two pictures that show the same when their shapes differ: bars, crop, turn."""
 
 from __future__ import annotations
 

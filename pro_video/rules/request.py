@@ -1,6 +1,6 @@
 """The rules of a request that need no network: of sources, segments and lip-sync options.
 
-Each function reports what it finds and goes on, so that one answer names everything. Values that
+Each function reports its problems and goes on, so that one answer names everything. Values that
 were already reported as wrong are NaN or None here: comparisons with NaN are false, so they cause
 no second problem.
 """
