@@ -117,7 +117,7 @@ class FaultQueue:
         self._store.clear(_KIND)
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """What is still queued, in order."""
+        """The faults that are still queued, in order."""
         return self._store.all(_KIND)
 
     def take(self, call: str, **facts: Any) -> Fault | None:

@@ -44,7 +44,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is stored of an object beside its bytes."""
+    """The stored metadata of an object."""
 
     headers: Mapping[str, str]
     tags: Mapping[str, str]

@@ -99,7 +99,7 @@ class Worker:
         for _ in range(50):
             if all(self.ended(job) for job in self.jobs):
                 return
-            # What a process holds ends with it.
+            # The locks of a process end with it.
             asyncio.run(self.process())
         raise AssertionError("it never ends")
 

@@ -1,4 +1,4 @@
-"""What the tests of the gateway share: running one, forms, and looks behind it."""
+"""Common parts of the gateway's tests: a running gateway, forms, and access to its storage."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def settled() -> Iterator[None]:
 
 
 def judge(gateway: Gateway, folder: Path, *options: str) -> str:
-    """What schemathesis says, when it finds nothing; the run is the same each time."""
+    """Output of schemathesis when it finds nothing; the run is the same each time."""
     command = [sys.executable, "-m", "schemathesis.cli"]
     command += ["--config-file", str(ROOT / "schemathesis.toml"), "run", "--no-color"]
     command += [f"{gateway.url}/openapi.json", "--seed", "4711", "--continue-on-failure", *options]

@@ -1,4 +1,4 @@
-"""Who may: tokens, the local machine without them, pages, and limits."""
+"""Access: tokens, the local machine without them, pages, and limits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_wrong_tokens(owned: Gateway, tokens: dict[str, str]) -> None:
 
 
 def test_a_token_is_never_ignored(gateway: Gateway, tokens: dict[str, str]) -> None:
-    """Whoever sends one means its owner, also where none is needed."""
+    """A request with a token is its owner's, also where none is needed."""
     with gateway.client(tokens["anna"]) as client:
         assert client.get(JOBS).status_code == 401
 
