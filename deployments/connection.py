@@ -1,4 +1,4 @@
-"""The values of the blocks, from the environment, and saving them to Prefect."""
+"""Saves blocks to Prefect with values from the environment."""
 
 from __future__ import annotations
 

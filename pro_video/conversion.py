@@ -1,5 +1,5 @@
-"""Audio as the providers like it: Sync.so lists M4A and AAC as limited, and its own advice for an
-audio that is refused is WAV.
+"""Converts audio to WAV for the providers: Sync.so lists M4A and AAC as limited, and advises WAV
+for an audio that it has refused.
 
 A plain 16-bit WAV and an MP3 go out as they are when they state their length truly. Everything else
 is decoded once, as a whole, so that times in it keep their meaning.

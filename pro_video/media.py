@@ -63,12 +63,12 @@ class _Seen:
     """Facts of an opened file.
 
     Attributes:
-        info: what it is, with no times yet.
+        info: the probe, with no times yet.
         format: libav's name of the container.
         picture, sound: indexes of the streams.
         origin: when the first picture is shown, in seconds of the file's clock.
-        spans: what the container states of each stream.
-        end: what the container states of its end, or of its length, in seconds.
+        spans: the container's times of each stream.
+        end: the container's end, or its length, in seconds.
     """
 
     info: MediaInfo

@@ -65,7 +65,7 @@ class Prepared(Record):
 
     Attributes:
         attempt: number of the paid attempt, from 1.
-        reference: what the provider is given to know the attempt by.
+        reference: the attempt's name at the provider.
         body_key: object with the exact bytes to send.
         prepared_at: when.
         expected_seconds: how long the provider probably takes.
@@ -168,7 +168,7 @@ class Verified(Record):
 
     Attributes:
         judgement: the verdict; good in records that are older than verdicts.
-        info: what the file is; None when that is not known.
+        info: the probe of the file; None when it could not be read.
         preview: before/after picture, when one was made.
     """
 

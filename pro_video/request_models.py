@@ -115,7 +115,7 @@ class LipSyncOptions(RequestModel):
     sync_mode: SyncMode = Field(
         "cut_off",
         title="Sync mode",
-        description="What happens when an audio is longer or shorter than its segment. cut_off "
+        description="Handling of an audio that is longer or shorter than its segment. cut_off "
         "keeps the video's timing; remap changes the speed of the picture to fit the audio.",
     )
     temperature: Number | None = Field(

@@ -1,4 +1,4 @@
-"""When to try again: how long to pause, and how much of the other side's wish to obey."""
+"""Pauses between tries: growing, with jitter, and with a bounded ``Retry-After``."""
 
 from __future__ import annotations
 

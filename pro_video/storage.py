@@ -8,7 +8,7 @@ behind.
 
 A process that is killed may leave an unfinished multipart upload. The next transfer to the same
 key aborts it and begins anew; a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``)
-covers keys that nobody writes again.
+covers keys that are never written again.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Storage:
         Args:
             url: where from; goes through the gate of :mod:`pro_video.transfers.fetching`.
             key: where to; a `Naming` decides by the first bytes, also on the media type.
-            expected_size: size in bytes that somebody promised.
+            expected_size: exact size in bytes, when it is known.
             content_type: media type to store; default is the source's.
             on_progress: called from a thread after each part.
             deadline: seconds from the begin of the transfer.

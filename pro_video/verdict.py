@@ -71,8 +71,8 @@ class Judgement(BaseModel):
 
     Attributes:
         verdict: good, doubtful or unusable.
-        warnings: what was seen; for an unusable result the first one is the reason.
-        info: what the file is; None when it could not be read.
+        warnings: the findings; for an unusable result the first one is the reason.
+        info: the probe of the file; None when it could not be read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -1,4 +1,4 @@
-"""The checks of a delivered file by itself: is it whole, and is it what was asked for?
+"""The checks of a delivered file by itself: whole, decodable, and of the requested form.
 
 All are cheap: the container's index and three short decodes. They are written so that a sound
 result never fails: limits are wide, and what meets a bound of reading is not held against the file.

@@ -1,4 +1,4 @@
-"""The one way to wait for a provider: look, sleep, look again, until done, failed or too late.
+"""Polls a provider's job until it is done or failed, or until the deadline.
 
 Pure in (clock, fetch, policy): it knows no provider and no flow engine, so virtual time runs six
 hours of it in milliseconds.

@@ -53,7 +53,7 @@ async def once_allowed(job: Job, call: Callable[[], Awaitable[T]]) -> T:
     as the job would wait for a slot.
 
     Raises:
-        CredentialsRefused, AccountBlocked: nobody saw to it in time, or a payment would not help.
+        CredentialsRefused, AccountBlocked: the time is up, or a payment would not help.
     """
     deadline = job.clock.monotonic() + get_settings().slot_deadline_hours * 3600
     tries = 0
@@ -108,5 +108,5 @@ async def _present() -> Connections | None:
     try:
         return await connections()
     except StorageRefused:
-        # Somebody is making the block anew.
+        # The block is being replaced.
         return None

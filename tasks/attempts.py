@@ -116,8 +116,8 @@ async def close_attempt(job: Job, storage: Storage, step: str, attempt: int, cop
 async def was_reported(storage: Storage, job: Job, step: str, attempt: int, copy: int = 1) -> bool:
     """Has a user retried the job since the attempt, or the copy of its result, was closed?
 
-    A process that dies between the closing and the final state is taken up again by itself; that
-    is nobody's wish to pay, nor to use a result.
+    A process that dies between the closing and the final state is taken up again by itself. That
+    is no user's request to pay, nor to use a result.
     """
     closed = await storage.get_bytes(_reported_key(job, step, attempt, copy), _LARGEST_MARK)
     return closed is not None and int(closed) < job.ledger.retries

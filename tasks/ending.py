@@ -93,7 +93,7 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
     """Run a flow's steps and turn every way they can end into a final state.
 
     A job that Prefect's API left alone is taken up again like one whose worker was lost, and counts
-    as such. An exception that nobody foresaw is told like every other reason.
+    as such. An unexpected exception is reported like every other reason.
     """
     end = Ending()
     try:

@@ -144,7 +144,7 @@ async def with_problems_of_files(
 
     Args:
         refused: the refusal.
-        video: what was given as video.
+        video: the given video source.
         audios: field and value of each audio that was given.
     """
     problems = list(refused.problems)

@@ -23,7 +23,7 @@ from tasks.options import PERSISTED
 from tasks.upload import stored_file
 
 OWNER_TAG = "owner:"
-"""Flow-run tag that names whose job it is; reuse never crosses owners."""
+"""Flow-run tag with the job's owner; reuse never crosses owners."""
 
 _LARGEST_ENTRY = 64 * 1024
 
@@ -34,7 +34,7 @@ class Reusable(Record):
     Attributes:
         job_id: the job that bought it.
         areas: fingerprint of the areas of the last job that used it.
-        stage: what was bought, and where its result is.
+        stage: the finished stage, with the key of its result.
     """
 
     job_id: str

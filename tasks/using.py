@@ -82,7 +82,7 @@ async def use_result(
         job: the job.
         step: how its result is judged and fetched.
         stage: the finished stage.
-        on_doubt: what the user wants of a doubtful result.
+        on_doubt: the user's choice for a doubtful result.
         decision: reads what a person decided about an object.
 
     Raises:

@@ -1,10 +1,10 @@
 """Announce what happens to a job to the receiver that its owner named.
 
 Announcing writes the message's record into the bucket and starts one delivery run for it. Both are
-done at most once per message, whoever announces it and however often: the job itself at its end,
+done at most once per message, also when several processes announce it: the job itself at its end,
 or :mod:`tasks.webhook_watch` for a job whose process did not come that far. The delivery is a flow
-run of its own (:mod:`tasks.webhook_delivery`), so that a receiver that is away costs the job
-nothing.
+run of its own (:mod:`tasks.webhook_delivery`), so that the job does not wait for a receiver that
+is away.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ async def keep_target(
         storage: the bucket.
         job_id: the job.
         url: the receiver; the caller has put it through the gate.
-        events: what it wants to hear of.
+        events: the types of messages to send.
         secret: ``whsec_…`` as the owner gave it; None makes one.
 
     Raises:
@@ -158,8 +158,8 @@ async def announce_event(
     Args:
         client: of Prefect.
         storage: the bucket.
-        job_id: whose news it is.
-        type_: what happened.
+        job_id: the job of the message.
+        type_: of the message.
         data: of the message, without links.
         timestamp: when it happened.
         round_: see :func:`pro_video.hooks.records.webhook_id`.

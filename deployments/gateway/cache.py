@@ -1,4 +1,4 @@
-"""A small cache in which many askers for the same thing cost one look upstream."""
+"""A small cache: concurrent reads of the same key share one read upstream."""
 
 from __future__ import annotations
 

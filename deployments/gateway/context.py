@@ -78,7 +78,7 @@ class GatewayContext:
         settings: the gateway's settings.
         api: Prefect by path, with a deadline and problems as errors.
         bucket: gives the storage; use :meth:`storage`.
-        tokens: who may.
+        tokens: the bearer tokens.
         threads: for blocking parts of uploads.
     """
 

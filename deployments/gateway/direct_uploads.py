@@ -69,7 +69,7 @@ class UploadView(BaseModel):
 
     upload_id: str
     source: str = Field(
-        description="What a job names it by.",
+        description="The upload as a source in a request for a job.",
         examples=["upload:4f0c8a52f6a04a5e8f6d1f4e3a0b9c7d"],
     )
     status: Literal["open", "complete"]

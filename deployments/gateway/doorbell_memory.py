@@ -1,4 +1,4 @@
-"""Which callbacks were heard already."""
+"""Remembers recent callbacks, so that a repeated one is not handled again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Doorbells: the providers' callbacks, which only wake the wait for a job.
+"""The routes of the providers' callbacks, which only wake the wait for a job.
 
-A callback is believed in nothing. Once its signature fits, one Prefect event is emitted with the
-provider's job id, and whichever worker waits for that job looks at the provider's API at once.
-A lost, late, repeated or reordered callback therefore changes nothing but how soon that look is.
+The content of a callback is not trusted. Once its signature fits, one Prefect event is emitted with
+the provider's job id, and the worker that waits for that job reads the provider's API at once. A
+lost, late, repeated or reordered callback therefore changes only the time of that read.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ async def _received(request: Request, bells: Doorbells) -> bytes:
     try:
         return await bells.reader.read(request)
     except ClientDisconnect:
-        # Nobody reads this answer.
+        # The client is gone: this response is never read.
         raise ProblemError(400, "gone", "The body did not come whole.") from None
 
 

@@ -41,7 +41,7 @@ class Moment:
 
     Attributes:
         state_id: Prefect's id of the state.
-        view: what clients see.
+        view: the content for clients.
         at: when it began.
     """
 
@@ -104,7 +104,7 @@ class History:
         Args:
             run: the run with its present state.
             states: all of its states; may be empty when its present state is known.
-            percent: what its progress artifact shows.
+            percent: of its progress artifact.
         """
         before = self.current if self._states else None
         known = {state.id for state in self._states}
@@ -150,7 +150,7 @@ class History:
 
     def _passed(self, indices: Iterable[int]) -> list[Moment]:
         """Earlier states. How far they came is not known any more, only where they began; a crash
-        that the job came back from is nobody's business."""
+        that the job came back from is not shown."""
         return [self._past(i) for i in indices if self._states[i].type != "CRASHED"]
 
     def _past(self, index: int) -> Moment:

@@ -1,8 +1,8 @@
-"""One watch upstream for all listeners of all jobs.
+"""One subscription at Prefect for all listeners of all jobs.
 
-Prefect's event stream says which jobs have changed; what they changed to is then read from its
-API, together with the percentages, for all watched jobs at once. An event that is lost therefore
-only delays the news until the next full look.
+Prefect's event stream says which jobs have changed. Their new state is then read from its API,
+together with the percentages, for all watched jobs at once. A lost event therefore only delays a
+change until the next full read.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Seat:
     """One listener's place.
 
     Attributes:
-        missed: what to tell first.
+        missed: the events to send first.
         is_over: the job has ended; nothing comes after that.
-        listener: what comes after that.
+        listener: the queue of later events.
     """
 
     missed: list[Moment]
@@ -88,7 +88,7 @@ class _Watched:
 
 
 class EventHub:
-    """The watched jobs of one application. Works only while somebody listens.
+    """The watched jobs of one application. Works only while there are listeners.
 
     Args:
         api: Prefect.

@@ -23,7 +23,7 @@ class EventStream(Response):
     """Sends chunks until they end, the client goes away, or it stops reading.
 
     Args:
-        chunks: what to send.
+        chunks: of the body.
         leave: called once at the end, in any case.
         send_seconds: a client that takes no bytes for this time is dropped.
     """

@@ -31,8 +31,8 @@ class FormReceiver:
         texts: the text fields by name.
         video: key of the video, when it came.
         audios: keys of the audio files in their order.
-        digests: what came, for the fingerprint of the request.
-        problems: what is wrong with single parts.
+        digests: of the parts, for the fingerprint of the request.
+        problems: of single parts.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ _MOST_PARTS = 64
 
 
 class ClientGone(Exception):
-    """The client went away in the middle; nobody reads an answer."""
+    """The client went away in the middle; a response would not be read."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ async def read_form(request: Request, sink: PartSink, settings: GatewaySettings)
 
     Raises:
         ProblemError: 400 for a broken form, 408 for one that is too slow, 413 for one that is too
-            large; whatever the sink raises.
+            large; any of the sink.
         ClientGone: the connection ended.
     """
     events = _Events()

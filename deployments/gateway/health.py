@@ -1,4 +1,4 @@
-"""Is the gateway alive, and could it do its work now?"""
+"""Liveness and readiness of the gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pro_video.errors import ProVideoError
 
 router = APIRouter(tags=["health"])
 
-# Nobody is asked more often, however many look.
+# Prefect and the bucket are checked no more often, for any number of requests.
 _LIFE = 1.0
 _PATIENCE = 5.0
 
@@ -51,7 +51,7 @@ def checks_of(request: Request) -> Checks:
 
 @router.get("/healthz", summary="Liveness")
 async def healthz() -> Health:
-    """200 while the process answers, whatever is behind it."""
+    """200 while the process answers, also when Prefect or the bucket does not."""
     return Health()
 
 

@@ -1,4 +1,4 @@
-"""How many forms are received at the same time, and who may wait for a place."""
+"""Bounds the number of forms that are received at the same time, and of those that wait."""
 
 from __future__ import annotations
 

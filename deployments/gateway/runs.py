@@ -99,7 +99,7 @@ class NewJob:
     """A job to be created.
 
     Attributes:
-        owner: whose it is.
+        owner: its owner.
         parameters: of the flow.
         segments_data: as the client wrote it.
         fingerprint: says whether two requests ask for the same.
@@ -188,7 +188,7 @@ class Runs:
         """A job of the owner.
 
         Raises:
-            ProblemError: 404, also for the job of somebody else.
+            ProblemError: 404, also for another owner's job.
         """
         found = await self.search(owner, {"id": {"any_": [str(job_id)]}}, limit=1)
         if not found:
@@ -239,7 +239,7 @@ class Runs:
             await self._set_state(job_id, "CANCELLING", "Cancelling")
             after = await self.of_owner(owner, job_id)
             if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING":
-                # It had run before, so that Prefect expects a process which nobody has any more.
+                # It had run before, so that Prefect expects a process, which is gone.
                 await self._set_state(job_id, "CANCELLED", "Cancelled")
             run = await self.of_owner(owner, job_id)
             logger.info("Job cancelled", extra={"job_id": str(job_id), "owner": owner})
@@ -270,7 +270,7 @@ class Runs:
         A job that goes on with an accepted result already is left alone.
 
         Args:
-            owner: whose job it is, and who decides.
+            owner: of the job; the acceptance is in this name.
             job_id: the job.
             key: object of the result, as the job's end names it; None when it names none.
 

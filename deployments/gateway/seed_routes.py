@@ -139,7 +139,7 @@ async def read_job(services: Services, owner: str, job_id: UUID) -> Answer:
     """The whole view of a job of the owner.
 
     Raises:
-        ProblemError: 404, also for the job of somebody else; 503.
+        ProblemError: 404, also for another owner's job; 503.
     """
 
     async def render(snapshot: Snapshot) -> bytes:

@@ -1,4 +1,4 @@
-"""The gateway's own parts over the shared context, and who uses them in a request."""
+"""The gateway's own parts over the shared context, and the dependencies of its routes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reads of jobs for those who poll: many askers, few questions to Prefect.
+"""Reads of jobs for polling clients, with few requests to Prefect.
 
-One look at Prefect renews all jobs that are polled, and an answer serves everybody for a short
-time.
+One read from Prefect renews all jobs that are polled, and a response serves all clients for a
+short time.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class StatusReader:
         """A job of the owner, as it was at most the cache's time ago.
 
         Raises:
-            ProblemError: 404, also for the job of somebody else; 503 when Prefect is away.
+            ProblemError: 404, also for another owner's job; 503 when Prefect is away.
         """
         return (await self._cached(owner, job_id)).snapshot
 

@@ -1,4 +1,4 @@
-"""Removes what nobody completed and nobody needs any more from the uploads' part of the bucket."""
+"""Removes abandoned and expired uploads from the bucket."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Bearer tokens: made from 256 random bits, kept only as their hash, in one Prefect block.
 
-A slow password hash would add nothing: nobody guesses 256 random bits.
+A slow password hash would add nothing: 256 random bits cannot be guessed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StoredToken(BaseModel):
 
     Attributes:
         id: short public name, for revoking.
-        owner: whose requests it signs.
+        owner: the owner of requests with it.
         hash: SHA-256 of the token, hexadecimal.
         created_at: when.
     """
@@ -64,7 +64,7 @@ class GatewayTokens(Block):
 
     _block_type_name: ClassVar[str | None] = "Pro Video Gateway Tokens"
     _block_type_slug: ClassVar[str | None] = "pro-video-gateway-tokens"
-    _description: ClassVar[str | None] = "Who may use the HTTP gateway; holds hashes only."
+    _description: ClassVar[str | None] = "Bearer tokens of the HTTP gateway; holds hashes only."
 
     tokens: SecretStr = Field(
         default=SecretStr("[]"), title="Tokens", description="JSON list of hashed tokens."
@@ -159,7 +159,7 @@ class TokenStore:
             return self._entries
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._load())
-        # Ahead of time nobody waits. Later all wait for the same read, and go on at once: a lock
+        # Ahead of time no request waits. Later all wait for one read, and go on at once: a lock
         # would let them through one after the other.
         if age >= self._life:
             await asyncio.shield(self._loading)

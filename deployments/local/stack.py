@@ -234,7 +234,7 @@ def port_base_from_environment() -> int | None:
 
 
 def free_port_base() -> int:
-    """The first port of a free run of ports, for a stack that nobody needs to find."""
+    """The first port of a free run of ports, for a stack without fixed addresses."""
     for base in range(14200, 60000, 20):
         if all(_is_free(base + offset) for offset in range(len(_SERVICES))):
             return base

@@ -72,7 +72,7 @@ def run(stack: Stack, *, output: int | None = None) -> int:
     """Run the stack until Ctrl-C, SIGTERM or the end of supervisord; nothing is left running.
 
     Args:
-        stack: what to run.
+        stack: to run.
         output: file descriptor that takes what is said to the user; this process's own by default.
 
     Returns:

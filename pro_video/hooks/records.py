@@ -54,7 +54,7 @@ class WebhookTarget(Record):
 
     Attributes:
         url: the receiver.
-        events: what it wants to hear of.
+        events: the types of messages to send.
         secret: signs the messages, ``whsec_…``.
     """
 
@@ -80,7 +80,7 @@ class Try(Record):
         at: when it began.
         seconds: how long it took.
         status: the receiver's HTTP status, None without an answer.
-        problem: what went wrong, safe to show.
+        problem: the failure, safe to show.
     """
 
     at: datetime
@@ -94,8 +94,8 @@ class Delivery(Record):
 
     Attributes:
         webhook_id: the ``webhook-id`` of every try.
-        job_id: whose news it is.
-        type: what happened.
+        job_id: the job of the message.
+        type: of the message.
         timestamp: when it happened.
         data: the message's data, without links.
         target: the receiver's address without its query.
@@ -139,11 +139,11 @@ class Delivery(Record):
 
 
 def webhook_id(job_id: str, type_: EventType, round_: int, stage: Stage | None = None) -> str:
-    """Id of a message: the same whoever announces it, however often.
+    """Id of a message: the same each time that it is announced.
 
     Args:
         job_id: the job.
-        type_: what happened.
+        type_: of the message.
         round_: 1 for a job's first way to an end; each retry by hand begins another.
         stage: of a ``job.stage``.
     """

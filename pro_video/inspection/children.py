@@ -206,7 +206,7 @@ class Call:
         self._child: Child | None = None
 
     def abandon(self) -> None:
-        """Nobody waits for it any more: it does not begin, or ends at once."""
+        """Abandon it: it does not begin, or ends at once."""
         self.future.cancel()
         with self._lock:
             self._abandoned = True

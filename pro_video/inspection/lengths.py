@@ -115,7 +115,7 @@ class _Tally:
     def __init__(self, stream: Stream, step: float, *, entire: bool) -> None:
         self._base = float(stream.time_base or 0)
         self._step = step if isinstance(stream, VideoStream) else 0.0
-        # From the end of a file alone nobody sees its beginning.
+        # The end of a file alone does not show its beginning.
         self._known = stream.start_time if entire else stream.start_time or 0
         self._start, self._end, self._heard = math.inf, -math.inf, 0.0
         self.met = False
@@ -201,7 +201,7 @@ def sound_length(claimed: Span | None, found: Span | None, *, clocked: bool) -> 
     """Seconds of a sound without a picture: as stated, unless the packets say otherwise.
 
     Args:
-        claimed: what the container states, when it does.
+        claimed: the container's statement, if any.
         found: the packets, when they were counted.
         clocked: the times of packets are exact and their lengths are rounded, not the other way
             round.

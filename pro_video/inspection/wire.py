@@ -185,7 +185,7 @@ def pack_error(error: Exception, told: str, stream: int | None) -> bytes:
     """An error of a function as bytes.
 
     Args:
-        error: what was raised.
+        error: the exception.
         told: where, for developers.
         stream: which of the streams raised it, if one did.
     """

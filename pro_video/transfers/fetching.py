@@ -114,7 +114,7 @@ def check_url(url: str, *, allow_private: bool = False, resolver: Resolver = res
     """Put a URL through the gate. Blocks for the name server.
 
     Args:
-        url: what a user or a provider gave.
+        url: of a user or a provider.
         allow_private: also take loopback and private networks (for a sandbox).
         resolver: looks names up; called at most once.
 

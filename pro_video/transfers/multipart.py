@@ -65,7 +65,7 @@ class MultipartUpload:
     """One multipart upload, aborted on leaving the ``with`` block unless it was completed.
 
     Uploads that earlier, killed processes left behind for the same key are aborted first: their
-    parts cost money and nobody comes back for them. Two workers that store the same key at once
+    parts cost money and are never completed. Two workers that store the same key at once
     converge on the later one; the earlier sees its upload gone and raises
     :class:`TransferInterrupted`.
     """
@@ -194,7 +194,7 @@ def checked(target: Target, etag: str, size: int, checksums: set[str]) -> Stored
     """Compare what S3 keeps with what was sent; an object of ours that differs is removed.
 
     Args:
-        target: what was written.
+        target: the written object.
         etag: as the answer to the write gave it. An object with another one is another writer's,
             and stays.
         size: bytes sent.

@@ -92,7 +92,7 @@ def storage_error(error: Exception, doing: str) -> ProVideoError:
     """Translate one of :data:`STORAGE_ERRORS`.
 
     Args:
-        error: what the client raised.
+        error: the client's exception.
         doing: completes "S3 … while {doing}", for example ``"reading jobs/1/video.mp4"``; no
             secret.
     """

@@ -61,7 +61,7 @@ class Limits:
 
     Attributes:
         max_bytes: largest file, checked before and while it is read.
-        expected_size: exact size in bytes, when somebody promised one.
+        expected_size: exact size in bytes, when it is known.
     """
 
     max_bytes: int
