@@ -77,7 +77,7 @@ class Ending:
         return self.state
 
 
-# The begin of a failed run's message, before the reason, by the stage it failed in.
+# What stands before the reason in the message of a failed run, by the stage it failed in.
 _FAILED_IN = {
     Stage.UPLOADING: "Upload failed",
     Stage.LIP_SYNC_PROCESSING: "Lip-sync failed",
