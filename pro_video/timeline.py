@@ -1,7 +1,7 @@
-"""Where the moments of the source are in the lip-synced result.
+"""Maps the times of the source to those of the lip-synced result.
 
 Sync.so documents the output length of each sync mode for whole videos; here it is applied to each
-segment: what lies outside keeps its pace, a segment whose audio is longer or shorter may change its
+segment: the rest keeps its pace, a segment whose audio is longer or shorter may change its
 length and move everything after it. Whether the vendor does so for every mode is not documented, so
 `Timeline.observed` decides by the length that the result really has.
 """

@@ -1,4 +1,4 @@
-"""The files that a request names: where each stands in it, and how messages name it."""
+"""The files that a request names: their fields, and their names in messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follow a provider's job to its end, showing its progress."""
+"""Follows a provider's job to its end, showing its progress."""
 
 from __future__ import annotations
 

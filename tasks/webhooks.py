@@ -1,4 +1,4 @@
-"""Announce what happens to a job to the receiver that its owner named.
+"""Announces the events of a job to the receiver that its owner named.
 
 Announcing writes the message's record into the bucket and starts one delivery run for it. Both are
 done at most once per message, also when several processes announce it: the job itself at its end,

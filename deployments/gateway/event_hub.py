@@ -177,7 +177,7 @@ class EventHub:
         if watched.loading is None or watched.loading.done():
             watched.loading = asyncio.create_task(self._read_first(job_id, watched))
             watched.loading.add_done_callback(_retrieve)
-        # One listener who leaves must not end the read of the others.
+        # A listener that leaves must not end the read of the others.
         await asyncio.shield(watched.loading)
 
     async def _read_first(self, job_id: UUID, watched: _Watched) -> None:

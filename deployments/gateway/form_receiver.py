@@ -1,4 +1,4 @@
-"""Takes the parts of the seed's form: files go straight to the bucket, texts are kept."""
+"""Receives the parts of the editor's form: files go straight to the bucket, texts are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a multipart form part by part while it arrives; nothing is kept here, least of all on
+"""Reads a multipart form part by part while it arrives, without keeping any in memory or on
 disk."""
 
 from __future__ import annotations

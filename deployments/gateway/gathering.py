@@ -85,7 +85,7 @@ class GatheredCache(Generic[K, V]):
         entry = self._young(key)
         if entry is not None:
             return entry.value
-        # One asker who goes away must not end the look of the others.
+        # A client that goes away must not end the read of the others.
         return await asyncio.shield(self._pending.get(key) or self._ask(key))
 
     def forget(self, key: K) -> None:

@@ -1,5 +1,5 @@
-"""One try to deliver a webhook: the receiver's address through the gate, one POST, nothing
-followed, next to nothing read."""
+"""One try to deliver a webhook: a check of the receiver's address, one POST, no redirect, and next
+to nothing read of the response."""
 
 from __future__ import annotations
 
