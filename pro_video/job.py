@@ -64,7 +64,7 @@ class JobKeys:
 
 
 def extension(source: str, allowed: frozenset[str]) -> str:
-    """The extension of a source's name when it is a known one, else ``bin``.
+    """The extension of a source's name; ``bin`` for an unknown one.
 
     >>> extension("https://example.com/a/clip.MP4?token=1", VIDEO_EXTENSIONS)
     'mp4'

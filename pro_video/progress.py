@@ -74,7 +74,7 @@ def end_message(status: str, message: str | None) -> str:
 
 @dataclass(slots=True)
 class Progress:
-    """How far one job is: only ever forward.
+    """The progress of one job, which never goes back.
 
     ``advance`` answers whether anything that a user sees has changed.
     """
@@ -96,7 +96,7 @@ class Progress:
 
 
 def expected_fraction(elapsed: float, expected: float) -> float:
-    """How much of a wait is probably over, from time alone (both in seconds).
+    """The probable progress of a wait, 0 to 1, from time alone (both in seconds).
 
     Runs straight to 0.8 at the expected duration and then creeps towards 1 without reaching it,
     so that a slow provider never looks finished.

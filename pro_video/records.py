@@ -131,7 +131,7 @@ class Submission(Record):
 
 
 class Outcome(Record):
-    """How a provider's job ended."""
+    """The end of a provider's job."""
 
     finished_at: datetime
     failure: Failure | None = None
@@ -207,7 +207,7 @@ class Findings(Record):
 
 
 class JobError(Record):
-    """Why a job failed, for machines and for people."""
+    """The reason of a job's failure, for machines and for people."""
 
     stage: str
     kind: str

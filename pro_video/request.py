@@ -83,7 +83,7 @@ class JobRequest(RequestModel):
     warnings: SkipJsonSchema[tuple[JobWarning, ...]] = ()
 
     def segment_path(self, index: int) -> str:
-        """How the user's list names ``segments[index]``, for errors."""
+        """The path of ``segments[index]`` in the user's list, for errors."""
         return f"segments[{self.positions[index] if self.positions else index}]"
 
     def check(self, *, max_segments: int, allow_local_files: bool) -> JobRequest:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class StopReason(Enum):
-    """Why the waiting ends."""
+    """The reason of a stop."""
 
     CANCELLED = "cancelled"
     """A user cancelled the job."""

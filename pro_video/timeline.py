@@ -29,7 +29,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How the time of the source maps to the result's.
+    """The map from times of the source to those of the result.
 
     Attributes:
         source: length of the source in seconds.
@@ -53,7 +53,7 @@ class Timeline:
         return Timeline(self.source)
 
     def at(self, seconds: float, *, end: bool = False) -> float:
-        """When a moment of the source is shown in the result.
+        """The time in the result of a moment of the source.
 
         With ``end`` it is when it was shown for the last time: loop and bounce repeat pictures.
         """

@@ -18,7 +18,7 @@ OnDoubt = Literal["deliver", "hold"]
 
 
 class Verdict(StrEnum):
-    """How far a result can be used.
+    """The usability of a result.
 
     ``GOOD``: as expected. ``DOUBTFUL``: something is not as expected; the result is delivered with
     warnings. ``UNUSABLE``: no video, not decodable, cut short, silent although its source has

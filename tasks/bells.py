@@ -74,6 +74,6 @@ bells = Bells()
 
 
 def doorbell_url(provider: str) -> str | None:
-    """Where a provider rings, None when it cannot reach this installation."""
+    """The address for a provider's callbacks; None when it cannot reach this installation."""
     public = get_settings().public_url.rstrip("/")
     return f"{public}/doorbells/{provider}" if public else None

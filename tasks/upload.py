@@ -85,7 +85,7 @@ async def _together(
 
 
 class _Shown:
-    """How much of the upload is done; written by transfer threads, read by the progress."""
+    """The finished part of the upload; written by transfer threads, read by the progress."""
 
     def __init__(self, audios: int) -> None:
         self.video = 0.0

@@ -144,7 +144,7 @@ def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
 def _refusal(
     job: Job, step: BoughtStep, stage: StageResult, verified: Verified, copy: int
 ) -> TerminalError:
-    """Why a result is not used, where it is, and every way to go on."""
+    """The error for a result that is not used: the reason, its place, and every way to go on."""
     judgement = verified.judgement
     key, what = stage.stored.key, _WHAT[step.name]
     another = "Start a new job to buy another."

@@ -65,7 +65,7 @@ async def keep_target(
     events: Iterable[EventType],
     secret: str | None = None,
 ) -> str:
-    """Keep where a job's messages go, and return the secret that signs them.
+    """Keep the receiver of a job's messages, and return the secret that signs them.
 
     The first target stays: a second call with the same job changes nothing and returns the
     secret that was kept.
@@ -95,7 +95,7 @@ async def keep_target(
 
 
 async def read_target(storage: Storage, job_id: str) -> WebhookTarget | None:
-    """Where a job's messages go; None when it has no receiver."""
+    """The receiver of a job's messages; None when it has none."""
     raw = await storage.get_bytes(target_key(job_id), RECORD_BYTES)
     return None if raw is None else WebhookTarget.model_validate_json(raw)
 

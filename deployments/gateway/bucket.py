@@ -37,7 +37,7 @@ class Listed:
 
 
 def target_of(storage: Storage, key: str, content_type: str) -> Target:
-    """Where an object goes, for the writing functions of :mod:`pro_video.transfers.multipart`."""
+    """The target of an object, for the writing functions of `pro_video.transfers.multipart`."""
     return storage._target(key, content_type)
 
 

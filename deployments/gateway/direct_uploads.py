@@ -103,7 +103,7 @@ class UploadRecord(BaseModel):
 
 
 def upload_prefix(owner: str, upload_id: str) -> str:
-    """Where the objects of one upload are."""
+    """The prefix of one upload's objects."""
     return f"{owner_prefix(owner)}{upload_id}/"
 
 

@@ -22,7 +22,7 @@ from pro_video.settings import get_settings
 PATH = "/openapi.json"
 
 ASSETS = "/docs/assets"
-"""Where the files of the page for people are."""
+"""The path of the files of the page for people."""
 
 router = APIRouter(include_in_schema=False)
 

@@ -124,12 +124,12 @@ class EventHub:
 
     @property
     def listeners(self) -> int:
-        """How many clients listen."""
+        """The number of clients that listen."""
         return sum(len(job.listeners) for job in self._jobs.values())
 
     @property
     def upstreams(self) -> int:
-        """How many subscriptions there are at Prefect: one or none."""
+        """The number of subscriptions at Prefect: one or none."""
         return int(bool(self._tasks))
 
     @contextlib.asynccontextmanager

@@ -74,7 +74,7 @@ async def healthz() -> Health:
 async def readyz(
     response: Response, context: Context, checks: Annotated[Checks, Depends(checks_of)]
 ) -> Readiness:
-    """200 when Prefect with its deployment and the bucket answer, else 503 and which does not."""
+    """200 when Prefect with its deployment and the bucket answer; 503 names the failing one."""
     found = await checks.get("ready", lambda: _check(context), seconds=_LIFE)
     if found.status != "ready":
         response.status_code = 503

@@ -120,7 +120,7 @@ class OneLength:
 def server_config(
     app: FastAPI, settings: GatewaySettings, *, host: str, port: int
 ) -> uvicorn.Config:
-    """How the gateway is served."""
+    """The server's configuration."""
     bounds = {
         "header_seconds": settings.header_seconds,
         "max_connections": settings.max_connections,

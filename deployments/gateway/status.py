@@ -39,7 +39,7 @@ _START = {stage.value.name: stage.value.start for stage in Stage}
 
 
 class ReportError(BaseModel):
-    """Why a job failed, as its report says it."""
+    """The reason of a job's failure in its report."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

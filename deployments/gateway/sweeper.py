@@ -73,12 +73,12 @@ class _Upload:
 
     @property
     def last_sign(self) -> datetime:
-        """When something of it arrived last."""
+        """The time of its last part or object."""
         return max(entry.modified_at for entry in (*self.objects, *self.unfinished))
 
     @property
     def is_form(self) -> bool:
-        """Direct uploads have a record from their beginning on."""
+        """Is it a form's? Only direct uploads have a record, from their beginning on."""
         return not any(entry.key.endswith(f"/{RECORD}") for entry in self.objects)
 
     @property

@@ -43,7 +43,7 @@ class View(BaseModel):
 
 
 class ErrorView(View):
-    """Why a job failed."""
+    """The reason of a job's failure."""
 
     code: str = Field(description="Stable name, or the provider's own code.")
     message: str = Field(description="The cause, and what to do next.")

@@ -43,7 +43,7 @@ _CRASHED_SECONDS = 30.0
 
 
 def this_process() -> str:
-    """How this process is named in the ``infrastructure_pid`` of its flow runs."""
+    """The name of this process in the ``infrastructure_pid`` of its flow runs."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

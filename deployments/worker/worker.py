@@ -78,7 +78,7 @@ class ProVideoVariables(BaseVariables):
 
 
 class ProVideoWorkerResult(BaseWorkerResult):
-    """How a job left the worker; 0 also for failed jobs, whose flow run says why."""
+    """The exit status of a job; 0 also for failed jobs, whose flow run has the reason."""
 
 
 class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, ProVideoWorkerResult]):

@@ -50,7 +50,7 @@ _ID = re.compile(r"msg_[0-9a-f]{32}_[a-z-]{1,60}_[0-9]{1,4}\Z")
 
 
 class WebhookTarget(Record):
-    """Where a job's messages go; an object of its own, because it holds the secret.
+    """The receiver of a job's messages; an object of its own, because it holds the secret.
 
     Attributes:
         url: the receiver.

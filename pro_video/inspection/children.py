@@ -145,7 +145,7 @@ class Child:
         return kind, data, failures
 
     def _status(self) -> int:
-        """How the process of a call ended."""
+        """The exit status of a call's process."""
         self._control.settimeout(_END_SECONDS)
         return int(STATUS.unpack(self._control.recv(STATUS.size))[0])
 
@@ -180,7 +180,7 @@ def _read(stream: Any, kind: bytes, offset: int, length: int) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """Where modules are, and nothing that is secret."""
+    """The child's environment: the places of modules, and no secret."""
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
     return kept | _ENVIRONMENT | {"PYTHONPATH": places}

@@ -49,7 +49,7 @@ class Finding:
 
 
 def where(region: Box) -> str:
-    """How people name the place of a region: "at the bottom right"."""
+    """The place of a region in words: "at the bottom right"."""
     left, top, right, bottom = region
     if (right - left) * (bottom - top) > 0.5:
         return "in most of the frame"
@@ -61,7 +61,7 @@ def where(region: Box) -> str:
 
 
 def when(start: float, end: float) -> str:
-    """How people name a range of seconds, or a moment."""
+    """A range of seconds, or a moment, in words."""
     if end - start < 0.05:
         return f"at {start:.1f} s"
     return f"from {start:.1f} to {end:.1f} s"

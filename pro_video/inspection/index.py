@@ -114,7 +114,7 @@ class Claims:
         self.compressed = False
 
     def add(self, offset: int, length: int) -> int:
-        """How many samples are too many, 0 when none are.
+        """The number of samples when it is too large; 0 otherwise.
 
         Args:
             offset: where a box that holds an index or a part of one begins.

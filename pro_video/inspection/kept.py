@@ -272,7 +272,7 @@ def _steady(looks: Sequence[Look], cluster: Cluster, before: bytes, after: bytes
 
 
 def _detail(grid: bytes, cluster: Cluster, shape: Shape) -> float:
-    """How much detail a grid has in the box around a cluster and its neighbours."""
+    """The detail of a grid in the box around a cluster and its neighbours."""
     left, top, right, bottom = cluster.box
     left, top = max(0, left - 1), max(0, top - 1)
     right, bottom = min(shape.columns, right + 1), min(shape.rows, bottom + 1)

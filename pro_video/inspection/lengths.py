@@ -138,7 +138,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How pictures follow each other.
+    """The distances of pictures.
 
     Attributes:
         step: seconds from one to the next, usually; 0 when only one is known.

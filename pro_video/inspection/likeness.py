@@ -45,7 +45,7 @@ def structured(one: Sequence[float]) -> bool:
 
 
 def likeness(one: Sequence[float], other: Sequence[float]) -> float:
-    """How alike two pictures with these steps are: 1 the same, about 0 unrelated."""
+    """The likeness of two pictures with these steps: 1 the same, about 0 unrelated."""
     power = math.sqrt(sum(map(mul, one, one)) * sum(map(mul, other, other)))
     return sum(map(mul, one, other)) / power if power else 0.0
 

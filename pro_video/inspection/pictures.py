@@ -26,7 +26,7 @@ _BLOCK: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two pictures are apart in a box, in grey levels (0 to 255).
+    """The difference of two pictures in a box, in grey levels (0 to 255).
 
     Attributes:
         mean: of all pixels.

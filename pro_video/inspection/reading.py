@@ -191,7 +191,7 @@ def _bound(stream: VideoStream) -> VideoStream:
 
 
 def origin(container: InputContainer, stream: VideoStream) -> int:
-    """When the first picture is shown, in units of the stream's time base: second 0 of a request.
+    """The time of the first picture in units of the stream's time base: second 0 of a request.
 
     The container may be anywhere in the file afterwards.
     """

@@ -64,7 +64,7 @@ class Stretch:
 
 
 def likeness(one: Stretch, other: Stretch) -> float:
-    """How much the ups and downs of two stretches are alike, -1 to 1, at the best shift."""
+    """The correlation of two stretches' loudness, -1 to 1, at the best shift."""
     return max(likenesses(one, other), default=0.0)
 
 

@@ -40,7 +40,7 @@ RESULT: Final = b"v"
 RAISED: Final = b"x"
 OVER_MEMORY: Final = b"m"
 STATUS: Final = struct.Struct("!i")
-"""How the process of one call ended, as `os.waitstatus_to_exitcode` says it."""
+"""The exit code of one call's process, as of `os.waitstatus_to_exitcode`."""
 
 MOST_ANSWERED: Final = 16 * 1024 * 1024
 """Bytes of a result; the largest are previews of some hundred kilobytes."""
@@ -76,7 +76,7 @@ class Channel:
         self._socket = connection
         self._ended = ended
         self.deadline: float | None = None
-        """When to give up with TimeoutError, by the monotonic clock."""
+        """The time of the TimeoutError, by the monotonic clock."""
 
     def send(self, kind: bytes, *parts: bytes | bytearray) -> None:
         """Send a message.

@@ -39,7 +39,7 @@ LARGEST_BODY = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for the other side, seconds.
+    """Time limits of an exchange, in seconds.
 
     Attributes:
         connect: until the connection stands, name lookup and TLS included.
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Why nothing came back.
+    """The reason for no response.
 
     Attributes:
         reason: safe to show.

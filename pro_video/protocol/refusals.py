@@ -15,7 +15,7 @@ REFUSED_FOR: Final = 600.0
 
 
 class Refusals:
-    """How long each job has not been shown.
+    """The time for which reads of each job have been refused.
 
     Args:
         clock: where time comes from.

@@ -226,7 +226,7 @@ class Connection(http.client.HTTPConnection):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """How sources are opened.
+    """Rules and time limits for opening sources.
 
     Args:
         allow_private: also take loopback and private networks (for a sandbox).

@@ -45,7 +45,7 @@ def part_size_for(total: int, smallest: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an object goes."""
+    """The place of an object in S3."""
 
     client: S3Client
     bucket: str

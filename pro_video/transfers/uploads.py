@@ -19,7 +19,7 @@ from pro_video.transfers.s3_errors import translated
 from pro_video.transfers.workers import supervise, supervised
 
 Placing = Callable[[bytes], Target]
-"""Where a file goes, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
+"""The target of a file, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
 
 OnProgress = Callable[[int, int | None], None]
 """(bytes stored, bytes in all or None while unknown); called from a thread, never backwards."""
@@ -34,7 +34,7 @@ class Lane:
 
 
 class Source(Protocol):
-    """Where the bytes come from. ``next_part`` is called from several threads."""
+    """The source of the bytes. ``next_part`` is called from several threads."""
 
     @property
     def total(self) -> int | None:
