@@ -236,7 +236,7 @@ class Storage:
         """A link that lets anyone GET the object for ``seconds``. It is a secret: keep it out of
         logs.
 
-        With temporary credentials it dies with them, whatever ``seconds`` says.
+        With temporary credentials it expires with them, even before ``seconds``.
 
         Raises:
             StorageRefused: longer than seven days, which SigV4 does not allow, or no time at all.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 TAKEN_UP: Final = "Taken up again after its worker was lost."
-"""Message of the state in which a lost job waits for its next worker; nobody asked for a retry."""
+"""Message of the state in which a lost job waits for its next worker, without a user's retry."""
 SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
 """Message of the crash that missing heartbeats tell of."""
 DIED: Final = "The worker's process died; this machine noticed at its restart."
@@ -62,7 +62,7 @@ class History:
 
         Only what leads from an end back into the queue is a retry. A process that was taken for
         lost and still works may add states behind an end, even a second end; an automation that
-        fires late may put an ended job into the queue. Neither is anybody's wish to pay again.
+        fires late may put an ended job into the queue. Neither is a user's request to pay again.
         """
         retries = crashes = losses = 0
         last_crash = ""

@@ -112,7 +112,7 @@ async def deliver(
     if record is None or target is None:
         return Failed(message="The record of this message is gone from the bucket")
     if record.state == "failed":
-        # Somebody retries a run that was given up: one more try.
+        # A run that was given up is retried: one more try.
         record = record.model_copy(update={"state": "pending", "next_try_at": None})
     if not record.tries and record.type != "job.stage":
         await settled(job_id, clock)

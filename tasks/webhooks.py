@@ -153,7 +153,7 @@ async def announce_event(
     stage: Stage | None = None,
     deployment_name: str = DEFAULT_DEPLOYMENT,
 ) -> Delivery | None:
-    """Write a message's record and start its delivery; both only once, whoever does it.
+    """Write a message's record and start its delivery, each once among all processes.
 
     Args:
         client: of Prefect.
@@ -167,7 +167,7 @@ async def announce_event(
         deployment_name: the delivery flow's deployment that the job's workers run.
 
     Returns:
-        The record as it is now; None when nobody wants to hear of this.
+        The record as it is now; None without a receiver for this type.
 
     Raises:
         ProVideoError, httpx.HTTPError, ObjectNotFound: it could not be announced; do it again.

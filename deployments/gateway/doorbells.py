@@ -86,8 +86,8 @@ def _json_body(example: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_json_body({"id": "6533643b-aceb-4c40-967e-d9ba9baac39e", "status": "COMPLETED"}),
 )
 async def sync_so(request: Request, context: Context, bells: Bells) -> Response:
-    """Takes what Sync.so signs with the organisation's webhook secret (``Sync-Signature``).
-    Nobody else needs to call it."""
+    """For Sync.so alone: a callback signed with the organisation's webhook secret
+    (``Sync-Signature``)."""
     body = await _received(request, bells)
     secrets = await bells.secrets.sync_so.get()
     header = request.headers.get(signature.HEADER)
@@ -106,8 +106,8 @@ async def sync_so(request: Request, context: Context, bells: Bells) -> Response:
     openapi_extra=_json_body({"id": 123456, "processStatus": 1}),
 )
 async def ghostcut(request: Request, context: Context, bells: Bells) -> Response:
-    """Takes what GhostCut signs with the account's app secret (``Callback-Sign``). Nobody else
-    needs to call it."""
+    """For GhostCut alone: a callback signed with the account's app secret
+    (``Callback-Sign``)."""
     body = await _received(request, bells)
     secrets = await bells.secrets.ghostcut.get()
     if not callback.is_authentic(request.headers.get(callback.HEADER), body, secrets):

@@ -128,7 +128,7 @@ def upload_tag(upload_id: str) -> str:
 
 
 def fingerprint_of(content: object) -> str:
-    """The same for the same JSON data, whatever the order of its names."""
+    """The same for the same JSON data, with its names in any order."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The database of the stack's Prefect server: PostgreSQL of its own, SQLite, or somebody's
+"""The database of the stack's Prefect server: PostgreSQL of its own, SQLite, or the user's
 server."""
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Claims:
     """The samples that the boxes of a file's outer structure claim, one after the other.
 
     Attributes:
-        compressed: an index was seen that libav would unpack by itself, whatever it holds.
+        compressed: an index was seen that libav would unpack by itself, with any content.
     """
 
     def __init__(self, read_at: ReadAt) -> None:

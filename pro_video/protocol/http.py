@@ -95,7 +95,7 @@ class HttpSession:
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             verify=_certificates(),
-            # The environment's proxies are for the world outside, not for a sandbox beside us.
+            # The environment's proxies are for the internet, not for a sandbox on this machine.
             trust_env=not is_loopback(httpx.URL(self._base).host),
             headers={"User-Agent": "pro-video", "Accept": "application/json, text/plain;q=0.9"},
         )

@@ -147,7 +147,7 @@ def _check_crop(segment: Segment, path: str, found: Findings) -> None:
 
 
 def _check_space(segments: Sequence[Segment | None], found: Findings) -> None:
-    """Segments in order of time, whatever order they were given in, must not overlap."""
+    """Segments in order of time, given in any order, must not overlap."""
     ranges = sorted(
         (segment.start, segment.end, index)
         for index, segment in enumerate(segments)

@@ -197,7 +197,7 @@ def meaning_of(code: str | None) -> Meaning | None:
 def error_for(generation: Generation) -> ProVideoError:
     """The error of a generation that ended badly, with the vendor's reason.
 
-    A code that nobody knows is worth one more attempt when the job FAILED (the number of attempts
+    An unlisted code is worth one more attempt when the job FAILED (the number of attempts
     is bounded by the caller), and none when it was REJECTED or CANCELED: the same request would
     be refused again.
     """

@@ -138,7 +138,7 @@ def _answered(error: ClientError, doing: str) -> ProVideoError:
         )
     if code in _CHANGED:
         return SourceRefused(
-            f"The object changed under way ({doing}). Run again once nobody writes to it.",
+            f"The object changed under way ({doing}). Run again once it is no longer written to.",
             code="source_changed",
             request_id=request_id,
         )

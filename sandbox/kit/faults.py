@@ -22,7 +22,7 @@ _OWN_MEMBERS = ("call", "kind", "times", "match")
 
 
 class FaultError(ValueError):
-    """A fault description that nobody could act on; the text says what is wrong with which one."""
+    """A fault description that is not valid; the text names it and its mistake."""
 
 
 @dataclass(frozen=True)

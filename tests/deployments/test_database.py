@@ -221,10 +221,10 @@ class TestServer:
         finally:
             cluster.socket_folder.unlink()
         assert done.returncode == 1
-        assert "belongs to somebody else" in done.stderr
+        assert "belongs to another user" in done.stderr
         assert "Traceback" not in done.stderr
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
     def test_the_data_keep_their_owner_when_root_starts_it(self, tmp_path: Path) -> None:
         cluster = Cluster(tmp_path / "postgres")
         postgres.make(cluster)
