@@ -33,7 +33,7 @@ _SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
 _UNDER_WAY = frozenset({StateType.RUNNING, StateType.PENDING})
 _WAITING = {stage.value.name for stage in Stage if stage.waits}
 _SHOWN = {stage.value.name for stage in Stage}
-# So many deaths at work make a suspect, which then works alone.
+# A job with so many losses while at work then works alone.
 _SUSPECT = 2
 # So much more often a job may lose workers while it does nothing that could harm them.
 _WHILE_WAITING = 10
@@ -107,10 +107,10 @@ class History:
 
 
 def _is_loss(before: State[Any], crash: State[Any]) -> bool:
-    """Was a process lost, or is this the echo of a loss that was told already?
+    """Is this a new loss, and not a second report of an earlier one?
 
-    Several parties look for silent workers, and a server that was away itself tells of a silence
-    late: to a run that waits for its next worker, or has it.
+    Several processes look for missing heartbeats, and a server that was away reports them late,
+    perhaps for a run that waits for its next worker or has it.
     """
     if before.type not in _UNDER_WAY:
         return False

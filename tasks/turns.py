@@ -52,11 +52,11 @@ class Turn:
             logger.warning("No turn came within %.0f s; the job goes on without", _LONGEST_WAIT)
         finally:
             if self._held is None and acquiring.done() and not acquiring.cancelled():
-                # It came together with the order to leave.
+                # The lock came together with the stop order.
                 lock.release()
 
     def release(self) -> None:
-        """Let the next one work."""
+        """Release the lock."""
         if self._held is not None:
             self._held.release()
             self._held = None

@@ -101,7 +101,7 @@ async def read_target(storage: Storage, job_id: str) -> WebhookTarget | None:
 
 
 async def announce(result: JobResult) -> None:
-    """Tell of the end of the running job; for the end of its flow.
+    """Announce the end of the running job; called at the end of its flow.
 
     Never fails the job: what cannot be announced now is announced by the watch.
     """
@@ -112,7 +112,7 @@ async def announce(result: JobResult) -> None:
 
 
 async def announce_stage(job_id: str, stage: Stage, percent: float) -> None:
-    """Tell that the running job has entered a stage; for the writer of its progress."""
+    """Announce that the running job has entered a stage; called by the writer of its progress."""
     if TAG not in (flow_run.tags or ()) or stage is Stage.COMPLETED:
         return
     data = {

@@ -191,7 +191,7 @@ class Stack:
 
 
 def stop_signal(name: str) -> signal.Signals:
-    """The order to stop for a process of the stack; PostgreSQL waits for its clients on SIGTERM."""
+    """The stop signal for a process of the stack; PostgreSQL waits for its clients on SIGTERM."""
     return signal.SIGINT if name == "postgres" else signal.SIGTERM
 
 

@@ -15,7 +15,7 @@ from types import FrameType
 
 from deployments.local.stack import Stack, stop_signal
 
-# supervisord asks politely, then kills; the whole tree is gone within this time, in seconds.
+# supervisord sends the stop signal, then SIGKILL; all processes end within this time, in seconds.
 _STOP_SECONDS = 25
 
 

@@ -26,7 +26,7 @@ _GOOD_SECONDS = 60.0
 
 
 async def listen_for_bells(registry: Bells = bells, *, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Ring for every doorbell's event, for ever; only a cancellation ends it.
+    """Wake the waits of each event of a provider's callback, until cancelled.
 
     Args:
         registry: the bells to ring.

@@ -200,9 +200,9 @@ class JobHost:
         return [run.id for run in runs]
 
     async def close(self, *, grace_seconds: float) -> None:
-        """Hand all jobs over to whichever worker comes next, and end the thread.
+        """Hand all jobs over to the next worker, and end the thread.
 
-        A job that does not let go within ``grace_seconds`` is left to the recovery of lost workers.
+        A job that does not stop within ``grace_seconds`` is left to the recovery of lost workers.
         """
         for flow_run_id in self.running:
             self.stop(flow_run_id, StopReason.HANDOVER)

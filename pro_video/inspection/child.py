@@ -107,7 +107,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _call(channel: Channel, module: str, rest: list[Any]) -> tuple[bytes, bytes]:
-    """Do one call; what to answer."""
+    """Run one call; return the message with its outcome."""
     positions, writes, packed = rest
     raws = [ParentStream(channel, number, place) for number, place in enumerate(positions)]
     try:
@@ -158,7 +158,7 @@ def _end_with(parent: int) -> None:
 
 
 def _answer(channel: Channel, data: bytearray) -> NoReturn:
-    """In a process of its own: do a call, and end."""
+    """Run a call in the forked process, and end it."""
     status = 1
     try:
         module, *rest = pickle.loads(data)
@@ -169,7 +169,7 @@ def _answer(channel: Channel, data: bytearray) -> NoReturn:
 
 
 def main() -> None:
-    """Do calls until the parent is gone."""
+    """Run calls until the parent has ended."""
     connection, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     _end_with(int(sys.argv[3]))
     os.nice(_NICENESS)

@@ -95,7 +95,7 @@ class Child:
             raise _not_started(error) from error
 
     def kill(self) -> None:
-        """End it and what it does, at once; from any thread."""
+        """Kill the process and its call at once; thread-safe."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -108,7 +108,7 @@ class Child:
         self._control.close()
 
     def answer(self, call: Call) -> tuple[bytes, bytearray, dict[int, Exception]]:
-        """Have a call done: how it ended, its data, and what the streams raised.
+        """Run a call; return its outcome, its data, and the errors of its streams by number.
 
         Raises:
             TimeoutError: it took too long.
@@ -318,7 +318,7 @@ def _ended(child: Child | None) -> None:
 
 
 def _done(call: Call, child: Child | None) -> Child | None:
-    """Do a call, in the child if it is given; the child for the next call, if there is one."""
+    """Run a call, in the given child or a new one; return the child if it can take another."""
     for _ in range(_TRIES):
         try:
             call.given_to(None)

@@ -51,9 +51,9 @@ def likeness(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def shading(before: bytes, after: bytes, passed: bytes | bytearray) -> bytes:
-    """How light ``after`` shows each of the 256 levels of ``before``: a table that never falls.
+    """The lightness in ``after`` of each of the 256 levels of ``before``: a table that never falls.
 
-    It is what most cells of each level say, so that a part that was painted over has no say.
+    It follows most cells of each level, so that a part that was painted over does not count.
 
     Args:
         before, after: grids of the same picture.
