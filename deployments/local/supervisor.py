@@ -37,7 +37,7 @@ def write_configuration(stack: Stack) -> Path:
         "childlogdir": "logs",
     }
     for name, command in stack.commands().items():
-        # It is the one that talks to the user.
+        # Its output goes to the user.
         one_shot = name == "setup"
         config[f"program:{name}"] = {
             "command": _escaped(shlex.join(command)),
