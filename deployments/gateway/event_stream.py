@@ -1,4 +1,4 @@
-"""Server-sent events on the wire: written as they come, never waited for without an end."""
+"""Sends server-sent events to a client, with a time limit for each write."""
 
 from __future__ import annotations
 

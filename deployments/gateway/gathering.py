@@ -31,12 +31,12 @@ class _Entry(Generic[V]):
 
 
 class GatheredCache(Generic[K, V]):
-    """Values by key, bounded in number and age; that there is none is kept just as long.
+    """Values by key, bounded in number and age; the absence of one is kept just as long.
 
-    A value's age counts from the begin of the look. Asking for a value that is getting old starts
-    a look within a few milliseconds, which takes along all other keys that are polled: however
-    evenly the askers come in time, there are few looks. Only who asks for a value that is missing
-    or too old waits for the look; one that is under way is shared. While a look that began in time
+    A value's age counts from the begin of the look, which is one read upstream. A request for a
+    value that is getting old starts a look within a few milliseconds. The look takes along all
+    other keys that are polled, so that there are few. Only a request for a value that is missing or
+    too old waits for the look; one that is under way is shared. While a look that began in time
     takes long, the old value serves on for a bounded time.
 
     Args:

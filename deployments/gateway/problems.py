@@ -165,7 +165,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem_of(error: ProVideoError) -> ProblemError:
-    """The problem that trouble with the bucket is for a client; the log has the cause."""
+    """The problem document for an error of the storage; the log has the cause."""
     logger.error("%s: %s", type(error).__name__, error.message)
     after = error.retry_after if isinstance(error, TransientError) else None
     return unavailable("The storage", retry_after=after or 5.0)

@@ -15,7 +15,7 @@ class Finding:
     Attributes:
         code: stable name for machines; `docs/verdicts.md` lists them.
         fact: a sentence for people, complete in itself, without advice.
-        unusable: does it take the use out of the whole file?
+        unusable: is the whole file of no use because of it?
         start, end: seconds of the result from its first displayed picture.
         region: where in the displayed picture.
         confidence: from 0 to 1; None for what was counted and not judged.
