@@ -1,4 +1,4 @@
-"""Foreign media are read by other processes, whose limits, deaths and lies reach nobody."""
+"""Foreign media are read in child processes; their limits, crashes and false results stay there."""
 
 from __future__ import annotations
 

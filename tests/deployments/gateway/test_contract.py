@@ -27,7 +27,7 @@ _LINKS = 8
 
 @pytest.fixture(scope="module")
 def settled() -> Iterator[None]:
-    """Streams of jobs that nobody works on would stay open, and Sync.so is not there to be asked
+    """Streams of jobs without a worker would stay open, and Sync.so is not there to be asked
     for its secret."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRO_VIDEO_GATEWAY_EVENTS_LONGEST_SECONDS", "0.2")

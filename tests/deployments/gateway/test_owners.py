@@ -68,7 +68,7 @@ def test_wrong_tokens(owned: Gateway, tokens: dict[str, str]) -> None:
         with owned.client() as client:
             assert client.get(JOBS, headers={"Authorization": value}).status_code == 401
     with owned.client() as client:
-        # With tokens, local clients need one too; health is nobody's secret.
+        # With tokens, local clients need one too; health is public.
         assert client.post(FORM, **form()).status_code == 401
         assert client.get("/healthz").status_code == 200
 
