@@ -1,5 +1,5 @@
-"""Media with false headers, from the file to the decision before every payment: a clear error or the
-right acceptance, in bounded time and memory."""
+"""Media with false headers, from the file to the decision before each payment: a clear error or
+the right acceptance, in bounded time and memory."""
 
 from __future__ import annotations
 
