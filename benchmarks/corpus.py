@@ -1,8 +1,8 @@
-"""Made-up videos as cameras, phones and recorders write them, and what providers make of them.
+"""Made-up videos as cameras, phones and recorders write them, and the results of providers.
 
 A clip is kept as players show it: displayed pictures, and sound in time with the first of them.
-What a file needs to be shown so (a matrix, a transfer, an offset) is added when it is written, and
-results are made from what is shown. Nothing here uses the product's own reading.
+The file's matrix, transfer and offset are added when it is written, and results are made from the
+displayed pictures. Nothing here uses the product's own reading.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOUTH = (0.46, 0.55, 0.54, 0.62)
 
 @dataclass(frozen=True)
 class Clip:
-    """What players show, and how the file of it is written.
+    """A video as players show it, and the properties of its file.
 
     Attributes:
         name: kind of source.
@@ -387,7 +387,7 @@ def _grainy(picture: Picture, sigma: float, rng: np.random.Generator) -> Picture
     return np.clip(picture + grain, 0, 255).astype(np.uint8)
 
 
-# What a provider does
+# A provider's processing
 
 
 def plain(clip: Clip) -> Clip:

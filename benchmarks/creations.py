@@ -1,4 +1,4 @@
-"""How many jobs can be created in a second while others wait, on PostgreSQL and on SQLite?
+"""Measures the jobs created in a second while others wait, on PostgreSQL and on SQLite.
 
 Starts a local stack per database, lets jobs wait for their provider, and creates further runs of
 the deployment several at a time, each call made once. Usage: ``python -m benchmarks.creations``.

@@ -1,4 +1,4 @@
-"""How long after a provider is done does its job go on?
+"""Measures the time from a provider's end of a generation to the end of the job's wait.
 
 Runs lip-sync jobs on a local stack of its own whose polls are far apart, once with doorbells and,
 on request, once without, and prints the time from the emulator's end of each generation to the

@@ -26,7 +26,7 @@ _LAST_ANSWERS_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked for.
+    """The request of a client.
 
     Attributes:
         path: of the GET request, with the server's own prefix.
@@ -68,7 +68,7 @@ class Plan:
 
 @dataclass
 class Tally:
-    """What the clients saw, without the warm-up.
+    """Measurements of the clients, without the warm-up.
 
     Attributes:
         latencies: seconds of each right answer.

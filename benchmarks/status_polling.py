@@ -1,5 +1,5 @@
-"""How fast statuses are read when many clients poll: through the gateway, and called through to
-Prefect by each client, in the same run.
+"""Measures status reads of many polling clients: through the gateway, and straight from Prefect,
+in the same run.
 
     python -m benchmarks.status_polling --clients 1000 --jobs 100 --seconds 15
 

@@ -1,4 +1,4 @@
-"""How often the checks of results are right: verdicts on results of which the truth is known.
+"""Measures how often the checks are right, by results whose right verdicts are known.
 
 Videos of many kinds are made (`benchmarks.corpus`), and of each a lip-sync and a text removal as a
 provider delivers it: encoded again, scaled, at another rate, tone-mapped, louder. All of these are
@@ -53,10 +53,10 @@ class Case:
 
     Attributes:
         source: the clip that was sent.
-        stage: what was bought.
-        kind: what was done to it.
+        stage: the provider stage.
+        kind: of processing.
         make: the result from what a perfect provider would return.
-        damage: what is then done to the bytes of its file.
+        damage: of the bytes of its file.
         expected: the verdicts that are right.
     """
 
@@ -143,7 +143,7 @@ OF_LARGE: dict[str, Change] = {"480 lines": lambda clip: corpus.sized(clip, 854,
 
 
 def conversions(clip: Clip) -> dict[str, Change]:
-    """What providers do to such a video without a fault."""
+    """Conversions of such a video by providers, without a fault."""
     found = dict(CONVERSIONS)
     if clip.file.transfer:
         found = {**OF_HDR, "30 pictures a second": found["30 pictures a second"]}

@@ -1,8 +1,8 @@
-"""What the checks before Completed cost, against decoding the same result once from end to end.
+"""Cost of the checks before Completed, against decoding the same result once from end to end.
 
 For clips of three lengths a result is made that has passed through another encoding, and the checks
 of a lip-sync and of a text removal look at it. Times are compared within one run; bytes and packets
-are counted. The absolute times belong to the machine and to what else it does.
+are counted. The absolute times depend on the machine and its other load.
 
     python -m benchmarks.verify                       # 8 s of 640x360, 60 s and 10 min of 1080p
     python -m benchmarks.verify --rounds 3 --only 8s
@@ -204,7 +204,7 @@ def reading(path: Path, read: list[Counting]) -> Counting:
 
 
 def decode_all(path: Path) -> None:
-    """What the checks are measured against: one thread, picture and sound."""
+    """The reference for the checks: decoding picture and sound with one thread."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
         for packet in container.demux():

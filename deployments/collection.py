@@ -1,4 +1,4 @@
-"""What Prefect loads when it looks for worker and block types of installed packages."""
+"""The worker and block types that Prefect finds through the package's entry point."""
 
 from deployments.worker import ProVideoWorker
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials

@@ -1,4 +1,4 @@
-"""The values of the blocks, from the environment, and saving them to Prefect."""
+"""Saves blocks to Prefect with values from the environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.blocks import GhostCutCredentials, SyncSoCredentials
 
 
 class ConnectionSettings(BaseSettings):
-    """Where S3 and the providers are, and the keys.
+    """Addresses and keys of S3 and the providers.
 
     Each field is the environment variable ``PRO_VIDEO_<FIELD>``. A group that is left out keeps
     its block as it is in Prefect, so that keys may as well be filled in there by hand.

@@ -82,7 +82,7 @@ async def fetch_results(description: dict[str, Any], ended: Ended, out: Path) ->
 
 
 def _hurry(description: dict[str, Any]) -> None:
-    # The emulators take a tenth of the vendors' time by themselves; nobody watches that for long.
+    # The emulators take a tenth of the vendors' time by themselves, too long for a demo.
     for provider in ("sync_so", "ghostcut"):
         url = f"{description[provider]['base_url']}/_sandbox/settings"
         httpx.put(url, json={"time_scale": 0.05}, trust_env=False).raise_for_status()

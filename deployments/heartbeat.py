@@ -1,4 +1,4 @@
-"""The rhythm of the workers' signs of life, apart, so that reading it loads no Prefect."""
+"""The pause between the workers' heartbeats, apart, so that reading it loads no Prefect."""
 
 from __future__ import annotations
 

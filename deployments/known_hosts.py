@@ -1,4 +1,4 @@
-"""Which pages a server on a private address answers.
+"""Restricts a server on a private address to known hosts and origins.
 
 A page of a foreign site reaches such a server through its visitor's browser in two ways: openly,
 which shows in ``Origin``, and under a name of its own that it lets point to this machine (DNS
@@ -23,7 +23,7 @@ class KnownHosts:
     Loopback names and addresses are always its own: an address is looked up in no DNS.
 
     Args:
-        app: what is passed on to.
+        app: the application behind.
         names: further host names, without ports; ``*`` takes any.
         refusal: answers in the place of ``app``; it is told the name, or the origin.
         origins: the origins whose pages may ask, besides the server's own; None leaves it to

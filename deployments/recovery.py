@@ -1,4 +1,4 @@
-"""Lost workers: what makes a Prefect server notice them and hand their jobs to another worker.
+"""Automations by which a Prefect server notices lost workers and hands their jobs to another one.
 
 Two automations mark a job as crashed, when its heartbeat stays away or never came; a third
 schedules a crashed job anew, whereupon any worker takes it up where its records end. A job that

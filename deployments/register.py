@@ -1,9 +1,9 @@
-"""Tell a Prefect server all it needs to run jobs: ``python -m deployments.register``. Safe to
-repeat.
+"""Registers blocks, work pool, deployments and automations: ``python -m deployments.register``.
+Safe to repeat.
 
 Makes the block types, the blocks whose values the environment gives (see
 :mod:`deployments.connection`), the work pool, the deployments of ``prefect.yaml``, and the
-automations that notice lost workers. What exists is brought up to date, nothing is removed.
+automations that notice lost workers. Existing ones are brought up to date, nothing is removed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What runs: the flows, their parameters and the order of their steps, nothing else."""
+"""The flows: their parameters and the order of their steps, nothing else."""

@@ -1,4 +1,4 @@
-"""How a flow's parameter is described in the form of Prefect's UI."""
+"""Titles and descriptions of the flows' parameters in the form of Prefect's UI."""
 
 from __future__ import annotations
 

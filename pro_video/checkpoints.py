@@ -1,5 +1,4 @@
-"""Named points of a job at which its process may die; what holds there is what recovery is proven
-by.
+"""Named points of a job at which its process may die; recovery is tested at each.
 
 The fault suite observes them to kill the process at each. Without an observer they cost a
 function call.

@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What code that waits may know of time."""
+    """The clock of code that waits."""
 
     def time(self) -> float:
         """Wall clock, seconds since the epoch; may jump when the machine's clock is set."""

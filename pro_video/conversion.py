@@ -1,5 +1,5 @@
-"""Audio as the providers like it: Sync.so lists M4A and AAC as limited, and its own advice for an
-audio that is refused is WAV.
+"""Converts audio to WAV for the providers: Sync.so lists M4A and AAC as limited, and advises WAV
+for an audio that it has refused.
 
 A plain 16-bit WAV and an MP3 go out as they are when they state their length truly. Everything else
 is decoded once, as a whole, so that times in it keep their meaning.
@@ -57,7 +57,7 @@ def convert(source: Source, path: Path, *, audio: MediaInfo, what: str) -> Media
         what: how messages name the source.
 
     Returns:
-        What was written.
+        Facts of the written file.
 
     Raises:
         MediaUnusable: less than nearly all of it can be decoded.
@@ -127,7 +127,7 @@ def _samples(container: InputContainer, rate: int, channels: int, most: int) -> 
 
 def _frames(container: InputContainer, stream: AvAudio) -> Iterator[AudioFrame]:
     for packet in container.demux(stream):
-        # What damaged packets lose is counted.
+        # The sound lost with damaged packets is counted.
         yield from frames_of(packet)
 
 

@@ -39,11 +39,11 @@ class ProVideoError(Exception):
     """Base of all errors of this project.
 
     Attributes:
-        message: safe to show; what happened and what to do next.
+        message: safe to show; the cause, and what to do next.
         stage: the row of the progress table it happened in, when known.
         provider: ``"sync.so"`` or ``"ghostcut"``, when one is involved.
         code: the provider's own code or our stable one, for machines.
-        request_id: what the provider's support asks for (request id, trace), when it gave one.
+        request_id: the provider's request id or trace, for its support, when it gave one.
     """
 
     def __init__(

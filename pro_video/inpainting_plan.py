@@ -56,7 +56,7 @@ class PlannedMask:
 
 @dataclass(frozen=True, slots=True)
 class InpaintingPlan:
-    """What GhostCut is asked for.
+    """The parameters of a GhostCut work.
 
     Attributes:
         mode: 1 for automatic text removal in the whole frame, 2 for the masks only.

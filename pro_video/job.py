@@ -64,7 +64,7 @@ class JobKeys:
 
 
 def extension(source: str, allowed: frozenset[str]) -> str:
-    """The extension of a source's name when it is a known one, else ``bin``.
+    """The extension of a source's name; ``bin`` for an unknown one.
 
     >>> extension("https://example.com/a/clip.MP4?token=1", VIDEO_EXTENSIONS)
     'mp4'
@@ -77,7 +77,7 @@ def extension(source: str, allowed: frozenset[str]) -> str:
 
 
 def attempt_reference(job_id: str, step: str, attempt: int) -> str:
-    """What a provider is given to know one paid attempt by: letters, digits and hyphens, under 80
+    """The name of one paid attempt at a provider: letters, digits and hyphens, under 80
     characters.
 
     It is the idempotency key at Sync.so, and the name of the output or the work at both

@@ -46,7 +46,7 @@ def judge_lip_sync(
         source: the video that was sent: a path or a seekable stream.
         result: what came back.
         audios: the audio of each segment, by its source string (`Segment.audio`).
-        request: what was asked for.
+        request: the checked request.
         audio_infos: the probes of the audios, by the same strings.
         video: the probe of the source.
         size: bytes of the result as they are stored.
@@ -173,7 +173,7 @@ def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
     """The verdict where reading met a limit of time or memory: nothing is known against the file.
 
     Args:
-        stage: whose result it is.
+        stage: of the result.
         error: of `inspection.examine`.
     """
     fact = f"The {stage} result was not checked: {error.message}."
@@ -188,7 +188,7 @@ def _not_compared(error: MediaUnusable) -> Finding:
 
 
 def _judgement(stage: Stage, checked: Checked, more: Iterable[Finding] = ()) -> Judgement:
-    """What makes a result unusable comes first."""
+    """The judgement of findings, with those that make the result unusable first."""
     findings = sorted([*checked.findings, *more], key=lambda finding: not finding.unusable)
     verdict = Verdict.GOOD
     if findings:

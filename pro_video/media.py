@@ -1,4 +1,4 @@
-"""What a media file is, found out by reading little of it and before anything is paid.
+"""Probes a media file: its facts, from a small part of its bytes, before anything is paid.
 
 `probe` looks at the outer structure, the container's index, one decoded picture and one decoded
 piece of sound: a few hundred kilobytes of a file of any size, wherever its index is. Where the
@@ -60,15 +60,15 @@ _MISSING: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What opening a file shows.
+    """Facts of an opened file.
 
     Attributes:
-        info: what it is, with no times yet.
+        info: the probe, with no times yet.
         format: libav's name of the container.
         picture, sound: indexes of the streams.
         origin: when the first picture is shown, in seconds of the file's clock.
-        spans: what the container states of each stream.
-        end: what the container states of its end, or of its length, in seconds.
+        spans: the container's times of each stream.
+        end: the container's end, or its length, in seconds.
     """
 
     info: MediaInfo
@@ -81,7 +81,7 @@ class _Seen:
 
 
 def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
-    """What the file is.
+    """Probe a media file.
 
     Args:
         source: a path, or a seekable binary stream; it is read at several places.

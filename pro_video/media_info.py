@@ -1,6 +1,6 @@
-"""What is known of a media file.
+"""The facts of a media file.
 
-:mod:`pro_video.media` finds it out; apart from it, whoever only reads records loads no libav.
+:mod:`pro_video.media` finds them out. They stand apart so that a reader of records loads no libav.
 """
 
 from __future__ import annotations

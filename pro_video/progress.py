@@ -63,7 +63,7 @@ _ENDS = {
 
 
 def end_message(status: str, message: str | None) -> str:
-    """What every view and message says of an end: the words of its state, when that has some.
+    """The text of an end in every view and message: that of its state, when the state has one.
 
     Args:
         status: ``completed``, ``failed`` or ``cancelled``.
@@ -74,7 +74,7 @@ def end_message(status: str, message: str | None) -> str:
 
 @dataclass(slots=True)
 class Progress:
-    """How far one job is: only ever forward.
+    """The progress of one job, which never goes back.
 
     ``advance`` answers whether anything that a user sees has changed.
     """
@@ -96,7 +96,7 @@ class Progress:
 
 
 def expected_fraction(elapsed: float, expected: float) -> float:
-    """How much of a wait is probably over, from time alone (both in seconds).
+    """The probable progress of a wait, 0 to 1, from time alone (both in seconds).
 
     Runs straight to 0.8 at the expected duration and then creeps towards 1 without reaching it,
     so that a slow provider never looks finished.

@@ -1,4 +1,4 @@
-"""What the steps of a job leave for whoever goes on with it: small, typed, free of keys and
+"""Records of a job's steps, for the worker that goes on with it: small, typed, free of keys and
 signed links.
 
 Any worker can take a job up from these records. The one thing kept apart is the exact body of a
@@ -47,7 +47,7 @@ class UploadedFiles(Record):
 
 
 class ProbedFiles(Record):
-    """What the uploaded files are, in the order of :class:`UploadedFiles`.
+    """The probes of the uploaded files, in the order of :class:`UploadedFiles`.
 
     Attributes:
         video: the video.
@@ -65,7 +65,7 @@ class Prepared(Record):
 
     Attributes:
         attempt: number of the paid attempt, from 1.
-        reference: what the provider is given to know the attempt by.
+        reference: the attempt's name at the provider.
         body_key: object with the exact bytes to send.
         prepared_at: when.
         expected_seconds: how long the provider probably takes.
@@ -131,7 +131,7 @@ class Submission(Record):
 
 
 class Outcome(Record):
-    """How a provider's job ended."""
+    """The end of a provider's job."""
 
     finished_at: datetime
     failure: Failure | None = None
@@ -164,11 +164,11 @@ class StoredResult(Record):
 
 
 class Verified(Record):
-    """What the checks said of a result.
+    """The judgement of the checks on a result.
 
     Attributes:
-        judgement: the verdict; a record of the time before there were verdicts is of a good one.
-        info: what the file is; None when that is not known.
+        judgement: the verdict; good in records that are older than verdicts.
+        info: the probe of the file; None when it could not be read.
         preview: before/after picture, when one was made.
     """
 
@@ -185,7 +185,7 @@ class Acceptance(Record):
 
 
 class Findings(Record):
-    """What is told of a job besides its stage, before and after its end.
+    """Warnings and rejected files of a job, before and after its end.
 
     Attributes:
         warnings: what rules and checks say, in the order of the stages.
@@ -207,7 +207,7 @@ class Findings(Record):
 
 
 class JobError(Record):
-    """Why a job failed, for machines and for people."""
+    """The reason of a job's failure, for machines and for people."""
 
     stage: str
     kind: str
@@ -230,7 +230,7 @@ class JobMetadata(Record):
 
 
 class JobResult(Record):
-    """What a job's flow run returns, completed or failed.
+    """The result of a job's flow run, completed or failed.
 
     Attributes:
         job_id: id of the flow run.
@@ -278,7 +278,7 @@ class JobResult(Record):
 
     @property
     def findings(self) -> Findings:
-        """What views tell of the job without reading this."""
+        """The part of the result that views show of the job."""
         return Findings(
             warnings=self.warnings,
             rejected_key=self.rejected_key,

@@ -1,7 +1,7 @@
 """Texts without secrets: what may go into a log line, an error, a state or a report.
 
-A presigned link is a secret in its query, a user:password in its authority. What a provider says
-about a request often quotes such links, so every foreign text passes through here.
+A presigned link is a secret in its query, a user:password in its authority. Error texts of a
+provider often quote such links, so every foreign text passes through here.
 """
 
 from __future__ import annotations

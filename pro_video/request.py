@@ -1,4 +1,4 @@
-"""The request of a job: what is asked for, and the one answer that names everything wrong with it.
+"""The request of a job, and its check, which names every problem in one error.
 
 `check_request` takes what a caller sent, whether raw JSON or models that were validated before,
 and returns a `JobRequest` that the rest of the product relies on, or raises `RequestRefused` with
@@ -83,7 +83,7 @@ class JobRequest(RequestModel):
     warnings: SkipJsonSchema[tuple[JobWarning, ...]] = ()
 
     def segment_path(self, index: int) -> str:
-        """How the user's list names ``segments[index]``, for errors."""
+        """The path of ``segments[index]`` in the user's list, for errors."""
         return f"segments[{self.positions[index] if self.positions else index}]"
 
     def check(self, *, max_segments: int, allow_local_files: bool) -> JobRequest:
@@ -113,7 +113,7 @@ def check_request(
         raw: the fields of `JobRequest`; each value as raw JSON data or as the model, also mixed.
         max_segments: segments allowed in one job.
         allow_local_files: may a source be a path on this machine?
-        touching: what becomes of segments that touch; `pro_video.rules.files.check_media` trims.
+        touching: handling of segments that touch; `pro_video.rules.files.check_media` trims.
 
     Raises:
         RequestRefused: with every problem at once, wrong types and broken rules together.

@@ -1,4 +1,4 @@
-"""What a user asks for, as immutable models. Times are seconds, regions are fractions of the frame.
+"""A user's request as immutable models. Times are seconds, regions are fractions of the frame.
 
 The models refuse wrong types only. Every rule that needs a limit, a second field or a second list
 entry is in `pro_video.rules.request`, so that one answer can name all problems of a request
@@ -115,7 +115,7 @@ class LipSyncOptions(RequestModel):
     sync_mode: SyncMode = Field(
         "cut_off",
         title="Sync mode",
-        description="What happens when an audio is longer or shorter than its segment. cut_off "
+        description="Handling of an audio that is longer or shorter than its segment. cut_off "
         "keeps the video's timing; remap changes the speed of the picture to fit the audio.",
     )
     temperature: Number | None = Field(

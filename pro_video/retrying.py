@@ -1,4 +1,4 @@
-"""When to try again: how long to pause, and how much of the other side's wish to obey."""
+"""Pauses between tries: growing, with jitter, and with a bounded ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -127,6 +127,6 @@ async def keep_running(
             await work()
             logger.error("%s ended; it begins anew", name)
         except Exception:
-            logger.exception("%s met an error that nobody expected; it begins anew", name)
+            logger.exception("%s met an unexpected error; it begins anew", name)
         failures = 1 if clock.monotonic() - began >= _LASTED_SECONDS else failures + 1
         await clock.sleep(_ANEW.pause(failures))

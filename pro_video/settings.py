@@ -1,4 +1,4 @@
-"""What a worker may be told by its environment (``PRO_VIDEO_…``); a job has parameters instead."""
+"""Settings of a worker, from its environment (``PRO_VIDEO_…``); a job has parameters instead."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _override: ContextVar[Settings | None] = ContextVar("pro_video_settings", defaul
 
 
 def get_settings() -> Settings:
-    """The settings of the running job, else those of this process."""
+    """The settings of the running job, or those of this process outside of a job."""
     return _override.get() or _of_process()
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class StopReason(Enum):
-    """Why the waiting ends."""
+    """The reason of a stop."""
 
     CANCELLED = "cancelled"
     """A user cancelled the job."""
@@ -47,7 +47,7 @@ class StopSignal:
 
     @property
     def reason(self) -> StopReason | None:
-        """The reason, or None while nobody has asked to stop."""
+        """The reason; None before a stop order."""
         return self._reason
 
     def is_set(self) -> bool:
@@ -95,7 +95,7 @@ _current: contextvars.ContextVar[StopSignal | None] = contextvars.ContextVar(
 
 
 def current_stop() -> StopSignal:
-    """The stop signal of the surrounding :func:`use_stop`, or one that nobody can set."""
+    """The stop signal of the surrounding :func:`use_stop`, or one that is never set."""
     return _current.get() or StopSignal()
 
 

@@ -8,7 +8,7 @@ behind.
 
 A process that is killed may leave an unfinished multipart upload. The next transfer to the same
 key aborts it and begins anew; a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``)
-covers keys that nobody writes again.
+covers keys that are never written again.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Storage:
         Args:
             url: where from; goes through the gate of :mod:`pro_video.transfers.fetching`.
             key: where to; a `Naming` decides by the first bytes, also on the media type.
-            expected_size: size in bytes that somebody promised.
+            expected_size: exact size in bytes, when it is known.
             content_type: media type to store; default is the source's.
             on_progress: called from a thread after each part.
             deadline: seconds from the begin of the transfer.
@@ -225,18 +225,18 @@ class Storage:
         )
 
     async def head(self, key: str) -> StoredObject | None:
-        """What S3 knows of an object; ``None`` when there is none."""
+        """The metadata of an object; ``None`` when there is none."""
         return await self._workers.call(partial(head_object, self._client, self.bucket, key))
 
     async def find(self, prefix: str) -> StoredObject | None:
-        """What S3 knows of the first object whose key begins so; ``None`` when there is none."""
+        """The metadata of the first object with this prefix; ``None`` when there is none."""
         return await self._workers.call(partial(find_object, self._client, self.bucket, prefix))
 
     async def presign(self, key: str, seconds: float) -> str:
         """A link that lets anyone GET the object for ``seconds``. It is a secret: keep it out of
         logs.
 
-        With temporary credentials it dies with them, whatever ``seconds`` says.
+        With temporary credentials it expires with them, even before ``seconds``.
 
         Raises:
             StorageRefused: longer than seven days, which SigV4 does not allow, or no time at all.

@@ -1,7 +1,7 @@
-"""Where the moments of the source are in the lip-synced result.
+"""Maps the times of the source to those of the lip-synced result.
 
 Sync.so documents the output length of each sync mode for whole videos; here it is applied to each
-segment: what lies outside keeps its pace, a segment whose audio is longer or shorter may change its
+segment: the rest keeps its pace, a segment whose audio is longer or shorter may change its
 length and move everything after it. Whether the vendor does so for every mode is not documented, so
 `Timeline.observed` decides by the length that the result really has.
 """
@@ -29,7 +29,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How the time of the source maps to the result's.
+    """The map from times of the source to those of the result.
 
     Attributes:
         source: length of the source in seconds.
@@ -53,7 +53,7 @@ class Timeline:
         return Timeline(self.source)
 
     def at(self, seconds: float, *, end: bool = False) -> float:
-        """When a moment of the source is shown in the result.
+        """The time in the result of a moment of the source.
 
         With ``end`` it is when it was shown for the last time: loop and bounce repeat pictures.
         """

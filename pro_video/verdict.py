@@ -1,4 +1,4 @@
-"""What a check concludes about a result that was paid for, and what a job's user is told.
+"""The verdict of the checks on a result that was paid for, and its warnings for the user.
 
 A verdict never takes a result away: a good or doubtful one is delivered, a doubtful one may be held
 when the user asked for that, and an unusable one stays named and linked.
@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from pro_video.media_info import MediaInfo
 
 OnDoubt = Literal["deliver", "hold"]
-"""What becomes of a doubtful result: it is delivered with warnings, or the job stops with it."""
+"""Handling of a doubtful result: it is delivered with warnings, or the job stops with it."""
 
 
 class Verdict(StrEnum):
-    """How far a result can be used.
+    """The usability of a result.
 
     ``GOOD``: as expected. ``DOUBTFUL``: something is not as expected; the result is delivered with
     warnings. ``UNUSABLE``: no video, not decodable, cut short, silent although its source has
@@ -71,8 +71,8 @@ class Judgement(BaseModel):
 
     Attributes:
         verdict: good, doubtful or unusable.
-        warnings: what was seen; for an unusable result the first one is the reason.
-        info: what the file is; None when it could not be read.
+        warnings: the findings; for an unusable result the first one is the reason.
+        info: the probe of the file; None when it could not be read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -1,4 +1,4 @@
-"""The checks of a delivered file by itself: is it whole, and is it what was asked for?
+"""The checks of a delivered file by itself: whole, decodable, and of the requested form.
 
 All are cheap: the container's index and three short decodes. They are written so that a sound
 result never fails: limits are wide, and what meets a bound of reading is not held against the file.
@@ -50,9 +50,9 @@ MIN_TOLERANCE: Final = 0.25
 TOLERATED_SHARE: Final = 0.01
 CUT_SHARE: Final = 0.1
 CUT_SECONDS: Final = 0.5
-"""What has to be missing of a file that was cut short, in shares and seconds: a viewer misses that.
-Less is lost by other clocks (24 frames a second played as 25: 4 %) and by a last group of pictures
-that was not written out."""
+"""The missing part from which a file counts as cut short, as a share and in seconds: a viewer
+notices it. Other clocks (24 frames a second played as 25: 4 %) and a last group of pictures that
+was not written out lose less."""
 _LARGER_BY: Final = 16
 _ASPECT_TOLERANCE: Final = 0.05
 COMMON_HEIGHTS: Final = (1080, 720, 480)
@@ -77,7 +77,7 @@ _UNTOLD: Final = OUT_OF_BUDGET | {"media_no_duration", "media_too_small"}
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a file is, None when that could not be found out, and what is not as expected."""
+    """The probe of a file, None when it could not be read, and the findings about it."""
 
     info: MediaInfo | None
     findings: tuple[Finding, ...] = ()
@@ -140,7 +140,7 @@ def check_output(
     lines: int | None = None,
     what: str = "the result",
 ) -> Checked:
-    """What the result is, and what is not as expected.
+    """Probe a result and check it as a file.
 
     Args:
         source: a path or seekable stream.

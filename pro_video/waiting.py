@@ -1,4 +1,4 @@
-"""The one way to wait for a provider: look, sleep, look again, until done, failed or too late.
+"""Polls a provider's job until it is done or failed, or until the deadline.
 
 Pure in (clock, fetch, policy): it knows no provider and no flow engine, so virtual time runs six
 hours of it in milliseconds.
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Observation(Generic[T]):
-    """What one look at a provider's job showed.
+    """One observation of a provider's job.
 
     Attributes:
         done: the job ended well and ``value`` is its result.
@@ -298,7 +298,7 @@ async def _look(
         tasks.append(asyncio.ensure_future(stop.wait()))
     try:
         await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        # What was seen goes first: a result that is here already is not thrown away.
+        # The result goes before the stop: one that has arrived is not thrown away.
         if look.done():
             return look.result()
         if stop is not None and stop.reason is not None:

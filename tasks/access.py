@@ -1,4 +1,4 @@
-"""Waits while a provider refuses the key, or wants money first: neither says anything about a
+"""Waits while a provider refuses the key or the account owes money: neither is a failure of the
 job."""
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def once_allowed(job: Job, call: Callable[[], Awaitable[T]]) -> T:
     as the job would wait for a slot.
 
     Raises:
-        CredentialsRefused, AccountBlocked: nobody saw to it in time, or a payment would not help.
+        CredentialsRefused, AccountBlocked: the time is up, or a payment would not help.
     """
     deadline = job.clock.monotonic() + get_settings().slot_deadline_hours * 3600
     tries = 0
@@ -108,5 +108,5 @@ async def _present() -> Connections | None:
     try:
         return await connections()
     except StorageRefused:
-        # Somebody is making the block anew.
+        # The block is being replaced.
         return None

@@ -1,8 +1,8 @@
 """The four promises of a provider step, and when a new paid attempt may begin.
 
 prepare keeps the exact request before it is sent, submit sends it, wait follows the provider's
-job, store brings the result home. Each leaves a record, and a run that begins again finds the
-records and goes on where they end. A new attempt begins only after the provider itself said that
+job, store copies the result into the bucket. Each leaves a record, and a run that begins again
+goes on after the last record. A new attempt begins only after the provider itself said that
 the last one failed: by itself when the provider's code marks the failure as one that may pass,
 else when a user retries the failed run.
 """
@@ -33,7 +33,7 @@ class ProviderStep(Protocol):
 
     @property
     def provider_job(self) -> str:
-        """What a job of this provider is called, for texts: ``Sync.so generation``."""
+        """The name of this provider's jobs in texts: ``Sync.so generation``."""
         ...
 
     async def storage(self) -> Storage:
@@ -116,8 +116,8 @@ async def close_attempt(job: Job, storage: Storage, step: str, attempt: int, cop
 async def was_reported(storage: Storage, job: Job, step: str, attempt: int, copy: int = 1) -> bool:
     """Has a user retried the job since the attempt, or the copy of its result, was closed?
 
-    A process that dies between the closing and the final state is taken up again by itself; that
-    is nobody's wish to pay, nor to use a result.
+    A process that dies between the closing and the final state is taken up again by itself. That
+    is no user's request to pay, nor to use a result.
     """
     closed = await storage.get_bytes(_reported_key(job, step, attempt, copy), _LARGEST_MARK)
     return closed is not None and int(closed) < job.ledger.retries

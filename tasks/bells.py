@@ -1,6 +1,6 @@
-"""Doorbells: whoever hears that a provider's job has news wakes the wait for it.
+"""Wakes a waiting task when a provider's callback arrives.
 
-A bell carries no news itself; the wait looks at the provider at once and reads the truth there.
+A callback is only a signal: the task then reads the job's status from the provider's API.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pro_video.settings import get_settings
 
 
 class Bell:
-    """One wait's bell, for :func:`pro_video.waiting.wait_for`; may be rung from any thread."""
+    """The signal of one wait, for :func:`pro_video.waiting.wait_for`; thread-safe."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -31,7 +31,7 @@ class Bell:
 
     def ring(self) -> None:
         """Wake the wait, which lives in another thread's event loop."""
-        # A loop that is closed has no one left to wake.
+        # A closed loop has no wait left.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._event.set)
 
@@ -74,6 +74,6 @@ bells = Bells()
 
 
 def doorbell_url(provider: str) -> str | None:
-    """Where a provider rings, None when it cannot reach this installation."""
+    """The address for a provider's callbacks; None when it cannot reach this installation."""
     public = get_settings().public_url.rstrip("/")
     return f"{public}/doorbells/{provider}" if public else None

@@ -1,8 +1,8 @@
 """The bucket of the jobs, from the Prefect blocks ``S3 Bucket`` and ``AWS Credentials``.
 
-The blocks are prefect-aws' own, and they alone say where the bucket is. What nearly all of them say
-is read here; prefect-aws, which brings its ECS worker and so 17 MB into the process, is imported
-only for the rest of its fields, such as a role to assume.
+The blocks are prefect-aws' own, and they alone say where the bucket is. The fields that nearly all
+of them use are read here. prefect-aws, which brings its ECS worker and so 17 MB into the process,
+is imported only for its other fields, such as a role to assume.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _CREDENTIALS_SLUG = "aws-credentials"
 
 @dataclass(frozen=True)
 class BucketDocument:
-    """What an ``S3 Bucket`` block says, its credentials included; two are equal when they say the
-    same."""
+    """The content of an ``S3 Bucket`` block, its credentials included; two are equal when their
+    contents are."""
 
     content: Mapping[str, Any] = field(repr=False)
 

@@ -26,7 +26,7 @@ _BLOCK_LIFE = 30.0
 
 @dataclass(frozen=True)
 class Connections:
-    """What one job talks to."""
+    """The bucket and the providers' credentials of one job."""
 
     storage: Storage
     sync_so: SyncSoCredentials

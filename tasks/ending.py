@@ -1,4 +1,4 @@
-"""How a job ends: the final state of its flow run, whatever happened."""
+"""The final state of a job's flow run, for every outcome and exception."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
     """Run a flow's steps and turn every way they can end into a final state.
 
     A job that Prefect's API left alone is taken up again like one whose worker was lost, and counts
-    as such. An exception that nobody foresaw is told like every other reason.
+    as such. An unexpected exception is reported like every other reason.
     """
     end = Ending()
     try:
@@ -198,7 +198,7 @@ async def _leave_if_completed(job: Job) -> None:
         async with asyncio.timeout(_LOOK_SECONDS), get_client() as client:
             state = (await client.read_flow_run(UUID(job.job_id))).state
     except (httpx.HTTPError, TimeoutError, ObjectNotFound) as error:
-        # What follows is right without this look, only seen twice.
+        # Without this read the end is still right, only shown a second time.
         get_run_logger().debug("Could not read the run's state: %s", type(error).__name__)
         return
     if state is not None and state.is_completed():

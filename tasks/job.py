@@ -33,7 +33,7 @@ class Job:
         run_id: id of the flow run that executes now; differs from ``job_id`` in a subflow.
         keys: names of the job's objects.
         reporter: shows its progress.
-        ledger: what is known of the job so far.
+        ledger: the facts of the job so far.
         clock: source of time.
         turn: taken while this process works for the job, and not only waits.
     """

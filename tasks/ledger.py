@@ -1,4 +1,4 @@
-"""What is known of a running job so far; every end of the job is told from it."""
+"""The facts of a running job so far; result, report and webhook of its end are made from them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Ledger:
         segments_count: segments of the request.
         files: the uploaded sources.
         stages: finished provider stages, judged or not.
-        warnings: what is told of the request and of each stage's result.
+        warnings: of the request and of each stage's result, by stage.
         told: the findings as the run's label shows them.
         rejected_key: object of the paid result that stops the job.
         accepted: a person's decision to use a result as it is.
         preview: before/after picture.
-        unsure: what the provider has been asked for without an answer yet.
+        unsure: name of the provider's job whose request is without an answer so far.
         awaited: the provider's job that goes on by itself if this process stops now.
         retries: how often a user has retried the job after it had ended.
     """
@@ -69,7 +69,7 @@ class Ledger:
         return f"s3://{self.bucket}/{key}"
 
     def warn(self, stage: str, warnings: Sequence[JobWarning]) -> None:
-        """Keep what is to be told of a stage, in place of what was kept before."""
+        """Set the warnings of a stage, in place of earlier ones."""
         kept = tuple(dict.fromkeys(warnings))
         if len(kept) > _MOST_WARNINGS:
             more = len(kept) - _MOST_WARNINGS + 1
@@ -78,7 +78,7 @@ class Ledger:
         self.warnings[stage] = kept
 
     def all_warnings(self) -> tuple[JobWarning, ...]:
-        """What is told of all stages, in their order."""
+        """The warnings of all stages, in their order."""
         return tuple(
             warning
             for stage in (REQUEST, LIP_SYNC, INPAINTING)

@@ -1,4 +1,4 @@
-"""What all tasks of the project have in common: when to try again, and where results are kept."""
+"""Options of all tasks of the project: retries, and the storage of results."""
 
 from __future__ import annotations
 

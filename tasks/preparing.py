@@ -1,4 +1,4 @@
-"""Keep the exact bytes of a paid request before anything is sent."""
+"""Stores the exact bytes of a paid request before anything is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def keep_request(
     expected_seconds: float,
     cost_usd: Decimal | None,
 ) -> Prepared:
-    """Write the body for an attempt, once: who comes second keeps the first one's bytes.
+    """Write the body for an attempt, once: a second writer keeps the first one's bytes.
 
     The body holds signed links, so it is an object of its own, which no state, log or result shows.
     """

@@ -1,4 +1,4 @@
-"""Probe: what the files of a job really are, and audio in the form that is sent."""
+"""Probes a job's files, and converts audio to the form that is sent."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def probe_files(
 async def _probe(
     storage: Storage, file: StoredFile, one: NamedSource, problems: list[Problem]
 ) -> MediaInfo | None:
-    """What one object of the bucket is; None when it is unusable, which is added as a problem."""
+    """Probe one object of the bucket; None when it is unusable, which is added as a problem."""
     reader = cast(BinaryIO, await storage.reader(file.key, byte_budget=READ_BUDGET))
     try:
         return await examine(probe, reader, size=file.size, what=one.name)
@@ -87,7 +87,7 @@ async def _converted(
     one: NamedSource,
     problems: list[Problem],
 ) -> tuple[StoredFile, MediaInfo | None]:
-    """The audio as it is sent: as it is, or as WAV beside it. What the rules refuse is left."""
+    """The audio as it is sent: unchanged, or as WAV beside it. A refused audio stays unchanged."""
     longest = MediaLimits().audio_seconds
     if info is None or info.audio is None or info.video is not None:
         return file, info
@@ -109,7 +109,7 @@ async def _converted(
 async def problems_of(
     storage: Storage, files: Sequence[tuple[NamedSource, StoredFile]]
 ) -> list[Problem]:
-    """What is wrong with uploaded files as media."""
+    """The problems of uploaded files as media."""
     problems: list[Problem] = []
     for one, file in files:
         await _probe(storage, file, one, problems)
@@ -144,7 +144,7 @@ async def with_problems_of_files(
 
     Args:
         refused: the refusal.
-        video: what was given as video.
+        video: the given video source.
         audios: field and value of each audio that was given.
     """
     problems = list(refused.problems)

@@ -103,7 +103,7 @@ class ProgressReporter:
 
     @property
     def percent(self) -> float:
-        """What is shown now, 0 to 100."""
+        """The percentage that is shown now, 0 to 100."""
         return self._progress.percent
 
     @property

@@ -1,4 +1,4 @@
-"""Where a job's percentage is kept: how its artifact is asked for and read.
+"""The progress artifact of a job: its query, and the percentage in it.
 
 Light to import, because the gateway reads it too.
 """
@@ -16,8 +16,8 @@ PROGRESS_KEY: Final = "pro-video-progress"
 def artifacts_of(run_ids: Sequence[UUID]) -> dict[str, Any]:
     """Body of ``POST /artifacts/filter`` for the progress of jobs, the newest first.
 
-    For the gateway, which asks for many jobs at a time: the objects that the client's method makes
-    of an answer take forty times as long as the numbers that are wanted.
+    For the gateway, which reads many jobs at a time: the objects that the client's method makes of
+    a response take forty times as long as reading the numbers.
     """
     return {
         "artifacts": {

@@ -1,5 +1,4 @@
-"""How often a job was retried by hand, and how often it may lose its worker before that counts as
-the job's own fault."""
+"""Counts a job's retries and its losses of a worker, and ends a job with too many losses."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 TAKEN_UP: Final = "Taken up again after its worker was lost."
-"""Message of the state in which a lost job waits for its next worker; nobody asked for a retry."""
+"""Message of the state in which a lost job waits for its next worker, without a user's retry."""
 SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
 """Message of the crash that missing heartbeats tell of."""
 DIED: Final = "The worker's process died; this machine noticed at its restart."
@@ -34,7 +33,7 @@ _SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
 _UNDER_WAY = frozenset({StateType.RUNNING, StateType.PENDING})
 _WAITING = {stage.value.name for stage in Stage if stage.waits}
 _SHOWN = {stage.value.name for stage in Stage}
-# So many deaths at work make a suspect, which then works alone.
+# A job with so many losses while at work then works alone.
 _SUSPECT = 2
 # So much more often a job may lose workers while it does nothing that could harm them.
 _WHILE_WAITING = 10
@@ -42,7 +41,7 @@ _WHILE_WAITING = 10
 
 @dataclass(frozen=True)
 class History:
-    """What a job's states tell.
+    """Retries and crashes of a job, from its states.
 
     Attributes:
         retries: how often a user has sent it on its way again after it had ended.
@@ -63,7 +62,7 @@ class History:
 
         Only what leads from an end back into the queue is a retry. A process that was taken for
         lost and still works may add states behind an end, even a second end; an automation that
-        fires late may put an ended job into the queue. Neither is anybody's wish to pay again.
+        fires late may put an ended job into the queue. Neither is a user's request to pay again.
         """
         retries = crashes = losses = 0
         last_crash = ""
@@ -108,10 +107,10 @@ class History:
 
 
 def _is_loss(before: State[Any], crash: State[Any]) -> bool:
-    """Was a process lost, or is this the echo of a loss that was told already?
+    """Is this a new loss, and not a second report of an earlier one?
 
-    Several parties look for silent workers, and a server that was away itself tells of a silence
-    late: to a run that waits for its next worker, or has it.
+    Several processes look for missing heartbeats, and a server that was away reports them late,
+    perhaps for a run that waits for its next worker or has it.
     """
     if before.type not in _UNDER_WAY:
         return False
@@ -121,8 +120,8 @@ def _is_loss(before: State[Any], crash: State[Any]) -> bool:
 def _was_at_work(before: State[Any], crash: State[Any]) -> bool:
     """Did the job do what may end a process: read, transfer, check?
 
-    What stands here before the first stage is shown is Prefect's own, and what is shown while a
-    provider works is a wait. A crash that its own process tells of is the job's, except in a wait.
+    States before the first stage are Prefect's own, and the state while a provider works is a
+    wait. A crash that its own process reports counts against the job, except in a wait.
     """
     if before.name in _WAITING and before.message != RESULT_MESSAGE:
         return False

@@ -1,4 +1,4 @@
-"""The report: what a job leaves for people and front ends, in the bucket and in Prefect."""
+"""Writes a job's report for people and front ends, to the bucket and to Prefect."""
 
 from __future__ import annotations
 

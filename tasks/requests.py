@@ -1,4 +1,4 @@
-"""From a flow's parameters to a checked request, with the worker's limits."""
+"""Turns a flow's parameters into a checked request, with the worker's limits."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A lip-sync that was bought before is not bought again for other annotation areas.
+"""Reuses the lip-sync result of an earlier job when only the annotation areas differ.
 
-Moving a box and running again costs only the text removal: the lip-sync result of an earlier job
-is taken when the bytes of video and audios, the segments and the lip-sync options are the same. A
-job that repeats the last one to the letter, areas included, asks for a new try and gets one.
+Such a job costs only the text removal. The bytes of video and audios, the segments and the lip-sync
+options have to be the same. A job that is equal to the last one, areas included, is a request for
+a new lip-sync and buys one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tasks.options import PERSISTED
 from tasks.upload import stored_file
 
 OWNER_TAG = "owner:"
-"""Flow-run tag that names whose job it is; reuse never crosses owners."""
+"""Flow-run tag with the job's owner; reuse never crosses owners."""
 
 _LARGEST_ENTRY = 64 * 1024
 
@@ -34,7 +34,7 @@ class Reusable(Record):
     Attributes:
         job_id: the job that bought it.
         areas: fingerprint of the areas of the last job that used it.
-        stage: what was bought, and where its result is.
+        stage: the finished stage, with the key of its result.
     """
 
     job_id: str

@@ -1,4 +1,4 @@
-"""The files that a request names: where each stands in it, and how messages name it."""
+"""The files that a request names: their fields, and their names in messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NamedSource:
         return redact_url(self.source) if "://" in self.source else self.source
 
     def problem(self, error: ProVideoError) -> Problem:
-        """What is wrong with the file, for an answer that names every field."""
+        """The problem of the file, for a response that names every field."""
         named = self.name in error.message
         message = error.message if named else f"{self.name}: {error.message}"
         return Problem(self.field, message, error.code or type(error).__name__)

@@ -1,5 +1,5 @@
-"""Bring a provider's result home: whole, checked, and with a fresh link when the first one has
-run out."""
+"""Copies a provider's result into the bucket: whole, checked, and with a fresh link when the first
+one has expired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job takes over from its text removal subflow."""
+"""Results and warnings that a job takes over from its text removal subflow."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
 
 
 def _take_over(job: Job, result: JobResult) -> None:
-    """What the subflow told, which another process may have run."""
+    """Copy the subflow's findings into the ledger; another process may have run the subflow."""
     ledger = job.ledger
     ledger.warn(INPAINTING, [each for each in result.warnings if each.stage == INPAINTING])
     if result.rejected_key is not None:

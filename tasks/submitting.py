@@ -1,4 +1,4 @@
-"""Send a paid request at most once, whatever happens to the answer."""
+"""Sends a paid request at most once, also when the response is lost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Of the jobs that were at work whenever a process died, one works at a time.
+"""Serialises the jobs that were at work at two losses of a worker.
 
-So the next death tells which of them it is: the others were waiting, and it does not count against
-them. Per process, because what a job does to its process is what it is suspected of.
+The next loss then shows which of them ends the worker: the others were waiting, and it does not
+count against them. The lock is one per process, because all jobs of a process end with it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 
 
 class Turn:
-    """One job's part in this.
+    """A job's hold on the lock.
 
     Attributes:
-        needed: the job is a suspect; otherwise nothing here does anything.
+        needed: the job was at work at two losses; other jobs never take the lock.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Turn:
         self._held: asyncio.Lock | None = None
 
     async def take(self) -> None:
-        """Wait until no other suspect is at work.
+        """Wait until no other such job is at work.
 
         Raises:
             Stopped: the job was cancelled or is handed over.
@@ -52,11 +52,11 @@ class Turn:
             logger.warning("No turn came within %.0f s; the job goes on without", _LONGEST_WAIT)
         finally:
             if self._held is None and acquiring.done() and not acquiring.cancelled():
-                # It came together with the order to leave.
+                # The lock came together with the stop order.
                 lock.release()
 
     def release(self) -> None:
-        """Let the next one work."""
+        """Release the lock."""
         if self._held is not None:
             self._held.release()
             self._held = None

@@ -1,4 +1,4 @@
-"""An exception that nobody foresaw, told without the secrets that its text may quote."""
+"""Logs an unexpected exception without the secrets that its text may quote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pro_video.redaction import redact
 
 
 def tell_unexpected(job_id: str, error: Exception) -> str:
-    """Log where it happened; its kind and text as they may be shown."""
+    """Log the traceback; return the type and text of the exception without secrets."""
     shown = redact(f"{type(error).__name__}: {error}")
     # The lines of the code alone: the interpreter's own form ends with the text as it is.
     frames = "".join(traceback.format_tb(error.__traceback__))

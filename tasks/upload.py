@@ -1,4 +1,4 @@
-"""Upload: the job's own copies of the video and the audios."""
+"""Uploads the job's own copies of the video and the audios."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VIDEO_SHARE = 0.8
 
 @task(name="upload", **PERSISTED)
 async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -> UploadedFiles:
-    """Bring the video and each distinct audio into the job's prefix of the bucket.
+    """Copy the video and each distinct audio into the job's prefix of the bucket.
 
     A file that is there already, whole, is not brought again. Each is stored under the extension
     and the media type of what it is.
@@ -85,7 +85,7 @@ async def _together(
 
 
 class _Shown:
-    """How much of the upload is done; written by transfer threads, read by the progress."""
+    """The finished part of the upload; written by transfer threads, read by the progress."""
 
     def __init__(self, audios: int) -> None:
         self.video = 0.0

@@ -1,9 +1,9 @@
-"""Whether a result that was paid for is used: by its verdict, by what the user wants of a doubtful
-one, and by what a person decided since.
+"""Decides whether a result that was paid for is used: by its verdict, by the user's ``on_doubt``,
+and by a person's later decision.
 
-A good one is. A doubtful one is, with warnings, unless the user asked to hold it; a retry of the
-held run uses it then. An unusable one stays where it is; a retry of the run fetches it from the
-provider once more, and a person may accept it as it is. Nothing here ever buys.
+A good result is used. A doubtful one is used with warnings, unless the user asked to hold it; a
+retry of the held run then uses it. An unusable one stays in the bucket; a retry of the run fetches
+it from the provider once more, and a person may accept it as it is. No new result is bought here.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ async def use_result(
         job: the job.
         step: how its result is judged and fetched.
         stage: the finished stage.
-        on_doubt: what the user wants of a doubtful result.
+        on_doubt: the user's choice for a doubtful result.
         decision: reads what a person decided about an object.
 
     Raises:
@@ -144,7 +144,7 @@ def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
 def _refusal(
     job: Job, step: BoughtStep, stage: StageResult, verified: Verified, copy: int
 ) -> TerminalError:
-    """Why a result is not used, where it is, and every way to go on."""
+    """The error for a result that is not used: the reason, its place, and every way to go on."""
     judgement = verified.judgement
     key, what = stage.stored.key, _WHAT[step.name]
     another = "Start a new job to buy another."

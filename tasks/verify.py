@@ -1,4 +1,4 @@
-"""Verify: the verdict on a result that was paid for, and the picture of before and after."""
+"""Makes the verdict on a result that was paid for, and the picture of before and after."""
 
 from __future__ import annotations
 

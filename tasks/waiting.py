@@ -1,4 +1,4 @@
-"""Follow a provider's job to its end, showing its progress."""
+"""Follows a provider's job to its end, showing its progress."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ async def follow(
         prepared: the attempt.
         submission: the provider's acceptance.
         step: ``lip-sync`` or ``inpainting``.
-        provider: whose doorbell ends a pause early.
+        provider: the provider; its callback ends a pause early.
         stage: the row of the progress table that fills up meanwhile.
         deadline_hours: longest wait, in hours.
         fetch: reads the job; an error of it says nothing about how the job ended.
-        observe: what the job as read means; raises a ``TerminalError`` when the provider says that
+        observe: interprets the job as read; raises a ``TerminalError`` when the provider says that
             it ended badly.
         what: names the provider's job in texts.
 

@@ -1,8 +1,8 @@
-"""Deliver one message: try, note how it went, and be back when the next try is due.
+"""Delivers one message: tries, records the outcome, and reschedules the run for the next try.
 
-Nothing is kept in memory between two tries. The record in the bucket says where the delivery
-stands, and between distant tries the run is given back to Prefect with the time of the next one,
-so that a thousand receivers that are away for a day cost one row each.
+Nothing is kept in memory between two tries. The record in the bucket holds the state of the
+delivery. Between distant tries the run is given back to Prefect with the time of the next one, so
+that a thousand receivers that are away for a day cost one row each.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ async def deliver(
 
     Args:
         storage: the bucket.
-        job_id: whose news it is.
+        job_id: the job of the message.
         webhook_id: the message.
         gate: which receivers are allowed.
         settled: waits, before the first try, until the job's run has really ended.
@@ -112,7 +112,7 @@ async def deliver(
     if record is None or target is None:
         return Failed(message="The record of this message is gone from the bucket")
     if record.state == "failed":
-        # Somebody retries a run that was given up: one more try.
+        # A run that was given up is retried: one more try.
         record = record.model_copy(update={"state": "pending", "next_try_at": None})
     if not record.tries and record.type != "job.stage":
         await settled(job_id, clock)
@@ -134,7 +134,7 @@ async def deliver(
 
 
 async def _settled(job_id: str, clock: Clock) -> None:
-    """Wait a little for the job's own run to end: whoever hears of the end may ask at once."""
+    """Wait a little for the end of the job's run, because the receiver may ask for it at once."""
     until = clock.monotonic() + _SETTLE_SECONDS
     try:
         async with get_client() as client:

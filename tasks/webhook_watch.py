@@ -1,9 +1,8 @@
-"""The safety net of the webhooks: announces ends that no job has announced itself.
+"""Announces ends of jobs to their receivers that no job has announced itself.
 
 A job that is cancelled before it runs, whose process dies, or that ends while the bucket is away,
-cannot tell of its end. This looks at the truth, Prefect's list of ended runs, so that nothing that
-was lost on the way can be missed. Announcing twice is harmless, therefore any number of processes
-may watch at the same time.
+cannot announce its end. The watch reads Prefect's list of ended runs, so that no end is missed.
+Announcing twice is harmless, therefore any number of processes may watch at the same time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Announce what happens to a job to the receiver that its owner named.
+"""Announces the events of a job to the receiver that its owner named.
 
 Announcing writes the message's record into the bucket and starts one delivery run for it. Both are
-done at most once per message, whoever announces it and however often: the job itself at its end,
+done at most once per message, also when several processes announce it: the job itself at its end,
 or :mod:`tasks.webhook_watch` for a job whose process did not come that far. The delivery is a flow
-run of its own (:mod:`tasks.webhook_delivery`), so that a receiver that is away costs the job
-nothing.
+run of its own (:mod:`tasks.webhook_delivery`), so that the job does not wait for a receiver that
+is away.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ RECORD_BYTES: Final = 256 * 1024
 # A job must not wait long to tell of its end; what is left out is caught up with.
 _PATIENCE = 20.0
 UNREACHABLE = (ProVideoError, httpx.HTTPError, ObjectNotFound, TimeoutError)
-"""What :func:`announce_event` raises when another try may succeed."""
+"""Exceptions of :func:`announce_event` after which another try may succeed."""
 
 
 async def keep_target(
@@ -65,16 +65,16 @@ async def keep_target(
     events: Iterable[EventType],
     secret: str | None = None,
 ) -> str:
-    """Keep where a job's messages go, and return the secret that signs them.
+    """Keep the receiver of a job's messages, and return the secret that signs them.
 
-    What is kept first stays: a second call with the same job changes nothing and returns the
+    The first target stays: a second call with the same job changes nothing and returns the
     secret that was kept.
 
     Args:
         storage: the bucket.
         job_id: the job.
         url: the receiver; the caller has put it through the gate.
-        events: what it wants to hear of.
+        events: the types of messages to send.
         secret: ``whsec_…`` as the owner gave it; None makes one.
 
     Raises:
@@ -95,13 +95,13 @@ async def keep_target(
 
 
 async def read_target(storage: Storage, job_id: str) -> WebhookTarget | None:
-    """Where a job's messages go; None when it has no receiver."""
+    """The receiver of a job's messages; None when it has none."""
     raw = await storage.get_bytes(target_key(job_id), RECORD_BYTES)
     return None if raw is None else WebhookTarget.model_validate_json(raw)
 
 
 async def announce(result: JobResult) -> None:
-    """Tell of the end of the running job; for the end of its flow.
+    """Announce the end of the running job; called at the end of its flow.
 
     Never fails the job: what cannot be announced now is announced by the watch.
     """
@@ -112,7 +112,7 @@ async def announce(result: JobResult) -> None:
 
 
 async def announce_stage(job_id: str, stage: Stage, percent: float) -> None:
-    """Tell that the running job has entered a stage; for the writer of its progress."""
+    """Announce that the running job has entered a stage; called by the writer of its progress."""
     if TAG not in (flow_run.tags or ()) or stage is Stage.COMPLETED:
         return
     data = {
@@ -153,13 +153,13 @@ async def announce_event(
     stage: Stage | None = None,
     deployment_name: str = DEFAULT_DEPLOYMENT,
 ) -> Delivery | None:
-    """Write a message's record and start its delivery; both only once, whoever does it.
+    """Write a message's record and start its delivery, each once among all processes.
 
     Args:
         client: of Prefect.
         storage: the bucket.
-        job_id: whose news it is.
-        type_: what happened.
+        job_id: the job of the message.
+        type_: of the message.
         data: of the message, without links.
         timestamp: when it happened.
         round_: see :func:`pro_video.hooks.records.webhook_id`.
@@ -167,7 +167,7 @@ async def announce_event(
         deployment_name: the delivery flow's deployment that the job's workers run.
 
     Returns:
-        The record as it is now; None when nobody wants to hear of this.
+        The record as it is now; None without a receiver for this type.
 
     Raises:
         ProVideoError, httpx.HTTPError, ObjectNotFound: it could not be announced; do it again.

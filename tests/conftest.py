@@ -24,7 +24,7 @@ settings.register_profile(
 )
 settings.load_profile("any-machine")
 
-# Whose tests run on the local stack. They wait most and compute least.
+# Folders whose tests run on the local stack. They wait most and compute least.
 _ON_THE_STACK = (
     "tests/flows/",
     "tests/chaos/",

@@ -146,7 +146,7 @@ class LocalStack:
         self.process.wait(STOP_SECONDS)
         wait_until(lambda: not self.members(), 10, "no process of the stack is left")
 
-    # What the stack consists of
+    # Parts of the stack
 
     @property
     def api_url(self) -> str:
@@ -201,5 +201,5 @@ def running_stack(folder: Path) -> Iterator[LocalStack]:
         with contextlib.suppress(AssertionError):
             stack.stop()
         raise
-    # What Ctrl-C sends.
+    # The signal of Ctrl-C.
     assert stack.stop(signal.SIGINT) == 0, stack.tail()

@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Skips:
-    """What was skipped in a run.
+    """The skipped tests of a run.
 
     Args:
         allowed: reasons for which a test may be skipped.

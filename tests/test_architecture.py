@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What each package may import of the project, besides itself.
+# Packages of the project that each package may import, besides itself.
 MAY_IMPORT = {
     "pro_video": set(),
     "tasks": {"pro_video"},

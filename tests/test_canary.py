@@ -36,7 +36,7 @@ SIGNED = re.compile(
     r"(?!\*|REDACTED|redacted|…)",
     re.IGNORECASE,
 )
-"""What each signed link has, ours and the emulators'."""
+"""Marks of a signed link, of ours and of the emulators'."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def keys(stack: LocalStack) -> dict[str, set[str]]:
 
 
 def leaks(found: Iterable[Place], keys: dict[str, set[str]]) -> list[str]:
-    """What was found where; never the secret itself, which a test's output must not show."""
+    """The places of secrets; never the secret itself, which a test's output must not show."""
     leaking, looked_at = [], 0
     for place, text in found:
         looked_at += 1

@@ -1,5 +1,5 @@
-"""What the documents tell a reader to type exists: make targets, modules and their options, Prefect
-commands and deployments, environment variables, and the files that links lead to."""
+"""All names in the documents exist: make targets, modules and their options, Prefect commands and
+deployments, environment variables, and the files that links lead to."""
 
 from __future__ import annotations
 

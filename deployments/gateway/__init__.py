@@ -1,4 +1,4 @@
-"""The HTTP API: hand a job over, follow it, and be told when it is done, without knowing Prefect.
+"""The HTTP API: creates jobs, shows their state, and sends their events, without Prefect's API.
 
 All of it is a view of Prefect's own state; there is no second table of jobs.
 """

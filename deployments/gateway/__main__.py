@@ -19,7 +19,7 @@ from deployments.gateway.settings import get_gateway_settings
 
 
 class _Server(uvicorn.Server):
-    """Ends the open event streams when it is told to stop, which would hold it up else."""
+    """Ends the open event streams at a stop, because they would delay it."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Statuses as answers: bytes that are made once, with a tag by which a client has them already."""
+"""Responses to status reads: bytes that are made once, with an ``ETag``."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the path takes; Starlette names the methods of its first route only."""
+    """The methods that the path takes; Starlette names those of its first route only."""
     routes = request.app.routes
 
     def is_taken(method: str) -> bool:

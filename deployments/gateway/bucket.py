@@ -1,5 +1,5 @@
-"""What the gateway does in the bucket beyond :class:`pro_video.storage.Storage`: parts that arrive
-bit by bit, listings, and tidying."""
+"""Operations of the gateway in the bucket beyond :class:`pro_video.storage.Storage`: streamed
+parts, listings, and removal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Listed:
 
 
 def target_of(storage: Storage, key: str, content_type: str) -> Target:
-    """Where an object goes, for the writing functions of :mod:`pro_video.transfers.multipart`."""
+    """The target of an object, for the writing functions of `pro_video.transfers.multipart`."""
     return storage._target(key, content_type)
 
 
@@ -144,7 +144,7 @@ class _PartBuffer:
         return taken
 
     def content(self) -> bytearray:
-        """What was taken, without a copy; a buffer that was not full takes nothing after that."""
+        """The bytes taken, without a copy; a buffer that was not full takes nothing after that."""
         del self._room[self.filled :]
         return self._room
 

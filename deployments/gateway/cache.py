@@ -1,4 +1,4 @@
-"""A small cache in which many askers for the same thing cost one look upstream."""
+"""A small cache: concurrent reads of the same key share one read upstream."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FlightCache(Generic[K, V]):
             entry.value.add_done_callback(lambda done: self._settle(key, done))
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)
-        # One asker who goes away must not end the look of the others.
+        # A client that goes away must not end the read of the others.
         return await asyncio.shield(entry.value)
 
     def forget(self, key: K) -> None:

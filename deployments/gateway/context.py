@@ -1,4 +1,4 @@
-"""What the parts of the gateway share: settings, Prefect, the bucket, tokens and limits."""
+"""Common resources of the gateway: settings, Prefect, the bucket, tokens and limits."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class GatewayContext:
         settings: the gateway's settings.
         api: Prefect by path, with a deadline and problems as errors.
         bucket: gives the storage; use :meth:`storage`.
-        tokens: who may.
+        tokens: the bearer tokens.
         threads: for blocking parts of uploads.
     """
 

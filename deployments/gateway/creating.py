@@ -32,7 +32,7 @@ async def create_job(
         secret = await keep_webhook(storage, str(run.id), webhook)
     except ProVideoError:
         if job.idempotency_key is None:
-            # Nobody could repeat the request for this very job.
+            # Without a key, no request could be repeated for this very job.
             await _withdraw(runs, job.owner, view)
         raise
     return view.model_copy(update={"webhook_secret": secret}), is_new

@@ -41,7 +41,7 @@ def _whole(value: object) -> object:
 
 
 class UploadRequest(BaseModel):
-    """What a client wants to upload."""
+    """A request for a direct upload."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -69,7 +69,7 @@ class UploadView(BaseModel):
 
     upload_id: str
     source: str = Field(
-        description="What a job names it by.",
+        description="The upload as a source in a request for a job.",
         examples=["upload:4f0c8a52f6a04a5e8f6d1f4e3a0b9c7d"],
     )
     status: Literal["open", "complete"]
@@ -84,7 +84,7 @@ class UploadView(BaseModel):
 
 
 class UploadRecord(BaseModel):
-    """What is kept of a direct upload, beside its file in the bucket."""
+    """The record of a direct upload, beside its file in the bucket."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -103,7 +103,7 @@ class UploadRecord(BaseModel):
 
 
 def upload_prefix(owner: str, upload_id: str) -> str:
-    """Where the objects of one upload are."""
+    """The prefix of one upload's objects."""
     return f"{owner_prefix(owner)}{upload_id}/"
 
 

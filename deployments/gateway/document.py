@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the running gateway promises, with the limits of its installation."""
+"""The OpenAPI document of the running gateway, with the limits of its installation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pro_video.settings import get_settings
 PATH = "/openapi.json"
 
 ASSETS = "/docs/assets"
-"""Where the files of the page for people are."""
+"""The path of the files of the page for people."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,7 +33,7 @@ async def read_document(request: Request, context: Context) -> JSONResponse:
     try:
         needs_token = await context.tokens.is_closed()
     except ProblemError:
-        # Nobody can say; a client that sends its token does nothing wrong.
+        # Unknown at the moment; a token does no harm.
         needs_token = True
     return JSONResponse(document(request.app, needs_token=needs_token))
 

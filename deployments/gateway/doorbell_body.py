@@ -1,4 +1,4 @@
-"""Receiving a body from somebody who may be anybody: bounded in size, in time and in number."""
+"""Reads the body of an unauthenticated request, bounded in size, in time and in number."""
 
 from __future__ import annotations
 

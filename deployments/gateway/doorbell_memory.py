@@ -1,4 +1,4 @@
-"""Which callbacks were heard already."""
+"""Remembers recent callbacks, so that a repeated one is not handled again."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ class Memory:
         return True
 
     def forget(self, key: Hashable) -> None:
-        """What followed from the key did not happen: the next one is new again."""
+        """Count the key as new next time, because its handling failed."""
         self._until.pop(key, None)

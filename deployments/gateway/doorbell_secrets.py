@@ -1,4 +1,4 @@
-"""What the providers sign their callbacks with, from the settings and the Prefect blocks."""
+"""The providers' secrets for signing callbacks, from the settings and the Prefect blocks."""
 
 from __future__ import annotations
 

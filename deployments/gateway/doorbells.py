@@ -1,8 +1,8 @@
-"""Doorbells: the providers' callbacks, which only wake the wait for a job.
+"""The routes of the providers' callbacks, which only wake the wait for a job.
 
-A callback is believed in nothing. Once its signature fits, one Prefect event is emitted with the
-provider's job id, and whichever worker waits for that job looks at the provider's API at once.
-A lost, late, repeated or reordered callback therefore changes nothing but how soon that look is.
+The content of a callback is not trusted. Once its signature fits, one Prefect event is emitted with
+the provider's job id, and the worker that waits for that job reads the provider's API at once. A
+lost, late, repeated or reordered callback therefore changes only the time of that read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LONGEST_ID = 128
 
 @dataclass(frozen=True)
 class Doorbells:
-    """What the doorbells of one application share."""
+    """The common resources of an application's callback routes."""
 
     reader: BodyReader
     secrets: ProviderSecrets
@@ -86,8 +86,8 @@ def _json_body(example: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_json_body({"id": "6533643b-aceb-4c40-967e-d9ba9baac39e", "status": "COMPLETED"}),
 )
 async def sync_so(request: Request, context: Context, bells: Bells) -> Response:
-    """Takes what Sync.so signs with the organisation's webhook secret (``Sync-Signature``).
-    Nobody else needs to call it."""
+    """For Sync.so alone: a callback signed with the organisation's webhook secret
+    (``Sync-Signature``)."""
     body = await _received(request, bells)
     secrets = await bells.secrets.sync_so.get()
     header = request.headers.get(signature.HEADER)
@@ -106,8 +106,8 @@ async def sync_so(request: Request, context: Context, bells: Bells) -> Response:
     openapi_extra=_json_body({"id": 123456, "processStatus": 1}),
 )
 async def ghostcut(request: Request, context: Context, bells: Bells) -> Response:
-    """Takes what GhostCut signs with the account's app secret (``Callback-Sign``). Nobody else
-    needs to call it."""
+    """For GhostCut alone: a callback signed with the account's app secret
+    (``Callback-Sign``)."""
     body = await _received(request, bells)
     secrets = await bells.secrets.ghostcut.get()
     if not callback.is_authentic(request.headers.get(callback.HEADER), body, secrets):
@@ -121,7 +121,7 @@ async def _received(request: Request, bells: Doorbells) -> bytes:
     try:
         return await bells.reader.read(request)
     except ClientDisconnect:
-        # Nobody reads this answer.
+        # The client is gone: this response is never read.
         raise ProblemError(400, "gone", "The body did not come whole.") from None
 
 

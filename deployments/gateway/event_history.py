@@ -1,5 +1,5 @@
-"""What has happened to one job, as its listeners see it: Prefect's states in their order, and how
-far the present one is."""
+"""The events of one job for its listeners: Prefect's states in their order, and the progress of
+the present one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ID = re.compile(r"(?P<state>[0-9a-f-]{36})\.(?P<progress>[0-9]{1,3})\.(?P<statu
 
 
 class JobEvent(View):
-    """What an event of a job tells; each as in the view of the job."""
+    """The content of a job's event; each field as in the view of the job."""
 
     job_id: str
     status: Status
@@ -41,7 +41,7 @@ class Moment:
 
     Attributes:
         state_id: Prefect's id of the state.
-        view: what clients see.
+        view: the content for clients.
         at: when it began.
     """
 
@@ -104,7 +104,7 @@ class History:
         Args:
             run: the run with its present state.
             states: all of its states; may be empty when its present state is known.
-            percent: what its progress artifact shows.
+            percent: of its progress artifact.
         """
         before = self.current if self._states else None
         known = {state.id for state in self._states}
@@ -131,7 +131,7 @@ class History:
         return new
 
     def since(self, last_event_id: str | None) -> list[Moment]:
-        """What a listener has missed: everything after the event of that id.
+        """The events that a listener has missed: all after the one of that id.
 
         Without an id it is the present moment alone. After an id that is none of this job it is
         everything, so that nothing is missed.
@@ -150,7 +150,7 @@ class History:
 
     def _passed(self, indices: Iterable[int]) -> list[Moment]:
         """Earlier states. How far they came is not known any more, only where they began; a crash
-        that the job came back from is nobody's business."""
+        that the job came back from is not shown."""
         return [self._past(i) for i in indices if self._states[i].type != "CRASHED"]
 
     def _past(self, index: int) -> Moment:

@@ -1,8 +1,8 @@
-"""One watch upstream for all listeners of all jobs.
+"""One subscription at Prefect for all listeners of all jobs.
 
-Prefect's event stream says which jobs have changed; what they changed to is then read from its
-API, together with the percentages, for all watched jobs at once. An event that is lost therefore
-only delays the news until the next full look.
+Prefect's event stream says which jobs have changed. Their new state is then read from its API,
+together with the percentages, for all watched jobs at once. A lost event therefore only delays a
+change until the next full read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STATES = TypeAdapter(list[RunState])
 _PREFIX = "prefect.flow-run."
 _BATCH = 200
 _READS_AT_ONCE = 8
-# What is emitted while a subscription begins may be neither in it nor in what it tells again.
+# An event emitted while a subscription begins may be missing from it and from its backfill.
 _SETTLE_SECONDS = 6.0
 _RECONNECT = Backoff(first=0.5, longest=15.0)
 
@@ -68,9 +68,9 @@ class Seat:
     """One listener's place.
 
     Attributes:
-        missed: what to tell first.
+        missed: the events to send first.
         is_over: the job has ended; nothing comes after that.
-        listener: what comes after that.
+        listener: the queue of later events.
     """
 
     missed: list[Moment]
@@ -88,7 +88,7 @@ class _Watched:
 
 
 class EventHub:
-    """The watched jobs of one application. Works only while somebody listens.
+    """The watched jobs of one application. Works only while there are listeners.
 
     Args:
         api: Prefect.
@@ -124,12 +124,12 @@ class EventHub:
 
     @property
     def listeners(self) -> int:
-        """How many clients listen."""
+        """The number of clients that listen."""
         return sum(len(job.listeners) for job in self._jobs.values())
 
     @property
     def upstreams(self) -> int:
-        """How many subscriptions there are at Prefect: one or none."""
+        """The number of subscriptions at Prefect: one or none."""
         return int(bool(self._tasks))
 
     @contextlib.asynccontextmanager
@@ -177,7 +177,7 @@ class EventHub:
         if watched.loading is None or watched.loading.done():
             watched.loading = asyncio.create_task(self._read_first(job_id, watched))
             watched.loading.add_done_callback(_retrieve)
-        # One listener who leaves must not end the read of the others.
+        # A listener that leaves must not end the read of the others.
         await asyncio.shield(watched.loading)
 
     async def _read_first(self, job_id: UUID, watched: _Watched) -> None:

@@ -1,4 +1,4 @@
-"""Server-sent events on the wire: written as they come, never waited for without an end."""
+"""Sends server-sent events to a client, with a time limit for each write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EventStream(Response):
     """Sends chunks until they end, the client goes away, or it stops reading.
 
     Args:
-        chunks: what to send.
+        chunks: of the body.
         leave: called once at the end, in any case.
         send_seconds: a client that takes no bytes for this time is dropped.
     """

@@ -30,7 +30,7 @@ Empty = Annotated[str, Field(max_length=0)]
 
 
 class FormAudioInput(AudioInput):
-    """Which audio, and which piece of it; without times the whole audio."""
+    """The audio of a segment: a piece of it, or the whole without times."""
 
     model_config = _TOLERANT
 
@@ -92,7 +92,7 @@ class FormTexts(BaseModel):
 
 
 REFERENCE = "#/components/schemas/{model}"
-"""Where the document keeps its schemas."""
+"""The document's path of its schemas."""
 
 FORM_BODY: dict[str, Any] = {
     "required": True,

@@ -1,4 +1,4 @@
-"""Takes the parts of the seed's form: files go straight to the bucket, texts are kept."""
+"""Receives the parts of the editor's form: files go straight to the bucket, texts are kept."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class FormReceiver:
         texts: the text fields by name.
         video: key of the video, when it came.
         audios: keys of the audio files in their order.
-        digests: what came, for the fingerprint of the request.
-        problems: what is wrong with single parts.
+        digests: of the parts, for the fingerprint of the request.
+        problems: of single parts.
     """
 
     def __init__(

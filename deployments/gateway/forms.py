@@ -1,4 +1,4 @@
-"""Reads a multipart form part by part while it arrives; nothing is kept here, least of all on
+"""Reads a multipart form part by part while it arrives, without keeping any in memory or on
 disk."""
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _MOST_PARTS = 64
 
 
 class ClientGone(Exception):
-    """The client went away in the middle; nobody reads an answer."""
+    """The client went away in the middle; a response would not be read."""
 
 
 @dataclass(frozen=True)
 class PartHead:
-    """What a part says of itself. ``filename`` is the client's text and must steer nothing."""
+    """The headers of a part. ``filename`` is the client's text and must steer nothing."""
 
     name: str
     filename: str | None
@@ -70,7 +70,7 @@ async def read_form(request: Request, sink: PartSink, settings: GatewaySettings)
 
     Raises:
         ProblemError: 400 for a broken form, 408 for one that is too slow, 413 for one that is too
-            large; whatever the sink raises.
+            large; any of the sink.
         ClientGone: the connection ended.
     """
     events = _Events()

@@ -1,4 +1,4 @@
-"""A cache whose looks upstream are gathered: one look renews all keys that somebody polls."""
+"""A cache that batches its reads upstream: one read renews all keys that are polled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _GATHER_SECONDS = 0.005
-# A key is renewed along with others while somebody has asked for it within this time.
+# A key is renewed along with others when it was asked for within this time.
 _POLLED_SECONDS = 5.0
 # A value that is asked for at this part of its life or later is renewed before it is too old, so
 # that nobody waits; renewing earlier would cost more looks.
@@ -31,12 +31,12 @@ class _Entry(Generic[V]):
 
 
 class GatheredCache(Generic[K, V]):
-    """Values by key, bounded in number and age; that there is none is kept just as long.
+    """Values by key, bounded in number and age; the absence of one is kept just as long.
 
-    A value's age counts from the begin of the look. Asking for a value that is getting old starts
-    a look within a few milliseconds, which takes along all other keys that are polled: however
-    evenly the askers come in time, there are few looks. Only who asks for a value that is missing
-    or too old waits for the look; one that is under way is shared. While a look that began in time
+    A value's age counts from the begin of the look, which is one read upstream. A request for a
+    value that is getting old starts a look within a few milliseconds. The look takes along all
+    other keys that are polled, so that there are few. Only a request for a value that is missing or
+    too old waits for the look; one that is under way is shared. While a look that began in time
     takes long, the old value serves on for a bounded time.
 
     Args:
@@ -76,7 +76,7 @@ class GatheredCache(Generic[K, V]):
         return None if entry is None else entry.value
 
     def peek(self, key: K) -> V | None:
-        """The value that was read last, whatever its age."""
+        """The value that was read last, of any age."""
         entry = self._entries.get(key)
         return None if entry is None else entry.value
 
@@ -85,7 +85,7 @@ class GatheredCache(Generic[K, V]):
         entry = self._young(key)
         if entry is not None:
             return entry.value
-        # One asker who goes away must not end the look of the others.
+        # A client that goes away must not end the read of the others.
         return await asyncio.shield(self._pending.get(key) or self._ask(key))
 
     def forget(self, key: K) -> None:
@@ -140,7 +140,7 @@ class GatheredCache(Generic[K, V]):
         await asyncio.gather(*(self._read(group, asked, now) for group in groups))
 
     def _polled(self, now: float, room: int) -> list[K]:
-        """Keys to take along; drops values that nobody will get any more on the way."""
+        """Keys to take along; drops values that are too old to be served."""
         if self._seconds == 0:
             return []
         found: list[K] = []
@@ -167,7 +167,7 @@ class GatheredCache(Generic[K, V]):
                 self._done(key, asked[key])
                 if isinstance(error, Exception):
                     asked[key].set_exception(error)
-                    # Nobody may be waiting, which asyncio would report as an error that was lost.
+                    # There may be no waiter, which asyncio would report as an error that was lost.
                     asked[key].exception()
                 else:
                     asked[key].cancel()

@@ -1,4 +1,4 @@
-"""Is the gateway alive, and could it do its work now?"""
+"""Liveness and readiness of the gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pro_video.errors import ProVideoError
 
 router = APIRouter(tags=["health"])
 
-# Nobody is asked more often, however many look.
+# Prefect and the bucket are checked no more often, for any number of requests.
 _LIFE = 1.0
 _PATIENCE = 5.0
 
@@ -28,7 +28,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """What the gateway needs, as it is now."""
+    """The present state of the services that the gateway needs."""
 
     status: Literal["ready", "unavailable"]
     prefect: Literal["ok", "unavailable", "no deployment"] = Field(
@@ -51,7 +51,7 @@ def checks_of(request: Request) -> Checks:
 
 @router.get("/healthz", summary="Liveness")
 async def healthz() -> Health:
-    """200 while the process answers, whatever is behind it."""
+    """200 while the process answers, also when Prefect or the bucket does not."""
     return Health()
 
 
@@ -74,7 +74,7 @@ async def healthz() -> Health:
 async def readyz(
     response: Response, context: Context, checks: Annotated[Checks, Depends(checks_of)]
 ) -> Readiness:
-    """200 when Prefect with its deployment and the bucket answer, else 503 and which does not."""
+    """200 when Prefect with its deployment and the bucket answer; 503 names the failing one."""
     found = await checks.get("ready", lambda: _check(context), seconds=_LIFE)
     if found.status != "ready":
         response.status_code = 503

@@ -39,7 +39,7 @@ class Body(BaseModel):
 
 
 class AudioInput(Body):
-    """Which audio, and which piece of it; without times the whole audio."""
+    """The audio of a segment: a piece of it, or the whole without times."""
 
     refId: str = Field(
         min_length=1, max_length=LONGEST_REF, description="A name in `audios`.", examples=["line-1"]

@@ -228,8 +228,8 @@ async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
 )
 async def accept_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     """The job goes on with the held or unusable result that its `rejected_key` names: text removal
-    follows when there are annotation areas, else the job completes. Nothing is bought again for
-    that result. The decision stands in the job's result, with the token's owner and the time.
+    follows when there are annotation areas; without any the job completes. Nothing is bought again
+    for that result. The decision stands in the job's result, with the token's owner and the time.
     Accepting again changes nothing."""
     run = await services.runs.of_owner(owner, job_id)
     report = (await services.status.ended(run)).report
@@ -246,7 +246,7 @@ async def _changed(services: Services, owner: str, job_id: UUID) -> Response:
 
 @dataclass(frozen=True)
 class _Cursor:
-    """Where a page ended: a time, and the jobs of exactly that time that were shown."""
+    """The end of a page: a time, and the jobs of exactly that time that were shown."""
 
     before: datetime
     skip: tuple[str, ...]

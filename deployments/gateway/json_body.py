@@ -1,4 +1,4 @@
-"""Reading a small JSON body, with a bound on its size and on the time it may take."""
+"""Reads a small JSON body, with a bound on its size and on the time it may take."""
 
 from __future__ import annotations
 

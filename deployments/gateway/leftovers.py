@@ -1,5 +1,5 @@
-"""Uploads of forms that may be of no use, and could not be removed at once: the bucket did not
-answer, or Prefect could not say whether a job needs them."""
+"""Uploads of forms that could not be removed at once: the bucket did not answer, or Prefect could
+not say whether a job needs them."""
 
 from __future__ import annotations
 

@@ -90,5 +90,5 @@ class Usage:
 
 
 def owner_prefix(owner: str) -> str:
-    """Where an owner's uploads are."""
+    """The prefix of an owner's uploads."""
     return f"uploads/{owner}/"

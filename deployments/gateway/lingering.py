@@ -1,4 +1,4 @@
-"""An answer that a client gets although it is still sending."""
+"""A response that is sent before the request body has been read."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def restrain() -> None:
     """
     _call("mallopt", _M_ARENA_MAX, 1)
     _call("mallopt", _M_MMAP_THRESHOLD, _LARGE)
-    # Each piece from the network would take memory and give it back else.
+    # Otherwise each piece from the network would take memory and give it back.
     _call("mallopt", _M_TRIM_THRESHOLD, _KEPT)
 
 

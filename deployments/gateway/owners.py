@@ -1,4 +1,4 @@
-"""Who calls: the owner of the bearer token, or the local machine until there is a token."""
+"""The owner of a request: that of its bearer token, or the local machine until there is one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def owner_of(
         ProblemError: 401 without a valid token, 403 from a page that may not use the API, 503
             while the tokens cannot be read.
     """
-    # Who sends a token means its owner, and must never work as another one.
+    # A request with a token is its owner's, and must never be handled as another one's.
     if "authorization" not in request.headers and not await context.tokens.is_closed():
         _refuse_remote(request, context)
         return LOCAL_OWNER

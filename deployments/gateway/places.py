@@ -1,4 +1,4 @@
-"""How many forms are received at the same time, and who may wait for a place."""
+"""Bounds the number of forms that are received at the same time, and of those that wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_WAITING = 64
 
 
 class Places:
-    """Places that are taken in turn. Who waits sends nothing more until it has one.
+    """Places that are taken in turn. A waiting client sends nothing more until it has one.
 
     Args:
         at_once: how many there are.

@@ -27,8 +27,8 @@ class PrefectRefused(Exception):
 
 
 class PrefectApi:
-    """Prefect's REST API by path: many poll, and making the client's own objects of an answer takes
-    forty times as long as reading what is wanted of it.
+    """Prefect's REST API by path. Making the client's own objects of a response takes forty times
+    as long as reading the needed fields, which counts when many clients poll.
 
     Args:
         upstream: an open Prefect client; it repeats what may be repeated.

@@ -45,7 +45,7 @@ class Problem(BaseModel):
     title: str = Field(description="The status in words.", examples=["Unprocessable Entity"])
     status: int = Field(description="The HTTP status.", examples=[422])
     code: str = Field(description="Stable name, for machines.", examples=["invalid_request"])
-    detail: str = Field(description="What happened and what to do next.")
+    detail: str = Field(description="The cause, and what to do next.")
     request_id: str | None = Field(
         None, description="Also in the X-Request-Id header and in the gateway's log."
     )
@@ -101,7 +101,7 @@ def invalid_field(field: str, code: str, message: str) -> ProblemError:
 
 
 def not_found(what: str) -> ProblemError:
-    """404, also for what belongs to somebody else: its existence is nobody's business."""
+    """404, also for another owner's resource: its existence is not disclosed."""
     return ProblemError(404, f"{what}_not_found", f"There is no such {what}.")
 
 
@@ -145,7 +145,7 @@ def problem_response(error: ProblemError, request_id: str | None) -> JSONRespons
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What the OpenAPI document says of a route's problems; for ``responses=`` of a route."""
+    """A route's problems in the OpenAPI document; for ``responses=`` of a route."""
     retry_after = {
         "Retry-After": {
             "description": "Seconds after which another try may succeed.",
@@ -165,7 +165,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem_of(error: ProVideoError) -> ProblemError:
-    """The problem that trouble with the bucket is for a client; the log has the cause."""
+    """The problem document for an error of the storage; the log has the cause."""
     logger.error("%s: %s", type(error).__name__, error.message)
     after = error.retry_after if isinstance(error, TransientError) else None
     return unavailable("The storage", retry_after=after or 5.0)

@@ -1,8 +1,8 @@
-"""The short way of polls: a status that is in the cache is answered before the application's own
-machinery of routes and dependencies, which would cost several times more than the answer.
+"""Answers polls of a cached status before the application's routes and dependencies, which would
+cost several times more than the response.
 
-Everything that is not such a poll goes the ordinary way, which decides alone what is refused: no
-rule is written here that could be wider than the routes' own.
+Every other request goes to the routes, which alone decide about refusals: no rule is written here
+that could be wider than theirs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `webhook` of a request: who wants to be told of the job, checked and kept with the job."""
+"""The `webhook` of a request: the receiver of a job's messages, checked and kept with the job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOOKUP_SECONDS = 10.0
 
 
 class WebhookBody(BaseModel):
-    """Where to send news of the job, signed after Standard Webhooks."""
+    """The receiver of a job's messages, which are signed after Standard Webhooks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -37,7 +37,7 @@ class WebhookBody(BaseModel):
         default_factory=lambda: list(_ENDS),
         min_length=1,
         max_length=len(get_args(EventType)),
-        description="What it wants to hear of; left out: the ends.",
+        description="Events to send; by default the three ends.",
     )
     secret: SecretStr | None = Field(
         None,
@@ -86,7 +86,7 @@ def webhook_tags(webhook: WebhookBody | None) -> tuple[str, ...]:
 
 
 def webhook_content(webhook: WebhookBody | None) -> Any:
-    """What of it makes one request differ from another."""
+    """The part of it that makes one request differ from another."""
     if webhook is None:
         return None
     secret = webhook.secret.get_secret_value() if webhook.secret else None

@@ -36,7 +36,7 @@ _FINGERPRINT = "pro-video.fingerprint"
 _REQUEST = "pro-video.request"
 _SEGMENTS = "pro-video.segments"
 _DEPLOYMENT_LIFE = 60.0
-# What a running job tells of itself before its report does (see tasks.progress).
+# Labels that a running job sets before its report is written (see tasks.progress).
 _FACTS = ("sync_generation_id", "ghostcut_task_id")
 
 
@@ -96,10 +96,10 @@ class CreateUnknown(ProblemError):
 
 @dataclass(frozen=True)
 class NewJob:
-    """What makes a job.
+    """A job to be created.
 
     Attributes:
-        owner: whose it is.
+        owner: its owner.
         parameters: of the flow.
         segments_data: as the client wrote it.
         fingerprint: says whether two requests ask for the same.
@@ -128,7 +128,7 @@ def upload_tag(upload_id: str) -> str:
 
 
 def fingerprint_of(content: object) -> str:
-    """The same for the same JSON data, whatever the order of its names."""
+    """The same for the same JSON data, with its names in any order."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -188,7 +188,7 @@ class Runs:
         """A job of the owner.
 
         Raises:
-            ProblemError: 404, also for the job of somebody else.
+            ProblemError: 404, also for another owner's job.
         """
         found = await self.search(owner, {"id": {"any_": [str(job_id)]}}, limit=1)
         if not found:
@@ -239,7 +239,7 @@ class Runs:
             await self._set_state(job_id, "CANCELLING", "Cancelling")
             after = await self.of_owner(owner, job_id)
             if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING":
-                # It had run before, so that Prefect expects a process which nobody has any more.
+                # It had run before, so that Prefect expects a process, which is gone.
                 await self._set_state(job_id, "CANCELLED", "Cancelled")
             run = await self.of_owner(owner, job_id)
             logger.info("Job cancelled", extra={"job_id": str(job_id), "owner": owner})
@@ -270,7 +270,7 @@ class Runs:
         A job that goes on with an accepted result already is left alone.
 
         Args:
-            owner: whose job it is, and who decides.
+            owner: of the job; the acceptance is in this name.
             job_id: the job.
             key: object of the result, as the job's end names it; None when it names none.
 

@@ -68,11 +68,11 @@ STATUS_RESPONSES: dict[int | str, dict[str, Any]] = {
     304: {"description": "Nothing has changed since the answer that If-None-Match names."},
     **problem_responses(401, 403, 404, 422, 429, 503),
 }
-"""What the OpenAPI document says of a read of a status."""
+"""Responses to a status read in the OpenAPI document."""
 
 
 def job_links(*operations: str, job_id: str = "/job_id") -> dict[str, Any]:
-    """What the OpenAPI document says can be done with the job of an answer.
+    """OpenAPI links from a response to the operations on its job.
 
     Args:
         operations: names of the routes.
@@ -91,7 +91,7 @@ JOB_LINKS = job_links(
     "read_events",
     "read_log",
 )
-"""What can be done with a new job."""
+"""OpenAPI links to the operations on a new job."""
 
 
 @router.post(
@@ -139,7 +139,7 @@ async def read_job(services: Services, owner: str, job_id: UUID) -> Answer:
     """The whole view of a job of the owner.
 
     Raises:
-        ProblemError: 404, also for the job of somebody else; 503.
+        ProblemError: 404, also for another owner's job; 503.
     """
 
     async def render(snapshot: Snapshot) -> bytes:

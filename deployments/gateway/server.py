@@ -35,9 +35,8 @@ _TWO_LENGTHS = ProblemError(
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's protocol, which has no bound for the time between a connection, or the first byte
-    after an answer, and the end of the next request's headers; and whose bound for the number of
-    connections answers in plain text."""
+    """uvicorn's protocol with a time limit for a request's headers, counted from the connection or
+    the end of the last response, and with a problem document for a connection over the limit."""
 
     header_seconds = 10.0
     max_connections = 4000
@@ -46,7 +45,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            # It gets one answer, and little time to ask for it; those that were here go on.
+            # It gets one response, and little time for its request; earlier connections go on.
             self.app = _turn_away
             self.header_seconds = min(self.header_seconds, _EXCESS_SECONDS)
         self._watch()
@@ -84,9 +83,9 @@ class BoundedProtocol(H11Protocol):
 
 
 def allow_files(settings: GatewaySettings) -> None:
-    """Let the process have as many files as its connections need, where the system allows it.
+    """Raise the limit of open files to the need of the connections, where the system allows it.
 
-    Many systems begin with 1024, of which Prefect, S3 and the parts of forms need some as well.
+    Many systems begin with 1024, and Prefect, S3 and the parts of forms need some of them.
     """
     needed = settings.max_connections + 512
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -100,8 +99,8 @@ async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class OneLength:
-    """ASGI middleware: refuses a request that states its length in two ways, of which a proxy in
-    front may believe the other one (RFC 9112, section 6.3), and closes its connection."""
+    """ASGI middleware: refuses a request that states its length in two ways and closes its
+    connection, because a proxy in front may go by the other one (RFC 9112, section 6.3)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -120,7 +119,7 @@ class OneLength:
 def server_config(
     app: FastAPI, settings: GatewaySettings, *, host: str, port: int
 ) -> uvicorn.Config:
-    """How the gateway is served."""
+    """The server's configuration."""
     bounds = {
         "header_seconds": settings.header_seconds,
         "max_connections": settings.max_connections,

@@ -1,4 +1,4 @@
-"""The gateway's own parts over the shared context, and who uses them in a request."""
+"""The gateway's own parts over the shared context, and the dependencies of its routes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def paced_owner(request: Request, owner: CurrentOwner, services: Parts) ->
 
 
 Caller = Annotated[str, Depends(paced_owner)]
-"""For parameters of routes: the name of the caller, who is not too fast."""
+"""For parameters of routes: the name of the caller, within the limit of requests."""
 
 
 async def polling_owner(request: Request, owner: CurrentOwner, services: Parts) -> str:
@@ -90,7 +90,7 @@ async def polling_owner(request: Request, owner: CurrentOwner, services: Parts) 
 
 
 Poller = Annotated[str, Depends(polling_owner)]
-"""For parameters of routes that are cheap and asked often: the caller, who is not too fast."""
+"""For parameters of status routes: the name of the caller, within the limit of status reads."""
 
 
 async def idempotency_key(

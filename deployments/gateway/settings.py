@@ -30,7 +30,7 @@ class GatewaySettings(BaseSettings):
         10.0, gt=0, description="Longest wait for one answer of Prefect or S3, in seconds."
     )
 
-    # Who may.
+    # Access.
     token_block: str = Field("pro-video", description="Name of the block that holds the tokens.")
     token_seconds: float = Field(
         5.0, ge=0, description="A revoked token is refused after this time at most, in seconds."

@@ -1,4 +1,4 @@
-"""Which files a JSON request may name: the owner's uploads and jobs, allowed places in S3, and
+"""Resolves the sources of a JSON request: the owner's uploads and jobs, allowed places in S3, and
 addresses on the web."""
 
 from __future__ import annotations

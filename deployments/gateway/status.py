@@ -1,7 +1,7 @@
-"""Reads of jobs for those who poll: many askers, few questions to Prefect.
+"""Reads of jobs for polling clients, with few requests to Prefect.
 
-One look at Prefect renews all jobs that are polled, and an answer serves everybody for a short
-time.
+One read from Prefect renews all jobs that are polled, and a response serves all clients for a
+short time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _START = {stage.value.name: stage.value.start for stage in Stage}
 
 
 class ReportError(BaseModel):
-    """Why a job failed, as its report says it."""
+    """The reason of a job's failure in its report."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -74,7 +74,7 @@ class Report(BaseModel):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What Prefect says of a job now.
+    """The present state of a job in Prefect.
 
     Attributes:
         run: the run.
@@ -87,7 +87,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Ended:
-    """What the bucket has of a job that ended, with fresh links."""
+    """The report and files of an ended job in the bucket, with fresh links."""
 
     report: Report | None
     output_url: str | None = None
@@ -124,14 +124,14 @@ class StatusReader:
         """A job of the owner, as it was at most the cache's time ago.
 
         Raises:
-            ProblemError: 404, also for the job of somebody else; 503 when Prefect is away.
+            ProblemError: 404, also for another owner's job; 503 when Prefect is away.
         """
         return (await self._cached(owner, job_id)).snapshot
 
     async def answer(
         self, owner: str, job_id: UUID, render: Callable[[Snapshot], Awaitable[bytes]]
     ) -> Answer:
-        """What ``render`` makes of :meth:`snapshot`, made once for all who get the same one."""
+        """The response that ``render`` makes of :meth:`snapshot`, once for each snapshot."""
         cached = await self._cached(owner, job_id)
         if cached.answer is None:
             cached.answer = Answer.of(await render(cached.snapshot))

@@ -1,4 +1,4 @@
-"""Removes what nobody completed and nobody needs any more from the uploads' part of the bucket."""
+"""Removes abandoned and expired uploads from the bucket."""
 
 from __future__ import annotations
 
@@ -66,19 +66,19 @@ async def tidy(context: GatewayContext, runs: Runs, leftovers: Leftovers) -> Non
 
 @dataclass
 class _Upload:
-    """What the bucket has of one upload: its objects, and what is still being received."""
+    """One upload in the bucket: its objects, and its unfinished multipart uploads."""
 
     objects: list[Listed] = field(default_factory=list)
     unfinished: list[Listed] = field(default_factory=list)
 
     @property
     def last_sign(self) -> datetime:
-        """When something of it arrived last."""
+        """The time of its last part or object."""
         return max(entry.modified_at for entry in (*self.objects, *self.unfinished))
 
     @property
     def is_form(self) -> bool:
-        """Direct uploads have a record from their beginning on."""
+        """Is it a form's? Only direct uploads have a record, from their beginning on."""
         return not any(entry.key.endswith(f"/{RECORD}") for entry in self.objects)
 
     @property

@@ -1,6 +1,6 @@
 """Bearer tokens: made from 256 random bits, kept only as their hash, in one Prefect block.
 
-A slow password hash would add nothing: nobody guesses 256 random bits.
+A slow password hash would add nothing: 256 random bits cannot be guessed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OWNER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 """Names of owners; they become part of object keys and tags."""
 
 LOCAL_OWNER = "local"
-"""Who calls until there is a token."""
+"""The owner of all requests until there is a token."""
 
 _PREFIX = "pvk_"
 _STALE_LIMIT = 60.0
@@ -45,7 +45,7 @@ class StoredToken(BaseModel):
 
     Attributes:
         id: short public name, for revoking.
-        owner: whose requests it signs.
+        owner: the owner of requests with it.
         hash: SHA-256 of the token, hexadecimal.
         created_at: when.
     """
@@ -64,7 +64,7 @@ class GatewayTokens(Block):
 
     _block_type_name: ClassVar[str | None] = "Pro Video Gateway Tokens"
     _block_type_slug: ClassVar[str | None] = "pro-video-gateway-tokens"
-    _description: ClassVar[str | None] = "Who may use the HTTP gateway; holds hashes only."
+    _description: ClassVar[str | None] = "Bearer tokens of the HTTP gateway; holds hashes only."
 
     tokens: SecretStr = Field(
         default=SecretStr("[]"), title="Tokens", description="JSON list of hashed tokens."
@@ -141,7 +141,7 @@ class TokenStore:
         return await self._current() is not None
 
     async def owner_of(self, token: str) -> str | None:
-        """Whose token it is; None for one that is unknown or revoked.
+        """The owner of a token; None for an unknown or revoked one.
 
         Raises:
             ProblemError: 503, when the tokens cannot be read.
@@ -159,17 +159,17 @@ class TokenStore:
             return self._entries
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._load())
-        # Ahead of time nobody waits. Later all wait for the same read, and go on at once: a lock
+        # Ahead of time no request waits. Later all wait for one read, and go on at once: a lock
         # would let them through one after the other.
         if age >= self._life:
             await asyncio.shield(self._loading)
-            # What was known a moment ago still holds; later, nobody may.
+            # The last list serves for a while; after that, every request is refused.
             if time.monotonic() - self._loaded_at > _STALE_LIMIT:
                 raise unavailable("The list of tokens")
         return self._entries
 
     async def _load(self) -> None:
-        # Those who come behind a failed read do not each wait for one of their own.
+        # Requests that come after a failed read do not each wait for one of their own.
         if time.monotonic() - self._failed_at > _FAILURE_LIFE:
             await self._read()
 

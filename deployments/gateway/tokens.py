@@ -26,7 +26,7 @@ async def create(owner: str) -> str:
 
 
 async def listed() -> list[StoredToken]:
-    """All tokens, without what would let anybody use them."""
+    """All tokens, without their secrets."""
     return await load_entries(get_gateway_settings().token_block) or []
 
 

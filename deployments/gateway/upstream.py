@@ -1,8 +1,8 @@
-"""Prefect's client on an event loop of its own, in a thread.
+"""Runs Prefect's client on an event loop of its own, in a thread.
 
-One answer of Prefect takes its client a dozen steps. On the loop that serves the requests each step
-would wait until all clients that asked meanwhile have had their turn: when a thousand ask at once,
-the look at Prefect that all of them need would take longer than their statuses may be old.
+One call of Prefect's client takes a dozen turns of its event loop. On the loop that serves the
+requests, each turn would wait for those of all concurrent requests. With a thousand requests at
+once, the read from Prefect that all of them need would take longer than a status may be old.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Upstream:
         self._stop = stop
 
     async def run(self, work: Callable[[PrefectClient], Coroutine[Any, Any, T]]) -> T:
-        """What ``work`` returns, or raises; it is cancelled with its caller.
+        """Run ``work`` and return its result; it is cancelled with its caller.
 
         Raises:
             RuntimeError: the upstream was closed.

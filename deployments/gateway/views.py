@@ -1,4 +1,4 @@
-"""What clients see of a job: the models of the answers, and how they come from Prefect's state."""
+"""A client's view of a job: the models of the responses, and how they are made from its state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FINAL: dict[str, Status] = {
     "CANCELLED": "cancelled",
 }
 _STAGES = {stage.value.name: stage.label for stage in Stage}
-# What a job's report says better than its run.
+# Fields that a job's report gives more fully than its run.
 _REPORTED = (
     "warnings",
     "rejected_key",
@@ -43,13 +43,13 @@ class View(BaseModel):
 
 
 class ErrorView(View):
-    """Why a job failed."""
+    """The reason of a job's failure."""
 
     code: str = Field(description="Stable name, or the provider's own code.")
-    message: str = Field(description="What happened and what to do next.")
+    message: str = Field(description="The cause, and what to do next.")
     stage: str | None = Field(None, description="Where it happened.")
     provider: str | None = Field(None, description="sync.so or ghostcut, when one is involved.")
-    request_id: str | None = Field(None, description="What the provider's support asks for.")
+    request_id: str | None = Field(None, description="Request id for the provider's support.")
 
 
 class JobSummary(View):
@@ -59,7 +59,7 @@ class JobSummary(View):
     status: Status
     progress: int = Field(ge=0, le=100, description="0 to 100; never goes down.", examples=[75])
     message: str = Field(
-        description="What happens now, for people.", examples=["Text inpainting in progress..."]
+        description="The present step, for people.", examples=["Text inpainting in progress..."]
     )
     stage: str | None = Field(
         None,
@@ -69,10 +69,10 @@ class JobSummary(View):
     )
     display_name: str | None = None
     created_at: datetime
-    completed_at: datetime | None = Field(None, description="When it ended, whatever the end.")
+    completed_at: datetime | None = Field(None, description="Time of the end, of any kind.")
     warnings: list[JobWarning] = Field(
         default_factory=list,
-        description="What rules and checks say without stopping the job: `code` for machines, "
+        description="Findings of rules and checks that do not stop the job: `code` for machines, "
         "`message` for people, where in seconds and in the picture, and how sure.",
     )
     rejected_key: str | None = Field(
@@ -97,9 +97,9 @@ class JobView(JobSummary):
     )
     rejected_url: str | None = Field(None, description="Link to the rejected result.")
     accepted_by: str | None = Field(
-        None, description="Who decided to use a rejected result as it is."
+        None, description="Owner of the token that accepted a rejected result as it is."
     )
-    accepted_at: datetime | None = Field(None, description="When.")
+    accepted_at: datetime | None = Field(None, description="Time of the acceptance.")
     preview_url: str | None = Field(None, description="Link to a before/after picture.")
     error: ErrorView | None = None
     sync_generation_id: str | None = Field(

@@ -1,4 +1,4 @@
-"""The delivery log: what was sent to a job's receiver, and how it went."""
+"""The delivery log: the messages to a job's receiver, and all tries of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the wire: how a request is written by clients, and what it is for the product.
+"""Translates a client's request into the product's, and problems back into its field names.
 
 The seed's names hold outside (``segments_data``, ``startTime``, ``audioInput.refId``, ``effects``,
 ``erasure``); inside it is :class:`pro_video.request.JobRequest`. Every problem is told in the
@@ -106,7 +106,7 @@ def product_request(wire: Wire, *, video: str, audio_of: Callable[[str], str | N
     """The checked request.
 
     Args:
-        wire: what the client wrote.
+        wire: the client's request.
         video: address of the video.
         audio_of: address of the audio of a refId; None when there is none.
 
@@ -149,8 +149,8 @@ def flow_parameters(wire: Wire, request: JobRequest) -> dict[str, Any]:
     index.
 
     Args:
-        wire: what the client wrote.
-        request: what :func:`product_request` made of it.
+        wire: the client's request.
+        request: from :func:`product_request`.
     """
     options = wire.options if isinstance(wire.options, Mapping) else {}
     placed = sorted(zip(request.positions, request.segments, strict=True), key=lambda pair: pair[0])

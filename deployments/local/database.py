@@ -1,4 +1,4 @@
-"""The database of the stack's Prefect server: PostgreSQL of its own, SQLite, or somebody's
+"""The database of the stack's Prefect server: PostgreSQL of its own, SQLite, or the user's
 server."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RETENTION = {
 
 @dataclass(frozen=True)
 class Database:
-    """What the Prefect server works on.
+    """The database of the Prefect server.
 
     Attributes:
         url: its address for SQLAlchemy; may hold a password.

@@ -1,4 +1,4 @@
-"""What the demo asks for: the sandbox's sample, or a newcomer's own video."""
+"""The request of the demo: for the sandbox's sample, or for a video of the user's."""
 
 from __future__ import annotations
 

@@ -183,12 +183,12 @@ def _own(folder: Path, ids: tuple[int, int]) -> None:
     """Make a folder that the server alone reads.
 
     Raises:
-        PermissionError: it is there already and somebody else's.
+        PermissionError: it exists and belongs to another user.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), ids[0]):
-        raise PermissionError(f"{folder} belongs to somebody else")
+        raise PermissionError(f"{folder} belongs to another user")
     os.chown(folder, *ids)
 
 
@@ -200,7 +200,7 @@ def make(cluster: Cluster) -> None:
     _own(unfinished, ids)
     place = ["-D", str(unfinished)]
     initialise = [str(program("initdb")), *place, "--username", USER, "--auth", "trust"]
-    # Whatever the machine's locale is, names are sorted and folded as Unicode.
+    # Names are sorted and folded as Unicode under any locale of the machine.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     create = [str(program("postgres")), "--single", *place, USER]
     for command, said in (
@@ -264,7 +264,7 @@ def become_server(cluster: Cluster) -> NoReturn:
     # server would refuse to start; the lock says that there is none.
     (cluster.data / "postmaster.pid").unlink(missing_ok=True)
     (cluster.socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
-    # A list for the server, in which a quoted path is one item whatever it holds.
+    # A list for the server, in which a quoted path of any characters is one item.
     settings = {**_SETTINGS, "unix_socket_directories": f'"{cluster.socket_folder}"'}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = [*_as_user(ids), str(program("postgres")), "-D", str(cluster.data), *options]

@@ -1,6 +1,6 @@
-"""Starts Prefect's server for this machine alone: what ``prefect server start`` runs, which hands
-its blocks with their keys to any page of any origin, behind a look at who asks.
+"""Starts Prefect's server for clients on this machine, with a check of Host and Origin.
 
+``prefect server start`` alone gives its blocks with their keys to a page of any origin.
 ``PREFECT_SERVER_CORS_ALLOWED_ORIGINS`` names the origins whose pages may ask; Prefect's default,
 ``*``, counts as none.
 """

@@ -26,7 +26,7 @@ class StackNotReady(Exception):
 
 
 class StackProcess:
-    """The command that is a stack; whoever starts one stops it.
+    """The command that runs a stack; the caller that starts it also stops it.
 
     Args:
         folder: of the stack; its description appears there as ``stack.json``.

@@ -27,9 +27,9 @@ logger = logging.getLogger("pro_video.setup")
 # A cold start of the Prefect server on a slow machine, with its database made anew, in seconds.
 _PATIENCE = 420.0
 _PAUSE = 0.25
-# Between two words to somebody who waits, in seconds.
+# Between two messages about the wait, in seconds.
 _WORD_SECONDS = 5.0
-# From here on somebody may want to look why, in seconds.
+# From here on the messages name the log to look at, in seconds.
 _LONG = 40.0
 # A process that ended as often as this does not come up.
 _MOST_ENDS = 10
@@ -131,7 +131,7 @@ async def set_up(stack: Stack) -> None:
 
 
 async def _register() -> None:
-    # Prefect takes seconds to import, in which nobody would hear what is waited for.
+    # Imported late: Prefect takes seconds to import, without any message about the wait.
     from deployments.connection import ConnectionSettings
     from deployments.register import register
 

@@ -1,4 +1,4 @@
-"""What the local stack consists of: addresses, keys, processes and their environment."""
+"""The parts of the local stack: addresses, keys, processes and their environment."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Stack:
             )
 
     def describe(self) -> dict[str, object]:
-        """What a client of the stack needs to know."""
+        """Addresses and names for clients of the stack."""
         return {
             "prefect_api_url": self.prefect_api_url,
             "s3": {
@@ -191,7 +191,7 @@ class Stack:
 
 
 def stop_signal(name: str) -> signal.Signals:
-    """The order to stop for a process of the stack; PostgreSQL waits for its clients on SIGTERM."""
+    """The stop signal for a process of the stack; PostgreSQL waits for its clients on SIGTERM."""
     return signal.SIGINT if name == "postgres" else signal.SIGTERM
 
 
@@ -234,7 +234,7 @@ def port_base_from_environment() -> int | None:
 
 
 def free_port_base() -> int:
-    """The first port of a free run of ports, for a stack that nobody needs to find."""
+    """The first port of a free run of ports, for a stack without fixed addresses."""
     for base in range(14200, 60000, 20):
         if all(_is_free(base + offset) for offset in range(len(_SERVICES))):
             return base

@@ -15,7 +15,7 @@ from types import FrameType
 
 from deployments.local.stack import Stack, stop_signal
 
-# supervisord asks politely, then kills; the whole tree is gone within this time, in seconds.
+# supervisord sends the stop signal, then SIGKILL; all processes end within this time, in seconds.
 _STOP_SECONDS = 25
 
 
@@ -37,7 +37,7 @@ def write_configuration(stack: Stack) -> Path:
         "childlogdir": "logs",
     }
     for name, command in stack.commands().items():
-        # It is the one that talks to the user.
+        # Its output goes to the user.
         one_shot = name == "setup"
         config[f"program:{name}"] = {
             "command": _escaped(shlex.join(command)),
@@ -47,7 +47,7 @@ def write_configuration(stack: Stack) -> Path:
             "startsecs": "0" if one_shot else "1",
             "startretries": "10",
             "stopsignal": stop_signal(name).name.removeprefix("SIG"),
-            # What has the lowest is the last to be stopped.
+            # The lowest number is stopped last.
             "priority": "1" if name == "postgres" else "999",
             "stopwaitsecs": str(_STOP_SECONDS - 5),
             "stopasgroup": "false",
@@ -72,7 +72,7 @@ def run(stack: Stack, *, output: int | None = None) -> int:
     """Run the stack until Ctrl-C, SIGTERM or the end of supervisord; nothing is left running.
 
     Args:
-        stack: what to run.
+        stack: to run.
         output: file descriptor that takes what is said to the user; this process's own by default.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Rings the bells of this process when the gateway has heard a provider's callback.
+"""Wakes the waits of this process when the gateway has received a provider's callback.
 
 The gateway does not know which worker waits for a job, so it emits a Prefect event that every
-worker hears. A worker that misses one loses nothing: its waits look at the provider anyway, only
+worker receives. A worker that misses one loses nothing: its waits poll the provider anyway, only
 later.
 """
 
@@ -26,7 +26,7 @@ _GOOD_SECONDS = 60.0
 
 
 async def listen_for_bells(registry: Bells = bells, *, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Ring for every doorbell's event, for ever; only a cancellation ends it.
+    """Wake the waits of each event of a provider's callback, until cancelled.
 
     Args:
         registry: the bells to ring.
@@ -48,7 +48,7 @@ async def listen_for_bells(registry: Bells = bells, *, clock: Clock = SYSTEM_CLO
 async def _listen(registry: Bells) -> None:
     """Follow one connection to its end."""
     wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
-    # What came within the last minute is told again at the begin: a harmless extra ring.
+    # Events of the last minute are sent again at the begin: they cause one extra read each.
     subscriber = get_events_subscriber(filter=wanted, reconnection_attempts=0)
     try:
         await subscriber.__aenter__()

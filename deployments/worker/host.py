@@ -1,7 +1,7 @@
-"""Runs flow runs as coroutines of one event loop in a thread of its own, and stops them on demand.
+"""Runs flow runs as coroutines of one event loop in a separate thread, and stops them on demand.
 
-The loop is not the worker's, so that a busy job never delays the worker's polling and heartbeat,
-and so that Prefect's flow engine, which claims SIGTERM on the main thread, leaves it to the worker.
+The loop is not the worker's, so that a busy job never delays the worker's polling and heartbeat.
+Prefect's flow engine also claims SIGTERM on the main thread, and would take it from the worker.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class JobHost:
             self._loop.close()
 
     async def _wind_up(self) -> None:
-        # What is left are watchers, and jobs that did not let go in time.
+        # The remaining tasks are watchers, and jobs that did not stop in time.
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
@@ -200,9 +200,9 @@ class JobHost:
         return [run.id for run in runs]
 
     async def close(self, *, grace_seconds: float) -> None:
-        """Hand all jobs over to whichever worker comes next, and end the thread.
+        """Hand all jobs over to the next worker, and end the thread.
 
-        A job that does not let go within ``grace_seconds`` is left to the recovery of lost workers.
+        A job that does not stop within ``grace_seconds`` is left to the recovery of lost workers.
         """
         for flow_run_id in self.running:
             self.stop(flow_run_id, StopReason.HANDOVER)

@@ -1,4 +1,4 @@
-"""Jobs of a process that died on this machine are taken up at once, without waiting for
+"""Takes up the jobs of a process that died on this machine at once, without waiting for
 heartbeats."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CRASHED_SECONDS = 30.0
 
 
 def this_process() -> str:
-    """How this process is named in the ``infrastructure_pid`` of its flow runs."""
+    """The name of this process in the ``infrastructure_pid`` of its flow runs."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -110,8 +110,8 @@ async def _take_up(client: PrefectClient, flow_run_id: UUID) -> bool:
 async def fail_if_lost_too_often(client: PrefectClient, flow_run: FlowRun) -> bool:
     """End a run that crashed again and again before its flow could begin; True when that is done.
 
-    The flow has the same bound, but a run that cannot be submitted at all never comes to it. What
-    a worker is handed tells no states, so they are read for each start.
+    The flow has the same bound, but a run that cannot be submitted at all never comes to it. The
+    run that a worker is handed has no history, so its states are read for each start.
     """
     try:
         history = await read_history(client, str(flow_run.id))

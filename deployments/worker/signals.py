@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT as the order to stop, however the worker was started.
+"""Stops the worker at SIGTERM and SIGINT, however it was started.
 
-Prefect's command turns a SIGTERM into a SIGINT of its own, and lets what handled SIGINT before it
-take that. A shell starts what runs in its background with SIGINT ignored, so that nothing would.
+Prefect's command turns a SIGTERM into a SIGINT for the handler that was set before its own. A shell
+starts background processes with SIGINT ignored, so that neither signal would stop them.
 """
 
 from __future__ import annotations

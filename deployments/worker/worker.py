@@ -53,7 +53,7 @@ _MOST_STARTS = 4
 
 
 class ProVideoJobConfiguration(BaseJobConfiguration):
-    """What a work pool allows its jobs. They share the worker's process, environment and user."""
+    """Permissions of a pool's jobs. They share the worker's process, environment and user."""
 
     allow_local_files: bool = _LOCAL_FILES
     allow_private_addresses: bool = _PRIVATE_ADDRESSES
@@ -71,22 +71,21 @@ class ProVideoJobConfiguration(BaseJobConfiguration):
 
 
 class ProVideoVariables(BaseVariables):
-    """What a work pool, or one deployment in it, may choose."""
+    """Job variables of a work pool, or of one deployment in it."""
 
     allow_local_files: bool = _LOCAL_FILES
     allow_private_addresses: bool = _PRIVATE_ADDRESSES
 
 
 class ProVideoWorkerResult(BaseWorkerResult):
-    """How a job left the worker; 0 also for failed jobs, whose flow run says why."""
+    """The exit status of a job; 0 also for failed jobs, whose flow run has the reason."""
 
 
 class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, ProVideoWorkerResult]):
     """Runs flow runs as coroutines of its own process.
 
-    What a process per run would give for free is done here: the flow is loaded from the
-    deployment's entrypoint, a cancelled run stops at once, and a stopping worker hands its jobs
-    over.
+    Without a process per run, the worker itself loads the flow from the deployment's entrypoint,
+    stops a cancelled run at once, and hands its jobs over when it stops.
     """
 
     type = "pro-video"

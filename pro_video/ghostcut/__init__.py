@@ -1,1 +1,1 @@
-"""GhostCut (text removal): HTTP client, wire models, and what its statuses and codes mean."""
+"""GhostCut (text removal): HTTP client, wire models, meaning of its statuses and codes."""

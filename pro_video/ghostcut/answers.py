@@ -1,4 +1,4 @@
-"""From an HTTP answer of GhostCut to the envelope's content or to the error that says what to do.
+"""Turns an HTTP response of GhostCut into the envelope's content or into an error.
 
 Source: the vendor's API guide, chapters 02 and 14. Business errors come with HTTP 200 and a
 ``code`` other than 1000; answers with another HTTP status are not documented.

@@ -19,7 +19,7 @@ _HEX = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def is_authentic(header: str | None, body: bytes, secrets: Sequence[str]) -> bool:
-    """Was this body sent by who holds one of the app secrets?
+    """Was this body signed with one of the app secrets?
 
     Args:
         header: value of ``Callback-Sign``.

@@ -1,4 +1,4 @@
-"""What goes to GhostCut and what comes from it: the request's bytes, the Work, points and time.
+"""GhostCut's wire format: the request's bytes, the Work, points and time.
 
 Source of the wire format: the vendor's public API guide (https://github.com/zhaoli-ai/GhostCut-ai).
 """
@@ -153,7 +153,7 @@ class Work:
         )
 
     def summary(self) -> dict[str, Any]:
-        """What may be stored and shown: no links, no free text of the vendor."""
+        """The fields that may be stored and shown: no links, no free text of the vendor."""
         return {
             "id": self.id,
             "project_id": self.project_id,

@@ -1,4 +1,4 @@
-"""What GhostCut's ``processStatus`` and envelope codes mean for us.
+"""The meaning of GhostCut's ``processStatus`` and envelope codes for a job.
 
 Source: the vendor's API guide, chapters 11, 14 and 15 (https://github.com/zhaoli-ai/GhostCut-ai).
 """
@@ -90,7 +90,7 @@ FAILURES: Final[Mapping[int, tuple[type[ProVideoError], str]]] = MappingProxyTyp
 
 
 class Meaning(Enum):
-    """What an envelope's code tells us to do."""
+    """The error that an envelope's code stands for, by the kind of call."""
 
     of_read: type[ProVideoError]
     """The error of a read that was answered with the code."""
@@ -149,7 +149,7 @@ def is_known(status: int | None) -> bool:
 
 
 def meaning_of(code: int | None) -> Meaning:
-    """What an envelope's code other than 1000 means.
+    """The meaning of an envelope's code other than 1000.
 
     An unlisted code of the families 2xxx (call) and 4xxx (business rule) refuses the request. Any
     other says nothing about what happened, so a submit's outcome is unknown.

@@ -1,1 +1,1 @@
-"""Callbacks in and webhooks out: what is signed, how it is verified, what is kept of it."""
+"""Callbacks in and webhooks out: their signatures, their verification, and their records."""

@@ -1,4 +1,4 @@
-"""What the gateway says to the workers when a provider has called: the name of the event, and of
+"""The Prefect event that the gateway emits for a provider's callback: its name, and the name of
 the provider's job in it."""
 
 from __future__ import annotations

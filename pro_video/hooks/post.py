@@ -1,5 +1,5 @@
-"""One try to deliver a webhook: the receiver's address through the gate, one POST, nothing
-followed, next to nothing read."""
+"""One try to deliver a webhook: a check of the receiver's address, one POST, no redirect, and next
+to nothing read of the response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _READ = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a try.
+    """The outcome of one try.
 
     Attributes:
         status: the receiver's HTTP status; None without an answer.
@@ -59,7 +59,7 @@ async def post(
     """Send one message.
 
     A redirect is an answer like any other error: the body is meant for the address that the job's
-    owner gave. What the receiver writes back is not kept.
+    owner gave. The body of the response is not kept.
 
     Args:
         url: http(s); goes through the gate each time, because names change their addresses.

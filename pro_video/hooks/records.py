@@ -1,4 +1,4 @@
-"""What is kept of our own webhooks in the bucket: where a job's go, and how each delivery went.
+"""Records of a job's webhooks in the bucket: their receiver, and the course of each delivery.
 
 A delivery's record is written before anything is sent, once, and says all that a worker needs to
 go on with it: what happened, which tries were made, when the next one is due. It holds no secret
@@ -50,11 +50,11 @@ _ID = re.compile(r"msg_[0-9a-f]{32}_[a-z-]{1,60}_[0-9]{1,4}\Z")
 
 
 class WebhookTarget(Record):
-    """Where a job's messages go; an object of its own, because it holds the secret.
+    """The receiver of a job's messages; an object of its own, because it holds the secret.
 
     Attributes:
         url: the receiver.
-        events: what it wants to hear of.
+        events: the types of messages to send.
         secret: signs the messages, ``whsec_…``.
     """
 
@@ -80,7 +80,7 @@ class Try(Record):
         at: when it began.
         seconds: how long it took.
         status: the receiver's HTTP status, None without an answer.
-        problem: what went wrong, safe to show.
+        problem: the failure, safe to show.
     """
 
     at: datetime
@@ -94,8 +94,8 @@ class Delivery(Record):
 
     Attributes:
         webhook_id: the ``webhook-id`` of every try.
-        job_id: whose news it is.
-        type: what happened.
+        job_id: the job of the message.
+        type: of the message.
         timestamp: when it happened.
         data: the message's data, without links.
         target: the receiver's address without its query.
@@ -139,11 +139,11 @@ class Delivery(Record):
 
 
 def webhook_id(job_id: str, type_: EventType, round_: int, stage: Stage | None = None) -> str:
-    """Id of a message: the same whoever announces it, however often.
+    """Id of a message: the same each time that it is announced.
 
     Args:
         job_id: the job.
-        type_: what happened.
+        type_: of the message.
         round_: 1 for a job's first way to an end; each retry by hand begins another.
         stage: of a ``job.stage``.
     """
@@ -175,7 +175,7 @@ def delivery_key(job_id: str, message_id: str) -> str:
 
 
 def deliveries_prefix(job_id: str) -> str:
-    """What the keys of a job's deliveries begin with."""
+    """The common prefix of the keys of a job's deliveries."""
     return f"{JobKeys(job_id).prefix}webhooks/"
 
 

@@ -33,7 +33,7 @@ class SecretUnusable(ValueError):
 
 
 class SignatureRefused(Exception):
-    """A message does not prove that it comes from who holds the secret, now."""
+    """A message has no valid signature of the present time."""
 
 
 def new_secret() -> str:

@@ -1,1 +1,1 @@
-"""Looking into media files without decoding them whole: layout, index, single pictures, changes."""
+"""Reads media files without decoding them whole, and compares results with their sources."""

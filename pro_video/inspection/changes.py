@@ -1,4 +1,4 @@
-"""Does a result show what it should: changed where it had to, and elsewhere the same video?
+"""Checks the picture of a result: changed where it had to, and elsewhere the same video.
 
 A few moments of both videos are compared, at most `MAX_PAIRS` where something had to change and
 `MAX_OTHERS` elsewhere, decoded from the keyframes before them. Only what is certain is judged: an
@@ -67,12 +67,12 @@ def check_picture_changed(
     source: VideoStream,
     result: VideoStream,
 ) -> list[Finding]:
-    """What a text removal did to the picture that it should not, and what it did not do.
+    """Unwanted and missing changes of the picture by a text removal.
 
     Args:
         before: the video that was given for text removal.
         after: the result.
-        plan: what was asked for; its times are those of ``before``.
+        plan: of the text removal; its times are those of ``before``.
         duration: of ``before`` in seconds.
         length: of ``after`` in seconds.
         source: the picture of ``before``.

@@ -1,10 +1,9 @@
 """The process that reads media: ``python -m pro_video.inspection.child SOCKET STATUS PARENT``.
 
-It does each call in a process of its own, forked from this one, which has loaded the libraries and
-has only one thread: nothing of one file is left where the next one is read. That process limits
-itself before it begins. All end with the parent: when its sockets close, and on Linux at once,
-whatever they do. Where a system knows no limit of the address space (macOS), the limits of time
-are left.
+Each call runs in a process forked from this one, so nothing of one file is left for the next. This
+process has loaded the libraries and has one thread, so that forking is cheap and safe. The fork
+sets its limits before it begins. All processes end with the parent: when its sockets close, and on
+Linux at once. On macOS, which has no limit of the address space, only the limits of time hold.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _call(channel: Channel, module: str, rest: list[Any]) -> tuple[bytes, bytes]:
-    """Do one call; what to answer."""
+    """Run one call; return the message with its outcome."""
     positions, writes, packed = rest
     raws = [ParentStream(channel, number, place) for number, place in enumerate(positions)]
     try:
@@ -129,7 +128,7 @@ def _limited(limits: Limits, *, writes: bool) -> None:
     # The signal that tells of it comes at the soft limit.
     _limit(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 5)
     _limit(resource.RLIMIT_FSIZE, _MOST_WRITTEN if writes else 0)
-    # What is loaded does not count: it is the same for all files.
+    # The loaded libraries do not count: they are the same for all files.
     _limit(resource.RLIMIT_AS, _address_space() + limits.memory)
 
 
@@ -159,7 +158,7 @@ def _end_with(parent: int) -> None:
 
 
 def _answer(channel: Channel, data: bytearray) -> NoReturn:
-    """In a process of its own: do a call, and end."""
+    """Run a call in the forked process, and end it."""
     status = 1
     try:
         module, *rest = pickle.loads(data)
@@ -170,7 +169,7 @@ def _answer(channel: Channel, data: bytearray) -> NoReturn:
 
 
 def main() -> None:
-    """Do calls until the parent is gone."""
+    """Run calls until the parent has ended."""
     connection, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     _end_with(int(sys.argv[3]))
     os.nice(_NICENESS)

@@ -52,7 +52,7 @@ _END_SECONDS = 10.0
 _TRIES = 2
 _CLOSE_SECONDS = 5.0
 _WAY_OUT = "convert it to MP4 with H.264, or to WAV"
-# What numpy, where a function uses it, would start threads for on each processor.
+# Keeps the BLAS of numpy from starting a thread on each processor.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
@@ -95,7 +95,7 @@ class Child:
             raise _not_started(error) from error
 
     def kill(self) -> None:
-        """End it and what it does, at once; from any thread."""
+        """Kill the process and its call at once; thread-safe."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -108,7 +108,7 @@ class Child:
         self._control.close()
 
     def answer(self, call: Call) -> tuple[bytes, bytearray, dict[int, Exception]]:
-        """Have a call done: how it ended, its data, and what the streams raised.
+        """Run a call; return its outcome, its data, and the errors of its streams by number.
 
         Raises:
             TimeoutError: it took too long.
@@ -145,7 +145,7 @@ class Child:
         return kind, data, failures
 
     def _status(self) -> int:
-        """How the process of a call ended."""
+        """The exit status of a call's process."""
         self._control.settimeout(_END_SECONDS)
         return int(STATUS.unpack(self._control.recv(STATUS.size))[0])
 
@@ -180,7 +180,7 @@ def _read(stream: Any, kind: bytes, offset: int, length: int) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """Where modules are, and nothing that is secret."""
+    """The child's environment: the places of modules, and no secret."""
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
     return kept | _ENVIRONMENT | {"PYTHONPATH": places}
@@ -206,7 +206,7 @@ class Call:
         self._child: Child | None = None
 
     def abandon(self) -> None:
-        """Nobody waits for it any more: it does not begin, or ends at once."""
+        """Abandon it: it does not begin, or ends at once."""
         self.future.cancel()
         with self._lock:
             self._abandoned = True
@@ -318,7 +318,7 @@ def _ended(child: Child | None) -> None:
 
 
 def _done(call: Call, child: Child | None) -> Child | None:
-    """Do a call, in the child if it is given; the child for the next call, if there is one."""
+    """Run a call, in the given child or a new one; return the child if it can take another."""
     for _ in range(_TRIES):
         try:
             call.given_to(None)

@@ -1,4 +1,4 @@
-"""The one way in which the product reads foreign media: in child processes with limits."""
+"""Runs functions that read foreign media in child processes with limits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def examine(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         MediaUnusable: the file took too much (``media_over_limits``), or ended the process that
             read it twice (``media_unreadable``).
         Stopped: the job was cancelled or is handed over.
-        Exception: what the function or a stream raises.
+        Exception: any of the function or of a stream.
     """
     return await examine_with(shared(), work, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""What a check sees: a fact about a result, with its place in time and in the picture."""
+"""A finding of a check: a fact about a result, with its place in time and in the picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Finding:
     Attributes:
         code: stable name for machines; `docs/verdicts.md` lists them.
         fact: a sentence for people, complete in itself, without advice.
-        unusable: does it take the use out of the whole file?
+        unusable: is the whole file of no use because of it?
         start, end: seconds of the result from its first displayed picture.
         region: where in the displayed picture.
         confidence: from 0 to 1; None for what was counted and not judged.
@@ -49,7 +49,7 @@ class Finding:
 
 
 def where(region: Box) -> str:
-    """How people name the place of a region: "at the bottom right"."""
+    """The place of a region in words: "at the bottom right"."""
     left, top, right, bottom = region
     if (right - left) * (bottom - top) > 0.5:
         return "in most of the frame"
@@ -61,7 +61,7 @@ def where(region: Box) -> str:
 
 
 def when(start: float, end: float) -> str:
-    """How people name a range of seconds, or a moment."""
+    """A range of seconds, or a moment, in words."""
     if end - start < 0.05:
         return f"at {start:.1f} s"
     return f"from {start:.1f} to {end:.1f} s"

@@ -1,9 +1,9 @@
-"""Pictures as small grids of mean lightness, and how far one is from all that others explain.
+"""Pictures as small grids of mean lightness, and the part of one that other frames do not explain.
 
-A cell is a few pixels wide: the noise of encoding, scaling and grain averages out in it. What a
-re-encoding may still do to a picture is to show it a few frames early or late, moved by less than
-a cell, blurred or mixed from two frames. All of that stays between the darkest and the lightest
-value of the neighbourhood in the frames around; what was painted over or taken away does not.
+A cell is a few pixels wide: the noise of encoding, scaling and grain averages out in it. A
+re-encoding may still show a picture a few frames early or late, moved by less than a cell,
+blurred or mixed from two frames. All of that stays between the darkest and the lightest
+value of the neighbourhood in the frames around. An added or removed thing does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Does a result sound as it should: like its source where that stays, like the new audio elsewhere?
+"""Checks the sound of a result: its source's where that stays, the new audio's elsewhere.
 
 Levels over time are compared, at a few stretches. Measured on speech (LibriVox, a webcam,
 synthetic) and music, encoded again as AAC at 24 and 32 kbit/s, normalised, compressed, denoised,
@@ -188,7 +188,7 @@ def check_sound(
     compared: Sequence[tuple[Line, Source]] = (),
     length: float,
 ) -> list[Finding]:
-    """What is not as it should be in the sound of a result.
+    """The findings about the sound of a result.
 
     Args:
         before, after: source and result.
@@ -215,7 +215,7 @@ def check_sound(
             )
         ]
     late = _late(heard)
-    # What comes late leaves a silence of as much before it.
+    # Late sound leaves a silence of as much before it.
     longest = MUTED + (0.0 if late is None else abs(late[1]))
     muted = [each for each in sounding if each.muted >= min(longest, len(each.audible) * BIN)]
     outside = [each for each in heard if each.line is None and each not in muted]

@@ -1,4 +1,4 @@
-"""Does a result show its source: the same pictures, the right way round, at the right times?"""
+"""Checks that a result shows its source: the same pictures, the right way round, in time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WIDE_REACH: Final = 1.5
 """Seconds around a moment that are searched before a picture is called another one."""
 SEARCHED: Final = 3
 LIGHTER: Final = 24.0
-"""Mean grey levels by which a picture is lighter or darker as nobody asked for. A full range taken
-for a limited one makes up to 16."""
+"""Mean grey levels from which a picture counts as lighter or darker. A full range taken for a
+limited one makes up to 16."""
 STOOD: Final = 0.75
 STILL: Final = 4
 MOVED: Final = 24
@@ -33,7 +33,7 @@ _LEAST: Final = 2
 def unlike(
     looks: Sequence[Look], search: Callable[[Sequence[Look]], list[Look]], length: float
 ) -> Finding | None:
-    """What keeps the pictures from being compared part by part; None when they show the same.
+    """The finding that rules out a comparison part by part; None when the pictures show the same.
 
     Args:
         looks: in order of time.
@@ -56,7 +56,7 @@ def unlike(
 
 
 def lighter(looks: Sequence[Look], length: float) -> list[Finding]:
-    """Is the whole picture lighter or darker than its source?"""
+    """A whole picture that is lighter or darker than its source's."""
     telling = [look for look in looks if look.likeness is not None]
     off = statistics.median(look.off for look in telling) if telling else 0.0
     if off <= LIGHTER:

@@ -1,11 +1,11 @@
-"""How many samples the index of an MP4 or MOV file claims, before libav makes room for them.
+"""Counts the samples that the index of an MP4 or MOV file claims, before libav allocates them.
 
-A few numbers can claim billions of samples of one size, and libav unpacks such an index into some
-thirty bytes a sample: a file of four kilobytes would fill the machine's memory.
+A few numbers can claim billions of samples of one size. libav unpacks such an index into some
+thirty bytes a sample, so a file of four kilobytes would fill the machine's memory.
 
-Two ways of counting back each other. The walk follows the boxes as the standard nests them, and
-knows what belongs to one track. The scan takes every place where the name of a table stands: libav
-also finds tables where they do not belong, and what the walk has not seen is held against the file.
+The samples are counted in two ways. The walk follows the boxes as the standard nests them, and
+counts by track. The scan counts at every place that has the name of a table, because libav also
+reads tables outside of their standard place. Tables that only the scan finds count as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OVERLAP: Final = 16
 
 
 class _Track:
-    """What the boxes of one track or fragment claim."""
+    """The samples that the boxes of one track or fragment claim."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -102,10 +102,10 @@ def _claim(data: bytes, position: int) -> int:
 
 
 class Claims:
-    """What the boxes of a file's outer structure claim, one after the other.
+    """The samples that the boxes of a file's outer structure claim, one after the other.
 
     Attributes:
-        compressed: an index was seen that libav would unpack by itself, whatever it holds.
+        compressed: an index was seen that libav would unpack by itself, with any content.
     """
 
     def __init__(self, read_at: ReadAt) -> None:
@@ -114,7 +114,7 @@ class Claims:
         self.compressed = False
 
     def add(self, offset: int, length: int) -> int:
-        """How many samples are too many, 0 when none are.
+        """The number of samples when it is too large; 0 otherwise.
 
         Args:
             offset: where a box that holds an index or a part of one begins.
@@ -130,7 +130,7 @@ class Claims:
         return self._entries if self._entries > MAX_ALL_SAMPLES else 0
 
     def _scan(self, offset: int, length: int) -> int:
-        """What all tables of a range claim, wherever in it their names stand."""
+        """The samples that all tables of a range claim, at any place in it."""
         total = 0
         for start in range(offset, offset + length, _CHUNK):
             data = self._read_at(start, min(_CHUNK + _OVERLAP, offset + length - start))

@@ -1,4 +1,4 @@
-"""Is what had to stay as it was? The picture outside the areas, and outside the segments.
+"""Checks that the picture outside the areas, and outside the segments, has not changed.
 
 The measure is `grids.unexplained`, after a difference of lightness was undone (`looks`). Measured
 on a talking head (1080x720, 30 frames a second), an animation with moving camera (1280x720, 25) and
@@ -19,7 +19,7 @@ share of cells above 30 levels.
     the whole frame blurred by 5 % of its width         32 to 165           0.06 to 3.7 %
     the frame mirrored                                  45 to 227           0.6 to 62 %
 
-What has no contrast with its surroundings is not seen, and does no harm.
+A change without contrast to its surroundings is not found, and does no harm.
 
 A mark that was added stands still while the picture moves. So the mean of all moments is compared
 too: noise and movement are spread out in it, and a mark stays sharp, however faint.
@@ -102,7 +102,7 @@ def border_of(shape: Shape) -> bytearray:
 def changes_outside(
     looks: Sequence[Look], shape: Shape, length: float, stage: str, *, retoned: bool
 ) -> list[Finding]:
-    """What changed, for certain, in more than one moment where nothing was to change.
+    """Certain changes in more than one moment where nothing was to change.
 
     Args:
         looks: moments in which part of the picture has to stay, in order.
@@ -153,7 +153,7 @@ def marks_added(
     retoned: bool = False,
     anything_else: bool = False,
 ) -> list[Finding]:
-    """What stands still in the result and is not in its source: perhaps a vendor's watermark, or
+    """Marks that stand still in the result and are not in its source: perhaps a watermark, or
     an erasure at the wrong place.
 
     Args:
@@ -272,7 +272,7 @@ def _steady(looks: Sequence[Look], cluster: Cluster, before: bytes, after: bytes
 
 
 def _detail(grid: bytes, cluster: Cluster, shape: Shape) -> float:
-    """How much detail a grid has in the box around a cluster and its neighbours."""
+    """The detail of a grid in the box around a cluster and its neighbours."""
     left, top, right, bottom = cluster.box
     left, top = max(0, left - 1), max(0, top - 1)
     right, bottom = min(shape.columns, right + 1), min(shape.rows, bottom + 1)

@@ -1,6 +1,6 @@
-"""What a file is by its first bytes: the name it gets in the bucket, and in a refusal.
+"""The type of a file by its first bytes, for its name in the bucket and in a refusal.
 
-Names and what the sender says of a file are not looked at. Signatures are those of the formats'
+File names and declared media types are ignored. Signatures are those of the formats'
 specifications, as also collected by libmagic.
 """
 
@@ -104,7 +104,7 @@ _BOXES: Final = frozenset({b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
 
 
 def kind_of(head: bytes) -> Kind:
-    """What the file is whose first bytes these are; `HEAD_BYTES` of them are enough."""
+    """The type of a file with these first bytes; `HEAD_BYTES` of them are enough."""
     for look in _LOOKS:
         found = look(head)
         if found is not None:

@@ -1,4 +1,4 @@
-"""What the outer structure of a media file promises, compared with its size.
+"""The outer structure of a media file, compared with its size.
 
 libav opens a file that was cut off and reports the length of the whole one, and adapts the length
 of a cut WAV in silence. The outer sizes alone prove nothing: streams are written with placeholders
@@ -41,7 +41,7 @@ the like for its bytes; more than these bytes or seconds are no sound that was c
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the outer structure says.
+    """Facts of the outer structure.
 
     Attributes:
         container: mp4, mov, webm, mkv, wav, avi, or None for one that is not looked into here.
@@ -96,7 +96,7 @@ def _refused(kind: Kind) -> Layout:
 
 
 def _inspect_sound(head: bytes, read_at: ReadAt) -> Layout:
-    """What an MP3 (Xing, Info, VBRI) or a FLAC states of its length."""
+    """The length that an MP3 (Xing, Info, VBRI) or a FLAC states."""
     start = tag_length(head)
     first = read_at(start, 1024)
     if first[:4] == b"fLaC":

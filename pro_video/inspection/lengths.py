@@ -1,4 +1,4 @@
-"""When the streams of a file begin and end, and how far apart its pictures usually are.
+"""Begin and end of a file's streams, and the usual distance of its pictures.
 
 MP4 and QuickTime index every sample, so libav's account of them is exact. Other containers state
 the end instead of the length, state nothing (live recordings), or leave an estimate from the first
@@ -115,7 +115,7 @@ class _Tally:
     def __init__(self, stream: Stream, step: float, *, entire: bool) -> None:
         self._base = float(stream.time_base or 0)
         self._step = step if isinstance(stream, VideoStream) else 0.0
-        # From the end of a file alone nobody sees its beginning.
+        # The end of a file alone does not show its beginning.
         self._known = stream.start_time if entire else stream.start_time or 0
         self._start, self._end, self._heard = math.inf, -math.inf, 0.0
         self.met = False
@@ -138,7 +138,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How pictures follow each other.
+    """The distances of pictures.
 
     Attributes:
         step: seconds from one to the next, usually; 0 when only one is known.

@@ -1,4 +1,4 @@
-"""What the supported versions of PyAV do differently: 18, the newest for Python 3.11, and 19."""
+"""Differences between the supported versions of PyAV: 18, the newest for Python 3.11, and 19."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANT: Final[dict[str, Any]] = {"metadata_errors": "surrogateescape"} if _VER
 19 on none is, and the option is gone."""
 
 UNDECODABLE: Final = (av.FFmpegError, ValueError)
-"""What `Packet.decode` raises for a packet that does not decode. 19 forgets a decoder that could
+"""Exceptions of `Packet.decode` for a packet that does not decode. 19 forgets a decoder that could
 not be opened, and raises a plain ValueError for the packets that follow."""
 
 

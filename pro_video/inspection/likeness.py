@@ -1,8 +1,8 @@
-"""Do two pictures show the same, whatever their lightness? And how is one shaded against the other?
+"""Recognises the same picture under another lightness, and measures the difference of lightness.
 
-Tone mapping, another transfer, another range of values and a gamma change how light things are, and
-keep where it gets lighter and darker. So pictures are recognised by their steps from cell to cell,
-and lightness is compared after the curve is undone that explains most of it.
+Tone mapping, another transfer, another range of values and a gamma change lightness, but keep the
+places where it rises and falls. So pictures are recognised by their steps from cell to cell.
+Lightness is compared after undoing the curve that explains most of its difference.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def structured(one: Sequence[float]) -> bool:
 
 
 def likeness(one: Sequence[float], other: Sequence[float]) -> float:
-    """How alike two pictures with these steps are: 1 the same, about 0 unrelated."""
+    """The likeness of two pictures with these steps: 1 the same, about 0 unrelated."""
     power = math.sqrt(sum(map(mul, one, one)) * sum(map(mul, other, other)))
     return sum(map(mul, one, other)) / power if power else 0.0
 
 
 def shading(before: bytes, after: bytes, passed: bytes | bytearray) -> bytes:
-    """How light ``after`` shows each of the 256 levels of ``before``: a table that never falls.
+    """The lightness in ``after`` of each of the 256 levels of ``before``: a table that never falls.
 
-    It is what most cells of each level say, so that a part that was painted over has no say.
+    It follows most cells of each level, so that a part that was painted over does not count.
 
     Args:
         before, after: grids of the same picture.

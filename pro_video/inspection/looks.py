@@ -1,4 +1,4 @@
-"""One moment of a result and its source: the same picture, another one, or the same mirrored?"""
+"""One moment of a result and its source: the same picture, another one, or the same mirrored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHER_WAYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one moment shows.
+    """One moment of a result, compared with its source.
 
     Attributes:
         instant: seconds of the source.

@@ -153,7 +153,7 @@ def moments(
 
 @contextmanager
 def within_budget() -> Iterator[None]:
-    """What cannot be looked at cheaply is not judged."""
+    """Leaves out moments whose reading meets a limit of bytes or packets."""
     try:
         yield
     except MediaUnusable as error:

@@ -1,4 +1,4 @@
-"""How a player turns a stored picture before it shows it.
+"""The turning and mirroring of a stored picture by a player.
 
 Containers and codecs carry a display matrix (`tkhd` of MP4, the projection of Matroska, the display
 orientation of H.264 and HEVC). Turns and mirrors of it count, to the nearest right angle; scaling
@@ -27,7 +27,7 @@ _TURNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """What is done to a stored picture, in this order.
+    """The mirroring and turning of a stored picture, in this order.
 
     Attributes:
         mirrored: first, left and right change places.

@@ -1,4 +1,4 @@
-"""A source and its result, side by side: what is judged of all their moments together."""
+"""The findings about the pictures of a result, from all its moments together with its source's."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Pair:
             yield moment
 
     def unlike(self, looks: Sequence[Look]) -> list[Finding] | None:
-        """What is found when the result does not show its source the right way; else None."""
+        """Findings when the result does not show its source the right way; None when it does."""
         if self.fit.turned is not None:
             return [orientation_finding(self.fit.turned, self.length, 1.0)]
         found = unlike(looks, self._search, self.length)

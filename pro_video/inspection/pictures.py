@@ -1,4 +1,4 @@
-"""Pictures side by side and pictures compared with libav's filters, not pixel by pixel in Python.
+"""Joins and compares pictures with libav's filters, not pixel by pixel in Python.
 
 Boxes are fractions of the displayed frame: left, top, right, bottom.
 """
@@ -26,7 +26,7 @@ _BLOCK: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two pictures are apart in a box, in grey levels (0 to 255).
+    """The difference of two pictures in a box, in grey levels (0 to 255).
 
     Attributes:
         mean: of all pixels.
@@ -46,7 +46,7 @@ def displayed_size(frame: VideoFrame) -> tuple[int, int]:
 
 
 def difference(before: VideoFrame, after: VideoFrame, box: Box = WHOLE) -> Difference:
-    """Compare a box of two pictures, whatever their sizes, at most 640 pixels wide."""
+    """Compare a box of two pictures of any sizes, at most 640 pixels wide."""
     width, height = displayed_size(before)
     wide, high = (box[2] - box[0]) * width, (box[3] - box[1]) * height
     scale = min(1.0, COMPARED_WIDTH / max(wide, 1.0))

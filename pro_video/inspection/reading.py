@@ -1,4 +1,4 @@
-"""Opening media with libav so that a hostile file neither reads much nor reaches elsewhere.
+"""Opens media with libav, so that a hostile file neither reads much nor opens other addresses.
 
 The formats are a closed list: without playlists, so that a file cannot make the worker open
 addresses, and without MPEG transport and program streams, which may add streams at any place.
@@ -191,7 +191,7 @@ def _bound(stream: VideoStream) -> VideoStream:
 
 
 def origin(container: InputContainer, stream: VideoStream) -> int:
-    """When the first picture is shown, in units of the stream's time base: second 0 of a request.
+    """The time of the first picture in units of the stream's time base: second 0 of a request.
 
     The container may be anywhere in the file afterwards.
     """

@@ -1,4 +1,4 @@
-"""How loud a file is over time, from short stretches of its sound.
+"""The loudness of a file over time, from short stretches of its sound.
 
 A stretch is decoded from the packet before it; other streams are not even read where the container
 allows it. Levels are those of all channels mixed to one.
@@ -64,7 +64,7 @@ class Stretch:
 
 
 def likeness(one: Stretch, other: Stretch) -> float:
-    """How much the ups and downs of two stretches are alike, -1 to 1, at the best shift."""
+    """The correlation of two stretches' loudness, -1 to 1, at the best shift."""
     return max(likenesses(one, other), default=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which stretches of a sound are listened to; seconds."""
+"""Chooses the stretches of a sound that are compared; seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WHOLE_LOOKS: Final = 6
 
 
 def places_of(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Start and length of stretches: all of short ranges, else some at even distances."""
+    """Start and length of stretches: all of short ranges, some at even distances of long ones."""
     total = sum(end - start for start, end in ranges)
     if total <= MAX_STRETCHES * LENGTH and len(ranges) <= MAX_STRETCHES:
         return [place for start, end in ranges for place in _pieces(start, end)]

@@ -1,4 +1,4 @@
-"""Which parts of two pictures show the same, when their shapes differ: bars, a crop, a turn?"""
+"""Finds the parts of two pictures that show the same when their shapes differ: bars, crop, turn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUARTERS: Final = (Orientation(rotation=90), Orientation(rotation=270))
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How two pictures are laid over each other.
+    """The parts of two pictures that are compared.
 
     Attributes:
         views: the parts that are compared.

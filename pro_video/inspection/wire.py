@@ -1,8 +1,8 @@
-"""What a process and its children that read media say to each other.
+"""The protocol between a process and its children that read media.
 
-A message is one byte that says what it is, the length of the rest, and the rest. What the parent
-says is trusted, and pickled. What a child says is not: it is JSON that is checked against the type
-that the function is annotated with, or an error by its name.
+A message is one byte for its kind, the length of the rest, and the rest. The parent's messages are
+trusted, and pickled. A child's are not: they are JSON that is checked against the return type of
+the function, or an error by its name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RESULT: Final = b"v"
 RAISED: Final = b"x"
 OVER_MEMORY: Final = b"m"
 STATUS: Final = struct.Struct("!i")
-"""How the process of one call ended, as `os.waitstatus_to_exitcode` says it."""
+"""The exit code of one call's process, as of `os.waitstatus_to_exitcode`."""
 
 MOST_ANSWERED: Final = 16 * 1024 * 1024
 """Bytes of a result; the largest are previews of some hundred kilobytes."""
@@ -56,7 +56,7 @@ PLACE = struct.Struct("!HQI")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take: bytes of memory, seconds of a processor, seconds."""
+    """Limits of one call: bytes of memory, seconds of a processor, seconds."""
 
     memory: int
     cpu_seconds: int
@@ -76,7 +76,7 @@ class Channel:
         self._socket = connection
         self._ended = ended
         self.deadline: float | None = None
-        """When to give up with TimeoutError, by the monotonic clock."""
+        """The time of the TimeoutError, by the monotonic clock."""
 
     def send(self, kind: bytes, *parts: bytes | bytearray) -> None:
         """Send a message.
@@ -172,7 +172,7 @@ def pack_call(
 
 @lru_cache(maxsize=256)
 def result_type(work: Callable[..., Any]) -> TypeAdapter[Any]:
-    """What a function returns, by its annotation; to be packed and checked."""
+    """The annotated return type of a function, for packing and checking its result."""
     returned = typing.get_type_hints(work)["return"]
     config = ConfigDict(
         ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
@@ -185,7 +185,7 @@ def pack_error(error: Exception, told: str, stream: int | None) -> bytes:
     """An error of a function as bytes.
 
     Args:
-        error: what was raised.
+        error: the exception.
         told: where, for developers.
         stream: which of the streams raised it, if one did.
     """

@@ -1,1 +1,1 @@
-"""What the providers' clients share: HTTP without leaks, JSON on the wire, outcomes of a job."""
+"""Common parts of the providers' clients: HTTP without leaks, JSON bodies, outcomes of a job."""

@@ -1,4 +1,4 @@
-"""What the answer of a foreign HTTP server means for reading a file from it."""
+"""The meaning of a foreign HTTP server's response for reading a file from it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def content_length(response: http.client.HTTPResponse, label: str) -> int | None
 
 
 def strong_etag(response: http.client.HTTPResponse) -> str | None:
-    """The entity tag when it stands for exact bytes, else ``None``."""
+    """The entity tag when it is a strong one; ``None`` otherwise."""
     tag = (response.getheader("ETag") or "").strip()
     return tag if _STRONG_ETAG.match(tag) else None
 

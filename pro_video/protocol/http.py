@@ -1,8 +1,7 @@
-"""The HTTP plumbing of both clients: one bounded exchange, an answer or the reason for none.
+"""One bounded HTTP exchange of a provider's client: a response, or the reason for none.
 
-What every exchange holds to: redirects are not followed, so keys reach the API's own origin alone;
-body and time are bounded; nothing that httpx raises leaves this module, because its texts and
-attributes hold the request.
+Redirects are not followed, so keys reach the API's own origin alone. Body and time are bounded. No
+exception of httpx leaves this module, because its text and attributes hold the request.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ LARGEST_BODY = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for the other side, seconds.
+    """Time limits of an exchange, in seconds.
 
     Attributes:
         connect: until the connection stands, name lookup and TLS included.
@@ -57,7 +56,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the status, the headers (names in lower case) and the whole body."""
+    """A response: the status, the headers (names in lower case) and the whole body."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -73,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Why nothing came back.
+    """The reason for no response.
 
     Attributes:
         reason: safe to show.
@@ -96,7 +95,7 @@ class HttpSession:
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             verify=_certificates(),
-            # The environment's proxies are for the world outside, not for a sandbox beside us.
+            # The environment's proxies are for the internet, not for a sandbox on this machine.
             trust_env=not is_loopback(httpx.URL(self._base).host),
             headers={"User-Agent": "pro-video", "Accept": "application/json, text/plain;q=0.9"},
         )

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Outcome(Enum):
-    """What a provider's status means for us."""
+    """The meaning of a provider's status for a job."""
 
     RUNNING = "running"
     """Not ended, or not known to have ended."""

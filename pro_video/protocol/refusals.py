@@ -15,7 +15,7 @@ REFUSED_FOR: Final = 600.0
 
 
 class Refusals:
-    """How long each job has not been shown.
+    """The time for which reads of each job have been refused.
 
     Args:
         clock: where time comes from.
@@ -26,7 +26,7 @@ class Refusals:
         self._since: dict[str, float] = {}
 
     def met(self, job_id: str, error: ProviderRefused) -> ProVideoError:
-        """What a refused look means: a passing error at first, then ``error`` itself."""
+        """The error of a refused read: a transient one at first, then ``error`` itself."""
         now = self._clock.monotonic()
         if now - self._since.setdefault(job_id, now) >= REFUSED_FOR:
             return error

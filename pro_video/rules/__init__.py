@@ -1,1 +1,1 @@
-"""What a request has to keep to, with the numbers behind it, before and after files are known."""
+"""The rules of a request, with the numbers behind them, before and after files are known."""

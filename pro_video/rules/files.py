@@ -3,8 +3,7 @@
 A segment or crop may end with its file, as players show it. Sync.so measures lengths itself and
 refuses a range that ends even 2 ms too late, so an end up to half a second after the last picture
 or sample counts as the end, and every end closer to it than the margins of `limits` is moved
-inside. What lies further out is refused. Everything that is moved is told as a warning of the
-request.
+inside. An end further out is refused. Each moved end is a warning of the request.
 """
 
 from __future__ import annotations
@@ -37,17 +36,17 @@ def check_media(
     touching: Touching = "trim",
     unusable: Sequence[Problem] = (),
 ) -> JobRequest:
-    """The request with its ends moved inside the files, and what is to be told of it in its
-    ``warnings``; this is what may be sent.
+    """The request with its ends moved inside the files, and with its ``warnings``; this request
+    may be sent.
 
     Args:
         request: from `check_request`.
         video: the probe of its video; None when that is unusable.
         audios: the probe of each usable audio, by the source string of the segment.
-        media_limits: what the vendors take.
-        touching: what becomes of segments that touch, or are less than a frame apart.
-        unusable: what is wrong with files that are not given here; everything that the others show
-            comes in the same answer.
+        media_limits: the vendors' limits.
+        touching: handling of segments that touch, or are less than a frame apart.
+        unusable: problems of files that are not given here; those of the others come in the same
+            error.
 
     Raises:
         RequestRefused: with every problem at once, code ``media_refused``.

@@ -47,7 +47,7 @@ OPEN_END: Final = 99999.0
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What the vendors take, checked after probing and before anything is paid.
+    """The vendors' limits, checked after probing and before anything is paid.
 
     Attributes:
         video_bytes: Sync.so's largest asset.

@@ -1,4 +1,4 @@
-"""What a job's files let be expected that may surprise: warnings, which stop nothing."""
+"""Warnings about a valid request whose outcome may surprise; they stop nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LATE = 0.1
 def media_warnings(
     request: JobRequest, video: MediaInfo, audios: Mapping[str, MediaInfo]
 ) -> tuple[JobWarning, ...]:
-    """What is allowed and may still surprise.
+    """Warnings about a valid request.
 
     Args:
         request: from `check_request`.

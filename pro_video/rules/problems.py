@@ -1,4 +1,4 @@
-"""Turning what pydantic refuses into problems that name a field and the way out."""
+"""Turns pydantic's validation errors into problems that name a field and the way out."""
 
 from __future__ import annotations
 

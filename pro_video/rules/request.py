@@ -1,6 +1,6 @@
 """The rules of a request that need no network: of sources, segments and lip-sync options.
 
-Each function reports what it finds and goes on, so that one answer names everything. Values that
+Each function reports its problems and goes on, so that one answer names everything. Values that
 were already reported as wrong are NaN or None here: comparisons with NaN are false, so they cause
 no second problem.
 """
@@ -147,7 +147,7 @@ def _check_crop(segment: Segment, path: str, found: Findings) -> None:
 
 
 def _check_space(segments: Sequence[Segment | None], found: Findings) -> None:
-    """Segments in order of time, whatever order they were given in, must not overlap."""
+    """Segments in order of time, given in any order, must not overlap."""
     ranges = sorted(
         (segment.start, segment.end, index)
         for index, segment in enumerate(segments)

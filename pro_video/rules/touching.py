@@ -16,7 +16,7 @@ from pro_video.rules.problems import Findings
 from pro_video.verdict import JobWarning
 
 Touching = Literal["trim", "refuse"]
-"""What becomes of segments that are too close: the former ends earlier, or both are refused."""
+"""Handling of segments that are too close: the former ends earlier, or both are refused."""
 
 
 def keep_apart(

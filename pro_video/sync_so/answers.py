@@ -86,7 +86,7 @@ def error_of(
             **context,
         )
     if answer.status >= 500 or answer.status < 300 or meaning is Meaning.UNKNOWN_OUTCOME:
-        # A success that cannot be read is as unclear as a 5xx, whatever code it carries.
+        # A success that cannot be read is as unclear as a 5xx, with any code.
         named = text(data.get("generationId")) or text(data.get("generation_id"))
         return _lost(
             f"Sync.so did not answer clearly: {reason}.",

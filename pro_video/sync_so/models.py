@@ -1,4 +1,4 @@
-"""What goes to Sync.so and what comes from it: the request's bytes, the Generation, cost and time.
+"""Sync.so's wire format: the request's bytes, the Generation, cost and time.
 
 Source of the wire format: https://sync.so/docs/api-reference and the vendor's SDK 0.3.0.
 """
@@ -141,7 +141,7 @@ class Generation:
         )
 
     def summary(self) -> dict[str, Any]:
-        """What may be stored and shown: no links, no free text of the vendor."""
+        """The fields that may be stored and shown: no links, no free text of the vendor."""
         return {
             "id": self.id,
             "status": self.status,
@@ -222,7 +222,7 @@ def build_generation_request(
 
 
 def estimate_cost(model: str, seconds: float, fps: float) -> Decimal:
-    """What an output of that length costs, USD, rounded up to a hundredth of a cent.
+    """The list price of an output of that length, USD, rounded up to a hundredth of a cent.
 
     The list price by output frames, without a plan's discount. Whether a segmented job is billed
     by the whole output is not documented; this takes the whole. A model without a listed price is

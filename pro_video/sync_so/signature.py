@@ -35,7 +35,7 @@ def is_authentic(
     now: float,
     tolerance: float = TOLERANCE,
 ) -> bool:
-    """Was this body sent by who holds one of the secrets, within ``tolerance`` seconds of ``now``?
+    """Was this body signed with one of the secrets, within ``tolerance`` seconds of ``now``?
 
     Args:
         header: value of ``Sync-Signature``.

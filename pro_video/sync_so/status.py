@@ -1,4 +1,4 @@
-"""What Sync.so's statuses and error codes mean for us.
+"""The meaning of Sync.so's statuses and error codes for a job.
 
 Sources: https://sync.so/docs/api-reference (statuses), ``GET /v2/errors`` as of 2026-08-25 (the 62
 codes of the catalogue), older documentation for the codes that left the catalogue.
@@ -65,7 +65,7 @@ OUTCOMES: Final[Mapping[Status, Outcome]] = MappingProxyType(
 
 
 class Meaning(Enum):
-    """What a code tells us to do: as the answer to a call, and as the reason of a failed job."""
+    """The errors that a code stands for: in the response to a call, and in a failed generation."""
 
     of_call: type[ProVideoError]
     """The error of the call that was answered with the code."""
@@ -182,7 +182,7 @@ def is_known(status: str) -> bool:
 
 
 def meaning_of(code: str | None) -> Meaning | None:
-    """What a code means, in either case of letters; None for an unknown code or none.
+    """The meaning of a code, in either case of letters; None for an unknown code or none.
 
     The vendor publishes a list of ``IDEMPOTENCY_…`` errors and says that a lost answer does not
     allow another key. A code of that list which is not known here leaves the outcome unknown.
@@ -197,7 +197,7 @@ def meaning_of(code: str | None) -> Meaning | None:
 def error_for(generation: Generation) -> ProVideoError:
     """The error of a generation that ended badly, with the vendor's reason.
 
-    A code that nobody knows is worth one more attempt when the job FAILED (the number of attempts
+    An unlisted code is worth one more attempt when the job FAILED (the number of attempts
     is bounded by the caller), and none when it was REJECTED or CANCELED: the same request would
     be refused again.
     """

@@ -1,4 +1,4 @@
-"""Which addresses a worker may connect to on behalf of somebody else."""
+"""Checks the addresses that a worker connects to for a user's or a provider's link."""
 
 from __future__ import annotations
 

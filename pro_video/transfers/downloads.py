@@ -51,7 +51,7 @@ def download(
         known = obj.checksum_crc32
         if known is not None and "-" not in known and known != crc.encode(checksum):
             raise TransferInterrupted(
-                f"What arrived of {obj.key} does not match its checksum. Try again.",
+                f"The bytes received of {obj.key} do not match its checksum. Try again.",
                 code="checksum",
             )
         partial.replace(path)

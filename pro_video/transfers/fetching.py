@@ -114,7 +114,7 @@ def check_url(url: str, *, allow_private: bool = False, resolver: Resolver = res
     """Put a URL through the gate. Blocks for the name server.
 
     Args:
-        url: what a user or a provider gave.
+        url: of a user or a provider.
         allow_private: also take loopback and private networks (for a sandbox).
         resolver: looks names up; called at most once.
 
@@ -226,7 +226,7 @@ class Connection(http.client.HTTPConnection):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """How sources are opened.
+    """Rules and time limits for opening sources.
 
     Args:
         allow_private: also take loopback and private networks (for a sandbox).
@@ -304,7 +304,7 @@ class Gate:
 def connection_error(
     error: OSError | http.client.HTTPException, host: str
 ) -> SourceRefused | TransferInterrupted:
-    """What a failed connection means. The text of the original is dropped: it may repeat the
+    """The error of a failed connection. The text of the original is dropped: it may repeat the
     query."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return SourceRefused(f"The certificate of {host} is not valid for it.", code="certificate")

@@ -45,7 +45,7 @@ def part_size_for(total: int, smallest: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an object goes."""
+    """The place of an object in S3."""
 
     client: S3Client
     bucket: str
@@ -65,7 +65,7 @@ class MultipartUpload:
     """One multipart upload, aborted on leaving the ``with`` block unless it was completed.
 
     Uploads that earlier, killed processes left behind for the same key are aborted first: their
-    parts cost money and nobody comes back for them. Two workers that store the same key at once
+    parts cost money and are never completed. Two workers that store the same key at once
     converge on the later one; the earlier sees its upload gone and raises
     :class:`TransferInterrupted`.
     """
@@ -194,7 +194,7 @@ def checked(target: Target, etag: str, size: int, checksums: set[str]) -> Stored
     """Compare what S3 keeps with what was sent; an object of ours that differs is removed.
 
     Args:
-        target: what was written.
+        target: the written object.
         etag: as the answer to the write gave it. An object with another one is another writer's,
             and stays.
         size: bytes sent.
@@ -225,7 +225,7 @@ def _abort(target: Target, upload_id: str) -> None:
     except STORAGE_ERRORS as error:
         if isinstance(error, ClientError) and error_code(error) == "NoSuchUpload":
             return
-        # What ended the upload is the error that counts; the next try for this key aborts again.
+        # The error that ended the upload is raised; the next try for this key aborts again.
         logger.warning("Could not abort the upload of %s (%s)", target.key, type(error).__name__)
 
 

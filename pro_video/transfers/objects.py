@@ -20,7 +20,7 @@ DEFAULT_TYPE = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What S3 says of one whole object.
+    """S3's metadata of one whole object.
 
     Attributes:
         key: its name in the bucket.

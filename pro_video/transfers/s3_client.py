@@ -1,4 +1,4 @@
-"""How an S3 client is made, for AWS and for any server that speaks S3."""
+"""Configuration of S3 clients, for AWS and for any other S3 server."""
 
 from __future__ import annotations
 

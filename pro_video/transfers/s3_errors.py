@@ -1,4 +1,4 @@
-"""What S3's answers and boto3's exceptions mean for a job.
+"""The meaning of S3's errors and boto3's exceptions for a job.
 
 The original exception is dropped everywhere (``raise … from None``): its text may carry signed
 addresses.
@@ -92,7 +92,7 @@ def storage_error(error: Exception, doing: str) -> ProVideoError:
     """Translate one of :data:`STORAGE_ERRORS`.
 
     Args:
-        error: what the client raised.
+        error: the client's exception.
         doing: completes "S3 … while {doing}", for example ``"reading jobs/1/video.mp4"``; no
             secret.
     """
@@ -138,7 +138,7 @@ def _answered(error: ClientError, doing: str) -> ProVideoError:
         )
     if code in _CHANGED:
         return SourceRefused(
-            f"The object changed under way ({doing}). Run again once nobody writes to it.",
+            f"The object changed under way ({doing}). Run again once it is no longer written to.",
             code="source_changed",
             request_id=request_id,
         )

@@ -57,11 +57,11 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one fetch may bring.
+    """Limits of one fetch.
 
     Attributes:
         max_bytes: largest file, checked before and while it is read.
-        expected_size: exact size in bytes, when somebody promised one.
+        expected_size: exact size in bytes, when it is known.
     """
 
     max_bytes: int

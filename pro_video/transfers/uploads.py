@@ -19,7 +19,7 @@ from pro_video.transfers.s3_errors import translated
 from pro_video.transfers.workers import supervise, supervised
 
 Placing = Callable[[bytes], Target]
-"""Where a file goes, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
+"""The target of a file, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
 
 OnProgress = Callable[[int, int | None], None]
 """(bytes stored, bytes in all or None while unknown); called from a thread, never backwards."""
@@ -27,14 +27,14 @@ OnProgress = Callable[[int, int | None], None]
 
 @dataclass(slots=True)
 class Lane:
-    """What one thread of a transfer keeps from part to part: a buffer and a connection."""
+    """The state of one thread of a transfer between parts: a buffer and a connection."""
 
     data: bytearray = field(default_factory=bytearray)
     connection: Connection | None = None
 
 
 class Source(Protocol):
-    """Where the bytes come from. ``next_part`` is called from several threads."""
+    """The source of the bytes. ``next_part`` is called from several threads."""
 
     @property
     def total(self) -> int | None:

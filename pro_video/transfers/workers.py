@@ -56,7 +56,7 @@ class Workers:
 
         Raises:
             Stopped: the surrounding stop signal was set.
-            Whatever ``work`` raises.
+            Exception: any that ``work`` raises.
         """
         signal = current_stop()
         signal.raise_if_set()

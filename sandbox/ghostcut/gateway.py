@@ -130,7 +130,7 @@ def _object(raw: bytes) -> dict[str, Any] | None:
 
 
 def _facts(data: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """What a fault's `match` may name: path, reference and url (create), work (by id)."""
+    """The fields for a fault's `match`: path, reference and url (create), work (by id)."""
     facts: dict[str, Any] = {"path": path}
     for fact, field in (("reference", "names"), ("url", "urls"), ("work", "idWorks")):
         values = data.get(field)

@@ -18,7 +18,7 @@ def load(text: bytes | str) -> Any:
     """
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
-        # What cannot be written as UTF-8 could not be stored or answered either.
+        # A value that cannot be written as UTF-8 could not be stored or sent either.
         dump(value)
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None

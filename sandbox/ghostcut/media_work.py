@@ -1,4 +1,4 @@
-"""What runs in the media processes: looking at a source and making the result."""
+"""Functions of the media processes: probing a source and making the result."""
 
 import shutil
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What an accepted work asks for, and the rules that make it fail with status 26.
+"""The plan of an accepted work, and the rules that make it fail with status 26.
 
 Sources: vendor docs, "smart text removal" (masks, modes, quality tiers) and "extra options".
 That a violation shows as status 26 with `errorDetail` is an assumption; see the README.

@@ -1,1 +1,1 @@
-"""What both vendor emulators share: persistent state, faults, control API, server, media pool."""
+"""Common parts of the vendor emulators: state, faults, control API, server, media processes."""

@@ -22,7 +22,7 @@ _OWN_MEMBERS = ("call", "kind", "times", "match")
 
 
 class FaultError(ValueError):
-    """A fault description that nobody could act on; the text says what is wrong with which one."""
+    """A fault description that is not valid; the text names it and its mistake."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class FaultQueue:
         self._store.clear(_KIND)
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """What is still queued, in order."""
+        """The faults that are still queued, in order."""
         return self._store.all(_KIND)
 
     def take(self, call: str, **facts: Any) -> Fault | None:

@@ -15,7 +15,7 @@ class FetchError(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came: bytes on disk and the declared media type (empty when there was none)."""
+    """A fetched file: bytes on disk and the declared media type (empty when there was none)."""
 
     size: int
     content_type: str

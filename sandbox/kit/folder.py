@@ -17,7 +17,7 @@ class FolderLock:
         self._handle: int | None = None
 
     def take(self) -> None:
-        """Raises FolderInUseError when somebody else holds it."""
+        """Raises FolderInUseError when another process holds it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:

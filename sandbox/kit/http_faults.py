@@ -193,7 +193,7 @@ UNKNOWN_FIELDS: Mapping[str, Any] = {
     "experimental": {"nested": [1, None, {"deep": True}]},
     "costBreakdown": None,
 }
-"""What `extra_fields` adds to each object of the answer."""
+"""The fields that `extra_fields` adds to each object of the response."""
 
 
 def _connection(scope: Scope) -> asyncio.Transport:

@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         if self._woken is not None:
             loop, event = self._woken
-            # The loop may have ended in the meantime, and then there is nobody to wake.
+            # The loop may have ended in the meantime, with nothing left to wake.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(event.set)
 

@@ -16,7 +16,7 @@ class SwitchError(ValueError):
 
 @dataclass(frozen=True)
 class Switch:
-    """What a switch may be. Its type is the default's; numbers are finite and at least `minimum`.
+    """The values of a switch. Its type is the default's; numbers are finite, at least `minimum`.
 
     `nullable` also allows null; `choices` lists the only values allowed.
     """

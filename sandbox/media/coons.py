@@ -86,6 +86,6 @@ def borders(plane: Floats | npt.NDArray[np.uint8], box: Box) -> list[Floats | No
 
 
 def fill(plane: npt.NDArray[np.uint8], box: Box) -> Floats:
-    """What the rectangle would look like if it continued its surroundings. `plane` is only read."""
+    """The rectangle as a continuation of its surroundings. `plane` is only read."""
     top, bottom, left, right = borders(plane, box)
     return patch(top, bottom, left, right, (box.height, box.width))

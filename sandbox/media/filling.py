@@ -36,7 +36,7 @@ TEXT_SHARE = 0.6
 
 @dataclass
 class _Current:
-    """What is loaded for the event that a track is in."""
+    """The pictures that are loaded for the event that a track is in."""
 
     event: Event
     references: list[tuple[int, TimedPicture, Bitmap]]
@@ -169,7 +169,7 @@ class Filler:
             if index != track.mask and mask.active(time):
                 box = pixel_box(mask.region, self._width, self._height)
                 usable[box.grown(2, 2, self._width, self._height).slices()] = False
-        # What another mask shares with this rectangle is clean here, unless it is protected.
+        # The overlap of another mask with this rectangle is clean here, unless it is protected.
         usable[track.box.slices()] = True
         for box in static_boxes(
             [m for m in self._masks if m.active(time)], self._width, self._height, "keep"

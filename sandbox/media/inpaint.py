@@ -22,12 +22,12 @@ from sandbox.media.writing import Mp4Writer
 __all__ = ["FAULTS", "InpaintResult", "Mask", "inpaint"]
 
 MARK = "GhostCut"
-"""What its watermark says here."""
+"""The text of its watermark here."""
 
 
 @dataclass(frozen=True)
 class InpaintResult:
-    """What was written: seconds, pictures, and the number of erase masks that changed any."""
+    """The written file: seconds, pictures, and the number of erase masks that changed any."""
 
     duration: float
     frames: int

@@ -1,9 +1,9 @@
 """Stand-in for a lip-sync service: right sound in each segment, visible marks, all else kept.
 
 The sound is spliced on the sample, with fades of a few milliseconds. Picture and sound outside the
-segments pass through one re-encode. What each `sync_mode` does to the length of a range, and with
-it to the whole, is told in `timeline.range_length`; the picture is retimed by repeating and
-dropping pictures.
+segments pass through one re-encode. The effect of each `sync_mode` on the length of a range, and so
+of the whole, is in `timeline.range_length`; the picture is retimed by repeating and dropping
+pictures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sandbox.media.writing import Mp4Writer, Samples
 CRF = 17
 FAULTS = (*spoiling.FAULTS, "silence_outside")
 MARK = "sync."
-"""What the watermark of the free plans says here."""
+"""The text of the free plans' watermark here."""
 SOUND_AHEAD_SECONDS = 0.5
 """Sound is written this far ahead of the picture, so that the muxer holds few packets back."""
 
@@ -54,7 +54,7 @@ class SegmentPlan:
 
 @dataclass(frozen=True)
 class LipSyncResult:
-    """What was written: duration in seconds, number of pictures, size in pixels."""
+    """The written file: duration in seconds, number of pictures, size in pixels."""
 
     duration: float
     frames: int

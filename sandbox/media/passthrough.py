@@ -56,7 +56,7 @@ class SoundPassage:
                 self._copy(writer, until)
 
     def _silence(self, writer: Mp4Writer) -> None:
-        """What late sound begins with, where it is encoded; copied packets are moved instead."""
+        """Silence before late sound, where it is encoded; copied packets are moved instead."""
         if self.encoded is not None and self._late and not writer.samples:
             count = round(self._late * self.encoded.rate)
             writer.sound(np.zeros((count, self.encoded.channels), np.float32))

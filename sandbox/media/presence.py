@@ -187,7 +187,7 @@ def _middle(values: Counts) -> float:
 
 
 def _excess(counts: Counts, least: float, lag: int) -> Counts:
-    """What exceeds the usual count of the pictures around by far; 0 elsewhere."""
+    """Counts that exceed those of the pictures around by far; 0 elsewhere."""
     around = np.lib.stride_tricks.sliding_window_view(
         np.pad(counts, 2 * lag, mode="reflect" if len(counts) > 2 * lag else "edge"), 4 * lag + 1
     )

@@ -228,7 +228,7 @@ def _area(kind: str, region: Region, start: float, end: float | None) -> dict[st
 
 
 def describe(sample: Sample) -> dict[str, object]:
-    """What `sample.json` holds: parameters to pass straight on, and the truth to check against."""
+    """The content of `sample.json`: parameters to pass on, and the truth to check against."""
     first, last = sample.subtitles[0].start, sample.subtitles[1].end
     lines = (sample.line_1, sample.line_2)
     return {

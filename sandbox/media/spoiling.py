@@ -25,7 +25,7 @@ FAULTS = (
     "late_sound",
     "half_size",
 )
-"""What both kinds of processing can spoil."""
+"""Faults that both kinds of processing can make."""
 
 CUT_BY_FAULT = 0.25
 """Share of the output that `wrong_duration` leaves out."""

@@ -34,7 +34,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What the references show at a rectangle.
+    """The content of a rectangle in the references.
 
     Attributes:
         planes: values for each plane of `box` (chroma halved).
@@ -52,7 +52,7 @@ def fill(
     *,
     visible: Bitmap | None = None,
 ) -> Filled:
-    """What `box` of `picture` looks like in the references.
+    """Read `box` of `picture` from the references.
 
     Args:
         references: at least one.

@@ -27,7 +27,7 @@ KEY_FRAME_SECONDS = 2
 
 
 class PictureFormat(Protocol):
-    """What an output takes over from its source; a VideoReader has it."""
+    """The properties that an output takes over from its source; a VideoReader has them."""
 
     @property
     def width(self) -> int: ...

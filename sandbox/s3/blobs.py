@@ -2,7 +2,7 @@
 
 A key never becomes part of a path, so any key is safe and `a` and `a/b` coexist. A body is
 written under tmp/ and moved under blobs/ when it is whole; the database then says whether it
-belongs to anything. What a killed process leaves behind is removed at the next start.
+belongs to anything. Remains of a killed process are removed at the next start.
 """
 
 from __future__ import annotations

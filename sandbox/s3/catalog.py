@@ -44,7 +44,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is stored of an object beside its bytes."""
+    """The stored metadata of an object."""
 
     headers: Mapping[str, str]
     tags: Mapping[str, str]
@@ -157,7 +157,7 @@ class Catalog:
         return found
 
     def pin(self, bucket: str, key: str) -> Reader:
-        """The object as it is now; its bytes stay on disk until `unpin`, whatever happens."""
+        """The object as it is now; its bytes stay on disk until `unpin`, in any case."""
         with self.database.transaction():
             found = self.require(bucket, key)
             segments = self._segments(found)
@@ -288,7 +288,7 @@ class Catalog:
         self.database.on_commit(lambda: self.blobs.remove(blobs))
 
     def _drop(self, old: StoredObject) -> None:
-        """Removes the rows of an object, and its bodies as soon as nobody reads them."""
+        """Removes the rows of an object, and its bodies as soon as they are not read."""
         blobs = [segment.blob for segment in self._segments(old)]
         self.database.run("DELETE FROM segments WHERE object = ?", old.id)
         self.database.run("DELETE FROM objects WHERE id = ?", old.id)

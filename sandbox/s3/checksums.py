@@ -29,7 +29,7 @@ DIGEST_BYTES = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 3
 
 
 class Hasher(Protocol):
-    """What hashlib's objects do, as far as it is needed here."""
+    """The needed part of the interface of hashlib's objects."""
 
     def update(self, data: bytes | memoryview, /) -> None: ...
 

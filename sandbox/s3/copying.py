@@ -145,8 +145,8 @@ def _whole_copy(
 ) -> tuple[str, Segment, Checksum | None]:
     """A body with the source's content, its ETag and its checksum.
 
-    A source that came in one piece is shared on disk. One that came in parts is read, since a
-    copy's ETag and checksum are those of the whole.
+    A source from a single PUT is shared on disk. A multipart source is read, since a copy's ETag
+    and checksum are those of the whole.
     """
     source = reader.found
     if source.parts == 0 and (source.checksum.algorithm if source.checksum else None) == algorithm:

@@ -144,7 +144,7 @@ def preflight(catalog: Catalog, request: Request) -> Response:
 
 
 def actual_headers(catalog: Catalog, request: Request) -> Mapping[str, str]:
-    """What a browser needs to see on the answer to a cross-origin request, refused or not."""
+    """The CORS headers of a response to a cross-origin request, refused or not."""
     origin = request.headers.get("origin")
     if origin is None or request.bucket is None:
         return {}

@@ -57,7 +57,7 @@ def check_supported(headers: Mapping[str, str]) -> None:
 
 
 def read_description(headers: Mapping[str, str]) -> Description:
-    """What a write says about its object."""
+    """The metadata that a write declares for its object."""
     stored = {name: headers[name] for name in _STORED if name in headers}
     encodings = [item.strip() for item in stored.pop("content-encoding", "").split(",")]
     encoding = ",".join(item for item in encodings if item and item != "aws-chunked")

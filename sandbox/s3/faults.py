@@ -44,7 +44,7 @@ MAX_FAULTS = 1000
 
 
 class FaultError(ValueError):
-    """A description that nobody could act on."""
+    """A fault description that is not valid."""
 
 
 @dataclass(slots=True)

@@ -148,7 +148,7 @@ def sweep_forever(
         try:
             apply_rules(catalog, uploads, now())
         except S3Error:
-            # Somebody completed, deleted or replaced it in the meantime; the next round sees.
+            # It was completed, deleted or replaced in the meantime; the next round sees.
             logger.debug("a lifecycle action met a changed bucket", exc_info=True)
         except Exception:
             # The thread has to outlive it: nothing else applies the rules.

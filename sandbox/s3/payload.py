@@ -1,7 +1,7 @@
 """Reading a request's payload while proving it: aws-chunked framing, digests, lengths.
 
-Whatever the client claimed about its payload (signed SHA-256, chunk signatures, Content-MD5, a
-checksum in a header or a trailer, the decoded length) is checked by the time `receive` returns.
+All claims of the client about its payload (signed SHA-256, chunk signatures, Content-MD5, a
+checksum in a header or a trailer, the decoded length) are checked by the time `receive` returns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NOT_A_VALUE = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What was read: size in bytes, MD5, and the digest of the checksum in question if any."""
+    """A payload that was read: size in bytes, MD5, and the digest of its checksum if any."""
 
     size: int
     md5: bytes
@@ -312,7 +312,7 @@ class _AwsChunked:
             self._signer.check_trailer(
                 hashlib.sha256(canonical.encode("latin-1")).hexdigest(), signature
             )
-        # Whatever follows the trailer inside the HTTP body is no part of the framing.
+        # Bytes after the trailer inside the HTTP body are no part of the framing.
         if self._buffer or self._body.read_into(self._scratch):
             raise S3Error("IncompleteBody")
 

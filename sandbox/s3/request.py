@@ -1,4 +1,4 @@
-"""What a handler gets and gives: the parsed request and the response to come."""
+"""Input and output of a handler: the parsed request and the response to come."""
 
 from __future__ import annotations
 

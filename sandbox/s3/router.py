@@ -19,8 +19,8 @@ from sandbox.s3.errors import S3Error
 from sandbox.s3.request import Request
 from sandbox.s3.service import Handler
 
-# Query parameters that turn a request into another operation. What S3 knows and this server does
-# not is refused: treating `?acl` as absent would store an ACL document as the object.
+# Query parameters that turn a request into another operation. Parameters that only S3 knows are
+# refused: treating `?acl` as absent would store an ACL document as the object.
 SUBRESOURCES = frozenset(
     {
         "accelerate", "acl", "analytics", "annotation", "attributes", "cors", "delete",

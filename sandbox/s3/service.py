@@ -1,4 +1,4 @@
-"""What every handler needs: the stored things, the identity, the clock."""
+"""Common resources of the handlers: the catalog, the blobs, the identity, the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was accepted, billed and replayed, so that a test can assert "paid exactly once"."""
+"""Counts of accepted, billed and replayed requests, for tests that assert "paid exactly once"."""
 
 from typing import Any
 

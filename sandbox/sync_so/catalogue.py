@@ -1,4 +1,4 @@
-"""What the vendor publishes as tables: models, prices, speed, plans, error codes."""
+"""The vendor's published tables: models, prices, speed, plans, error codes."""
 
 from dataclasses import dataclass
 

@@ -91,7 +91,7 @@ async def _accept(
         )
     async with lock:
         response = await _accept_alone(emulator, request, body, key)
-    # Whoever waits still holds the lock object; only the table forgets it.
+    # Waiting requests still hold the lock object; only the table drops it.
     if not lock.locked():
         in_flight.pop(key, None)
     return response

@@ -76,7 +76,7 @@ class Emulator:
         return self.store.get(GENERATION, id)
 
     def change(self, id: str, **members: Any) -> Record:
-        """Store changed members of a record and wake whoever waits for it."""
+        """Store changed members of a record and wake the requests that wait for it."""
         with self.store.transaction():
             record = self.store.get(GENERATION, id)
             if record is None:

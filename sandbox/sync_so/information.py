@@ -1,4 +1,4 @@
-"""What the vendor tells about itself: models, error codes, prices, the webhook secret."""
+"""The vendor's read-only routes: models, error codes, prices, the webhook secret."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What runs in the worker processes: plain functions with picklable arguments."""
+"""Functions of the media processes, with picklable arguments."""
 
 import math
 import wave
@@ -21,7 +21,7 @@ STILL_FPS = 25
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file holds; seconds and pixels, 0 where there is no such stream."""
+    """The streams of a file; seconds and pixels, 0 where there is no such stream."""
 
     video_seconds: float = 0.0
     audio_seconds: float = 0.0

@@ -143,7 +143,7 @@ def _filtered(emulator: Emulator, request: Request) -> list[Record]:
 
 
 def _after(emulator: Emulator, found: list[Record], cursor: str) -> list[Record]:
-    """What is older than the cursor, which need not fit the filter any more."""
+    """The generations older than the cursor's, which need not fit the filter any more."""
     last = emulator.generation(cursor)
     if last is None:
         raise invalid("cursor does not name a generation")

@@ -20,7 +20,7 @@ _MEDIA = (".mp4", ".wav", ".jpg")
 
 
 class Prefect:
-    """What Prefect's API tells about some jobs and about the set-up."""
+    """The content of Prefect's API about some jobs and about the set-up."""
 
     def __init__(self, client: httpx.Client, job_ids: Iterable[str]) -> None:
         self._client = client
@@ -98,7 +98,7 @@ class Prefect:
 
 
 def output(stack: LocalStack) -> Iterator[Place]:
-    """What the stack's processes and their supervisor have written."""
+    """The output of the stack's processes and their supervisor."""
     for path in (stack.log, *sorted((stack.folder / "logs").glob("*"))):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             yield f"output {path.name}", line

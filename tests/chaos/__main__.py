@@ -61,7 +61,7 @@ def main() -> int:
     try:
         _run(folder, options, table)
     except KeyboardInterrupt:
-        # What was found so far is still worth reading.
+        # The table so far is still printed.
         stopped = True
     finally:
         if options.keep is None:

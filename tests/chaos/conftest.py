@@ -27,5 +27,5 @@ def suite(stack: LocalStack) -> Iterator[Suite]:
 
 @pytest.fixture(scope="module")
 def clips(suite: Suite) -> Clips:
-    """What the jobs work on."""
+    """The input files of the jobs."""
     return Clips(suite.world)

@@ -38,7 +38,7 @@ class Judge:
                 job.kept.setdefault(key, version)
 
     def paid(self, job: Job) -> tuple[tuple[int, int], tuple[int, int]]:
-        """What was accepted and what was billed of a job, at (Sync.so, GhostCut)."""
+        """The accepted and the billed attempts of a job, at (Sync.so, GhostCut)."""
         accepted, billed = [], []
         for server, step in (("sync-so", "lip-sync"), ("ghostcut", "inpainting")):
             mark = f"pv-{job.job_id}-{step}-"

@@ -58,7 +58,7 @@ class Process:
         self._process.stdin.flush()
 
     def lines(self) -> list[dict[str, str]]:
-        """What it has noted since the last call."""
+        """The checkpoints reported since the last call."""
         if not self.events.exists():
             return []
         with self.events.open("rb") as file:
@@ -88,7 +88,7 @@ class Walk:
 
 @dataclass
 class Suite:
-    """What all parts of the suite share."""
+    """Common resources of the suite's parts."""
 
     world: World
     runs: Runs
@@ -137,7 +137,7 @@ def walk(suite: Suite, walks: Iterable[Walk], *, width: int, life_seconds: float
     waiting = deque(walks)
     active: dict[str, Walk] = {}
     while waiting or active:
-        # Those that only have to finish come on top: they do so while the others walk.
+        # Jobs that only have to finish come on top: they do so while the others walk.
         while waiting and sum(bool(each.kills) for each in active.values()) < width:
             if suite.over:
                 waiting.clear()

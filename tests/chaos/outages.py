@@ -104,7 +104,7 @@ def _given_away(suite: Suite, clips: Clips, chance: random.Random) -> None:
         _until(lambda: _running(suite, jobs), "all jobs run")
         for job in jobs:
             time.sleep(chance.uniform(0, 1.5))
-            # What the automation for lost workers does; the other one schedules the job anew.
+            # As the automation for lost workers does; the other one schedules the job anew.
             suite.runs.set_state(job.job_id, "CRASHED", "Crashed")
             suite.table.inject(row)
         _await_end(suite, jobs)

@@ -12,7 +12,7 @@ from tests.chaos.world import World
 
 
 def open_suite(world: World, seconds: float, table: Table | None = None) -> Suite:
-    """What all parts need, for a run that begins no job after ``seconds``."""
+    """The resources of all parts, for a run that begins no job after ``seconds``."""
     runs, follower, table = Runs(world), Follower(world), table or Table()
     return Suite(
         world=world,

@@ -1,4 +1,4 @@
-"""What the suite prints: a row for each checkpoint or fault, and the violations."""
+"""The output of the suite: a row for each checkpoint or fault, and the violations."""
 
 from __future__ import annotations
 

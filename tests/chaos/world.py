@@ -38,9 +38,9 @@ _PACE = {
     # Less work for Prefect: nobody looks at past events, and nothing is scheduled by the clock.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
-    # What writes with every event makes SQLite refuse other writes, which clients repeat seconds
-    # later. Without automations the workers find lost jobs by themselves, only later; task runs are
-    # for people to look at.
+    # A service that writes with every event makes SQLite refuse other writes, which clients repeat
+    # seconds later. Without automations the workers find lost jobs by themselves, only later; task
+    # runs are for people to look at.
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
 }

@@ -19,7 +19,7 @@ _START_SECONDS = 300.0
 @pytest.fixture(scope="session")
 def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of a Prefect server of its own, or of ``PRO_VIDEO_TEST_PREFECT_API_URL``, which
-    makes repeated runs short. Nobody executes its flow runs."""
+    makes repeated runs short. Its flow runs are not executed."""
     running = os.environ.get("PRO_VIDEO_TEST_PREFECT_API_URL")
     if running:
         yield running

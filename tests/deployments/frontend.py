@@ -116,7 +116,7 @@ def serving_site(origin: str) -> Iterator[Site]:
 
 
 def look_at(address: str, site: Site, profile: Path, seconds: float) -> Any:
-    """What the page at an address reports, opened in a browser without a screen."""
+    """The report of the page at an address, opened in a headless browser."""
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--no-sandbox", f"--user-data-dir={profile}"]
     # Nothing but the page may be asked for.

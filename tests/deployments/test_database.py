@@ -1,5 +1,5 @@
-"""The database of the local stack: which one it is, and that PostgreSQL comes up wherever it is
-started, by whom, and after whatever end."""
+"""The database of the local stack: its choice, and PostgreSQL's start in any folder, by any user,
+and after any kind of end."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def server(cluster: Cluster) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def sql(cluster: Cluster, statement: str) -> str:
-    """What a statement says, as a user types it into psql."""
+    """The output of a statement in psql."""
     command = [str(program("psql")), "--host", str(cluster.socket_folder), "--port", str(PORT)]
     command += ["--username", USER, "--dbname", DATABASE, "--tuples-only", "--no-align"]
     done = subprocess.run(
@@ -221,10 +221,10 @@ class TestServer:
         finally:
             cluster.socket_folder.unlink()
         assert done.returncode == 1
-        assert "belongs to somebody else" in done.stderr
+        assert "belongs to another user" in done.stderr
         assert "Traceback" not in done.stderr
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
     def test_the_data_keep_their_owner_when_root_starts_it(self, tmp_path: Path) -> None:
         cluster = Cluster(tmp_path / "postgres")
         postgres.make(cluster)

@@ -1,6 +1,6 @@
 """The editor's frontend against the gateway of a whole stack: from the form to the finished video.
 
-What the documents give for it to copy is what is sent here.
+The request is copied from the documents.
 """
 
 from __future__ import annotations

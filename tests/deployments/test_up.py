@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(1500)
 
 
 def refused(stack: LocalStack, **environment: str) -> str:
-    """What the command says when it refuses to start."""
+    """The command's message when it refuses to start."""
     stack.launch(**environment)
     assert stack.process.wait(60) == 2
     assert stack.members() == []
@@ -126,7 +126,7 @@ def test_neither_an_interrupt_nor_a_kill_loses_anything(tmp_path: Path) -> None:
         s3.put_object(Bucket="kept", Key="note.txt", Body=b"still here")
         members = stack.members()
     finally:
-        # What Ctrl-C sends.
+        # The signal of Ctrl-C.
         status = stack.stop(signal.SIGINT)
     assert status == 0, stack.tail()
     assert len(members) >= 5 or not Path("/proc").exists()

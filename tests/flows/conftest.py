@@ -10,7 +10,7 @@ from tests.flows.stories import Setting, Stories
 
 @pytest.fixture(scope="session")
 def setting(stories: Stories) -> Setting:
-    """What jobs are made of."""
+    """The input files of jobs."""
     return stories.setting
 
 

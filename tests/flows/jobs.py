@@ -36,7 +36,7 @@ _AT_ONCE = 5
 
 @dataclass
 class Followed:
-    """What was seen of one job from outside while it ran.
+    """Observations of one job from outside while it ran.
 
     Attributes:
         percents: values of its progress artifacts, in the order in which they were read.
@@ -123,7 +123,7 @@ class Jobs:
         return job_id
 
     def cancel(self, job_id: str) -> None:
-        """What the Cancel button does."""
+        """Cancel as the button of the Prefect UI does."""
         self._set(job_id, Cancelling())
 
     def _set(self, job_id: str, state: State[Any]) -> None:
@@ -220,7 +220,7 @@ class Jobs:
         return sorted(states, key=lambda state: state.timestamp)
 
     def result(self, job_id: str) -> JobResult:
-        """What the flow returned."""
+        """The flow's result."""
         # Read from the bucket by hand: Prefect's own way leaves connections open in this process.
         data = self.state(job_id).data
         stored = self.object(f"results/{data.storage_key}")

@@ -1,7 +1,7 @@
 """Jobs that are led to their end in the background, while other tests run.
 
-Most of a job is waiting. What a test, or all tests of a module, need to happen first is a *story*:
-a function of the `Setting`, marked with :func:`story`. The stories of all collected modules begin
+Most of a job is waiting. The part of a test, or of a module's tests, that waits is a *story*: a
+function of the `Setting`, marked with :func:`story`. The stories of all collected modules begin
 a few at a time; a test that wants to look asks :meth:`Stories.end` for what came out.
 """
 
@@ -33,7 +33,7 @@ _TOLD: list[Callable[[Setting], Any]] = []
 
 @dataclass(frozen=True)
 class Setting:
-    """What stories work with.
+    """The resources of stories.
 
     Attributes:
         jobs: jobs of the shared stack.
@@ -78,7 +78,7 @@ class Stories:
                 self._begun[tell] = self._pool.submit(context.run, tell, setting)
 
     def end(self, tell: Callable[[Setting], T]) -> T:
-        """What came out of a story, as soon as it has ended; its errors are raised."""
+        """The outcome of a story, as soon as it has ended; its errors are raised."""
         ended: T = self._begun[tell].result(_END_SECONDS)
         return ended
 

@@ -26,7 +26,7 @@ NAMES_IT = "output_mark_added"
 HOLD = {"on_doubt": "hold"}
 # Kinds of lip-sync that no other test on this stack asks for.
 DELIVERED, GONE = {"temperature": 0.91}, {"temperature": 0.92}
-# What the gateway goes by.
+# The gateway's tags of a job.
 ITS_OWN = ["pro-video-api", "owner:local"]
 LIP_SYNC_BOUGHT = {"sync_so": (1, 1), "ghostcut": (0, 0)}
 REMOVAL_BOUGHT = {"sync_so": (0, 0), "ghostcut": (1, 1)}
@@ -282,7 +282,7 @@ def test_a_retry_of_an_unusable_result_fetches_and_judges_it_again(
 
     assert (end.state, end.message, end.paid) == ("Completed", message, after)
     assert end.result.warnings == ()
-    # What came first is kept beside it.
+    # The first result is kept beside it.
     assert judged.jobs.object(first.result.rejected_key) == first.link
     assert end.link != first.link
 

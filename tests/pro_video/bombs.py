@@ -1,4 +1,4 @@
-"""Small files that take much memory or time of whoever reads them without limits."""
+"""Small files that take much memory or time when they are read without limits."""
 
 from __future__ import annotations
 

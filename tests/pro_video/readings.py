@@ -1,4 +1,4 @@
-"""What the tests have done by the processes that read media."""
+"""Functions that the tests run in the processes that read media."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pid() -> int:
 
 
 def remember(value: int) -> int:
-    """What an earlier call left behind."""
+    """The remains of an earlier call."""
     left = _left[-1] if _left else 0
     _left.append(value)
     return left

@@ -1,4 +1,4 @@
-"""What the tests of the storage share: sizes, short patience, and looks at a bucket."""
+"""Common parts of the storage's tests: sizes, short patience, and reads of a bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign media are read by other processes, whose limits, deaths and lies reach nobody."""
+"""Foreign media are read in child processes; their limits, crashes and false results stay there."""
 
 from __future__ import annotations
 
@@ -358,7 +358,7 @@ async def test_errors_are_rebuilt(error: type[errors.ProVideoError]) -> None:
 
 @pytest.fixture(scope="module")
 def warm() -> None:
-    """What the first call takes of this process is not a bomb's."""
+    """Memory that the first call of this process takes does not count as a file's."""
     asyncio.run(examine(readings.pid))
 
 

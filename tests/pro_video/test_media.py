@@ -1,4 +1,4 @@
-"""What `probe` says of sound files, and how little it reads."""
+"""Results of `probe` for sound files, and its small reads."""
 
 from __future__ import annotations
 

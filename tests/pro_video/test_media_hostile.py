@@ -1,4 +1,4 @@
-"""Files that lie: a clear error each, and no reach beyond the file."""
+"""Files with false headers: a clear error each, and no read beyond the file."""
 
 from __future__ import annotations
 

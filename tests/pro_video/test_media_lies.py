@@ -1,4 +1,4 @@
-"""Media that lies, from the file to the decision that stands before every payment: a clear error or
+"""Media with false headers, from the file to the decision before each payment: a clear error or
 the right acceptance, in bounded time and memory."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.pro_video.clips import Counting, write_clip, write_sound
 Files = Callable[[Path], Path | bytes]
 
 MEMORY_MB = 160
-"""What one probe may add to a process; the largest index that is unpacked takes half of it."""
+"""Memory that one probe may add to a process; the largest unpacked index takes half of it."""
 SECONDS = 10.0
 """For all bombs together, on a busy machine."""
 
@@ -83,7 +83,7 @@ def written(folder: Path, name: str, made: Path | bytes) -> Path:
 
 @pytest.fixture(scope="module")
 def bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str | None, float, int]]:
-    """What a process of its own found in each bomb, after one honest clip."""
+    """The findings of a separate process about each hostile file, after one honest clip."""
     folder = tmp_path_factory.mktemp("bombs")
     (folder / "made").mkdir()
     honest = write_clip(folder / "honest.mp4")
@@ -130,7 +130,7 @@ def test_a_bomb_is_not_read_more_than_once_or_twice(tmp_path: Path, name: str) -
 REFUSED_ANYWAY = frozenset(
     {"behind 5000 boxes", "compressed", "compressed alone", "many fragments", "nested deeply"}
 )
-"""What is refused with any number of samples."""
+"""Boxes that are refused with any number of samples."""
 
 
 @pytest.mark.parametrize("name", sorted(lies.hidden(1)))
@@ -178,7 +178,7 @@ def test_plain_sound_may_have_many_samples(tmp_path: Path) -> None:
 
 
 def judge(video: Path, audio: Path, **segment: Any) -> tuple[JobRequest, tuple[str, ...]]:
-    """What a job's flow decides from its files before it pays."""
+    """The decision of a job's flow about its files before it pays."""
     source = "s3://bucket/a.wav"
     line = {"start": 0.2, "end": 1.2, "audio": source} | segment
     request = check_request(

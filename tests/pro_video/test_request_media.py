@@ -1,4 +1,4 @@
-"""What a probe found against what was asked for, before anything is paid."""
+"""A request against the probe of its files, before anything is paid."""
 
 from __future__ import annotations
 

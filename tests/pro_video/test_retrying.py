@@ -104,7 +104,7 @@ async def test_work_that_has_to_go_on_outlives_errors_that_nobody_expected(
     await asyncio.wait_for(reached.wait(), 10)
     pauses = clock.slept[1::2]
     assert pauses == [pytest.approx(each, rel=0.3) for each in (1, 2, 1, 2)]
-    assert caplog.text.count("The watch met an error that nobody expected") == 4
+    assert caplog.text.count("The watch met an unexpected error") == 4
     assert caplog.text.count("KeyError: 'nobody expected this'") == 4
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""What S3's errors mean: enumerated, so that nothing is left to chance."""
+"""The meaning of S3's errors: all of them enumerated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What had to stay is as before, within what encoding explains; lip-sync is told from its noise."""
+"""Kept parts of a picture change no more than by encoding; lip-sync is told from its noise."""
 
 from __future__ import annotations
 

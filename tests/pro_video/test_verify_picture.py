@@ -1,4 +1,4 @@
-"""What must have changed in the picture has changed, and what cannot be told is not judged."""
+"""Parts of a picture that had to change have changed; uncertain ones are not judged."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ _WORKS = {
 
 
 def observe(step: str, told: str) -> Observation[str]:
-    """What the product makes of a job's status."""
+    """The product's reading of a job's status."""
     if step == LIP_SYNC:
         status, code = _GENERATIONS[told]
         seen = observe_generation(Generation("id", status, error_code=code))

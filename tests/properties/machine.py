@@ -36,7 +36,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Planned:
-    """What becomes of the next job that a provider accepts."""
+    """The course of the next job that a provider accepts."""
 
     step: str
     plan: Plan
@@ -44,7 +44,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong with the next calls of one kind."""
+    """Faults of the next calls of one kind."""
 
     call: str
     kinds: tuple[str | None, ...]
@@ -52,7 +52,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class Event:
-    """What happens so many seconds after a process began."""
+    """An event so many seconds after a process began."""
 
     delay: float
     what: str
@@ -187,7 +187,7 @@ class ProviderSteps(RuleBasedStateMachine):
         job_id = url.rpartition("/")[2]
         return f"the result of {job_id}".encode()
 
-    # What processes and people do
+    # Actions of processes and people
 
     @precondition(lambda self: self.world.state == "running")
     @rule(troubles=TROUBLES, life=LIVES)
@@ -274,7 +274,7 @@ class ProviderSteps(RuleBasedStateMachine):
                 cancel = event.what == "cancel"
                 stop.set(StopReason.CANCELLED if cancel else StopReason.HANDOVER)
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def each_attempt_is_bought_once(self) -> None:

@@ -33,7 +33,7 @@ SKEW = 600.0
 
 @dataclass
 class Plan:
-    """What becomes of a job: how it ends, when (seconds), and when it is listed (seconds)."""
+    """The course of a job: its end, the time of that and of its listing, in seconds."""
 
     how: How = "success"
     seconds: float = 60.0
@@ -81,7 +81,7 @@ class ProviderModel:
         self._bodies: dict[str, bytes] = {}
         self._ids = count(1)
 
-    # What a client calls
+    # Calls of a client
 
     async def send(self, reference: str, body: bytes) -> ProviderJob:
         """One create."""

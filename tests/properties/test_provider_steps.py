@@ -1,5 +1,5 @@
-"""Whatever providers, storage, clocks and processes do: each step is paid once, nothing paid is
-lost, and every job ends. First as a search by the state machine, then the cases that matter most.
+"""Each step is paid once, nothing paid is lost, and every job ends, under any faults of providers,
+storage, clocks and processes. First a search by the state machine, then the main cases.
 
 ``HYPOTHESIS_PROFILE=chaos`` searches for long.
 """

@@ -1,5 +1,5 @@
-"""What a job lives in: virtual time, a bucket, the engine's records, and places at which a process
-may die."""
+"""The environment of a job: virtual time, a bucket, the engine's records, and points at which a
+process may die."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class World:
                 self.injected += 1
                 assert life.task is not None
                 life.task.cancel()
-        # Whatever happens here takes a moment, so that virtual time orders all that happens.
+        # Each call takes a moment, so that virtual time orders them all.
         await self.clock.sleep(0.01)
 
     def end(self, state: str, rejected: str | None) -> None:
@@ -110,7 +110,7 @@ class World:
             self.rejected = rejected
 
     def verdict(self, step: str, copy: int) -> Verdict:
-        """What the checks say of a copy of a step's result."""
+        """The verdict of the checks on a copy of a step's result."""
         planned = self.verdicts.get(step, [])
         return planned[copy - 1] if copy <= len(planned) else Verdict.GOOD
 

@@ -27,7 +27,7 @@ class Message:
 
 @dataclass
 class Receiver:
-    """What to answer, one entry a request (200 when there is none left), and what came.
+    """The planned responses, one a request (200 when there is none left), and the requests.
 
     An answer is a status, ``("redirect", url)``, ``("retry", status, seconds)``, ``"cut"``,
     ``"hang"`` or ``"drip"``, which sends 200 and then a body without an end.

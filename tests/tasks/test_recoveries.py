@@ -1,4 +1,4 @@
-"""What a job's states tell: retries by hand, and workers that were lost."""
+"""Retries by hand and losses of workers, counted from a job's states."""
 
 from __future__ import annotations
 

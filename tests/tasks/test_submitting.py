@@ -1,4 +1,4 @@
-"""A paid request is sent at most once, whatever happens to the answer."""
+"""A paid request is sent at most once, also when the response is lost."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Jobs that were at work at every death of a process work alone, until it is clear which one it
-is."""
+"""Jobs that were at work at two losses of a worker work one at a time, until the next loss shows
+the cause."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Worker:
         for _ in range(50):
             if all(self.ended(job) for job in self.jobs):
                 return
-            # What a process holds ends with it.
+            # The locks of a process end with it.
             asyncio.run(self.process())
         raise AssertionError("it never ends")
 
@@ -162,7 +162,7 @@ async def test_a_stop_order_ends_the_wait_for_a_turn() -> None:
     with pytest.raises(Stopped):
         await waiting
     held.release()
-    # The one that left holds up nobody.
+    # The one that left holds up no other.
     third = suspect()
     await third.take()
     third.release()

@@ -1,4 +1,4 @@
-"""Which verdict, wish and decision let a job go on with a result that was paid for."""
+"""The verdicts, options and decisions with which a job goes on with a result that was paid for."""
 
 from __future__ import annotations
 

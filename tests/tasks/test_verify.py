@@ -1,4 +1,4 @@
-"""What becomes of a result whose checks cannot be made."""
+"""Results whose checks cannot be made."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ async def wait(job: Job, watched: Watched, *, submitted: float = 0.0, hours: flo
 
 
 def reasons(job: Job) -> list[str | None]:
-    """What was shown as the cause of standing still, each once."""
+    """The causes of standing still that were shown, each once."""
     found: list[str | None] = cast("Any", job.reporter).reasons
     return found
 

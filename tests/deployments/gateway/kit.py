@@ -1,4 +1,4 @@
-"""What the tests of the gateway share: running one, forms, and looks behind it."""
+"""Common parts of the gateway's tests: a running gateway, forms, and access to its storage."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Gateway:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -185,7 +185,7 @@ def serving(world: World, *, through_relay: bool = False, **settings: Any) -> It
 
 @contextlib.contextmanager
 def _serving(world: World, settings: dict[str, Any]) -> Iterator[Gateway]:
-    # Each has tokens of its own, which nobody has unless a test makes some.
+    # Each has tokens of its own, and none unless a test makes some.
     defaults: dict[str, Any] = {
         "token_block": f"tokens-{secrets.token_hex(4)}",
         "jobs_in_flight": 10_000,

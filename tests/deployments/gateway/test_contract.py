@@ -27,7 +27,7 @@ _LINKS = 8
 
 @pytest.fixture(scope="module")
 def settled() -> Iterator[None]:
-    """Streams of jobs that nobody works on would stay open, and Sync.so is not there to be asked
+    """Streams of jobs without a worker would stay open, and Sync.so is not there to be asked
     for its secret."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRO_VIDEO_GATEWAY_EVENTS_LONGEST_SECONDS", "0.2")
@@ -36,7 +36,7 @@ def settled() -> Iterator[None]:
 
 
 def judge(gateway: Gateway, folder: Path, *options: str) -> str:
-    """What schemathesis says, when it finds nothing; the run is the same each time."""
+    """Output of schemathesis when it finds nothing; the run is the same each time."""
     command = [sys.executable, "-m", "schemathesis.cli"]
     command += ["--config-file", str(ROOT / "schemathesis.toml"), "run", "--no-color"]
     command += [f"{gateway.url}/openapi.json", "--seed", "4711", "--continue-on-failure", *options]

@@ -14,7 +14,7 @@ LATE = 4.0
 
 
 class Source:
-    """What the cache looks at, and the time: each look is kept, can be held up or made to fail."""
+    """The cache's source and clock: each read is recorded, can be delayed or made to fail."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -91,7 +91,7 @@ async def test_one_look_renews_all_that_are_polled() -> None:
     source.now += LIFE / 4
     assert cache.fresh("b") == 1
     await source.looked(10)
-    # Those that are of an age at which it is worth it.
+    # Keys of an age at which renewing is worth it.
     assert source.looks[9] == ["b", "c", "d", "e"]
     source.now += LIFE / 2
     assert cache.fresh("f") == 1

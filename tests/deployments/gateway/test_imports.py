@@ -1,4 +1,4 @@
-"""What the gateway does not load: it is a small process beside the workers."""
+"""Modules that the gateway does not load: it is a small process beside the workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may: tokens, the local machine without them, pages, and limits."""
+"""Access: tokens, the local machine without them, pages, and limits."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_wrong_tokens(owned: Gateway, tokens: dict[str, str]) -> None:
         with owned.client() as client:
             assert client.get(JOBS, headers={"Authorization": value}).status_code == 401
     with owned.client() as client:
-        # With tokens, local clients need one too; health is nobody's secret.
+        # With tokens, local clients need one too; health is public.
         assert client.post(FORM, **form()).status_code == 401
         assert client.get("/healthz").status_code == 200
 
 
 def test_a_token_is_never_ignored(gateway: Gateway, tokens: dict[str, str]) -> None:
-    """Whoever sends one means its owner, also where none is needed."""
+    """A request with a token is its owner's, also where none is needed."""
     with gateway.client(tokens["anna"]) as client:
         assert client.get(JOBS).status_code == 401
 

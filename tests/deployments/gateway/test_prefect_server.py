@@ -67,7 +67,7 @@ def test_this_machine_gets_what_it_asks_for(prefect: httpx.Client) -> None:
 
 
 def test_events_are_for_own_pages(world: World) -> None:
-    """Browsers ask nobody before they open a websocket to another origin."""
+    """Browsers send no preflight before they open a websocket to another origin."""
     address = f"{world.prefect_api_url.replace('http', 'ws', 1)}/events/out"
     with pytest.raises(InvalidStatus, match="403"):
         connect(address, origin=Origin(EVIL), proxy=None).close()

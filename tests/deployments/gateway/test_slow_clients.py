@@ -70,7 +70,7 @@ def test_a_body_that_nobody_wants(connection: socket.socket) -> None:
 
 
 def test_a_request_in_pieces_and_a_pause_after_it(connection: socket.socket) -> None:
-    """Who is slow within bounds is served, and idle connections stay."""
+    """A client that is slow within bounds is served, and idle connections stay."""
     for _ in range(2):
         for piece in (HEAD[:20], HEAD[20:], b"\r\n"):
             connection.sendall(piece)
@@ -148,7 +148,7 @@ def test_endless_json(start_gateway: Callable[..., Gateway]) -> None:
     ],
 )
 def test_a_length_in_two_ways(connection: socket.socket, version: bytes, headers: bytes) -> None:
-    """What one server takes for a body is the next one's request (request smuggling)."""
+    """A body for one server is a request for the next one (request smuggling)."""
     hidden = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     connection.sendall(HEAD.replace(b"1.1", version, 1) + headers + b"\r\n" + hidden)
     answer = b""

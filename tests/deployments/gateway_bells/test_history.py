@@ -1,4 +1,4 @@
-"""What a listener is told, from Prefect's states alone."""
+"""The events for a listener, from Prefect's states alone."""
 
 from __future__ import annotations
 

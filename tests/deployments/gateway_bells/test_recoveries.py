@@ -144,7 +144,7 @@ async def test_a_completed_job_shows_its_end_whatever_another_process_shows_late
         else:
             await job.reporter.stage(Stage.LIP_SYNC_COMPLETED)
         assert await shown(run) == [100.0]
-        # What still runs of the late process changes nothing any more.
+        # Later calls of the other process change nothing.
         await job.reporter.fraction(Stage.LIP_SYNC_PROCESSING, 1.0)
         assert await shown(run) == [100.0]
         assert (await client.read_flow_run(run.id)).state_name == "Completed"

@@ -1,4 +1,4 @@
-"""Announcing ends: once, whoever does it, and also for jobs that could not do it themselves."""
+"""Announcing ends: once among all processes, and also for jobs that could not do it themselves."""
 
 from __future__ import annotations
 

@@ -317,7 +317,7 @@ def paged(rows: list[dict[str, Any]], *, window: bool = True) -> Callable[[Asked
         inside = [r for r in rows if low <= r["createTime"] < high] if window else rows
         start = query["page"] * query["pageSize"]
         page = inside[start : start + query["pageSize"]]
-        # What "count" counts is not documented: here the page, which must not end the search.
+        # The meaning of "count" is not documented: here the page's, which must not end the search.
         return ok({"content": page, "count": len(page)})
 
     return answer

@@ -1,4 +1,4 @@
-"""The client against the GhostCut emulator: bought once, whatever happens to the answers."""
+"""The client against the GhostCut emulator: bought once, also when responses are lost."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _next_account = itertools.count()
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `source_url` serves: clip.mp4, and fast.mp4, the same with its index in front."""
+    """The files of `source_url`: clip.mp4, and fast.mp4, the same with its index in front."""
     folder = tmp_path_factory.mktemp("sources")
     write_clip(folder / "clip.mp4")
     write_clip(folder / "fast.mp4", faststart=True)

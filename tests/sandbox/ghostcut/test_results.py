@@ -185,7 +185,7 @@ def test_range_and_sound(vendor: Vendor, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", MEDIA_FAULTS)
 def test_media_faults(vendor: Vendor, tmp_path: Path, sources: Path, kind: str) -> None:
-    """What each of them does to the file is told in the tests of the media."""
+    """The effect of each of them on the file is tested with the media."""
     vendor.faults({"call": "job", "kind": kind})
     path = processed(vendor, tmp_path)
     frames, before = pictures(path), pictures(sources / "clip.mp4")

@@ -100,7 +100,7 @@ def test_delete(vendor: Vendor, plain: httpx.Client) -> None:
     assert vendor.call("/work/delete", {})["code"] == 4001
     vendor.settings(show_deleted=True)
     assert vendor.row(work)["deleted"] == 1
-    # What was processed stays paid.
+    # Processed work stays paid.
     assert [job["billed"] for job in vendor.jobs() if job["deleted"]] == [1]
 
 

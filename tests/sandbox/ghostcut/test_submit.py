@@ -1,4 +1,4 @@
-"""What is refused at once, what is accepted and fails later, and what the answer holds."""
+"""Submits that are refused at once, that fail later, and the content of the response."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the tests share: a signing client of the emulator, a place for sources, a receiver."""
+"""Common parts of the tests: a signing client of the emulator, a source server, a receiver."""
 
 import hashlib
 import json

@@ -104,7 +104,7 @@ def test_windows_that_miss_the_text_a_little(
     times = [max(start, line.start) + 0.03 + step * 0.08 for step in range(7)]
     area, kept = panning.subtitle_region, [panning.protected_region]
     assert psnr(out, panning.clean, times, area, kept) > 30
-    # What lies outside the window is left, text or not.
+    # Pictures outside the window are left, with text or without.
     outside = [line.start + 0.05] if shift[0] > 0 else [start - 0.1]
     assert psnr(out, panning.clip, outside, area) > 38
 

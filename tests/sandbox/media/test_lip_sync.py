@@ -129,7 +129,7 @@ def test_modes_change_the_length_as_documented(
         assert duration_of(out, "audio") == pytest.approx(total, abs=0.06)
         used = min(seconds, 0.8) if mode == "cut_off" else seconds
         assert correlation_at(out, 0.6, 0.6 + used, line) > 0.95
-        # What followed the range in the source follows it in the output.
+        # The output goes on after the range as the source does.
         rest = correlation_at(out, total - 0.5, total, clip, reference_start=1.5)
         assert rest > 0.95
 

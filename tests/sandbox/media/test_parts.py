@@ -54,7 +54,7 @@ def test_motion_is_found(shift: tuple[int, int]) -> None:
     found = matcher.search(reference, [(0.0, 0.0), start])
     assert (found.dx, found.dy) == pytest.approx((dx, dy), abs=0.2)
     assert found.error < 1
-    # What the current picture shows inside is what the shifted reference shows.
+    # The current picture is the shifted reference inside.
     rows, columns = slice(50, 70), slice(70, 110)
     again = moved(reference, rows, columns, found.dx, found.dy)
     assert np.abs(again - current[rows, columns]).max() < 2

@@ -1,4 +1,4 @@
-"""What is stored survives restarts and kills, and nothing is ever stored in part."""
+"""Stored objects survive restarts and kills, and nothing is ever stored in part."""
 
 from __future__ import annotations
 

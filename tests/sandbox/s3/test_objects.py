@@ -258,7 +258,7 @@ def test_unseekable_bodies_of_unknown_length_are_refused_like_on_s3(raw: Raw, bu
 
 
 def test_readers_and_writers_of_one_key(raw: Raw, client: S3Client, bucket: str) -> None:
-    """Whatever a reader gets is one version as a whole, with that version's ETag."""
+    """A reader always gets one version as a whole, with that version's ETag."""
     path = f"/{bucket}/k"
     versions = [bytes([number]) * (150_000 + number) for number in range(4)]
     client.put_object(Bucket=bucket, Key="k", Body=versions[0])

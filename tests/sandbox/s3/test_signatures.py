@@ -1,4 +1,4 @@
-"""Who is let in: signatures in headers, in queries and in chunks, and their time limits."""
+"""Authentication: signatures in headers, in queries and in chunks, and their time limits."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_aws_chunked_uploads(
 
 
 def test_aws_chunked_inside_of_http_chunks(raw: Raw, client: S3Client, bucket: str) -> None:
-    """What boto3 sends for a body of unknown length over TLS."""
+    """The form in which boto3 sends a body of unknown length over TLS."""
     headers = {
         "content-encoding": "aws-chunked",
         "x-amz-decoded-content-length": str(len(DATA)),
