@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pro_video.settings import get_settings
 from pro_video.storage import client_config
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
+from tasks.bucket import BucketDocument
+from tasks.store_proof import RECORDS, prove_document
 
 
 class ConnectionSettings(BaseSettings):
@@ -44,6 +46,30 @@ class ConnectionSettings(BaseSettings):
                 "PRO_VIDEO_GHOSTCUT_APP_KEY and PRO_VIDEO_GHOSTCUT_APP_SECRET go together"
             )
         return self
+
+
+async def prove_given(connection: ConnectionSettings) -> None:
+    """Try out the bucket that is given before any block names it.
+
+    Raises:
+        StorageRefused: it lacks what jobs rely on, or S3 does not let them in.
+        TransientError: S3 does not answer.
+    """
+    if connection.s3_bucket is None:
+        return
+    secret = connection.s3_secret_key
+    credentials = {
+        "aws_access_key_id": connection.s3_access_key,
+        "aws_secret_access_key": secret.get_secret_value() if secret else None,
+        "region_name": connection.s3_region,
+        "aws_client_parameters": {
+            "endpoint_url": connection.s3_endpoint_url,
+            "config": client_config(connection.s3_endpoint_url),
+        },
+    }
+    document = BucketDocument({"bucket_name": connection.s3_bucket, "credentials": credentials})
+    # Jobs and Prefect's results have their records in one folder of one bucket.
+    await prove_document(document, RECORDS)
 
 
 async def save_blocks(connection: ConnectionSettings) -> None:
@@ -78,6 +104,6 @@ async def _save_bucket(connection: ConnectionSettings, bucket: str, name: str) -
     await credentials.asave(name, overwrite=True)
     await S3Bucket(bucket_name=bucket, credentials=credentials).asave(name, overwrite=True)
     # Prefect's persisted results go into a folder of the same bucket.
-    await S3Bucket(bucket_name=bucket, credentials=credentials, bucket_folder="results").asave(
+    await S3Bucket(bucket_name=bucket, credentials=credentials, bucket_folder=RECORDS).asave(
         f"{name}-results", overwrite=True
     )

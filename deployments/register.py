@@ -24,11 +24,13 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deployments.connection import ConnectionSettings, save_blocks
+from deployments.connection import ConnectionSettings, prove_given, save_blocks
 from deployments.recovery import save_automations
 from deployments.worker import ProVideoWorker
 from deployments.worker.settings import get_worker_settings
+from pro_video.errors import StorageRefused, TransientError
 from pro_video.settings import get_settings
+from tasks.store_proof import prove_stores
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -70,9 +72,19 @@ def read_deployments(path: Path = PROJECT) -> list[DeploymentFile]:
 
 
 async def register(connection: ConnectionSettings) -> list[str]:
-    """Register everything; the full names of the deployments, for example ``pro-video/local``."""
+    """Register everything; the full names of the deployments, for example ``pro-video/local``.
+
+    Raises:
+        StorageRefused: the bucket lacks what jobs rely on; nothing was registered that names it.
+        TransientError: S3 does not answer.
+        httpx.HTTPError: Prefect does not answer.
+    """
     async with get_client() as client:
+        await client.hello()
+        await prove_given(connection)
         await save_blocks(connection)
+        if connection.s3_bucket is None:
+            await _prove_registered(client)
         made = {}
         for deployment in read_deployments():
             await _ensure_work_pool(client, deployment.work_pool.name)
@@ -81,6 +93,16 @@ async def register(connection: ConnectionSettings) -> list[str]:
         notice = get_worker_settings().notice_seconds
         await save_automations(client, list(made.values()), notice)
         return list(made)
+
+
+async def _prove_registered(client: PrefectClient) -> None:
+    """Try out the buckets of blocks that were filled in before, if they were."""
+    try:
+        await prove_stores(client, get_settings().block)
+    except StorageRefused as error:
+        if error.code != "block_missing":
+            raise
+        logger.warning("%s Workers take no jobs before that.", error.message)
 
 
 async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
@@ -166,6 +188,9 @@ def main() -> int:
             PREFECT_API_URL.value(),
             reason,
         )
+        return 1
+    except (StorageRefused, TransientError) as error:
+        logger.error("%s Then register again; what was done so far does no harm.", error.message)
         return 1
     for name in names:
         logger.info("Registered %s", name)

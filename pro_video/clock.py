@@ -8,6 +8,8 @@ import itertools
 import time
 from typing import Protocol
 
+_BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
 
 class Clock(Protocol):
     """The clock of code that waits."""
@@ -17,7 +19,8 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some start; never jumps, means nothing outside this process."""
+        """Seconds since some start; never jumps, means nothing outside this machine's present
+        run. The time that the machine was suspended counts, where the system tells it."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -32,7 +35,8 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        # Linux stops its CLOCK_MONOTONIC while the machine is suspended.
+        return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))

@@ -86,6 +86,19 @@ def attempt_reference(job_id: str, step: str, attempt: int) -> str:
     return f"pv-{job_id}-{step}-{attempt}"
 
 
+MOST_ATTEMPTS = 50
+"""Paid attempts of one step; a job that has come this far was retried by hand again and again."""
+
+
+def references_from(job_id: str, step: str, attempt: int) -> list[str]:
+    """The references of an attempt and of all that may follow it.
+
+    They need no record: should all records be lost, an attempt is still found at its provider, and
+    so is a later one that was bought because this one had failed.
+    """
+    return [attempt_reference(job_id, step, n) for n in range(attempt, MOST_ATTEMPTS + 1)]
+
+
 def fact_label(name: str) -> str:
     """The label of a job's flow run that tells one of its facts, such as ``sync_generation_id``,
     before the job's report does."""

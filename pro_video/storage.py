@@ -13,15 +13,14 @@ covers keys that are never written again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from pro_video.errors import (
-    SourceRefused,
-    StorageRefused,
-)
+from pro_video.errors import SourceRefused, StorageRefused
 from pro_video.transfers import downloads, transfer
 from pro_video.transfers.copying import copy, find_source, read_head
 from pro_video.transfers.fetching import Gate
@@ -35,6 +34,7 @@ from pro_video.transfers.objects import (
     head_object,
     parse_s3_uri,
 )
+from pro_video.transfers.proof import prove
 from pro_video.transfers.puts import put_small
 from pro_video.transfers.ranged import RangedReader
 from pro_video.transfers.s3_client import client_config, make_client
@@ -108,6 +108,15 @@ class Storage:
     def uri(self, key: str) -> str:
         """``s3://bucket/key``."""
         return f"s3://{self.bucket}/{key}"
+
+    @property
+    def place(self) -> str:
+        """What tells this bucket from every other: its address, and the server's unless it is
+        AWS, whose names of buckets are its own."""
+        # Without what stands before an @, which may be a key.
+        host = urlsplit(self._client.meta.endpoint_url).netloc.rpartition("@")[2]
+        aws = re.search(r"\.amazonaws\.com(\.cn)?$", host)
+        return f"s3://{self.bucket}" + ("" if aws else f" at {host}")
 
     async def put_file(
         self,
@@ -285,6 +294,17 @@ class Storage:
         return await self._workers.call(
             partial(downloads.read_small, self._client, self.bucket, key, limit)
         )
+
+    async def prove(self, key: str) -> None:
+        """Try out whether the bucket does what jobs rely on; see :mod:`pro_video.transfers.proof`.
+
+        Args:
+            key: one that nobody uses; nothing stays under it.
+
+        Raises:
+            StorageRefused: naming all that it lacks.
+        """
+        await self._workers.call(partial(prove, self._target(key, DEFAULT_TYPE), self.place))
 
     async def delete(self, key: str) -> None:
         """Remove an object; one that does not exist is fine."""

@@ -13,13 +13,12 @@ from typing import Protocol
 
 from pro_video.checkpoints import reach
 from pro_video.errors import TerminalError
+from pro_video.job import MOST_ATTEMPTS
 from pro_video.records import Outcome, Prepared, StageResult, StoredResult, Submission
 from pro_video.settings import get_settings
 from pro_video.storage import Storage
 from tasks.job import Job
 
-# A job that has come this far has been retried by hand again and again.
-_MOST_ATTEMPTS = 50
 _LARGEST_MARK = 100
 
 
@@ -76,7 +75,7 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
             if failure is None:
                 stored = await step.store(prepared, submission)
                 return _result(prepared, submission, outcome, stored)
-        if attempt >= _MOST_ATTEMPTS:
+        if attempt >= MOST_ATTEMPTS:
             raise failure.error()
         if await was_reported(storage, job, step.name, attempt):
             # An earlier run of this job ended with this failure; a user asked for another try.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import partial
 
 import httpx
@@ -16,12 +18,15 @@ from pro_video.settings import Settings, get_settings
 from pro_video.storage import Storage
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
 from tasks.bucket import BucketDocument, KeptStorage, read_bucket
+from tasks.store_proof import prove_when_reachable
 
 logger = logging.getLogger("prefect.pro_video.connections")
 
 # A changed key is picked up within this time, in seconds, without a read per task of a thousand
 # jobs.
 _BLOCK_LIFE = 30.0
+# Buckets that the blocks have named in the life of a process; jobs that began there go on there.
+_MOST_PLACES = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class ConnectionCache:
 
     Args:
         load: reads the blocks.
+        prove: tries out a bucket before jobs use it.
         now: seconds of a clock that never goes back.
     """
 
@@ -48,13 +54,16 @@ class ConnectionCache:
         self,
         load: Callable[[], Awaitable[Loaded]],
         *,
+        prove: Callable[[Storage], Awaitable[None]] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
+        self._prove = prove
         self._now = now
         self._loaded_at = float("-inf")
         self._storage = KeptStorage(now)
         self._current: Connections | None = None
+        self._places: OrderedDict[str, Storage] = OrderedDict()
         self._is_reading = False
 
     def expire(self, seconds: float) -> None:
@@ -66,33 +75,69 @@ class ConnectionCache:
         """The connections; those that were read last while Prefect is away.
 
         Raises:
-            StorageRefused: naming a block that does not exist.
+            StorageRefused: naming a block that does not exist, or what its bucket lacks.
             httpx.HTTPError: Prefect is away and never answered.
         """
         current, now = self._current, self._now()
         if current is not None and (self._is_reading or now - self._loaded_at <= _BLOCK_LIFE):
             return current
         try:
-            bucket, sync_so, ghostcut = await self._read()
+            self._current = await self._read()
         except httpx.HTTPError as error:
             if current is None:
                 raise
             logger.debug("Could not read the blocks anew: %s", type(error).__name__)
             return current
-        self._current = Connections(await self._storage.of(bucket), sync_so, ghostcut)
         self._loaded_at = now
+        self._places[self._current.storage.place] = self._current.storage
+        while len(self._places) > _MOST_PLACES:
+            self._places.popitem(last=False)
         return self._current
 
-    async def _read(self) -> Loaded:
+    async def staying_in(self, place: str) -> Connections:
+        """The connections with the bucket of a job that began there, whatever the blocks name now.
+
+        Raises:
+            StorageRefused: this process has not seen that bucket; naming both.
+            httpx.HTTPError: as :meth:`get`.
+        """
+        try:
+            current = await self.get()
+        except StorageRefused:
+            if self._current is None or place not in self._places:
+                raise
+            current = self._current
+        if current.storage.place == place:
+            return current
+        if place not in self._places:
+            raise StorageRefused(
+                f"This job began in {place}, where its records are; the S3 Bucket block now names "
+                f"{current.storage.place}. Register {place} again and retry this run, or start a "
+                "new job, which buys anew.",
+                code="other_bucket",
+            )
+        return replace(current, storage=self._places[place])
+
+    async def _read(self) -> Connections:
         # Of a thousand askers one reads; the others go on with what there is.
         self._is_reading = True
         try:
-            return await self._load()
+            bucket, sync_so, ghostcut = await self._load()
+            storage = await self._storage.of(bucket)
+            if self._prove is not None:
+                await self._prove(storage)
+            return Connections(storage, sync_so, ghostcut)
         finally:
             self._is_reading = False
 
 
 _caches: dict[Settings, ConnectionCache] = {}
+_place: ContextVar[str | None] = ContextVar("pro_video_place", default=None)
+
+
+def stay_in(place: str) -> None:
+    """Let the running job use this bucket alone, from now on; see :attr:`Storage.place`."""
+    _place.set(place)
 
 
 async def _load(name: str) -> Loaded:
@@ -114,12 +159,18 @@ async def connections() -> Connections:
     """The clients of the blocks named by the setting ``PRO_VIDEO_BLOCK``.
 
     Raises:
-        StorageRefused: naming a block that does not exist.
+        StorageRefused: naming a block that does not exist, or the bucket that the running job
+            began in, which is another one than the block's.
     """
     settings = get_settings()
     if settings not in _caches:
-        _caches[settings] = ConnectionCache(partial(_load, settings.block))
-    return await _caches[settings].get()
+        _caches[settings] = ConnectionCache(
+            partial(_load, settings.block), prove=prove_when_reachable
+        )
+    place = _place.get()
+    if place is None:
+        return await _caches[settings].get()
+    return await _caches[settings].staying_in(place)
 
 
 def expire_connections(seconds: float) -> None:

@@ -78,7 +78,8 @@ class Ending:
 
 
 # What stands before the reason in the message of a failed run, by the stage it failed in.
-_FAILED_IN = {
+_FAILED_IN: Final[dict[Stage | None, str]] = {
+    None: "Not begun",
     Stage.UPLOADING: "Upload failed",
     Stage.LIP_SYNC_PROCESSING: "Lip-sync failed",
     Stage.LIP_SYNC_COMPLETED: "Lip-sync failed",
@@ -212,8 +213,7 @@ async def _announce(job: Job, result: JobResult) -> None:
 
 
 def _error(job: Job, error: ProVideoError) -> JobError:
-    stage = job.reporter.current or Stage.UPLOADING
-    lead = _FAILED_IN[stage]
+    lead = _FAILED_IN[job.reporter.current]
     if isinstance(error, RequestRefused):
         lead = "Request refused"
     elif isinstance(error, OutputHeld):
@@ -224,7 +224,7 @@ def _error(job: Job, error: ProVideoError) -> JobError:
     elif isinstance(error, TransientError):
         message += " Retry this run to go on from here."
     return JobError(
-        stage=stage.label,
+        stage=_stage_label(job),
         kind=type(error).__name__,
         message=message,
         code=error.code,
@@ -233,10 +233,14 @@ def _error(job: Job, error: ProVideoError) -> JobError:
     )
 
 
+def _stage_label(job: Job) -> str:
+    return (job.reporter.current or Stage.UPLOADING).label
+
+
 def _unexpected(job: Job, error: Exception) -> JobError:
     shown = tell_unexpected(job.job_id, error)
     return JobError(
-        stage=(job.reporter.current or Stage.UPLOADING).label,
+        stage=_stage_label(job),
         kind=type(error).__name__,
         message=f"Unexpected error: {shown}. Retry this run to go on from here; nothing that was "
         "bought is bought again. The log of the run says where it happened.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -19,7 +20,7 @@ from pro_video.ghostcut.models import (
 )
 from pro_video.ghostcut.status import Confirmed
 from pro_video.inpainting_plan import inpainting_plan
-from pro_video.job import attempt_reference
+from pro_video.job import attempt_reference, references_from
 from pro_video.media_info import MediaInfo
 from pro_video.progress import Stage
 from pro_video.records import (
@@ -44,14 +45,11 @@ from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import INPAINTING
 from tasks.options import PERSISTED
-from tasks.preparing import keep_request
+from tasks.preparing import is_kept, keep_request
 from tasks.storing import bring_result
 from tasks.submitting import Sender, submit_once
 from tasks.verify import verify_inpainting
 from tasks.waiting import follow
-
-# Clocks of two machines differ; the search for a lost work begins this much before the attempt.
-_CLOCK_SLACK_SECONDS = 300
 
 
 @task(name="inpainting: prepare", **PERSISTED)
@@ -88,7 +86,6 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
     """Get the attempt accepted by GhostCut, which knows no idempotency key."""
     job = current_job()
     links = await connections()
-    slack = timedelta(seconds=_CLOCK_SLACK_SECONDS)
     async with await ghostcut_client(job) as client:
 
         def accepted(work_id: str, response: dict[str, Any], *, adopted: bool) -> Submission:
@@ -99,15 +96,14 @@ async def submit_inpainting(record: str, prepared: Prepared) -> Submission:
                 response=response,
             )
 
-        async def send(body: bytes) -> Submission:
-            answer = await client.submit(body)
+        async def send(body: bytes, before_sending: Callable[[], None]) -> Submission:
+            answer = await client.submit(body, before_sending)
             response = {"work_id": answer.work_id, "project_id": answer.project_id}
             return accepted(answer.work_id, response, adopted=False)
 
         async def find(since: datetime) -> Submission | None:
-            found = await client.find_work(
-                planted(prepared.reference), since=since - slack, until=job.now() + slack
-            )
+            references = references_from(job.job_id, INPAINTING, prepared.attempt)
+            found = await client.find_work(planted(*references), since=since, until=job.now())
             return None if found is None else accepted(found.id, found.summary(), adopted=True)
 
         async def adopt(work_id: str) -> Submission:
@@ -200,13 +196,12 @@ class InpaintingStep:
         return (await connections()).storage
 
     async def prepare(self, attempt: int) -> Prepared:
-        return await prepare_inpainting(
-            self._record(attempt, "prepared"),
-            attempt,
-            self.request,
-            self.files.video,
-            self.probed.video,
-        )
+        parameters = (attempt, self.request, self.files.video, self.probed.video)
+        record = self._record(attempt, "prepared")
+        prepared = await prepare_inpainting(record, *parameters)
+        if await is_kept(self.job, await self.storage(), prepared):
+            return prepared
+        return await prepare_inpainting.with_options(refresh_cache=True)(record, *parameters)
 
     async def submit(self, prepared: Prepared) -> Submission:
         await self.job.reporter.stage(Stage.INPAINTING_PROCESSING)
@@ -216,7 +211,9 @@ class InpaintingStep:
         return submission
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        await self.job.reporter.fact("ghostcut_task_id", _work_id(submission))
+        found = _work_id(submission)
+        own = f"{self.name}-{prepared.attempt}"
+        await self.job.reporter.facts({"ghostcut_task_id": found, own: found})
         return await wait_inpainting(self._record(prepared.attempt, "ended"), prepared, submission)
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:

@@ -17,8 +17,9 @@ from pro_video.clock import SYSTEM_CLOCK, Clock
 from pro_video.job import JobKeys
 from pro_video.records import Findings
 from pro_video.verdict import JobWarning
-from tasks.connections import connections
+from tasks.connections import connections, stay_in
 from tasks.ledger import Ledger
+from tasks.past import Past, read_labels, remembered_place
 from tasks.progress import ProgressReporter
 from tasks.recoveries import check_recoveries
 from tasks.turns import Turn
@@ -36,6 +37,7 @@ class Job:
         ledger: the facts of the job so far.
         clock: source of time.
         turn: taken while this process works for the job, and not only waits.
+        past: what is known of the job's earlier processes.
     """
 
     job_id: str
@@ -45,6 +47,7 @@ class Job:
     ledger: Ledger
     clock: Clock
     turn: Turn = field(default_factory=Turn)
+    past: Past = field(default_factory=Past)
 
     @property
     def is_subflow(self) -> bool:
@@ -56,13 +59,18 @@ class Job:
         A job that was at work at several deaths waits until no other one of this kind is.
 
         Raises:
+            StorageRefused: the job began in another bucket than the blocks name now.
             DiedTooOften: this job's workers were lost again and again.
             Stopped: the job was cancelled or is handed over.
         """
+        self.past.began_at = self.clock.monotonic()
+        self.past.labels = await read_labels(self.job_id)
+        storage = (await connections()).storage
+        stay_in(await remembered_place(self.job_id, self.past.labels, storage.place))
         self.ledger.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
         history = await check_recoveries(self.job_id)
-        self.ledger.retries = history.retries
+        self.past.starts, self.ledger.retries = history.starts, history.retries
         self.reporter.was_lost = history.losses > 0
         if history.suspect:
             self.turn.needed = True
@@ -87,7 +95,8 @@ class Job:
         """Show findings before the job's report does, and where no report is read."""
         if findings != self.ledger.told:
             self.ledger.told = findings
-            await self.reporter.fact("findings", findings.model_dump_json(exclude_defaults=True))
+            shown = findings.model_dump_json(exclude_defaults=True)
+            await self.reporter.facts({"findings": shown})
 
     def now(self) -> datetime:
         """The time, with its zone."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from prefect import task
 
 from pro_video.errors import TransientError
-from pro_video.job import attempt_reference
+from pro_video.job import attempt_reference, references_from
 from pro_video.media_info import MediaInfo
 from pro_video.progress import Stage
 from pro_video.records import (
@@ -43,7 +43,7 @@ from tasks.connections import connections
 from tasks.job import Job, current_job
 from tasks.ledger import LIP_SYNC
 from tasks.options import PERSISTED
-from tasks.preparing import keep_request
+from tasks.preparing import is_kept, keep_request
 from tasks.storing import bring_result
 from tasks.submitting import Sender, submit_once
 from tasks.verify import verify_lip_sync
@@ -120,11 +120,12 @@ async def submit_lip_sync(record: str, prepared: Prepared) -> Submission:
                 response=generation.summary(),
             )
 
-        async def send(body: bytes) -> Submission:
-            return accepted(await client.create(body, prepared.reference))
+        async def send(body: bytes, before_sending: Callable[[], None]) -> Submission:
+            return accepted(await client.create(body, prepared.reference, before_sending))
 
         async def find(since: datetime) -> Submission | None:
-            found = await client.find_generation(planted(prepared.reference), since=since)
+            references = references_from(job.job_id, LIP_SYNC, prepared.attempt)
+            found = await client.find_generation(planted(*references), since=since)
             return None if found is None else accepted(found, adopted=True)
 
         async def adopt(generation_id: str) -> Submission:
@@ -205,16 +206,21 @@ class LipSyncStep:
         return (await connections()).storage
 
     async def prepare(self, attempt: int) -> Prepared:
-        return await prepare_lip_sync(
-            self._record(attempt, "prepared"), attempt, self.request, self.files, self.probed
-        )
+        parameters = (attempt, self.request, self.files, self.probed)
+        record = self._record(attempt, "prepared")
+        prepared = await prepare_lip_sync(record, *parameters)
+        if await is_kept(self.job, await self.storage(), prepared):
+            return prepared
+        return await prepare_lip_sync.with_options(refresh_cache=True)(record, *parameters)
 
     async def submit(self, prepared: Prepared) -> Submission:
         await self.job.reporter.stage(Stage.LIP_SYNC_PROCESSING)
         return await submit_lip_sync(self._record(prepared.attempt, "submitted"), prepared)
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        await self.job.reporter.fact("sync_generation_id", _generation_id(submission))
+        found = _generation_id(submission)
+        own = f"{self.name}-{prepared.attempt}"
+        await self.job.reporter.facts({"sync_generation_id": found, own: found})
         return await wait_lip_sync(self._record(prepared.attempt, "ended"), prepared, submission)
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:

@@ -11,6 +11,15 @@ from pro_video.storage import Storage
 from tasks.job import Job
 
 
+async def is_kept(job: Job, storage: Storage, prepared: Prepared) -> bool:
+    """Are the bytes of an attempt still there? Asked only of what an earlier process has kept.
+
+    The record of the preparation may outlive them. Then the attempt is prepared anew, under the
+    same reference, and looked for at its provider before it is sent.
+    """
+    return job.past.starts <= 1 or await storage.head(prepared.body_key) is not None
+
+
 async def keep_request(
     job: Job,
     storage: Storage,

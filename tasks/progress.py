@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -204,18 +204,18 @@ class ProgressReporter:
                 self._blocked_by = reason
                 await self._show_state(stage, reason)
 
-    async def fact(self, name: str, value: str) -> None:
-        """Show what is known of the job before its report says it: a label of its flow run.
+    async def facts(self, facts: Mapping[str, str]) -> None:
+        """Show what is known of the job before its report says it: labels of its flow run.
 
         Args:
-            name: a name of the job's metadata, such as ``sync_generation_id``.
-            value: nothing secret.
+            facts: nothing secret, by names such as ``sync_generation_id``.
         """
+        labels: dict[str, Any] = {fact_label(name): facts[name] for name in facts}
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
-                await client.update_flow_run_labels(UUID(self._job_id), {fact_label(name): value})
+                await client.update_flow_run_labels(UUID(self._job_id), labels)
         except _UNREACHABLE as error:
-            logger.warning("Could not show the job's %s: %s", name, type(error).__name__)
+            logger.warning("Could not show the job's facts: %s", type(error).__name__)
 
     async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
         """Show a stage, with its own message or another; False when another process has completed

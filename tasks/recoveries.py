@@ -49,12 +49,14 @@ class History:
             then, or since the job began.
         losses: how often its worker was lost at all, also while it waited.
         last_crash: what was said of the last of those losses.
+        starts: how often a process has begun with it.
     """
 
     retries: int = 0
     crashes: int = 0
     losses: int = 0
     last_crash: str = ""
+    starts: int = 0
 
     @classmethod
     def of(cls, states: Iterable[State[Any]]) -> History:
@@ -64,7 +66,7 @@ class History:
         lost and still works may add states behind an end, even a second end; an automation that
         fires late may put an ended job into the queue. Neither is a user's request to pay again.
         """
-        retries = crashes = losses = 0
+        retries = crashes = losses = starts = 0
         last_crash = ""
         before: State[Any] | None = None
         for state in sorted(states, key=lambda each: each.timestamp):
@@ -76,8 +78,10 @@ class History:
                 losses += 1
                 crashes += _was_at_work(before, state)
                 last_crash = state.message or ""
+            elif state.type is StateType.RUNNING and not (before and before.is_running()):
+                starts += 1
             before = state
-        return cls(retries, crashes, losses, last_crash)
+        return cls(retries, crashes, losses, last_crash, starts)
 
     @property
     def suspect(self) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from pro_video.checkpoints import reach
@@ -15,6 +16,8 @@ from pro_video.errors import (
     CredentialsRefused,
     OutcomeUnknown,
     ProviderRefused,
+    RequestConflict,
+    ServiceUnavailable,
     StorageRefused,
     TerminalError,
     TransientError,
@@ -38,6 +41,13 @@ _MOST_SENDS = 3
 # Between two looks of a search.
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 60.0
+# So long a look holds, in seconds. A worker counts as lost after 90 s at the least: who looked
+# later than this before its send may have a successor by then.
+_LOOK_HOLDS = 30.0
+# Looks before one send; between each two of them the machine stood still.
+_MOST_LOOKS = 10
+# Begins of one turn; before each but the first its marks were removed from the bucket.
+_MOST_BEGINS = 3
 # Between two tries to reach a provider that is away.
 _PATIENCE = Backoff(first=2.0, longest=60.0)
 
@@ -50,15 +60,16 @@ class Sender:
 
     Attributes:
         step: ``lip-sync`` or ``inpainting``.
-        send: send the exact bytes once. Raises ``OutcomeUnknown`` when the answer is lost.
-        find: look for the attempt's job at the provider, by its reference, among the jobs that were
-            created since the given time.
+        send: send the exact bytes once, and call the function directly before they leave: it raises
+            when nothing may be sent any more. Raises ``OutcomeUnknown`` when the answer is lost.
+        find: look for the job of the attempt, or of a later one, at the provider, by its reference,
+            among the jobs that were created since the given time.
         adopt: read a job that the provider named itself.
         search_seconds: how long a listing may lag behind a submit, in seconds; 0 is one look.
     """
 
     step: str
-    send: Callable[[bytes], Awaitable[Submission]]
+    send: Callable[[bytes, Callable[[], None]], Awaitable[Submission]]
     find: Callable[[datetime], Awaitable[Submission | None]]
     adopt: Callable[[str], Awaitable[Submission]]
     search_seconds: float
@@ -68,13 +79,22 @@ class _TakenOver(Exception):
     """Another worker submits this attempt now."""
 
 
+class _Removed(Exception):
+    """The marks of this turn are gone from the bucket."""
+
+
+class _TooLate(Exception):
+    """So much time has passed since the last look that nothing may be sent on its word."""
+
+
 @dataclass(frozen=True)
 class _Turn:
     """One worker's turn at submitting one attempt.
 
     Attributes:
         token: names this turn.
-        first: nobody was about to send this attempt before.
+        doubt: seconds for which the provider has to be searched before anything is sent, because
+            something may have been sent before; None when nothing was.
         since: when the first worker was about to send it, or earlier.
     """
 
@@ -83,30 +103,49 @@ class _Turn:
     prepared: Prepared
     sender: Sender
     token: str
-    first: bool
+    doubt: float | None
     since: datetime
 
-    async def check(self) -> None:
-        """Return while no later turn has begun.
+    def widened(self) -> _Turn:
+        """This turn, searching back to the job's begin: nothing of a job is older than its run,
+        whatever the clocks of its machines say."""
+        return replace(self, since=min(self.since, self.job.ledger.created_at))
+
+    async def check(self) -> Callable[[], None]:
+        """Return while no later turn has begun; what is returned raises once that is long ago.
 
         A turn that begins looks for this one's job over the time that a listing may lag, which is
-        longer than a send: whoever checks directly before a send is found by its successor.
+        longer than a send: whoever checks directly before a send is found by its successor. A
+        machine may stand still between the two, for minutes, with all its clocks or without.
 
         Raises:
             _TakenOver: a later turn has begun.
+            _Removed: nobody can tell.
         """
+        clock = self.job.clock
+        monotonic, wall = clock.monotonic(), clock.time()
         held_by = await self.storage.get_bytes(_turn_key(self.prepared), _LARGEST_MARK)
+        if held_by is None:
+            raise _Removed
         if held_by != self.token.encode():
             raise _TakenOver
+
+        def recent() -> None:
+            passed = max(clock.monotonic() - monotonic, clock.time() - wall)
+            if passed > _LOOK_HOLDS:
+                raise _TooLate(f"{passed:.0f} s have passed since the last look")
+
+        return recent
 
 
 async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Sender) -> Submission:
     """Get the attempt accepted, or learn why it is refused.
 
     Before the first send a mark is set in the bucket, by one worker only. Whoever finds the mark
-    set looks for the job at the provider before sending, because an answer may have been lost. Of
-    several workers that hold the same job, the last one to come sends, and the others find its
-    job.
+    set, or is not the job's first process, looks for the job at the provider before sending,
+    because an answer may have been lost, and the mark with it. A job that the run's labels name is
+    followed as it is. Of several workers that hold the same job, the last one to come sends, and
+    the others find its job.
 
     Raises:
         OutcomeUnknown: sent, lost, and not found; nobody can say. A retry of the run looks again.
@@ -114,12 +153,25 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
         TransientError: the provider cannot be asked now.
         Stopped: the job was cancelled or is handed over.
     """
+    known = job.past.provider_job(sender.step, prepared.attempt)
+    if known is not None:
+        return await _patiently(job, partial(sender.adopt, known))
     turn = await _begin(job, storage, prepared, sender)
     try:
-        return await _submit(turn)
+        for _ in range(_MOST_BEGINS):
+            try:
+                return await _submit(turn)
+            except _Removed:
+                logger.warning("%s: its marks were removed from the bucket.", prepared.reference)
+                again = await _begin(job, storage, prepared, sender)
+                turn = replace(again, doubt=sender.search_seconds).widened()
+        raise StorageRefused(
+            f"The records of {prepared.reference} are removed from the bucket again and again",
+            code="record_missing",
+        )
     except _TakenOver:
         logger.warning("%s: submitted by another worker. Looking for it.", prepared.reference)
-        found = await _search(turn, get_settings().slot_deadline_hours * 3600)
+        found = await _search(turn.widened(), get_settings().slot_deadline_hours * 3600)
         if found is None:
             raise OutcomeUnknown(
                 f"Another worker has submitted {prepared.reference}, and it is not found.",
@@ -133,26 +185,38 @@ async def _begin(job: Job, storage: Storage, prepared: Prepared, sender: Sender)
     await storage.put_bytes(_turn_key(prepared), token.encode(), content_type="text/plain")
     reach("submit.before-mark", sender.step)
     key = f"{prepared.body_key}-sent"
-    now = job.now()
-    # The token makes the bytes differ from those of every other writer.
-    first = await storage.put_bytes(
-        key, f"{now.isoformat()} {token}".encode(), content_type="text/plain", if_absent=True
-    )
+    # Looked for first, because there are servers that accept the condition and do not heed it.
+    mark = await storage.get_bytes(key, _LARGEST_MARK)
+    if mark is None:
+        # The token makes the bytes differ from those of every other writer.
+        own = f"{job.now().isoformat()} {token}".encode()
+        if not await storage.put_bytes(key, own, content_type="text/plain", if_absent=True):
+            mark = await storage.get_bytes(key, _LARGEST_MARK) or b""
     reach("submit.marked", sender.step)
-    since = min(now, prepared.prepared_at)
-    if not first:
-        # The attempt's own record may be younger than its first send: Prefect goes on with a task
-        # whose result could not be written.
-        mark = await storage.get_bytes(key, _LARGEST_MARK) or b""
-        since = min(since, _moment(mark, default=since))
-    return _Turn(job, storage, prepared, sender, token, first, since)
+    since = min(job.now(), prepared.prepared_at)
+    # The attempt's own record may be younger than its first send: Prefect goes on with a task whose
+    # result could not be written.
+    since = min(since, _moment(mark or b"", default=since))
+    turn = _Turn(job, storage, prepared, sender, token, _doubt(job, prepared, sender, mark), since)
+    return turn if turn.doubt is None else turn.widened()
+
+
+def _doubt(job: Job, prepared: Prepared, sender: Sender, mark: bytes | None) -> float | None:
+    if mark is not None or prepared.reference in job.past.sent:
+        return sender.search_seconds
+    if job.past.starts > 1:
+        # Whatever earlier processes sent is older than this one; a listing lags behind it no more
+        # than behind anything else.
+        begun = job.clock.monotonic() - job.past.began_at
+        return max(0.0, sender.search_seconds - begun)
+    return None
 
 
 async def _submit(turn: _Turn) -> Submission:
     prepared, sender = turn.prepared, turn.sender
-    uncertain = not turn.first
-    if uncertain:
-        found = await _search(turn, sender.search_seconds)
+    uncertain = turn.doubt is not None
+    if turn.doubt is not None:
+        found = await _search(turn, turn.doubt)
         if found is not None:
             return found
     body = await turn.storage.get_bytes(prepared.body_key, _LARGEST_BODY)
@@ -161,6 +225,7 @@ async def _submit(turn: _Turn) -> Submission:
             f"The prepared request {prepared.body_key} is gone from the bucket; start a new job",
             code="record_missing",
         )
+    unknown: OutcomeUnknown | RequestConflict
     for _ in range(_MOST_SENDS):
         try:
             return await _send(turn, body)
@@ -169,7 +234,14 @@ async def _submit(turn: _Turn) -> Submission:
             unknown = error
             logger.warning("%s: %s Looking for the job.", prepared.reference, error.message)
             if error.job_id is not None:
-                return await sender.adopt(error.job_id)
+                return await _patiently(turn.job, partial(sender.adopt, error.job_id))
+        except RequestConflict as error:
+            # The key is this attempt's alone: an earlier send arrived, whoever's, and whatever
+            # became of its records.
+            uncertain = True
+            unknown = error
+            turn = turn.widened()
+            logger.warning("%s: %s Looking for the job.", prepared.reference, error.message)
         except (ProviderRefused, AccountBlocked, CredentialsRefused) as error:
             if uncertain:
                 # The refusal is of this send; an earlier one may have been accepted.
@@ -185,11 +257,18 @@ async def _send(turn: _Turn, body: bytes) -> Submission:
     step = turn.sender.step
 
     async def send() -> Submission:
-        await turn.check()
-        reach("submit.before-send", step)
-        submission = await turn.sender.send(body)
-        reach("submit.answered", step)
-        return submission
+        for _ in range(_MOST_LOOKS):
+            recent = await turn.check()
+            reach("submit.before-send", step)
+            turn.job.past.sent.add(turn.prepared.reference)
+            try:
+                submission = await turn.sender.send(body, recent)
+            except _TooLate as late:
+                logger.warning("%s: %s. Looking again.", turn.prepared.reference, late)
+                continue
+            reach("submit.answered", step)
+            return submission
+        raise ServiceUnavailable("This machine stands still again and again; nothing was sent.")
 
     async def told(error: TransientError, elapsed: float, seconds: float) -> None:
         logger.info("Waiting for a free slot since %.0f s: %s", elapsed, error.message)

@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.local.stack import BUCKET, DEFAULT_PORT_BASE, REGION, Stack, open_stack
 from deployments.local.stack import port_base_from_environment as port_base
+from pro_video.errors import StorageRefused, TransientError
 from pro_video.storage import make_client
 
 logger = logging.getLogger("pro_video.setup")
@@ -197,6 +198,9 @@ def main() -> int:
         except NotReady as error:
             log = stack.logs / f"{error.process}.log"
             logger.error("The stack is not ready: %s. The end of %s:\n%s", error, log, tail(log))
+            return 1
+        except (StorageRefused, TransientError) as error:
+            logger.error("The stack is not ready: %s", error.message)
             return 1
         failed.pop_all()
     write_description(stack)

@@ -27,9 +27,11 @@ from deployments.worker.orphans import (
 )
 from deployments.worker.settings import get_worker_settings
 from deployments.worker.signals import stopped_by_signals
+from pro_video.errors import StorageRefused, TransientError
 from pro_video.retrying import keep_running
 from pro_video.settings import Settings, get_settings
 from pro_video.stopping import StopReason
+from tasks.store_proof import prove_stores
 
 if TYPE_CHECKING:
     import anyio.abc
@@ -100,6 +102,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         self._host: JobHost | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._starts = asyncio.Semaphore(_MOST_STARTS)
+        self._proven = False
 
     @property
     def host(self) -> JobHost:
@@ -116,6 +119,11 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         self._host = JobHost(cancel_poll_seconds=self._settings.cancel_poll_seconds)
         self._host.start()
         await super().setup()
+        try:
+            await self._stores_are_proven()
+        except StorageRefused as error:
+            await self.teardown(None, None, None)
+            raise SystemExit(f"The worker does not start: {error.message}") from None
         await take_up_orphans(self._work_pool_name)
         self._sweeper = asyncio.create_task(
             keep_running(
@@ -129,6 +137,30 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         if self._host is not None:
             await self._host.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        try:
+            proven = await self._stores_are_proven()
+        except StorageRefused as error:
+            self._logger.error("The worker takes no jobs: %s", error.message)
+            proven = False
+        return await super().get_and_submit_flow_runs() if proven else []
+
+    async def _stores_are_proven(self) -> bool:
+        """Have the buckets shown that jobs can rely on them? They are tried out until they have.
+
+        Raises:
+            StorageRefused: naming what one lacks.
+        """
+        if not self._proven:
+            try:
+                await prove_stores(self.client, get_settings().block)
+                self._proven = True
+            except (StorageRefused, TransientError) as error:
+                if isinstance(error, StorageRefused) and error.code != "block_missing":
+                    raise
+                self._logger.warning("The worker takes no jobs yet: %s", error.message)
+        return self._proven
 
     async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
         # Before anything that may fail again: the flow itself also looks, if it comes to that.

@@ -20,6 +20,7 @@ from pro_video.errors import (
     TransientError,
 )
 from pro_video.ghostcut.answers import envelope, error_of
+from pro_video.ghostcut.listing import between
 from pro_video.ghostcut.models import PROVIDER, Submission, Work, identity
 from pro_video.ghostcut.status import is_known, outcome_of
 from pro_video.protocol.http import HttpSession, Timeouts, checked_secret, repeated
@@ -33,9 +34,6 @@ from pro_video.waiting import pause
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "/v-w-c/gateway/ve"
-PAGE: Final = 200
-"""Works on one page of a listing; the API cuts at 2000."""
-
 _SKEW: Final = timedelta(minutes=10)
 
 
@@ -72,7 +70,7 @@ class GhostCutClient:
         clock: Clock = SYSTEM_CLOCK,
         timeouts: Timeouts | None = None,
         backoff: Backoff | None = None,
-        max_pages: int = 50,
+        max_pages: int = 500,
     ) -> None:
         self._key, self._secret = _checked(app_key, app_secret)
         self._renew = renew
@@ -100,8 +98,12 @@ class GhostCutClient:
     ) -> None:
         await self._session.aclose()
 
-    async def submit(self, body: bytes) -> Submission:
+    async def submit(
+        self, body: bytes, before_sending: Callable[[], None] | None = None
+    ) -> Submission:
         """Submit one video with exactly these bytes; a second call is a second, paid work.
+
+        ``before_sending`` is called directly before bytes leave; what it raises ends the call.
 
         Raises:
             OutcomeUnknown: the work may have been accepted; look for it with :meth:`find_work`
@@ -120,6 +122,7 @@ class GhostCutClient:
                 headers=self._headers(body),
                 content=body,
                 read_timeout=self._timeouts.create,
+                before_sending=before_sending,
             )
             data = envelope(answer)
             if data is not None:
@@ -233,38 +236,8 @@ class GhostCutClient:
         rows = [asset for asset in body if isinstance(asset, dict)]
         return sum(number(row.get("pointBalance")) or 0.0 for row in rows)
 
-    async def _between(self, start: datetime, end: datetime) -> AsyncIterator[Work]:
-        if start.tzinfo is None or end.tzinfo is None:
-            raise ValueError("the window's times need a time zone")
-        window = {
-            "createTimeGreaterThanOrEqualTo": int(start.timestamp() * 1000),
-            "createTimeLessThan": int(end.timestamp() * 1000),
-            "pageSize": PAGE,
-        }
-        seen: set[str] = set()
-        for number_of_page in range(self._max_pages):
-            rows = await self._rows({**window, "page": number_of_page})
-            fresh = [row for row in rows if row.id not in seen]
-            for work in fresh:
-                seen.add(work.id)
-                yield work
-            # Only an empty page proves the end: what ``count`` counts is not documented.
-            if not rows:
-                return
-            last = rows[-1].created_at
-            if last is not None and last < start:
-                # Newest first: a server that ignores the window has shown all of it by now.
-                return
-            if not fresh:
-                # The server does not page; a list that is no full page is all there is.
-                if len(rows) != PAGE:
-                    return
-                break
-        raise ServiceUnavailable(
-            "GhostCut's list of works could not be read to its end.",
-            provider=PROVIDER,
-            code="incomplete_list",
-        )
+    def _between(self, start: datetime, end: datetime) -> AsyncIterator[Work]:
+        return between(start, end, self._rows, max_pages=self._max_pages)
 
     async def _rows(self, query: Mapping[str, object]) -> list[Work]:
         works = []

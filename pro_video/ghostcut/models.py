@@ -166,18 +166,18 @@ class Work:
         }
 
 
-def planted(token: str) -> Callable[[Work], bool]:
-    """Does a work carry ``token``, which was planted in the submit of an attempt?
+def planted(*tokens: str) -> Callable[[Work], bool]:
+    """Does a work carry one of ``tokens``, which were planted in the submit of an attempt?
 
     Looked for as the work's name, and as a whole word in the path of its source's link.
 
     Raises:
-        ValueError: the token is shorter than 8 characters, which other works may hold by chance.
+        ValueError: a token is shorter than 8 characters, which other works may hold by chance.
     """
-    word = whole_word(token)
+    word = whole_word(*tokens)
 
     def match(work: Work) -> bool:
-        if work.name == token:
+        if work.name in tokens:
             return True
         return work.url is not None and bool(word.search(unquote(urlsplit(work.url).path)))
 

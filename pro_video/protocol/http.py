@@ -126,6 +126,7 @@ class HttpSession:
         content: bytes | None = None,
         params: Mapping[str, str] | None = None,
         read_timeout: float | None = None,
+        before_sending: Callable[[], None] | None = None,
     ) -> Answer | NoAnswer:
         """One exchange, never repeated here.
 
@@ -136,6 +137,9 @@ class HttpSession:
             content: the exact bytes of the body.
             params: the query.
             read_timeout: seconds between two pieces of the answer.
+            before_sending: called when the connection stands, directly before the head and before
+                the body is written. What it raises ends the exchange, whose request then did not
+                arrive whole.
         """
         limits = self._timeouts
         wait = limits.read if read_timeout is None else read_timeout
@@ -145,6 +149,7 @@ class HttpSession:
             headers=dict(headers),
             content=content,
             params=dict(params) if params else None,
+            extensions={"trace": _calling(before_sending)} if before_sending else None,
             timeout=httpx.Timeout(wait, connect=limits.connect),
         )
         try:
@@ -194,6 +199,17 @@ async def repeated(read: Callable[[], Awaitable[T]], *, backoff: Backoff, clock:
                 raise
             seconds = backoff.pause(failures, error.retry_after)
         await pause(seconds, clock=clock, stop=current_stop())
+
+
+def _calling(before_sending: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
+    """A trace of httpcore (https://www.encode.io/httpcore/extensions/#trace) that calls the
+    function whenever bytes of the request are about to leave."""
+
+    async def trace(event: str, info: object) -> None:
+        if event.endswith((".send_request_headers.started", ".send_request_body.started")):
+            before_sending()
+
+    return trace
 
 
 def checked_secret(value: str, *, name: str, provider: str) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from pro_video.clock import Clock
 from pro_video.protocol.http import Answer, NoAnswer
+
+# Seconds; a clock that is ten years off is none.
+_MOST_AHEAD: Final = 10 * 365 * 86400.0
 
 
 class VendorTime:
@@ -35,6 +39,8 @@ class VendorTime:
         if told.tzinfo is None:
             told = told.replace(tzinfo=UTC)
         ahead = told.timestamp() - self._clock.time()
+        if abs(ahead) > _MOST_AHEAD:
+            return
         # Whole minutes: the header's seconds and the way of an answer move no window.
         self._ahead = timedelta(minutes=round(ahead / 60))
 

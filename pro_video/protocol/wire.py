@@ -50,12 +50,13 @@ def fraction(percent: float | None) -> float | None:
     return None if percent is None else min(max(percent / 100.0, 0.0), 1.0)
 
 
-def whole_word(token: str) -> re.Pattern[str]:
-    """A pattern that finds ``token``, but not inside a longer word (``job-0001-1`` in ``…-12``).
+def whole_word(*tokens: str) -> re.Pattern[str]:
+    """A pattern that finds a token, but not inside a longer word (``job-0001-1`` in ``…-12``).
 
     Raises:
-        ValueError: the token is shorter than 8 characters, which foreign jobs may hold by chance.
+        ValueError: a token is shorter than 8 characters, which foreign jobs may hold by chance.
     """
-    if len(token) < 8:
+    if any(len(token) < 8 for token in tokens):
         raise ValueError("a planted token has at least 8 characters")
-    return re.compile(rf"(?<![\w-]){re.escape(token)}(?![\w-])")
+    any_of = "|".join(re.escape(token) for token in tokens)
+    return re.compile(rf"(?<![\w-])(?:{any_of})(?![\w-])")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -42,6 +42,7 @@ from pro_video.sync_so.answers import (
     may_follow_own_create,
     read_generation,
 )
+from pro_video.sync_so.listing import PAGE, back_to, read_page
 from pro_video.sync_so.models import PROVIDER, Generation
 from pro_video.sync_so.status import is_known, outcome_of
 from pro_video.waiting import pause
@@ -52,11 +53,8 @@ logger = logging.getLogger(__name__)
 
 LONG_POLL: Final = (1.0, 10.0)
 """Seconds that the server takes as ``timeout`` of a long poll."""
-PAGE: Final = 100
-"""Generations on one page of the list; the API's maximum."""
 
 _KEY = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-_SKEW: Final = timedelta(minutes=10)
 
 
 class SyncSoClient:
@@ -88,7 +86,7 @@ class SyncSoClient:
         clock: Clock = SYSTEM_CLOCK,
         timeouts: Timeouts | None = None,
         backoff: Backoff | None = None,
-        max_pages: int = 50,
+        max_pages: int = 500,
     ) -> None:
         self._key = _checked(api_key)
         self._renew = renew
@@ -117,12 +115,19 @@ class SyncSoClient:
     ) -> None:
         await self._session.aclose()
 
-    async def create(self, body: bytes, idempotency_key: str) -> Generation:
+    async def create(
+        self,
+        body: bytes,
+        idempotency_key: str,
+        before_sending: Callable[[], None] | None = None,
+    ) -> Generation:
         """Create the generation that ``body`` asks for, or get the one that the key already made.
 
         Tried again inside, a bounded number of times, with the same key and bytes, after a lost
         answer, 408, 5xx and a 429 for pace. A lack of a slot is raised at once: how long to wait
         for one is the caller's business (:func:`pro_video.waiting.until_slot`).
+
+        ``before_sending`` is called directly before bytes leave; what it raises ends the call.
 
         Raises:
             ValueError: the key breaks the grammar (1 to 128 of ``A-Z a-z 0-9 . _ ~ -``).
@@ -150,6 +155,7 @@ class SyncSoClient:
                 headers=headers,
                 content=body,
                 read_timeout=self._timeouts.create,
+                before_sending=before_sending,
             )
             created = read_generation(answer, CREATED, now=self._clock.time())
             if created is not None:
@@ -273,7 +279,8 @@ class SyncSoClient:
         ranks = {Outcome.DONE: 0, Outcome.RUNNING: 1, Outcome.FAILED: 2}
         found: list[Generation] = []
         try:
-            async for generation in self._since(since):
+            pages = back_to(since, self._page, clock=self._vendor_time, max_pages=self._max_pages)
+            async for generation in pages:
                 if match(generation):
                     found.append(generation)
         except ServiceUnavailable:
@@ -281,38 +288,12 @@ class SyncSoClient:
                 raise
         return min(found, key=lambda each: ranks[outcome_of(each.status)], default=None)
 
-    async def _since(self, since: datetime) -> AsyncIterator[Generation]:
-        seen: set[str] = set()
-        cursor: str | None = None
-        for _ in range(self._max_pages):
-            page = await self._page(cursor)
-            fresh = [each for each in page if each.id not in seen]
-            for generation in fresh:
-                seen.add(generation.id)
-                yield generation
-            last = page[-1] if page else None
-            # The page itself told the vendor's time.
-            oldest = self._vendor_time.earliest(since) - _SKEW
-            if last is None or (last.created_at is not None and last.created_at < oldest):
-                return
-            if not fresh:
-                # The server does not page: a list shorter than a page is all there is.
-                if len(page) < PAGE:
-                    return
-                break
-            cursor = last.id
-        raise ServiceUnavailable(
-            "Sync.so's list could not be read back to the time of the submit.",
-            provider=PROVIDER,
-            code="incomplete_list",
-        )
-
     async def _page(self, cursor: str | None) -> list[Generation]:
         params = {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {})
 
         async def read() -> list[Generation]:
             answer = await self._get("/v2/generations", params)
-            rows = _rows(answer)
+            rows = read_page(answer)
             if rows is None:
                 error = self._error(answer)
                 if isinstance(error, ProviderRefused):
@@ -391,18 +372,6 @@ class SyncSoClient:
                 redact(status),
             )
         return generation
-
-
-def _rows(answer: Answer | NoAnswer) -> list[Generation] | None:
-    rows = answer.json() if isinstance(answer, Answer) and answer.status == 200 else None
-    if not isinstance(rows, list):
-        return None
-    found = []
-    for row in rows:
-        # A row that is no generation cannot be ours, and must not hide the others.
-        with contextlib.suppress(ValueError):
-            found.append(Generation.from_json(row))
-    return found
 
 
 def _checked(key: str) -> str:

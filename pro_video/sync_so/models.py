@@ -152,19 +152,19 @@ class Generation:
         }
 
 
-def planted(token: str) -> Callable[[Generation], bool]:
-    """Does a generation carry ``token``, which was planted in the request of an attempt?
+def planted(*tokens: str) -> Callable[[Generation], bool]:
+    """Does a generation carry one of ``tokens``, which were planted in the request of an attempt?
 
     Looked for as a whole word in the query or path of the webhook's address, as the output's file
     name, and in the path of an input's link, because the API has no field for a client's reference.
 
     Raises:
-        ValueError: the token is shorter than 8 characters, which other jobs may hold by chance.
+        ValueError: a token is shorter than 8 characters, which other jobs may hold by chance.
     """
-    word = whole_word(token)
+    word = whole_word(*tokens)
 
     def match(generation: Generation) -> bool:
-        if generation.output_file_name == token:
+        if generation.output_file_name in tokens:
             return True
         if any(word.search(unquote(urlsplit(url).path)) for url in generation.input_urls):
             return True

@@ -6,8 +6,8 @@ the call took effect and only its answer is lost or spoilt.
 
 | kind | what the caller sees |
 |---|---|
-| 500_html, 502_html, 503_html, 504 | that status with the HTML page of a proxy |
-| 500_json, 503_json | that status with a JSON error body |
+| 500_html, 502_html, 503_html, 504, 403_html, 404_html | that status with a proxy's HTML page |
+| 500_json, 503_json, 400_json | that status with a JSON error body |
 | 429_rate | status 429 (before only); `retry_after` seconds adds the header |
 | drop_connection | the connection is closed without an answer |
 | slow | the answer comes `seconds` (default 5) late |
@@ -34,8 +34,14 @@ _PAGES = {
     "502_html": (502, "502 Bad Gateway"),
     "503_html": (503, "503 Service Temporarily Unavailable"),
     "504": (504, "504 Gateway Time-out"),
+    "403_html": (403, "403 Forbidden"),
+    "404_html": (404, "404 Not Found"),
 }
-_JSON = {"500_json": (500, "Internal server error"), "503_json": (503, "Service Unavailable")}
+_JSON = {
+    "500_json": (500, "Internal server error"),
+    "503_json": (503, "Service Unavailable"),
+    "400_json": (400, "Bad Request"),
+}
 
 TRANSPORT_KINDS = frozenset(
     {

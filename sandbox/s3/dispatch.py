@@ -97,7 +97,16 @@ class Dispatcher:
         check_supported(request.headers)
         if fault is not None and fault.kind == "ignore_range":
             request.headers.pop("range", None)
-        return handler(Call(service, request, authorization))
+        if fault is not None and fault.kind == "ignore_condition":
+            request.headers.pop("if-match", None)
+            request.headers.pop("if-none-match", None)
+        if fault is not None and fault.kind == "pretend":
+            return Response(204)
+        response = handler(Call(service, request, authorization))
+        if fault is not None and fault.kind == "no_checksum":
+            for name in [each for each in response.headers if each.startswith("x-amz-checksum-")]:
+                del response.headers[name]
+        return response
 
     def _before(self, fault: Fault, request: Request) -> Response | None:
         """Acts on the request; a response ends it there."""

@@ -29,6 +29,9 @@ KINDS: Mapping[str, str] = {
     "slow": "moves the bodies of both directions at `bytes_per_second` (65536)",
     "corrupt": "flips the lowest bit of the byte at `offset` (the middle) of the answer's body",
     "ignore_range": "answers a ranged read with the whole object and 200",
+    "ignore_condition": "does it whatever its If-Match and If-None-Match say",
+    "no_checksum": "does it and tells no checksum",
+    "pretend": "answers 204 and does nothing",
     "200_error": "answers 200 with an error document, as S3 may for copies and completions",
 }
 SHORT_NAMES = {

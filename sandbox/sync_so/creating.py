@@ -70,9 +70,9 @@ async def _create(
             return accepted
         if fault.params.get("with_id", True):
             members["generationId"] = json.loads(bytes(accepted.body))["id"]
-    raise ApiError(
-        503, "The outcome is not known", "IDEMPOTENCY_OUTCOME_UNKNOWN", headers=None, **members
-    )
+    status = int(fault.number("status", 503))
+    code = fault.text("code", "IDEMPOTENCY_OUTCOME_UNKNOWN")
+    raise ApiError(status, "The outcome is not known", code, headers=None, **members)
 
 
 async def _accept(

@@ -22,6 +22,7 @@ from tests.chaos.crash import crash_matrix
 from tests.chaos.faults import fault_suite
 from tests.chaos.jobs import Clips
 from tests.chaos.outages import prefect_outages, sandbox_outages, two_workers
+from tests.chaos.records import lost_records
 from tests.chaos.retries import retry_suite
 from tests.chaos.suite import open_suite
 from tests.chaos.table import Table
@@ -31,6 +32,7 @@ logger = logging.getLogger("tests.chaos")
 
 PARTS = {
     "two-workers": two_workers,
+    "records": lost_records,
     "prefect": prefect_outages,
     "outages": sandbox_outages,
     "retries": retry_suite,

@@ -67,8 +67,10 @@ class Fault:
 
 _TRANSPORT = ("500_html", "502_html", "503_html", "504", "500_json", "503_json", "drop_connection")
 _SPOILT = ("truncate_json", "truncate_body")
+# What an edge server answers to a read, or the API to what it takes for a mistake.
+_REFUSED = ("403_html", "404_html", "400_json")
 _SEARCH = {"sync-so": "list", "ghostcut": "search"}
-_OF_SEARCHES = ("503_html", "drop_connection", "truncate_json", "429_rate")
+_OF_SEARCHES = ("503_html", "403_html", "drop_connection", "truncate_json", "429_rate")
 
 
 def _lost(server: str) -> Fault:
@@ -89,7 +91,7 @@ def provider_faults() -> list[Fault]:
             Fault(server, "create", "slow", {"seconds": 3, "when": "after"}),
             Fault(server, "create", "drop_connection", {"when": "after", "times": 2}),
         ]
-        for kind in (*_TRANSPORT, *_SPOILT, "429_rate", "extra_fields"):
+        for kind in (*_TRANSPORT, *_SPOILT, *_REFUSED, "429_rate", "extra_fields"):
             found.append(Fault(server, "status", kind))
         found += [
             *(Fault(server, _SEARCH[server], kind, first=_lost(server)) for kind in _OF_SEARCHES),
@@ -104,7 +106,16 @@ def provider_faults() -> list[Fault]:
 
 def _sync_so_only() -> list[Fault]:
     unknown = "idempotency_unknown"
+    odd = {"status": 409, "code": "IDEMPOTENCY_KEY_EXPIRED", "with_id": False}
     return [
+        Fault("sync-so", "create", unknown, {"when": "before", **odd}),
+        Fault("sync-so", "create", unknown, {"when": "after", **odd}),
+        Fault("sync-so", "create", unknown, {"when": "after", **odd, "status": 422}),
+        Fault("sync-so", "create", unknown, {"when": "after", **odd, "status": 425}),
+        # The words for another body under the key: an earlier send of the attempt arrived.
+        Fault(
+            "sync-so", "create", unknown, {"when": "after", **odd, "code": "IDEMPOTENCY_CONFLICT"}
+        ),
         Fault("sync-so", "create", unknown, {"when": "before"}),
         Fault("sync-so", "create", unknown, {"when": "after", "with_id": True}),
         Fault("sync-so", "create", unknown, {"when": "after", "with_id": False}),
@@ -162,6 +173,7 @@ def storage_faults() -> list[Fault]:
             Fault("s3", "copy", kind, key="jobs/{job}/*", source="object"),
         ]
     found += [
+        Fault("s3", "put_object", "ignore_condition", {"times": 3}, key="results/{job}/*"),
         Fault("s3", "get_object", "truncate", key="jobs/{job}/*"),
         Fault("s3", "get_object", "truncate", key="results/{job}/*"),
         Fault("s3", "complete", "200_error", key="jobs/{job}/*", source="large file"),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,11 +79,16 @@ class Process:
 
 @dataclass
 class Walk:
-    """A job and the checkpoints at which it is to die, one in each life."""
+    """A job and the checkpoints at which it is to die, one in each life.
+
+    Attributes:
+        after_death: what else befalls the job then, before its next process begins.
+    """
 
     job: Job
     kills: deque[tuple[str, Kill]] = field(default_factory=deque)
     stands: bool = False
+    after_death: Callable[[Job], None] | None = None
 
 
 @dataclass
@@ -199,6 +204,8 @@ def _count_deaths(suite: Suite, active: dict[str, Walk]) -> None:
             name, _ = each.kills.popleft()
             suite.table.inject(name)
             suite.judge.remember(each.job)
+            if each.after_death is not None:
+                each.after_death(each.job)
         else:
             suite.table.inject("SIGKILL between checkpoints")
             each.job.rows.append("SIGKILL between checkpoints")

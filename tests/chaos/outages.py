@@ -82,9 +82,9 @@ def _twice_at_once(suite: Suite, clips: Clips) -> None:
                 processes.append(suite.process())
                 processes[-1].order(run=job.job_id)
             suite.table.inject(row)
-        _await_end(suite, jobs)
-        _until(lambda: all(each.ended for each in processes), "both processes end")
-        _judge(suite, jobs)
+        await_end(suite, jobs)
+        until(lambda: all(each.ended for each in processes), "both processes end")
+        judge_all(suite, jobs)
     finally:
         for process in processes:
             process.kill()
@@ -101,14 +101,14 @@ def _given_away(suite: Suite, clips: Clips, chance: random.Random) -> None:
         first.order()
         second.order()
         begin(suite, jobs)
-        _until(lambda: _running(suite, jobs), "all jobs run")
+        until(lambda: _running(suite, jobs), "all jobs run")
         for job in jobs:
             time.sleep(chance.uniform(0, 1.5))
             # As the automation for lost workers does; the other one schedules the job anew.
             suite.runs.set_state(job.job_id, "CRASHED", "Crashed")
             suite.table.inject(row)
-        _await_end(suite, jobs)
-        _judge(suite, jobs)
+        await_end(suite, jobs)
+        judge_all(suite, jobs)
     finally:
         first.kill()
         second.kill()
@@ -129,8 +129,8 @@ def _under_fire(suite: Suite, jobs: list[Job], strike: Callable[[], None], *, ti
             if _ended(suite, jobs):
                 break
             strike()
-        _await_end(suite, jobs)
-        _judge(suite, jobs)
+        await_end(suite, jobs)
+        judge_all(suite, jobs)
     finally:
         process.kill()
 
@@ -144,7 +144,7 @@ def _await_waiting(suite: Suite, jobs: list[Job]) -> None:
             accepted[job_id] = sum(mark.startswith(f"pv-{job_id}-") for mark in marks)
         return all(accepted.values())
 
-    _until(all_wait, "all jobs wait for their provider")
+    until(all_wait, "all jobs wait for their provider")
 
 
 def _running(suite: Suite, jobs: list[Job]) -> bool:
@@ -157,20 +157,26 @@ def _ended(suite: Suite, jobs: list[Job]) -> bool:
     return all(state in FINAL for state in states.values())
 
 
-def _await_end(suite: Suite, jobs: list[Job]) -> None:
+def await_end(suite: Suite, jobs: list[Job]) -> None:
     """Wait for all jobs; those that stay are judged as what they are."""
     deadline = time.monotonic() + _PATIENCE
     while not _ended(suite, jobs) and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
-def _judge(suite: Suite, jobs: list[Job]) -> None:
+def judge_all(suite: Suite, jobs: list[Job]) -> None:
+    """Judge jobs as what they are now."""
     states = suite.runs.states(job.job_id for job in jobs)
     for job in jobs:
         suite.judge.end(job, states[job.job_id])
 
 
-def _until(condition: Callable[[], bool], what: str) -> None:
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition.
+
+    Raises:
+        NotInTime: in vain.
+    """
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > deadline:

@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -116,10 +117,20 @@ class Watch:
         kills: by job id, the checkpoint (name, step, number of the hit) at which it stands still.
         events: file that takes a line for each job that stands still, and for each hit with
             ``trace``.
+        stops: by job id, the checkpoint at which its thread stands still for some seconds, as
+            that of a frozen machine, and then goes on.
     """
 
-    def __init__(self, kills: dict[str, tuple[str, str, int]], events: Path, trace: bool) -> None:
+    def __init__(
+        self,
+        kills: dict[str, tuple[str, str, int]],
+        events: Path,
+        trace: bool,
+        stops: dict[str, tuple[str, str, int, float]],
+    ) -> None:
         self._kills = kills
+        self._stops = stops
+        self._woken: set[str] = set()
         self._events = os.open(events, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._trace = trace
         self._hits: Counter[tuple[str, str, str]] = Counter()
@@ -137,10 +148,15 @@ class Watch:
             hit = self._hits[key]
             kill = self._kills.get(job_id)
             dies = kill is not None and tuple(kill) == (name, step, hit)
-            if dies or self._trace:
-                what = "stands" if dies else "hit"
+            stop = self._stops.get(job_id)
+            freezes = stop is not None and tuple(stop[:3]) == (name, step, hit)
+            if freezes or dies or self._trace or job_id in self._woken:
+                what = "freezes" if freezes else "stands" if dies else "hit"
                 line = json.dumps({"job": job_id, "what": what, "name": name, "step": step})
                 os.write(self._events, line.encode() + b"\n")
+        if freezes and stop is not None:
+            time.sleep(stop[3])
+            self._woken.add(job_id)
         if dies:
             # A transfer's thread takes the job's event loop along.
             if self.host is not None:
@@ -202,6 +218,7 @@ def main() -> None:
         {job: tuple(kill) for job, kill in orders.get("kills", {}).items()},
         options.events,
         bool(orders.get("trace")),
+        orders.get("stops", {}),
     )
     checkpoints.observe(watch)
     default_workers()._transfers = ThreadPoolExecutor(_TRANSFERS)

@@ -134,12 +134,12 @@ class World:
         )
         return str(made["id"])
 
-    def run_module(self, module: str, *arguments: str) -> None:
-        """Run a command of the project to its end."""
+    def run_module(self, module: str, *arguments: str, **environment: str) -> None:
+        """Run a command of the project to its end, with these variables besides its own."""
         with self.log(module).open("ab") as log:
             subprocess.run(
                 [sys.executable, "-m", module, *arguments],
-                env=self.environment(),
+                env={**self.environment(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

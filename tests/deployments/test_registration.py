@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 
 from deployments.register import DeploymentFile, read_deployments
+from pro_video.storage import make_client
+from pro_video.transfers.proof import NO_CONDITIONS
+from sandbox.s3 import start_s3
 from tests.local_stack import LocalStack
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -195,3 +199,79 @@ def test_a_prefect_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"Prefect at {url} does not answer (ConnectError)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class LyingStore:
+    """An S3 server that takes conditions and heeds none, and the commands that meet it."""
+
+    def __init__(self, endpoint_url: str, api_url: str, home: Path) -> None:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PRO_VIDEO_"))}
+        self.environment = {
+            **kept,
+            "PREFECT_API_URL": api_url,
+            "PREFECT_HOME": str(home),
+            "PRO_VIDEO_BLOCK": "lying",
+            "PRO_VIDEO_S3_BUCKET": "lies",
+            "PRO_VIDEO_S3_REGION": "us-east-1",
+            "PRO_VIDEO_S3_ENDPOINT_URL": endpoint_url,
+            "PRO_VIDEO_S3_ACCESS_KEY": "an-access-key",
+            "PRO_VIDEO_S3_SECRET_KEY": "c4n4ry-secret",
+        }
+        client = make_client(
+            endpoint_url=endpoint_url,
+            region="us-east-1",
+            access_key="an-access-key",
+            secret_key="c4n4ry-secret",
+        )
+        client.create_bucket(Bucket="lies")
+        client.close()
+        lie = {"call": "put_object", "kind": "ignore_condition", "times": None}
+        answer = httpx.put(f"{endpoint_url}/_sandbox/faults", json={"faults": [lie]})
+        answer.raise_for_status()
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, *command],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert "c4n4ry" not in done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture
+def lying_store(prefect_api_url: str, tmp_path: Path) -> Iterator[LyingStore]:
+    with start_s3(
+        tmp_path / "s3", access_key="an-access-key", secret_key="c4n4ry-secret"
+    ) as server:
+        yield LyingStore(server.endpoint_url, prefect_api_url, tmp_path / "prefect")
+
+
+@pytest.mark.timeout(300)
+def test_a_bucket_that_lies_is_not_registered(lying_store: LyingStore) -> None:
+    done = lying_store.run("-m", "deployments.register")
+    assert done.returncode == 1
+    assert NO_CONDITIONS in done.stderr
+    assert "s3://lies at 127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr
+    url = lying_store.environment["PREFECT_API_URL"]
+    blocks = httpx.post(f"{url}/block_documents/filter", json={}, trust_env=False)
+    assert "lying" not in {block["name"] for block in blocks.raise_for_status().json()}
+
+
+@pytest.mark.timeout(300)
+def test_no_worker_starts_on_a_bucket_that_lies(lying_store: LyingStore) -> None:
+    saving = (
+        "import asyncio; from deployments.connection import ConnectionSettings, save_blocks; "
+        "asyncio.run(save_blocks(ConnectionSettings()))"
+    )
+    assert lying_store.run("-c", saving).returncode == 0
+    start = ("worker", "start", "--pool", "lying", "--type", "pro-video")
+    done = lying_store.run("-m", "prefect", *start)
+    assert done.returncode == 1
+    told = " ".join((done.stdout + done.stderr).split())
+    assert "The worker does not start: s3://lies at 127.0.0.1" in told
+    assert NO_CONDITIONS in told
+    assert "Traceback" not in told

@@ -36,7 +36,8 @@ from pro_video.waiting import Observation
 from tasks.attempts import AttemptFailed, close_attempt, copied, run_attempts
 from tasks.job import Job
 from tasks.ledger import INPAINTING, LIP_SYNC, Ledger
-from tasks.preparing import keep_request
+from tasks.past import Past, attempt_label
+from tasks.preparing import is_kept, keep_request
 from tasks.storing import bring_result
 from tasks.submitting import Sender, submit_once
 from tasks.using import use_result
@@ -44,7 +45,8 @@ from tasks.waiting import follow
 from tests.properties.providers import ProviderJob, ProviderModel
 from tests.properties.world import JOB_ID, Bucket, Life, Watched, World, begin_life
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=Record | bool)
+K = TypeVar("K", bound=Record)
 KEYS = JobKeys(JOB_ID)
 RESULT_KEYS = {LIP_SYNC: KEYS.lip_sync_result, INPAINTING: KEYS.final_result}
 # As the tasks' own retries.
@@ -100,10 +102,9 @@ class Step:
     async def prepare(self, attempt: int) -> Prepared:
         # Like signed links, the body differs each time that it is built.
         body = json.dumps({"signed": next(_bodies)}).encode()
-        return await self._kept(
-            f"{attempt}-prepared",
-            Prepared,
-            lambda: keep_request(
+
+        async def keep() -> Prepared:
+            return await keep_request(
                 self.job,
                 self.bucket,
                 step=self.name,
@@ -111,8 +112,14 @@ class Step:
                 body=body,
                 expected_seconds=60.0,
                 cost_usd=None,
-            ),
-        )
+            )
+
+        name = f"{attempt}-prepared"
+        prepared = await self._kept(name, Prepared, keep)
+        if await self._retried(lambda: is_kept(self.job, self.bucket, prepared)):
+            return prepared
+        self.world.records.pop(f"{self.name}-{name}", None)
+        return await self._kept(name, Prepared, keep)
 
     async def submit(self, prepared: Prepared) -> Submission:
         def accepted(job: ProviderJob | None, adopted: bool) -> Submission | None:
@@ -120,8 +127,8 @@ class Step:
                 return None
             return Submission(provider_job_id=job.id, submitted_at=self.job.now(), adopted=adopted)
 
-        async def send(body: bytes) -> Submission:
-            sent = accepted(await self.model.send(prepared.reference, body), False)
+        async def send(body: bytes, before_sending: Callable[[], None]) -> Submission:
+            sent = accepted(await self.model.send(prepared.reference, body, before_sending), False)
             assert sent is not None
             return sent
 
@@ -145,6 +152,8 @@ class Step:
         await self.job.reporter.stage(self.stage)
         job_id = submission.provider_job_id
         assert job_id is not None
+        if self.world.fault("label") is None:
+            self.world.labels[attempt_label(self.name, prepared.attempt)] = job_id
         hours = get_settings().lip_sync_deadline_hours
 
         async def fetch() -> str:
@@ -208,7 +217,7 @@ class Step:
         name = f"{stage.attempt}-{copied('verified', copy)}"
         return await self._kept(name, Verified, work)
 
-    async def _kept(self, name: str, kind: type[R], work: Callable[[], Awaitable[R]]) -> R:
+    async def _kept(self, name: str, kind: type[K], work: Callable[[], Awaitable[K]]) -> K:
         """A finished task's record, or the task with its retries; a record may fail to be
         written, which the flow engine passes over."""
         key = f"{self.name}-{name}"
@@ -238,11 +247,14 @@ async def live(
 ) -> None:
     """Work on the job until it ends, is stopped, or the process dies."""
     begin_life(life)
+    await world.clock.sleep(life.delay)
     reporter = Watched(world)
     life.percents = reporter.percents
-    ledger = Ledger(created_at=datetime.fromtimestamp(world.clock.time(), UTC))
+    ledger = Ledger(created_at=datetime.fromtimestamp(world.began_at, UTC))
     ledger.retries = world.ends
-    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock)
+    world.starts += 1
+    past = Past(world.starts, world.clock.monotonic(), dict(world.labels))
+    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock, past=past)
     bucket = Bucket(world)
     stages = {LIP_SYNC: Stage.LIP_SYNC_PROCESSING, INPAINTING: Stage.INPAINTING_PROCESSING}
 

@@ -65,6 +65,7 @@ SENDS = [
     "lost",
     "lost-before",
     "late",
+    "frozen",
     "named",
     "unreachable",
     "slot",
@@ -122,7 +123,7 @@ PLANS = st.builds(
 EVENTS = st.builds(
     Event,
     DELAYS,
-    st.sampled_from(["bell", "clock", "cancel", "hand over"]),
+    st.sampled_from(["bell", "clock", "cancel", "hand over", "tidy"]),
     st.floats(-500, 500),
 )
 TROUBLES = st.lists(
@@ -132,13 +133,14 @@ TROUBLES = st.lists(
         faults([f"{step}.{call}" for step in (LIP_SYNC, INPAINTING) for call in CALLS], READS),
         faults(["bucket"], STORES),
         faults(["transfer"], TRANSFERS),
-        faults(["record"], ["lost"]),
+        faults(["record", "label"], ["lost"]),
         EVENTS,
     ),
     max_size=4,
 )
-LIVES = st.builds(Life, st.none() | st.sampled_from(PLACES), st.integers(0, 5)) | st.builds(
-    Life, st.just(""), st.integers(0, 80)
+BEGINS = st.just(0.0) | st.floats(0, 400)
+LIVES = st.builds(Life, st.none() | st.sampled_from(PLACES), st.integers(0, 5), BEGINS) | st.builds(
+    Life, st.just(""), st.integers(0, 80), BEGINS
 )
 
 
@@ -156,6 +158,7 @@ class ProviderSteps(RuleBasedStateMachine):
     @initialize(
         heeds_keys=st.booleans(),
         inpainting=st.sampled_from([True, True, False]),
+        heeds_conditions=st.booleans(),
         verdicts=st.fixed_dictionaries({LIP_SYNC: VERDICTS, INPAINTING: VERDICTS}),
         on_doubt=st.sampled_from(get_args(OnDoubt)),
     )
@@ -163,9 +166,11 @@ class ProviderSteps(RuleBasedStateMachine):
         self,
         heeds_keys: bool,
         inpainting: bool,
+        heeds_conditions: bool = True,
         verdicts: dict[str, list[Verdict]] | None = None,
         on_doubt: OnDoubt = "deliver",
     ) -> None:
+        self.world.heeds_conditions = heeds_conditions
         self.world.verdicts = verdicts or {}
         self.world.on_doubt = on_doubt
         self.models[LIP_SYNC] = ProviderModel(
@@ -217,6 +222,11 @@ class ProviderSteps(RuleBasedStateMachine):
     @rule(seconds=st.floats(0, 8 * HOUR))
     def time_passes(self, seconds: float) -> None:
         self.world.clock.advance(seconds)
+
+    @rule(objects=st.booleans())
+    def records_vanish(self, objects: bool) -> None:
+        """A lifecycle rule, or a person who tidies."""
+        self.world.tidy(objects=objects)
 
     def _top_up(self) -> None:
         for model in self.models.values():
@@ -270,6 +280,8 @@ class ProviderSteps(RuleBasedStateMachine):
                 # Never further off than the clients allow for.
                 wrong = clock.time() - clock.monotonic() - self.world.began_at
                 clock.jump(max(-500.0, min(500.0, wrong + event.offset)) - wrong)
+            elif event.what == "tidy":
+                self.world.tidy()
             else:
                 cancel = event.what == "cancel"
                 stop.set(StopReason.CANCELLED if cancel else StopReason.HANDOVER)

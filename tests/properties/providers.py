@@ -17,6 +17,7 @@ from pro_video.errors import (
     ProVideoError,
     ProviderRefused,
     RateLimited,
+    RequestConflict,
     ServiceUnavailable,
     SlotUnavailable,
 )
@@ -27,6 +28,8 @@ LOST_AFTER = 60.0
 """Seconds after which a sender gives an answer up."""
 LONGEST_LAG = 110.0
 """Seconds until a listing shows a job: what a search covers, less the time of a send."""
+FROZEN = 900.0
+"""Seconds for which a machine stands still; long enough for a successor to send."""
 SKEW = 600.0
 """Seconds that the clocks of a provider and of a worker may differ, as the clients allow."""
 
@@ -83,12 +86,21 @@ class ProviderModel:
 
     # Calls of a client
 
-    async def send(self, reference: str, body: bytes) -> ProviderJob:
+    async def send(
+        self, reference: str, body: bytes, before_sending: Callable[[], None]
+    ) -> ProviderJob:
         """One create."""
         fault = self.world.fault(f"{self.step}.send")
-        assert self._bodies.setdefault(reference, body) == body, "a resend differs"
+        if fault == "frozen":
+            # The machine stands still, and its worker is taken for lost meanwhile.
+            await self.world.clock.sleep(FROZEN)
+        before_sending()
+        same = self._bodies.setdefault(reference, body) == body
+        assert same or self.world.tidied or not self.world.heeds_conditions, "a resend differs"
         await self.world.point("send.before")
         self._refuse(reference, fault)
+        if self.heeds_keys and not same and any(job.reference == reference for job in self.jobs):
+            raise RequestConflict("other inputs")
         if fault == "late":
             self._on_the_way.append((self.world.clock.monotonic() + LOST_AFTER - 5, reference))
         if fault in ("lost-before", "late"):
@@ -108,12 +120,16 @@ class ProviderModel:
         """The listed job of an attempt."""
         await self._read("find")
         now, until = self.world.clock.monotonic(), self.world.clock.time() + SKEW
+        step, attempt = reference.rpartition("-")[0], int(reference.rpartition("-")[2])
+        found = []
         for job in self.jobs:
-            if job.reference == reference and job.listed_at <= now:
+            same_step = job.reference.rpartition("-")[0] == step
+            if same_step and job.attempt >= attempt and job.listed_at <= now:
                 created = self.world.began_at + job.accepted_at
                 if since.timestamp() - SKEW <= created <= until:
-                    return job
-        return None
+                    found.append(job)
+        # As the clients: one that did not fail goes first.
+        return min(found, key=lambda job: not job.bought and job.ends_at <= now, default=None)
 
     async def read(self, job_id: str) -> tuple[ProviderJob, str]:
         """A job and ``running``, ``odd`` (an unknown status), or how it ended."""

@@ -161,3 +161,76 @@ def test_a_cancelled_job_loses_nothing(steps: ProviderSteps) -> None:
     steps.user_retries(top_up=False)
     steps.live([], Life())
     assert accepted(steps, LIP_SYNC) == 1
+
+
+LOST_LABELS = Faults("label", ("lost",) * 9)
+
+
+def until_it_waits(steps: ProviderSteps, step: str, *troubles: Trouble) -> None:
+    """Processes that die one after the other, the last one while the step's provider works."""
+    steps.live([*troubles], Life("read.before"))
+    if step == INPAINTING:
+        # The lip-sync is read by its wait and for its link.
+        steps.time_passes(HOUR)
+        steps.live([*troubles], Life("read.before", 2))
+    assert accepted(steps, step) >= 1
+
+
+@pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
+@pytest.mark.parametrize("troubles", [[], [LOST_LABELS]])
+def test_a_job_whose_records_are_removed_is_not_bought_again(
+    steps: ProviderSteps, step: str, troubles: list[Trouble]
+) -> None:
+    until_it_waits(steps, step, *troubles)
+    steps.records_vanish(objects=True)
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+    assert accepted(steps, step) == 1
+
+
+def test_a_cancelled_job_whose_records_are_removed_is_picked_up(steps: ProviderSteps) -> None:
+    steps.live([LOST_LABELS, Event(30.0, "cancel", 0.0)], Life())
+    assert steps.world.state == "cancelled"
+    assert accepted(steps, LIP_SYNC) == 1
+    steps.records_vanish(objects=True)
+    steps.user_retries(top_up=False)
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+
+
+@pytest.mark.parametrize("troubles", [[], [LOST_LABELS]])
+def test_an_attempt_after_a_refused_one_is_found_without_records(
+    steps: ProviderSteps, troubles: list[Trouble]
+) -> None:
+    """The first attempt was refused: sent again, it would be a second payment."""
+    steps.live([Faults(f"{LIP_SYNC}.send", ("refused",)), *troubles], Life())
+    assert steps.world.state == "failed"
+    steps.user_retries(top_up=False)
+    until_it_waits(steps, LIP_SYNC, *troubles)
+    assert [job.attempt for job in steps.models[LIP_SYNC].jobs] == [2]
+    steps.records_vanish(objects=True)
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+    assert accepted(steps, LIP_SYNC) == 1
+
+
+@pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
+def test_a_bucket_that_heeds_no_condition_costs_nothing(steps: ProviderSteps, step: str) -> None:
+    steps.world.heeds_conditions = False
+    steps.live([late(step), Faults(f"{step}.send", ("lost",))], Life("send.lost"))
+    steps.live([], Life())
+    assert steps.world.state == "completed"
+
+
+@pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
+def test_a_frozen_process_sends_nothing_after_its_successor(
+    steps: ProviderSteps, step: str
+) -> None:
+    frozen = Faults(f"{step}.send", ("frozen",))
+    if step == INPAINTING:
+        steps.live([], Life("send.before", 1))
+    # The other one begins when the first stands still.
+    delay = 60.0 if step == LIP_SYNC else 250.0
+    steps.live([late(step), frozen], Life(), Life(delay=delay))
+    assert steps.world.state == "completed"
+    assert accepted(steps, step) == 1

@@ -7,11 +7,12 @@ import asyncio
 import contextvars
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pro_video.clock import VirtualClock
 from pro_video.errors import LinkExpired, StorageUnavailable, TransferInterrupted
+from pro_video.job import JobKeys
 from pro_video.progress import Stage
 from pro_video.storage import Naming, OnProgress, Storage, StoredObject
 from pro_video.verdict import OnDoubt, Verdict
@@ -27,10 +28,12 @@ class Life:
     Attributes:
         place: where it dies; None where it dies nowhere, "" where each place counts.
         passes: how often it passes that place before.
+        delay: seconds that pass before it begins.
     """
 
     place: str | None = None
     passes: int = 0
+    delay: float = 0.0
     task: asyncio.Task[None] | None = None
     percents: list[float] = field(default_factory=list)
 
@@ -56,6 +59,10 @@ class World:
         retried_at: when a user retried the job, on the monotonic clock.
         state: how the job stands, for its user.
         ends: how often the job has ended so far.
+        starts: how many processes have begun with the job.
+        labels: of the job's flow run.
+        heeds_conditions: does the bucket heed the condition of a write?
+        tidied: have records been removed?
         verdicts: what the checks say of each copy of a step's result; of later ones, good.
         on_doubt: what the user wants of doubtful results.
         rejected: object that the last end has named as rejected.
@@ -74,6 +81,10 @@ class World:
         self.retried_at: list[float] = []
         self.state = "running"
         self.ends = 0
+        self.starts = 0
+        self.labels: dict[str, str] = {}
+        self.heeds_conditions = True
+        self.tidied = False
         self.verdicts: dict[str, list[Verdict]] = {}
         self.on_doubt: OnDoubt = "deliver"
         self.rejected: str | None = None
@@ -101,6 +112,16 @@ class World:
                 life.task.cancel()
         # Each call takes a moment, so that virtual time orders them all.
         await self.clock.sleep(0.01)
+
+    def tidy(self, *, objects: bool = True) -> None:
+        """Somebody removes the job's records: those of the flow engine, and the others."""
+        self.tidied = True
+        self.injected += 1
+        self.records.clear()
+        if objects:
+            prefix = JobKeys(JOB_ID).record("")
+            for key in [each for each in self.objects if each.startswith(prefix)]:
+                del self.objects[key]
 
     def end(self, state: str, rejected: str | None) -> None:
         """The job has ended; only the first of several processes is heard."""
@@ -160,7 +181,7 @@ class Bucket(Storage):
     ) -> bool:
         fault = await self._act()
         objects = self._world.objects
-        taken = if_absent and key in objects
+        taken = if_absent and key in objects and self._world.heeds_conditions
         if not taken:
             objects[key] = data
         await self._acted(fault)
@@ -224,7 +245,7 @@ class Watched(ProgressReporter):
         await asyncio.sleep(0)
         return True
 
-    async def fact(self, name: str, value: str) -> None:
+    async def facts(self, facts: Mapping[str, str]) -> None:
         await asyncio.sleep(0)
 
     async def _show_percent(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
@@ -59,7 +59,7 @@ class NotedProgress:
 
     def __init__(self) -> None:
         self.fractions: list[float] = []
-        self.facts: dict[str, str] = {}
+        self.shown: dict[str, str] = {}
         self.reasons: list[str | None] = []
 
     async def blocked(self, reason: str | None) -> None:
@@ -69,8 +69,8 @@ class NotedProgress:
     async def fraction(self, stage: Stage, fraction: float) -> None:
         self.fractions.append(fraction)
 
-    async def fact(self, name: str, value: str) -> None:
-        self.facts[name] = value
+    async def facts(self, facts: Mapping[str, str]) -> None:
+        self.shown.update(facts)
 
     async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
         self.fractions.append(fraction)

@@ -51,6 +51,7 @@ class Providers:
         blocks: what the blocks hold of that; None while they are made anew.
         done: the vendors' jobs have ended.
         refused: calls that were refused.
+        later: seconds that have passed besides those of the clock.
     """
 
     url: str = ""
@@ -58,6 +59,7 @@ class Providers:
     blocks: tuple[str, str] | None = ("sync-1", "ghost-1")
     done: bool = False
     refused: list[str] = field(default_factory=list)
+    later: float = 0.0
 
     def answer(self, asked: Asked) -> Reply:
         if asked.method == "GET":
@@ -95,7 +97,7 @@ def quick() -> Iterator[None]:
 async def providers(quick: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Providers]:
     vendors = Providers()
     # A quick clock, so that a block is soon read again.
-    cache = ConnectionCache(vendors.load, now=lambda: time.monotonic() * 20)
+    cache = ConnectionCache(vendors.load, now=lambda: time.monotonic() * 20 + vendors.later)
     monkeypatch.setitem(module._caches, get_settings(), cache)
     async with ScriptedServer(answer=vendors.answer) as server:
         vendors.url = server.url
@@ -193,6 +195,7 @@ async def test_a_key_that_the_block_has_already_is_used_without_a_word(
             waiting.create_task(wait_for_one(each, name))
         await asyncio.sleep(0)
         providers.blocks = ("sync-2", "ghost-2")
+        providers.later = 60.0
         # The old keys hold until the vendors forget them.
         providers.keys = ("sync-2", "ghost-2")
         await until(lambda: set(providers.refused) == {"sync-so", "ghostcut"})

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from pro_video.errors import StorageRefused
+from pro_video.storage import Storage
 from tasks.blocks import GhostCutCredentials, SyncSoCredentials
 from tasks.bucket import BucketDocument
 from tasks.connections import ConnectionCache, Loaded
@@ -26,7 +28,12 @@ class Blocks:
         self.away = False
         self.reads = 0
         self.time = 0.0
-        self.cache = ConnectionCache(self.load, now=lambda: self.time)
+        self.lacking: set[str] = set()
+        self.cache = ConnectionCache(self.load, prove=self.prove, now=lambda: self.time)
+
+    async def prove(self, storage: Storage) -> None:
+        if storage.bucket in self.lacking:
+            raise StorageRefused("It lacks something.", code="store_unfit")
 
     async def load(self) -> Loaded:
         self.reads += 1
@@ -56,6 +63,37 @@ async def test_a_changed_block_is_heeded() -> None:
     blocks.content["bucket_name"] = "second"
     blocks.time = 31
     assert (await blocks.cache.get()).storage.bucket == "second"
+
+
+async def test_a_job_goes_on_in_the_bucket_that_it_began_in() -> None:
+    blocks = Blocks()
+    first = (await blocks.cache.get()).storage
+    blocks.content["bucket_name"] = "second"
+    blocks.time = 31
+    kept = await blocks.cache.staying_in(first.place)
+    assert kept.storage is first
+    assert (await blocks.cache.get()).storage.bucket == "second"
+    assert (await blocks.cache.staying_in("s3://second")).storage.bucket == "second"
+
+
+async def test_another_process_refuses_a_job_of_another_bucket_and_names_both() -> None:
+    blocks = Blocks()
+    with pytest.raises(StorageRefused) as caught:
+        await blocks.cache.staying_in("s3://earlier at minio.example")
+    assert "s3://earlier at minio.example" in caught.value.message
+    assert "names s3://first" in caught.value.message
+    assert caught.value.code == "other_bucket"
+
+
+async def test_a_bucket_that_lacks_something_is_no_jobs_bucket() -> None:
+    blocks = Blocks()
+    first = (await blocks.cache.get()).storage
+    blocks.lacking.add("second")
+    blocks.content["bucket_name"] = "second"
+    blocks.time = 31
+    with pytest.raises(StorageRefused, match="lacks"):
+        await blocks.cache.get()
+    assert (await blocks.cache.staying_in(first.place)).storage is first
 
 
 async def test_a_refused_key_is_read_again_by_one_asker() -> None:

@@ -54,7 +54,25 @@ def test_a_way_from_an_end_into_the_queue_is_a_retry(end: State[Any]) -> None:
 
 def test_a_lost_worker_is_no_retry() -> None:
     told = history(Scheduled(), Running(), Crashed(message="gone"), taken_up(), Pending())
-    assert told == History(retries=0, crashes=1, losses=1, last_crash="gone")
+    assert told == History(retries=0, crashes=1, losses=1, last_crash="gone", starts=1)
+
+
+def test_each_process_is_a_start_and_what_it_shows_is_none() -> None:
+    stages: list[State[Any]] = [Running(name=stage.value.name) for stage in Stage]
+    blocked: State[Any] = Running(
+        name=Stage.LIP_SYNC_PROCESSING.value.name, message="Sync.so refuses the key."
+    )
+    life: list[State[Any]] = [Pending(), Running(), *stages, blocked]
+    assert history(Scheduled(), *life).starts == 1
+    ends: list[list[State[Any]]] = [
+        [Crashed(), taken_up()],
+        [AwaitingRetry()],
+        [Failed(), by_hand()],
+    ]
+    for end in ends:
+        assert history(Scheduled(), *life, *end, *life).starts == 2
+    # Behind the end that others told of: one too many costs a free look, one too few a payment.
+    assert history(Scheduled(), *life, Crashed(), *stages).starts == 2
 
 
 def test_what_a_process_that_was_taken_for_lost_adds_behind_an_end_is_no_retry() -> None:

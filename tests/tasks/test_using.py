@@ -127,7 +127,7 @@ async def test_a_doubtful_result_is_used_with_its_warnings(job: Job, storage: St
     assert (await Bought(job, storage, [DOUBTFUL]).use()).stored == stored(1)
     assert job.ledger.all_warnings() == (warning(DOUBTFUL),)
     assert isinstance(job.reporter, NotedProgress)
-    told = Findings.model_validate_json(job.reporter.facts["findings"])
+    told = Findings.model_validate_json(job.reporter.shown["findings"])
     assert told.warnings == (warning(DOUBTFUL),)
 
 

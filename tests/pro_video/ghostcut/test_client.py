@@ -375,7 +375,8 @@ class TestLists:
             assert await client.find_work(self.match, since=since, until=wrong) is not None
 
     async def test_a_date_that_is_none_changes_nothing(self) -> None:
-        for date in ("soon", "", "Thu, 99 Jan 2026 12:00:00 GMT"):
+        dates = ("soon", "", "Thu, 99 Jan 2026 12:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT")
+        for date in dates:
             reply = replace(ok({"content": []}), headers={"Date": date})
             async with ScriptedServer(reply) as server, client_of(server.url) as client:
                 assert await client.find_work(self.match, since=NOW, until=NOW) is None

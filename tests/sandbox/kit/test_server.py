@@ -65,7 +65,15 @@ def done(client: httpx.Client) -> int:
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"), [("500_html", 500), ("502_html", 502), ("503_html", 503), ("504", 504)]
+    ("kind", "status"),
+    [
+        ("500_html", 500),
+        ("502_html", 502),
+        ("503_html", 503),
+        ("504", 504),
+        ("403_html", 403),
+        ("404_html", 404),
+    ],
 )
 @pytest.mark.parametrize(("when", "accepted"), [("before", 0), ("after", 1)])
 def test_an_error_page_before_or_after_the_work(

@@ -144,6 +144,26 @@ def test_spoiled_downloads(rig: Rig) -> None:
     assert (whole.status, len(whole.body)) == (200, 1000)
 
 
+def test_lies_about_what_was_done(rig: Rig) -> None:
+    rig.fault("put_object", "ignore_condition")
+    written = rig.raw.signed("PUT", "/bucket/k", b"new", headers={"If-None-Match": "*"})
+    assert written.status == 200
+    assert rig.body() == b"new"
+    again = rig.raw.signed("PUT", "/bucket/k", b"newer", headers={"If-None-Match": "*"})
+    assert again.status == 412
+    rig.fault("head_object", "no_checksum")
+    rig.client.put_object(Bucket="bucket", Key="k", Body=b"x", ChecksumAlgorithm="CRC32")
+    heads = [rig.client.head_object(Bucket="bucket", Key="k", ChecksumMode="ENABLED")]
+    heads.append(rig.client.head_object(Bucket="bucket", Key="k", ChecksumMode="ENABLED"))
+    assert ["ChecksumCRC32" in head for head in heads] == [False, True]
+    upload = rig.client.create_multipart_upload(Bucket="bucket", Key="k")["UploadId"]
+    rig.fault("abort", "pretend")
+    for left in (1, 0):
+        rig.client.abort_multipart_upload(Bucket="bucket", Key="k", UploadId=upload)
+        found = rig.client.list_multipart_uploads(Bucket="bucket").get("Uploads", [])
+        assert len(found) == left
+
+
 def test_slow_and_late_answers(rig: Rig) -> None:
     for call, kind, more in (
         ("get_object", "slow", {"bytes_per_second": 5000}),

@@ -76,6 +76,15 @@ def test_an_unknown_outcome_is_settled_by_the_same_key(
     assert vendor.audit()["accepted"] == 1
 
 
+def test_another_word_about_the_key_may_be_told(vendor: Vendor, links: Links) -> None:
+    told = {"status": 409, "code": "IDEMPOTENCY_KEY_EXPIRED", "when": "after", "with_id": False}
+    vendor.faults({"call": "create", "kind": "idempotency_unknown", **told})
+    answer = vendor.create(whole_clip(links.video, links.audio), "k")
+    assert answer.status_code == 409
+    assert answer.json()["errorCode"] == "IDEMPOTENCY_KEY_EXPIRED"
+    assert vendor.audit()["accepted"] == 1
+
+
 def test_a_lost_answer_is_found_again(vendor: Vendor, links: Links) -> None:
     body = whole_clip(links.video, links.audio, outputFileName="lost")
     vendor.faults(
