@@ -111,8 +111,8 @@ class Storage:
 
     @property
     def place(self) -> str:
-        """What tells this bucket from every other: its address, and the server's unless it is
-        AWS, whose names of buckets are its own."""
+        """The identity of the bucket: its name, and the server's address unless that is AWS,
+        where names of buckets are unique."""
         # Without what stands before an @, which may be a key.
         host = urlsplit(self._client.meta.endpoint_url).netloc.rpartition("@")[2]
         aws = re.search(r"\.amazonaws\.com(\.cn)?$", host)

@@ -77,7 +77,7 @@ class Ending:
         return self.state
 
 
-# What stands before the reason in the message of a failed run, by the stage it failed in.
+# The begin of a failed run's message, before the reason, by the stage it failed in.
 _FAILED_IN: Final[dict[Stage | None, str]] = {
     None: "Not begun",
     Stage.UPLOADING: "Upload failed",

@@ -37,7 +37,7 @@ class Job:
         ledger: the facts of the job so far.
         clock: source of time.
         turn: taken while this process works for the job, and not only waits.
-        past: what is known of the job's earlier processes.
+        past: the facts of the job's earlier processes.
     """
 
     job_id: str

@@ -1,4 +1,4 @@
-"""What is known of a job's earlier processes besides the records in its bucket.
+"""The facts of a job's earlier processes that do not depend on the records in its bucket.
 
 Records can vanish: a lifecycle rule, a person who tidies, another bucket. The run's states and
 labels at Prefect tell all the same that something may have been sent, and what it became.
@@ -20,7 +20,7 @@ _BUCKET = fact_label("bucket")
 
 @dataclass
 class Past:
-    """What a job's run at Prefect tells; filled in when the job begins.
+    """The facts in a job's run at Prefect; filled in when the job begins.
 
     Attributes:
         starts: how many processes have begun with the job, this one included.

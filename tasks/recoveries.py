@@ -48,7 +48,7 @@ class History:
         crashes: how often it was at work when its worker was lost, or crashed by itself, since
             then, or since the job began.
         losses: how often its worker was lost at all, also while it waited.
-        last_crash: what was said of the last of those losses.
+        last_crash: message of the last of those losses.
         starts: how often a process has begun with it.
     """
 

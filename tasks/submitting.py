@@ -41,8 +41,8 @@ _MOST_SENDS = 3
 # Between two looks of a search.
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 60.0
-# So long a look holds, in seconds. A worker counts as lost after 90 s at the least: who looked
-# later than this before its send may have a successor by then.
+# A look holds for so many seconds. A worker counts as lost after 90 s at the least: one that looked
+# longer ago before its send may have a successor by then.
 _LOOK_HOLDS = 30.0
 # Looks before one send; between each two of them the machine stood still.
 _MOST_LOOKS = 10
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sender:
-    """How one provider is asked.
+    """The calls of one provider.
 
     Attributes:
         step: ``lip-sync`` or ``inpainting``.
@@ -115,7 +115,7 @@ class _Turn:
         """Return while no later turn has begun; what is returned raises once that is long ago.
 
         A turn that begins looks for this one's job over the time that a listing may lag, which is
-        longer than a send: whoever checks directly before a send is found by its successor. A
+        longer than a send: a job that is sent directly after a check is found by the successor. A
         machine may stand still between the two, for minutes, with all its clocks or without.
 
         Raises:
@@ -141,8 +141,8 @@ class _Turn:
 async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Sender) -> Submission:
     """Get the attempt accepted, or learn why it is refused.
 
-    Before the first send a mark is set in the bucket, by one worker only. Whoever finds the mark
-    set, or is not the job's first process, looks for the job at the provider before sending,
+    Before the first send a mark is set in the bucket, by one worker only. A worker that finds the
+    mark set, or is not the job's first, looks for the job at the provider before sending,
     because an answer may have been lost, and the mark with it. A job that the run's labels name is
     followed as it is. Of several workers that hold the same job, the last one to come sends, and
     the others find its job.
@@ -205,8 +205,8 @@ def _doubt(job: Job, prepared: Prepared, sender: Sender, mark: bytes | None) -> 
     if mark is not None or prepared.reference in job.past.sent:
         return sender.search_seconds
     if job.past.starts > 1:
-        # Whatever earlier processes sent is older than this one; a listing lags behind it no more
-        # than behind anything else.
+        # A send of an earlier process is older than this one; a listing lags behind it no more
+        # than behind any other.
         begun = job.clock.monotonic() - job.past.began_at
         return max(0.0, sender.search_seconds - begun)
     return None

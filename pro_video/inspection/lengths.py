@@ -64,7 +64,7 @@ def streams_of(container: InputContainer) -> list[Stream]:
 
 
 def stated(stream: Stream) -> Span | None:
-    """What the container says of a stream; None without a length."""
+    """The span that the container states for a stream; None without a length."""
     if stream.duration is None or not stream.time_base or stream.duration <= 0:
         return None
     base, start = float(stream.time_base), stream.start_time or 0
@@ -201,7 +201,7 @@ def sound_length(claimed: Span | None, found: Span | None, *, clocked: bool) -> 
     """Seconds of a sound without a picture: as stated, unless the packets say otherwise.
 
     Args:
-        claimed: what the container states, when it does.
+        claimed: the container's statement, if any.
         found: the packets, when they were counted.
         clocked: the times of packets are exact and their lengths are rounded, not the other way
             round.

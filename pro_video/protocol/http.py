@@ -138,8 +138,8 @@ class HttpSession:
             params: the query.
             read_timeout: seconds between two pieces of the answer.
             before_sending: called when the connection stands, directly before the head and before
-                the body is written. What it raises ends the exchange, whose request then did not
-                arrive whole.
+                the body is written. An exception of it ends the exchange before the request has
+                arrived whole.
         """
         limits = self._timeouts
         wait = limits.read if read_timeout is None else read_timeout

@@ -1,4 +1,4 @@
-"""What jobs rely on a bucket for, tried out in a dozen requests on objects that are removed again.
+"""Tests the properties of a bucket that jobs rely on, with a dozen requests on temporary objects.
 
 There are S3 servers that accept a condition and do not heed it, show a write later, keep no
 checksum, or answer an abort and do nothing. On such a one a job could be paid twice or take half a
@@ -107,5 +107,5 @@ def _remove(target: Target) -> None:
     try:
         target.client.delete_object(Bucket=target.bucket, Key=target.key)
     except STORAGE_ERRORS as error:
-        # What the trial has found is what counts; the object has some bytes.
+        # The outcome of the trial stands; the object that is left has a few bytes.
         logger.warning("Could not remove %s (%s)", target.key, type(error).__name__)

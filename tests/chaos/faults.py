@@ -67,7 +67,7 @@ class Fault:
 
 _TRANSPORT = ("500_html", "502_html", "503_html", "504", "500_json", "503_json", "drop_connection")
 _SPOILT = ("truncate_json", "truncate_body")
-# What an edge server answers to a read, or the API to what it takes for a mistake.
+# Responses of an edge server to a read, or of the API to a request that it takes for a mistake.
 _REFUSED = ("403_html", "404_html", "400_json")
 _SEARCH = {"sync-so": "list", "ghostcut": "search"}
 _OF_SEARCHES = ("503_html", "403_html", "drop_connection", "truncate_json", "429_rate")

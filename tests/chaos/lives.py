@@ -82,7 +82,7 @@ class Walk:
     """A job and the checkpoints at which it is to die, one in each life.
 
     Attributes:
-        after_death: what else befalls the job then, before its next process begins.
+        after_death: further faults of the job then, before its next process begins.
     """
 
     job: Job
