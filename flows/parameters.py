@@ -18,7 +18,7 @@ def parameter(title: str, description: str, default: Any = ...) -> Any:
 
 ON_DOUBT = parameter(
     "On doubt",
-    "What happens when a check finds something unexpected in a result: deliver it with warnings, "
+    "Handling of a result in which a check finds something unexpected: deliver it with warnings, "
     "or hold the job before more is paid. A retry of a held job uses the result as it is.",
     "deliver",
 )

@@ -48,7 +48,7 @@ async def pro_video_flow(
     model: LipSyncModel = parameter("Lip-sync model", "Sync.so's model.", "lipsync-2"),
     sync_mode: SyncMode = parameter(
         "Sync mode",
-        "What happens when an audio is longer or shorter than its segment; cut_off keeps the "
+        "Handling of an audio that is longer or shorter than its segment; cut_off keeps the "
         "video's timing.",
         "cut_off",
     ),

@@ -86,7 +86,7 @@ class OptionsBody(Body):
     quality: Quality = "basic"
     on_doubt: OnDoubt = Field(
         "deliver",
-        description="What happens when a check finds something unexpected in a result: deliver it "
+        description="Handling of a result in which a check finds something unexpected: deliver it "
         "with warnings, or hold the job before more is paid.",
     )
 
