@@ -328,6 +328,7 @@ def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: 
         duration=0.0,
         variable_frame_rate=pace.uneven,
         pixel_aspect=_pixel_aspect(stream, turned=orientation.sideways),
+        stated=container.duration is not None,
     )
 
 

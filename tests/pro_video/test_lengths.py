@@ -158,6 +158,7 @@ def test_recordings_that_state_no_length_are_counted(
     assert info.video.duration == pytest.approx(2.0, abs=0.025)
     assert info.duration == pytest.approx(2.0, abs=0.05)
     assert info.video.variable_frame_rate is False
+    assert info.video.stated is ("live" not in options)
 
 
 def test_a_recording_that_would_take_too_much_reading_is_refused(
