@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pro_video.inspection.index import Claims
+from pro_video.inspection.index import MAX_SEGMENT_INDEX, Claims
 from pro_video.inspection.kinds import (
     AIFF,
     HEAD_BYTES,
@@ -184,6 +184,10 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
             # The last box is larger than the file, or what follows is none; the index tells
             # whether a sample is missing.
             break
+        if name == b"sidx":
+            claims.segment_index += length
+        if claims.segment_index > MAX_SEGMENT_INDEX:
+            return _absurd(container, f"has segment indexes of {claims.segment_index} bytes")
         if name in _INDEXES:
             samples = claims.add(offset, length)
             if claims.compressed:
