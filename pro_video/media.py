@@ -232,12 +232,12 @@ def _timed_sound(seen: _Seen, found: dict[int, Span], layout: Layout) -> MediaIn
     assert seen.info.audio is not None
     claimed, counted = seen.spans.get(seen.sound), found.get(seen.sound)
     told = layout.stated or seen.format not in _ESTIMATED
+    rate = seen.info.audio.sample_rate
     if layout.frames:
-        rate = seen.info.audio.sample_rate
         seconds = layout.frames * (1152 if rate >= _MPEG_1_RATE else 576) / rate
-        told = counted is None or abs(counted.heard - seconds) <= lengths.CLOSE
+        told = counted is None or lengths.is_close(counted.heard, seconds, rate)
     length = lengths.sound_length(
-        claimed if told else None, counted, clocked="matroska" in seen.format
+        claimed if told else None, counted, rate, clocked="matroska" in seen.format
     )
     sound = replace(seen.info.audio, duration=length, stated=told)
     return replace(seen.info, duration=length, audio=sound)
@@ -328,6 +328,7 @@ def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: 
         duration=0.0,
         variable_frame_rate=pace.uneven,
         pixel_aspect=_pixel_aspect(stream, turned=orientation.sideways),
+        stated=container.duration is not None,
     )
 
 

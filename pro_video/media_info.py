@@ -24,6 +24,7 @@ class VideoStream:
         frames: how many, counted by the container or computed from length and rate.
         duration: seconds from the begin of the first frame to the end of the last one.
         variable_frame_rate: the frames are not evenly spaced.
+        stated: the file tells its length; live recordings do not.
     """
 
     width: int
@@ -37,6 +38,7 @@ class VideoStream:
     pixel_aspect: float = 1.0
     mirrored: bool = False
     start: float = 0.0
+    stated: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ reads tables outside of their standard place. Tables that only the scan finds co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 ReadAt = Callable[[int, int], bytes]
@@ -19,12 +19,21 @@ MAX_SAMPLES: Final = 2_000_000
 """Samples of one track or fragment: nine hours of 60 frames per second, unpacked 70 MB."""
 MAX_ALL_SAMPLES: Final = 2 * MAX_SAMPLES
 """Of all tracks and fragments of a file together: pictures and sound of the same length."""
+MAX_EDITED: Final = 10 * MAX_SAMPLES
+"""Samples times edits of a track: libav lists every sample again for each edit that shows it."""
+MAX_SEGMENT_INDEX: Final = 1024 * 1024
+"""Bytes of all segment indexes (sidx): more than one that is full. libav sorts all of them in, each
+in time of the others."""
 _MAX_BOXES: Final = 4096
 _MAX_DEPTH: Final = 10
 _HOLDERS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 _TABLES: Final = {b"stsz": 12, b"stz2": 12, b"trun": 8}
 """Tables that claim samples, and where behind the name their number stands."""
 _COMPRESSED: Final = (b"cmov", b"cmvd")
+_EDIT: Final = 12
+"""Bytes of an edit, at least."""
+_SEGMENT_INDEX: Final = 65_535 * 12
+"""Bytes of a full segment index."""
 _CHUNK: Final = 1024 * 1024
 _OVERLAP: Final = 16
 
@@ -101,17 +110,28 @@ def _claim(data: bytes, position: int) -> int:
     return int.from_bytes(data[place : place + 4], "big")
 
 
+def _places(name: bytes, data: bytes) -> Iterator[int]:
+    """Where a name stands in a piece of a file."""
+    position = data.find(name)
+    while 0 <= position < _CHUNK:
+        yield position
+        position = data.find(name, position + 1)
+
+
 class Claims:
     """The samples that the boxes of a file's outer structure claim, one after the other.
 
     Attributes:
         compressed: an index was seen that libav would unpack by itself, with any content.
+        segment_index: bytes of segment indexes; one inside of the index, where none has its
+            place, counts as full.
     """
 
     def __init__(self, read_at: ReadAt) -> None:
         self._read_at = read_at
-        self._entries = 0
+        self._entries = self._edits = 0
         self.compressed = False
+        self.segment_index = 0
 
     def add(self, offset: int, length: int) -> int:
         """The number of samples when it is too large; 0 otherwise.
@@ -127,6 +147,8 @@ class Claims:
         most = max(walk.most, astray)
         if most > MAX_SAMPLES:
             return most
+        if most * self._edits > MAX_EDITED:
+            return most * self._edits
         return self._entries if self._entries > MAX_ALL_SAMPLES else 0
 
     def _scan(self, offset: int, length: int) -> int:
@@ -135,9 +157,10 @@ class Claims:
         for start in range(offset, offset + length, _CHUNK):
             data = self._read_at(start, min(_CHUNK + _OVERLAP, offset + length - start))
             self.compressed = self.compressed or any(name in data for name in _COMPRESSED)
+            self.segment_index += sum(_SEGMENT_INDEX for _ in _places(b"sidx", data))
+            for place in _places(b"elst", data):
+                edits = int.from_bytes(data[place + 8 : place + 12], "big")
+                self._edits = max(self._edits, min(edits, length // _EDIT))
             for name in _TABLES:
-                position = data.find(name)
-                while 0 <= position < _CHUNK:
-                    total += _claim(data, position)
-                    position = data.find(name, position + 1)
+                total += sum(_claim(data, place) for place in _places(name, data))
         return total

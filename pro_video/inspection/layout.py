@@ -13,8 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pro_video.inspection.index import Claims
-from pro_video.inspection.kinds import HEAD_BYTES, TEXTS, UNKNOWN, Kind, kind_of, tag_length
+from pro_video.inspection.index import MAX_SEGMENT_INDEX, Claims
+from pro_video.inspection.kinds import (
+    AIFF,
+    HEAD_BYTES,
+    OGG,
+    TEXTS,
+    UNKNOWN,
+    W64,
+    Kind,
+    kind_of,
+    tag_length,
+)
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) to bytes; fewer at the end of the file."""
@@ -33,7 +43,11 @@ _BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide",
 _ESSENTIAL: Final = frozenset({b"ftyp", b"moov", b"moof"})
 """Boxes without whose end some media cannot be found."""
 _MAX_CHUNKS: Final = 64
+_COUNTED_HEADER: Final = 0.05
+"""Seconds of sound in as many bytes as no header has more of."""
 _PLACEHOLDER: Final = 1_000_000_000
+_W64_SOUND: Final = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+_W64_PLACEHOLDER: Final = 1 << 60
 _PLACEHOLDER_SECONDS: Final = 600.0
 """Programs that write a WAV to a stream put 0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 2000000000 and
 the like for its bytes; more than these bytes or seconds are no sound that was cut off."""
@@ -44,7 +58,8 @@ class Layout:
     """Facts of the outer structure.
 
     Attributes:
-        container: mp4, mov, webm, mkv, wav, avi, or None for one that is not looked into here.
+        container: mp4, mov, webm, mkv, wav, avi, aiff, w64, ogg, or None for one that is not looked
+            into here.
         code: name of what is wrong, None when nothing is.
         problem: completes "the file …", None when nothing is wrong.
         advice: the way out of it.
@@ -82,6 +97,8 @@ def inspect(read_at: ReadAt, size: int) -> Layout:
     kind = kind_of(head)
     if kind is not UNKNOWN and not kind.readable:
         return _refused(kind)
+    if kind in _SOUNDS:
+        return _SOUNDS[kind](read_at, size, head)
     # libav also takes a file for MP4 that begins with a box of any other name.
     layout = _inspect_boxes(read_at, size, head)
     return layout if layout.code == "media_absurd" else _inspect_sound(head, read_at)
@@ -108,6 +125,34 @@ def _inspect_sound(head: bytes, read_at: ReadAt) -> Layout:
     if place > 0 and first[place + 7 : place + 8] and first[place + 7] & 1:
         return Layout(frames=int.from_bytes(first[place + 8 : place + 12], "big"))
     return Layout()
+
+
+def _inspect_aiff(_read_at: ReadAt, size: int, head: bytes) -> Layout:
+    """Its number of samples is what libav tells; a size says when to count them."""
+    end = 8 + int.from_bytes(head[4:8], "big")
+    return Layout("aiff", promised=end if size + 1 < end < _PLACEHOLDER else None)
+
+
+def _inspect_w64(_read_at: ReadAt, size: int, head: bytes) -> Layout:
+    place = head.find(_W64_SOUND)
+    end = place + int.from_bytes(head[place + 16 : place + 24], "little")
+    if place > 0 and size + 8 < end < _W64_PLACEHOLDER:
+        return Layout("w64", "media_truncated", cut(end, size))
+    return Layout("w64")
+
+
+def _inspect_ogg(read_at: ReadAt, size: int, _head: bytes) -> Layout:
+    """The last page has a table of its pieces."""
+    first = max(0, size - HEAD_BYTES)
+    tail = read_at(first, HEAD_BYTES)
+    page = tail.rfind(b"OggS")
+    table = page + 27
+    pieces = tail[table : table + tail[table - 1]] if 0 < table <= len(tail) else b""
+    end = first + table + len(pieces) + sum(pieces)
+    return Layout("ogg", "media_truncated", cut(end, size)) if end > size else Layout("ogg")
+
+
+_SOUNDS: Final = {AIFF: _inspect_aiff, W64: _inspect_w64, OGG: _inspect_ogg}
 
 
 def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
@@ -139,6 +184,10 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
             # The last box is larger than the file, or what follows is none; the index tells
             # whether a sample is missing.
             break
+        if name == b"sidx":
+            claims.segment_index += length
+        if claims.segment_index > MAX_SEGMENT_INDEX:
+            return _absurd(container, f"has segment indexes of {claims.segment_index} bytes")
         if name in _INDEXES:
             samples = claims.add(offset, length)
             if claims.compressed:
@@ -203,7 +252,9 @@ def _inspect_wav(read_at: ReadAt, size: int, head: bytes) -> Layout:
             length = large if length == 0xFFFFFFFF and large else length
             # A last padding byte may miss.
             whole = start + length <= size + 1
-            if not whole and not _is_placeholder(length, rate):
+            # Some programs count the header among the bytes of the sound.
+            missing = start + length - size > rate * _COUNTED_HEADER
+            if missing and not whole and not _is_placeholder(length, rate):
                 return Layout("wav", "media_truncated", cut(start + length, size))
             plain = head[:4] == b"RIFF" and whole and length > 0
             return Layout("wav", stated=plain and start + length <= riff + 1 <= size + 2)

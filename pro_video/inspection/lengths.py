@@ -32,8 +32,15 @@ _HELD: Final = 0.5
 """Seconds: a picture that stands longer is held, and says nothing about the frame rate."""
 _UNEVEN: Final = 0.1
 _ODD: Final = 0.01
-CLOSE: Final = 0.1
-"""Seconds that priming and padding of codecs add to the packets of a sound."""
+_LONGEST_STEP: Final = 0.1
+"""Seconds: nobody knows how long the last one of held pictures is shown; so long at least."""
+_LAST_ENTRIES: Final = 64
+_NO_LENGTH: Final = 2**31
+"""Ticks: a longer packet is an overflow, as libav has them after a jump into Vorbis."""
+_CLOSE: Final = 0.1
+_CLOSE_SAMPLES: Final = 3000
+"""Seconds, and samples where these take longer, that priming and padding of codecs add to the
+packets of a sound; LAME adds up to 2,257 samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,16 @@ def streams_of(container: InputContainer) -> list[Stream]:
 
 
 def stated(stream: Stream) -> Span | None:
-    """The span that the container states for a stream; None without a length."""
+    """The span that the container states for a stream; None without a length, and where its index
+    goes on."""
     if stream.duration is None or not stream.time_base or stream.duration <= 0:
         return None
     base, start = float(stream.time_base), stream.start_time or 0
+    entries = stream.index_entries
+    last = entries[max(0, len(entries) - _LAST_ENTRIES) :]
+    if any(entry.timestamp > start + stream.duration for entry in last if not entry.is_discard):
+        # Edits that show a part twice make a track longer than its media.
+        return None
     return Span(start * base, (start + stream.duration) * base, stream.duration * base)
 
 
@@ -80,7 +93,8 @@ def counted(
         container: just opened.
         behind: read from the last place before that second on, where the container can be entered;
             None reads everything.
-        step: seconds that a picture lasts at least, whatever its packet says.
+        step: seconds from one picture to the next, usually, which the last one lasts at least,
+            whatever its packet says; unless the pictures are held.
 
     Raises:
         MediaUnusable: reading took too much (`reading.OUT_OF_BUDGET`).
@@ -91,7 +105,9 @@ def counted(
             stream.discard = Discard.all
     if behind is not None:
         _enter(container, streams, behind)
-    tallies = {stream.index: _Tally(stream, step, entire=behind is None) for stream in streams}
+    # An AVI holds no picture: it shows one after the other.
+    least = step if container.format.name == "avi" else min(step, _LONGEST_STEP)
+    tallies = {stream.index: _Tally(stream, least, entire=behind is None) for stream in streams}
     for packet in container.demux(*streams):
         if packet.size:
             tallies[packet.stream.index].add(packet)
@@ -122,7 +138,8 @@ class _Tally:
 
     def add(self, packet: Packet[Any]) -> None:
         self.met = True
-        length = max((packet.duration or 0) * self._base, self._step)
+        ticks = packet.duration or 0
+        length = max(ticks * self._base if ticks < _NO_LENGTH else 0.0, self._step)
         self._heard += length
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
@@ -197,11 +214,17 @@ def _first_times(container: InputContainer, stream: VideoStream) -> tuple[list[i
     return times, False
 
 
-def sound_length(claimed: Span | None, found: Span | None, *, clocked: bool) -> float:
+def is_close(length: float, other: float, rate: int) -> bool:
+    """Do two lengths of a sound, in seconds, differ by no more than priming and padding?"""
+    return abs(length - other) <= max(_CLOSE, _CLOSE_SAMPLES / rate if rate > 0 else 0.0)
+
+
+def sound_length(claimed: Span | None, found: Span | None, rate: int, *, clocked: bool) -> float:
     """Seconds of a sound without a picture: as stated, unless the packets say otherwise.
 
     Args:
-        claimed: the container's statement, if any.
+    """The span that the container states for a stream; None without a length, and where its index
+    goes on."""
         found: the packets, when they were counted.
         clocked: the times of packets are exact and their lengths are rounded, not the other way
             round.
@@ -209,7 +232,7 @@ def sound_length(claimed: Span | None, found: Span | None, *, clocked: bool) -> 
     if found is None:
         return claimed.length if claimed is not None else 0.0
     length = found.length if clocked else found.heard
-    return claimed.length if claimed and abs(claimed.length - length) <= CLOSE else length
+    return claimed.length if claimed and is_close(claimed.length, length, rate) else length
 
 
 def whole(spans: Iterable[Span]) -> Span:

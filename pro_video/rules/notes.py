@@ -36,6 +36,15 @@ def media_warnings(
                 "may drift",
             )
         )
+    if video.video is not None and not video.video.stated:
+        told.append(
+            note(
+                "video",
+                "video_length_not_stated",
+                "The video does not state its length, as live recordings do, and Sync.so may "
+                "refuse it; if it does, write the file again (remux)",
+            )
+        )
     for index, segment in enumerate(request.segments):
         path, length = request.segment_path(index), segment.end - segment.start
         spare = audible_seconds(segment, audios[segment.audio]) - length

@@ -60,10 +60,22 @@ def container_start(container: InputContainer) -> float:
 
 
 def container_length(container: InputContainer) -> float:
-    """Seconds that the presentation lasts, 0 when the container does not tell."""
+    """Seconds that the presentation lasts, counted where the container does not tell."""
+    if not container.duration:
+        return _counted_length(Path(container.name))
     # Matroska states its end, libav's other demuxers the length.
     begin = container_start(container) if "matroska" in container.format.name else 0.0
-    return max(0.0, (container.duration or 0) / av.time_base - begin)
+    return max(0.0, container.duration / av.time_base - begin)
+
+
+def _counted_length(path: Path) -> float:
+    """Seconds from the begin to the end of the last packet, as of a live recording."""
+    with open_container(path) as container:
+        begin = end = container_start(container)
+        for packet in container.demux():
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end - begin
 
 
 @dataclass(frozen=True, slots=True)

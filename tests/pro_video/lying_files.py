@@ -149,6 +149,29 @@ def parts(samples: int) -> tuple[bytes, bytes, bytes]:
     return data[:head], data[head:index], data[index:]
 
 
+def edited(samples: int, edits: int) -> bytes:
+    """A track whose edits show all of it again and again."""
+    data = bytearray(mp4(samples))
+    edit = struct.pack(">IiI", 4000, 0, 65536)
+    table = box(b"edts", full(b"elst", struct.pack(">I", edits), edit * edits))
+    for name in (b"moov", b"trak"):
+        start = data.index(name) - 4
+        size = int.from_bytes(data[start : start + 4], "big") + len(table)
+        data[start : start + 4] = size.to_bytes(4, "big")
+    place = data.index(b"trak") + 4
+    data[place:place] = table
+    return bytes(data)
+
+
+def segment_indexes(number: int) -> bytes:
+    """Full lists of fragments that are not there, before a track."""
+    entry = struct.pack(">III", 1, 1, 0)
+    index = full(b"sidx", struct.pack(">IIIIHH", 1, 1000, 0, 0, 0, 65535), entry * 65535)
+    data = mp4(50)
+    start = int.from_bytes(data[:4], "big")
+    return data[:start] + index * number + data[start:]
+
+
 def hidden(samples: int) -> dict[str, bytes]:
     """Files whose index of so many samples stands where no player would look for it, or libav."""
     kind, content, index = parts(samples)

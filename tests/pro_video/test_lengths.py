@@ -158,6 +158,7 @@ def test_recordings_that_state_no_length_are_counted(
     assert info.video.duration == pytest.approx(2.0, abs=0.025)
     assert info.duration == pytest.approx(2.0, abs=0.05)
     assert info.video.variable_frame_rate is False
+    assert info.video.stated is ("live" not in options)
 
 
 def test_a_recording_that_would_take_too_much_reading_is_refused(
@@ -259,6 +260,26 @@ def test_a_length_that_readers_estimate_is_counted(tmp_path: Path) -> None:
         assert audio is not None
         assert audio.duration == pytest.approx(10.0, abs=0.06), name
         assert audio.stated is False, name
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_the_padding_of_a_slow_mp3_is_no_sound(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.mp3"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libmp3lame", rate=rate)
+        assert isinstance(stream, AudioStream)
+        stream.layout = "mono"
+        form = AudioResampler(
+            format=stream.codec_context.format or "s16p", layout="mono", rate=rate
+        )
+        for block in [*blocks(4.0), None]:
+            for even in form.resample(block):
+                out.mux(stream.encode(even))
+        out.mux(stream.encode(None))
+    audio = read(path).audio
+    assert audio is not None
+    assert audio.duration == pytest.approx(4.0, abs=0.005)
+    assert audio.stated is True
 
 
 def test_a_joined_mp3_is_as_long_as_it_plays(tmp_path: Path) -> None:
@@ -419,6 +440,30 @@ def test_held_pictures_do_not_lower_the_frame_rate(tmp_path: Path, name: str) ->
     assert video.fps == pytest.approx(25.0)
     assert video.variable_frame_rate is True
     assert video.duration == pytest.approx(12.04, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["c.mkv", "c.webm"])
+def test_the_last_of_held_pictures_is_not_held(tmp_path: Path, name: str) -> None:
+    video = read(film(tmp_path / name, times=[0, 1500, 3000, 4500], sound_seconds=4.5)).video
+    assert video is not None
+    assert video.duration == pytest.approx(4.5, abs=0.11)
+
+
+def test_an_edit_may_show_a_part_twice(tmp_path: Path) -> None:
+    data = bytearray(write_clip(tmp_path / "c.mp4", seconds=4.0, sound=False).read_bytes())
+    place = data.find(b"edts") - 4
+    old = int.from_bytes(data[place : place + 4], "big")
+    edits = b"".join(struct.pack(">IiI", length, 0, 65536) for length in (2000, 4000))
+    table = struct.pack(">I4sII", 16 + len(edits), b"elst", 0, 2) + edits
+    edit = struct.pack(">I4s", 8 + len(table), b"edts") + table
+    for name in (b"moov", b"trak"):
+        start = data.find(name) - 4
+        size = int.from_bytes(data[start : start + 4], "big") + len(edit) - old
+        data[start : start + 4] = size.to_bytes(4, "big")
+    data[place : place + old] = edit
+    video = probe(io.BytesIO(data), size=len(data)).video
+    assert video is not None
+    assert video.duration == pytest.approx(6.0, abs=0.005)
 
 
 def test_where_all_pictures_are_held_their_rate_is_the_rate(tmp_path: Path) -> None:

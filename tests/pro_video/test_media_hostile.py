@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import random
 import re
 import struct
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def fast_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         (b'{"error": "expired"}', "media_not_media"),
         (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n", "media_not_media"),
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "media_unreadable"),
-        (os.urandom(64) * 1000, "media_unreadable"),
+        (random.Random(0).randbytes(64) * 1000, "media_unreadable"),
         (b"\x00" * 5000, "media_unreadable"),
         (b"\x89PNG\r\n\x1a\n" + b"\x00" * 500, "media_not_media"),
         (b"RIFF\x04\x00\x00\x00WAVE", "media_unreadable"),
@@ -111,6 +111,28 @@ def test_a_cut_wav(tmp_path: Path) -> None:
     assert code_of(data[: len(data) // 2]) == "media_truncated"
     streamed = data[:4] + b"\xff\xff\xff\xff" + data[8:]
     assert probe(io.BytesIO(streamed), size=len(streamed)).audio is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.aiff", "pcm_s16be"), ("a.w64", "pcm_s16le"), ("a.ogg", "flac"), ("a.ogg", "libopus")],
+)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_other_cut_sounds(tmp_path: Path, name: str, codec: str, share: float) -> None:
+    data = write_sound(tmp_path / name, 6.0, codec).read_bytes()
+    assert probe(io.BytesIO(data), size=len(data)).duration == pytest.approx(6.0, abs=0.05)
+    assert code_of(data[: int(len(data) * share)]) == "media_truncated"
+
+
+def test_a_wav_that_counts_its_header_is_whole(tmp_path: Path) -> None:
+    data = bytearray(write_sound(tmp_path / "a.wav", 2.0).read_bytes())
+    place = data.find(b"data") + 4
+    length = int.from_bytes(data[place : place + 4], "little")
+    data[place : place + 4] = struct.pack("<I", length + place + 4)
+    audio = probe(io.BytesIO(data), size=len(data)).audio
+    assert audio is not None
+    assert audio.duration == pytest.approx(2.0, abs=0.001)
+    assert audio.stated is False
 
 
 def test_a_wav_named_mp4_has_no_picture(tmp_path: Path) -> None:

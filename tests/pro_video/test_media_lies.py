@@ -41,6 +41,8 @@ BOMBS: dict[str, tuple[Files, str]] = {
         "media_absurd",
     ),
     "many tracks.mp4": (lambda _: lies.hidden(1_900_000)["many tracks"], "media_absurd"),
+    "edits.mp4": (lambda _: lies.edited(200, 300_000), "media_absurd"),
+    "segment indexes.mp4": (lambda _: lies.segment_indexes(20), "media_absurd"),
     "gigapixel header.mp4": (lambda _: lies.mp4(50, width=60000, height=60000), "media"),
     "gigapixel frames.mov": (lies.gigapixel_frames, "media_undecodable"),
     "png.mov": (lies.png_bomb, "media_undecodable"),
@@ -143,6 +145,12 @@ def test_an_index_that_hides_is_found(name: str) -> None:
     honest = lies.hidden(50)[name]
     if name not in REFUSED_ANYWAY:
         assert inspect(lambda o, n: honest[o : o + n], len(honest)).code is None
+
+
+@pytest.mark.parametrize("make", [lambda: lies.edited(50, 3), lambda: lies.segment_indexes(1)])
+def test_some_edits_and_a_segment_index_are_no_bomb(make: Callable[[], bytes]) -> None:
+    data = make()
+    assert inspect(lambda o, n: data[o : o + n], len(data)).problem is None
 
 
 def test_a_file_of_many_pieces_is_told_so() -> None:

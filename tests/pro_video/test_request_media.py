@@ -216,7 +216,7 @@ def test_text_inpainting_alone_has_its_own_containers() -> None:
 def test_warnings_name_what_may_surprise() -> None:
     varying = replace(
         VIDEO,
-        video=replace(PICTURE, variable_frame_rate=True),
+        video=replace(PICTURE, variable_frame_rate=True, stated=False),
         audio=replace(AUDIO.audio, tracks=2) if AUDIO.audio else None,
         subtitles=1,
     )
@@ -225,12 +225,13 @@ def test_warnings_name_what_may_surprise() -> None:
         ("video", "sound_tracks_lost"),
         ("video", "subtitles_lost"),
         ("video", "frame_rate_varies"),
+        ("video", "video_length_not_stated"),
         ("segments[1]", "audio_longer"),
         ("segments[0]", "audio_shorter"),
     ]
-    assert "2.00 s of audio are lost" in told[3].message
-    assert (told[3].start, told[3].end) == (1, 2)
-    assert "2.00 s shorter" in told[4].message
+    assert "2.00 s of audio are lost" in told[4].message
+    assert (told[4].start, told[4].end) == (1, 2)
+    assert "2.00 s shorter" in told[5].message
     assert check_media(job(seg(1, 4)), VIDEO, {A: AUDIO}).warnings == ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +37,25 @@ def test_a_tag_in_another_encoding_refuses_no_file(tmp_path: Path) -> None:
     assert found is not None
     assert found.has_video
     assert inspect_source(path).width == found.width
+
+
+def test_a_live_recording_is_as_long_as_its_packets(tmp_path: Path) -> None:
+    live = tmp_path / "live.mkv"
+    with (
+        av.open(str(write_clip(tmp_path / "c.mkv", channels=0, options={"bf": "0"}))) as source,
+        av.open(str(live), "w", options={"live": "1"}) as out,
+    ):
+        copies = {one.index: out.add_stream_from_template(one) for one in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+    with av.open(str(live)) as container:
+        assert container.duration is None
+    found = probe(live)
+    assert found is not None
+    assert found.video_seconds == pytest.approx(2.0, abs=0.06)
+    assert inspect_source(live).duration == pytest.approx(2.0, abs=0.06)
 
 
 def texture(height: int, width: int) -> np.ndarray:
