@@ -111,7 +111,7 @@ def _claim(data: bytes, position: int) -> int:
 
 
 def _places(name: bytes, data: bytes) -> Iterator[int]:
-    """Where a name stands in a piece of a file."""
+    """The positions of a name in a piece of a file."""
     position = data.find(name)
     while 0 <= position < _CHUNK:
         yield position

@@ -223,9 +223,9 @@ def sound_length(claimed: Span | None, found: Span | None, rate: int, *, clocked
     """Seconds of a sound without a picture: as stated, unless the packets say otherwise.
 
     Args:
-    """The span that the container states for a stream; None without a length, and where its index
-    goes on."""
+        claimed: the container's statement, if any.
         found: the packets, when they were counted.
+        rate: samples per second.
         clocked: the times of packets are exact and their lengths are rounded, not the other way
             round.
     """
