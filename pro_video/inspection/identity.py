@@ -107,6 +107,18 @@ def orientation_finding(way: Orientation, length: float, confidence: float) -> F
     )
 
 
+def reframed_finding(length: float) -> Finding:
+    """A result whose whole picture is enlarged, made smaller or moved."""
+    return Finding(
+        "output_picture_changed",
+        "The result shows its source in another framing: enlarged, made smaller or moved.",
+        start=0.0,
+        end=length,
+        region=(0, 0, 1, 1),
+        confidence=0.8,
+    )
+
+
 def _still(telling: Sequence[Look], length: float) -> Finding | None:
     """One picture throughout, where the source moves."""
     pairs = list(pairwise(telling))
