@@ -115,27 +115,25 @@ class Pair:
         """Another lightness that no other dynamic range explains."""
         return [] if self.retoned else lighter(looks, self.length)
 
-    def kept(
-        self,
-        looks: Sequence[Look],
-        for_marks: Sequence[Look],
-        stage: str,
-        *,
-        anything_else: bool,
-    ) -> list[Finding]:
-        """Marks that were added, and other changes where nothing was to change."""
+    def kept(self, kept: Sequence[Look], looks: Sequence[Look], stage: str) -> list[Finding]:
+        """Marks that were added, and other changes where nothing was to change.
+
+        Args:
+            kept: moments in which part of the picture has to stay, and nothing else may change it.
+            looks: all moments. Only in more of them than there are to keep is a faint mark seen
+                that stands before what moves; so they are looked at too, near the edges.
+            stage: how messages name what was done.
+        """
         if not self.fit.exact:
             return []
-        marks = marks_added(
-            for_marks,
-            self.shape,
-            self.length,
-            retoned=self.retoned,
-            anything_else=anything_else,
-        )
+        marks = marks_added(kept, self.shape, self.length, retoned=self.retoned)
+        if not marks:
+            marks = marks_added(
+                looks, self.shape, self.length, retoned=self.retoned, anything_else=True
+            )
         boxes = [finding.region for finding in marks if finding.region is not None]
         known = self.shape.covered(boxes, BORDER)
-        rest = [replace(look, free=joined(look.free, known)) for look in looks]
+        rest = [replace(look, free=joined(look.free, known)) for look in kept]
         return marks + changes_outside(rest, self.shape, self.length, stage, retoned=self.retoned)
 
 
