@@ -6,7 +6,7 @@ correct, none may be unusable, and few doubtful. Others are spoilt in one way ea
 them may be good.
 
     python -m benchmarks.verdicts                   # about five minutes on one core
-    python -m benchmarks.verdicts --clips DIR       # and with the videos in a folder
+    python -m benchmarks.verdicts --clips DIR       # of the videos in a folder, each in all ways
     python -m benchmarks.verdicts --only watermark  # cases whose name has that in it
 
 The exit status is 1 when a correct result is unusable, or one of no use is good.
@@ -21,6 +21,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import av
@@ -44,6 +45,7 @@ TAKEN = 3
 """Conversions of each source and stage."""
 SPOILT_OF_EACH = 4
 REAL_SECONDS = 5.0
+LEAST_SECONDS = 3.0
 REAL_WIDTH = 640
 
 
@@ -258,6 +260,7 @@ SPOILT: dict[str, Spoilt] = {
         (DOUBTFUL,),
     ),
 }
+OF_SOUND = frozenset({"silent", "without sound", "sound 0.5 s late", "sound 30 dB quieter"})
 SPOILT_LIP_SYNC: dict[str, Spoilt] = {
     "silent outside of the segments": (_outside(lambda sound: sound * 0), (DOUBTFUL,)),
     "another sound outside": (
@@ -294,6 +297,25 @@ def spoilt(clips: Sequence[Clip]) -> Iterator[Case]:
         for clip, stage in chosen():
             yield Case(clip, stage, kind, lambda clip: clip, expected, damage)
     for clip, stage in chosen():
+        yield Case(clip, stage, "nothing changed", lambda clip: clip, (DOUBTFUL,))
+
+
+def each_way(clips: Sequence[Clip], *, right: bool) -> Iterator[Case]:
+    """Each source with all conversions, or all faults, that it can have."""
+    for clip, stage in product(clips, STAGES):
+        if right:
+            for kind, change in conversions(clip).items():
+                yield Case(clip, stage, kind, change)
+            continue
+        faults = dict(SPOILT)
+        if stage == "lip-sync" and clip.sound is not None:
+            faults |= SPOILT_LIP_SYNC
+        elif clip.sound is None:
+            faults = {kind: fault for kind, fault in faults.items() if kind not in OF_SOUND}
+        for kind, (change, expected) in faults.items():
+            yield Case(clip, stage, kind, change, expected)
+        for kind, (damage, expected) in DAMAGED.items():
+            yield Case(clip, stage, kind, lambda clip: clip, expected, damage)
         yield Case(clip, stage, "nothing changed", lambda clip: clip, (DOUBTFUL,))
 
 
@@ -363,6 +385,9 @@ def real_clips(folder: Path) -> Iterator[Clip]:
                 image.thumbnail((REAL_WIDTH, REAL_WIDTH), Image.Resampling.LANCZOS)
                 frames.append((frame.time or 0.0, np.asarray(image)))
         times = [at - frames[0][0] for at, _ in frames]
+        if times[-1] < LEAST_SECONDS:
+            _tell(f"{path.name} is left out: it has less than {LEAST_SECONDS:.0f} s.")
+            continue
         pictures = [picture for _, picture in frames]
         yield _even(Clip(path.name, pictures, times, _sound_of(path, times[-1]), File(crf=16)))
 
@@ -439,15 +464,17 @@ def _tell(text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--clips", type=Path, help="a folder with videos to judge as well")
+    parser.add_argument("--clips", type=Path, help="a folder whose videos are taken instead")
     parser.add_argument("--part", choices=("correct", "spoilt"), help="one half alone")
     parser.add_argument("--only", help="cases whose kind or source has this in its name")
     given = parser.parse_args(argv)
-    clips = corpus.sources()
-    if given.clips is not None:
-        clips += real_clips(given.clips)
-    cases = [*correct(clips)] if given.part != "spoilt" else []
-    cases += [*spoilt(clips)] if given.part != "correct" else []
+    if given.clips is None:
+        clips = corpus.sources()
+        halves = {"correct": correct(clips), "spoilt": spoilt(clips)}
+    else:
+        clips = list(real_clips(given.clips))
+        halves = {"correct": each_way(clips, right=True), "spoilt": each_way(clips, right=False)}
+    cases = [case for part, half in halves.items() if given.part in (None, part) for case in half]
     if given.only:
         cases = [case for case in cases if given.only in f"{case.kind}\n{case.source.name}"]
     with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:

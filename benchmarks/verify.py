@@ -222,15 +222,15 @@ def packets_of(work: Callable[[], None]) -> tuple[int, int]:
     profile = cProfile.Profile()
     profile.runcall(work)
     stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
-    pictures = sounds = 0
-    for (_, _, name), (_, _, _, _, callers) in stats.items():
+    decoded = sounds = 0
+    for (_, _, name), (_, calls, _, _, callers) in stats.items():
         if "'decode' of 'av.packet.Packet'" in name:
-            for (file, _, _), (calls, *_) in callers.items():
-                if file.endswith("sounds.py"):
-                    sounds += calls
-                else:
-                    pictures += calls
-    return pictures, sounds
+            decoded += calls
+        elif name == "frames_of":
+            sounds += sum(
+                calls for (file, _, _), (calls, *_) in callers.items() if file.endswith("sounds.py")
+            )
+    return decoded - sounds, sounds
 
 
 def measure(clip: Clip, folder: Path, rounds: int) -> None:

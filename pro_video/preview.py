@@ -5,13 +5,13 @@ Each file is decoded only from the keyframes before those moments, never as a wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from av.video.frame import VideoFrame
 
 from pro_video.errors import MediaUnusable
-from pro_video.inspection.pictures import contact_sheet
+from pro_video.inspection.pictures import contact_sheet, thumbnail
 from pro_video.inspection.reading import (
     MOMENTS_BUDGET,
     Source,
@@ -82,17 +82,27 @@ def make_preview(
         raise ValueError(f"a preview takes 1 to {MAX_INSTANTS} instants")
     others = instants if after_instants is None else after_instants
     order = sorted(range(len(instants)), key=lambda index: instants[index])
-    first = _pictures(before, [instants[index] for index in order], "the video before")
-    second = _pictures(after, sorted(others[index] for index in order), "the video after")
+    first = _pictures(before, [instants[index] for index in order], "the video before", width)
+    height = next((frame.height for frame in first if frame is not None), None)
+    wanted = sorted(others[index] for index in order)
+    second = _pictures(after, wanted, "the video after", width, height)
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     if not pairs:
         raise MediaUnusable("no picture can be shown for the preview", code="media_undecodable")
-    return contact_sheet(pairs, width)
+    return contact_sheet(pairs)
 
 
-def _pictures(source: Source, instants: Iterable[float], what: str) -> list[VideoFrame | None]:
+def _pictures(
+    source: Source, instants: Sequence[float], what: str, width: int, height: int | None = None
+) -> list[VideoFrame | None]:
+    """Thumbnails of one size; each is made when its frame is decoded, so that one is held."""
+    found: list[VideoFrame | None] = []
     with bounded(source, MOMENTS_BUDGET) as reader, opened(reader, what) as container:
         stream = picture_stream(container)
         if stream is None:
             raise MediaUnusable(f"{what} has no picture", code="media_undecodable")
-        return list(frames_at(container, stream, list(instants)))
+        for frame in frames_at(container, stream, instants):
+            small = None if frame is None else thumbnail(frame, width, height)
+            height = height if small is None else small.height
+            found.append(small)
+    return found

@@ -17,7 +17,7 @@ from pro_video.inpainting_plan import InpaintingPlan, PlannedMask
 from pro_video.inspection.findings import Finding, when
 from pro_video.inspection.grids import Shape, apart, halve, joined
 from pro_video.inspection.heard import SAME_LENGTH
-from pro_video.inspection.kept import BORDER, MARK, MARK_MOMENTS, border_of
+from pro_video.inspection.kept import BORDER, MARK, border_of
 from pro_video.inspection.looks import Look, look
 from pro_video.inspection.moments import Early, near_keyframes, reach_of
 from pro_video.inspection.pair import Pair
@@ -107,7 +107,7 @@ def check_picture_changed(
     return [
         *pair.lightness(looks),
         *_unchanged_areas(plan, seen, length),
-        *pair.kept(guarded, looks, "text removal", anything_else=plan.mode == 1),
+        *pair.kept(guarded, looks, "text removal"),
     ]
 
 
@@ -197,10 +197,9 @@ def check_lips_changed(
         return found
     kept = [look for look in looks if look.instant in outside]
     spoken = [look for look in looks if look.instant not in outside]
-    everywhere = len(kept) < MARK_MOMENTS
     findings = [
         *pair.lightness(looks),
-        *pair.kept(kept, looks if everywhere else kept, "lip-sync", anything_else=everywhere),
+        *pair.kept(kept, looks, "lip-sync"),
     ]
     marked = [finding.region for finding in findings if finding.region and finding.code == MARK]
     least, most = LIP_NOISE

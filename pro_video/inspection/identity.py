@@ -27,6 +27,9 @@ STILL: Final = 4
 MOVED: Final = 24
 """Grey levels of the cell that differs most between two moments: of one that is shown again and
 again, and of a video that moves."""
+MOVED_SHARE: Final = 0.02
+"""Share of the cells that move in a source whose result stands for some moments only: more than a
+line of text, which may have been erased."""
 _LEAST: Final = 2
 
 
@@ -107,23 +110,55 @@ def orientation_finding(way: Orientation, length: float, confidence: float) -> F
     )
 
 
-def _still(telling: Sequence[Look], length: float) -> Finding | None:
-    """One picture throughout, where the source moves."""
-    pairs = list(pairwise(telling))
-    stood = [(a, b) for a, b in pairs if max(apart(a.grid, b.grid)) <= STILL]
-    # The first pictures of a still video get sharper as bits come in.
-    if len(pairs) < _LEAST or len(stood) < STOOD * len(pairs):
-        return None
-    moved = [max(apart(a.source, b.source)) > MOVED for a, b in stood]
-    if sum(moved) * 2 <= len(moved):
-        return None
+def reframed_finding(length: float) -> Finding:
+    """A result whose whole picture is enlarged, made smaller or moved."""
     return Finding(
-        "output_picture_still",
-        "The result shows one still picture where its source moves.",
+        "output_picture_changed",
+        "The result shows its source in another framing: enlarged, made smaller or moved.",
         start=0.0,
         end=length,
         region=(0, 0, 1, 1),
-        confidence=0.95,
+        confidence=0.8,
+    )
+
+
+def _still(telling: Sequence[Look], length: float) -> Finding | None:
+    """One picture throughout, or for some moments, where the source moves."""
+    pairs = list(pairwise(telling))
+    # The first pictures of a still video get sharper as bits come in.
+    stood = [max(apart(a.grid, b.grid)) <= STILL for a, b in pairs]
+    moved = [_moved(a, b) if still else 0 for still, (a, b) in zip(stood, pairs, strict=True)]
+    if len(pairs) < _LEAST:
+        return None
+    throughout = sum(stood) >= STOOD * len(pairs) and 2 * sum(map(bool, moved)) > sum(stood)
+    if throughout:
+        return _still_finding(0.0, length, 0.95)
+    least = MOVED_SHARE * len(telling[0].grid)
+    held = [count >= least for count in moved]
+    for first in range(len(pairs)):
+        last = first
+        while last < len(pairs) and held[last]:
+            last += 1
+        if last - first >= _LEAST:
+            return _still_finding(telling[first].shown, telling[last].shown, 0.8)
+    return None
+
+
+def _moved(one: Look, other: Look) -> int:
+    """How many cells of the source, of those that have to stay as they are in it, have moved."""
+    levels = apart(one.source, other.source)
+    free = map(max, one.free, other.free)
+    return sum(level > MOVED and not passed for level, passed in zip(levels, free, strict=True))
+
+
+def _still_finding(start: float, end: float, confidence: float) -> Finding:
+    return Finding(
+        "output_picture_still",
+        f"The result shows one still picture {when(start, end)}, where its source moves.",
+        start=start,
+        end=end,
+        region=(0, 0, 1, 1),
+        confidence=confidence,
     )
 
 

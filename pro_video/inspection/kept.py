@@ -27,7 +27,6 @@ too: noise and movement are spread out in it, and a mark stays sharp, however fa
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -258,17 +257,20 @@ def _mean(grids: Sequence[bytes]) -> bytes:
 
 
 def _steady(looks: Sequence[Look], cluster: Cluster, before: bytes, after: bytes) -> float:
-    """The share of the moments that show at least half of what the mean of all shows."""
-    signs = [1 if after[cell] >= before[cell] else -1 for cell in cluster.cells]
-    strengths = [
-        sum(
-            sign * (look.grid[cell] - look.nearest[cell])
-            for sign, cell in zip(signs, cluster.cells, strict=True)
-        )
-        for look in looks
-    ]
-    least = statistics.fmean(strengths) / 2
-    return sum(strength >= least for strength in strengths) / len(strengths)
+    """The share of the moments that show at least half of what all together show.
+
+    A light mark can add the less, the lighter it is behind it, and a dark one the less, the darker.
+    """
+    lighter = [after[cell] >= before[cell] for cell in cluster.cells]
+    added, room = [], []
+    for look in looks:
+        places = [(look.nearest[cell], look.grid[cell]) for cell in cluster.cells]
+        signed = zip(lighter, places, strict=True)
+        added.append(sum(new - old if light else old - new for light, (old, new) in signed))
+        signed = zip(lighter, places, strict=True)
+        room.append(sum(255 - old if light else old for light, (old, _) in signed))
+    least = sum(added) / max(1, sum(room)) / 2
+    return sum(more >= least * most for more, most in zip(added, room, strict=True)) / len(looks)
 
 
 def _detail(grid: bytes, cluster: Cluster, shape: Shape) -> float:

@@ -15,8 +15,10 @@ from typing import Final, cast
 
 from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 
 _MATRIX: Final = struct.Struct("=9i")
+_TINY: Final = 8
 # libav turns a picture counterclockwise by "cclock"; a rotation of 270 degrees is one clockwise.
 _TURNS: Final = {
     90: (("transpose", "cclock"),),
@@ -40,9 +42,13 @@ class Orientation:
     @classmethod
     def of(cls, frame: VideoFrame) -> Orientation:
         """The orientation that a decoded frame asks for."""
+        # PyAV never frees a frame whose side data was read, so a tiny copy is read instead.
+        copy = frame.reformat(
+            width=_TINY, height=_TINY, format="gray", interpolation=Interpolation.POINT
+        )
         try:
             # Typed as a mapping of one other kind of side data.
-            matrix = cast("Mapping[Type, SideData]", frame.side_data)[Type.DISPLAYMATRIX]
+            matrix = cast("Mapping[Type, SideData]", copy.side_data)[Type.DISPLAYMATRIX]
         except KeyError:
             return cls()
         except ValueError:

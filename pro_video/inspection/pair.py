@@ -11,12 +11,18 @@ from av.video.reformatter import ColorTrc
 
 from pro_video.inspection.findings import Finding
 from pro_video.inspection.grids import Shape, joined
-from pro_video.inspection.identity import WIDE_REACH, lighter, orientation_finding, unlike
+from pro_video.inspection.identity import (
+    WIDE_REACH,
+    lighter,
+    orientation_finding,
+    reframed_finding,
+    unlike,
+)
 from pro_video.inspection.kept import BORDER, border_of, changes_outside, marks_added
 from pro_video.inspection.looks import Look, look
 from pro_video.inspection.moments import Moment, moments
 from pro_video.inspection.reading import Source
-from pro_video.inspection.views import Fit, fit
+from pro_video.inspection.views import Fit, fit, reframed
 from pro_video.media_info import VideoStream
 
 _HDR: Final = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
@@ -87,7 +93,15 @@ class Pair:
         if self.fit.turned is not None:
             return [orientation_finding(self.fit.turned, self.length, 1.0)]
         found = unlike(looks, self._search, self.length)
+        if found is not None and found.unusable and self._reframed(looks):
+            found = reframed_finding(self.length)
         return None if found is None else [found]
+
+    def _reframed(self, looks: Sequence[Look]) -> bool:
+        """Does a moment show the same picture in another framing?"""
+        some = [look for look in looks if look.likeness is not None][:: max(1, len(looks) // 2)]
+        instants, shown = [look.instant for look in some], [look.shown for look in some]
+        return any(reframed(moment, self.shape) for moment in self.moments(instants, shown))
 
     def _search(self, looks: Sequence[Look]) -> list[Look]:
         """The same moments, against more of the source around them."""
@@ -101,27 +115,25 @@ class Pair:
         """Another lightness that no other dynamic range explains."""
         return [] if self.retoned else lighter(looks, self.length)
 
-    def kept(
-        self,
-        looks: Sequence[Look],
-        for_marks: Sequence[Look],
-        stage: str,
-        *,
-        anything_else: bool,
-    ) -> list[Finding]:
-        """Marks that were added, and other changes where nothing was to change."""
+    def kept(self, kept: Sequence[Look], looks: Sequence[Look], stage: str) -> list[Finding]:
+        """Marks that were added, and other changes where nothing was to change.
+
+        Args:
+            kept: moments in which part of the picture has to stay, and nothing else may change it.
+            looks: all moments. Only in more of them than there are to keep is a faint mark seen
+                that stands before what moves; so they are looked at too, near the edges.
+            stage: how messages name what was done.
+        """
         if not self.fit.exact:
             return []
-        marks = marks_added(
-            for_marks,
-            self.shape,
-            self.length,
-            retoned=self.retoned,
-            anything_else=anything_else,
-        )
+        marks = marks_added(kept, self.shape, self.length, retoned=self.retoned)
+        if not marks:
+            marks = marks_added(
+                looks, self.shape, self.length, retoned=self.retoned, anything_else=True
+            )
         boxes = [finding.region for finding in marks if finding.region is not None]
         known = self.shape.covered(boxes, BORDER)
-        rest = [replace(look, free=joined(look.free, known)) for look in looks]
+        rest = [replace(look, free=joined(look.free, known)) for look in kept]
         return marks + changes_outside(rest, self.shape, self.length, stage, retoned=self.retoned)
 
 

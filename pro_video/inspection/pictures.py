@@ -81,8 +81,28 @@ def difference(before: VideoFrame, after: VideoFrame, box: Box = WHOLE) -> Diffe
     )
 
 
-def contact_sheet(pairs: Sequence[tuple[VideoFrame, VideoFrame]], width: int) -> bytes:
-    """A JPEG with one row for each pair, each picture ``width`` pixels wide.
+def thumbnail(frame: VideoFrame, width: int, height: int | None = None) -> VideoFrame:
+    """A small picture as a player shows it, in square pixels; it keeps nothing of ``frame``.
+
+    Args:
+        frame: of any size.
+        width, height: in pixels; without a height, the shape of the displayed frame is kept.
+    """
+    shown_width, shown_height = displayed_size(frame)
+    if height is None:
+        height = max(2, round(width * shown_height / shown_width / 2) * 2)
+    canvas = _Canvas()
+    tail = canvas.chain(
+        canvas.upright(frame),
+        ("scale", f"{width}:{height}:flags=area:out_range=full"),
+        ("setsar", "1"),
+        ("format", "yuvj420p"),
+    )
+    return canvas.render(tail)[0]
+
+
+def contact_sheet(pairs: Sequence[tuple[VideoFrame, VideoFrame]]) -> bytes:
+    """A JPEG with one row for each pair of thumbnails, all of one size.
 
     Raises:
         ValueError: no pairs.
@@ -90,18 +110,12 @@ def contact_sheet(pairs: Sequence[tuple[VideoFrame, VideoFrame]], width: int) ->
     if not pairs:
         raise ValueError("a contact sheet needs at least one pair of pictures")
     canvas = _Canvas()
-    shown_width, shown_height = displayed_size(pairs[0][0])
-    height = max(2, round(width * shown_height / shown_width / 2) * 2)
     rows: list[FilterContext] = []
     for pair in pairs:
         row = canvas.graph.add("hstack", inputs="2")
         for place, frame in enumerate(pair):
-            canvas.chain(
-                canvas.upright(frame),
-                ("scale", f"{width}:{height}:flags=area:out_range=full"),
-                ("setsar", "1"),
-                ("format", "yuvj420p"),
-            ).link_to(row, 0, place)
+            # Its display matrix has been followed, and is still with it.
+            canvas.stored(frame).link_to(row, 0, place)
         rows.append(row)
     tail = rows[0]
     if len(rows) > 1:
@@ -120,6 +134,10 @@ class _Canvas:
 
     def upright(self, frame: VideoFrame) -> FilterContext:
         """A source that shows the picture as a player does, at time 0."""
+        return self.chain(self.stored(frame), *Orientation.of(frame).filters)
+
+    def stored(self, frame: VideoFrame) -> FilterContext:
+        """A source that shows the picture as it is, at time 0."""
         source = self.graph.add_buffer(
             width=frame.width,
             height=frame.height,
@@ -127,7 +145,7 @@ class _Canvas:
             time_base=frame.time_base or Fraction(1, 1000),
         )
         self._sources.append((source, frame))
-        return self.chain(source, ("setpts", "0"), *Orientation.of(frame).filters)
+        return self.chain(source, ("setpts", "0"))
 
     def chain(self, head: FilterContext, *filters: tuple[str, str]) -> FilterContext:
         for name, arguments in filters:

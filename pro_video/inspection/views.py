@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pro_video.inspection.grids import Gridder, Shape
+from pro_video.inspection.grids import Gridder, Shape, halve
 from pro_video.inspection.likeness import likeness, steps
 from pro_video.inspection.looks import SAME
 from pro_video.inspection.moments import WHOLE_FRAMES, Moment, Views, moments
@@ -16,6 +16,14 @@ from pro_video.media_info import VideoStream
 SAME_SHAPE: Final = 0.01
 NEARLY: Final = 0.05
 """Odd sizes made even, and borders filled up to whole blocks, change a shape by less."""
+ZOOMED: Final = tuple(1 - step / 50 for step in range(1, 19))
+"""Shares of width and height that are tried: how much of a picture a zoom shows, or a border
+leaves."""
+SHIFTED: Final = 6
+"""Cells of a halved grid by which a picture may have moved: an eighth of its longer side."""
+REFRAMED: Final = 0.45
+"""Likeness of the same picture in another framing. Of another one, the best of all framings is
+below 0.3 in the corpus of `docs/verdicts.md`."""
 _QUARTERS: Final = (Orientation(rotation=90), Orientation(rotation=270))
 
 
@@ -72,6 +80,39 @@ def fit(
             if views == WHOLE_FRAMES:
                 found += _sideways(moment, shape)
     return max(found, key=lambda each: each[0], default=(0.0, Fit(exact=False)))[1]
+
+
+def reframed(moment: Moment, shape: Shape) -> bool:
+    """Is the picture the same, enlarged, made smaller or moved?"""
+    before, after = moment.before, moment.after
+    for share in ZOOMED:
+        part = Gridder(shape, (share, share))
+        for inner, outer in ((before, after), (after, before)):
+            one, other = part(inner), Gridder(shape)(outer)
+            if likeness(steps(one, shape), steps(other, shape)) >= REFRAMED:
+                return True
+    old, new = (halve(Gridder(shape)(frame), shape) for frame in (before, after))
+    small = Shape(shape.columns // 2, shape.rows // 2)
+    return any(
+        _shifted(old, new, small, across, down) >= REFRAMED
+        for across in range(-SHIFTED, SHIFTED + 1)
+        for down in range(-SHIFTED, SHIFTED + 1)
+    )
+
+
+def _shifted(old: bytes, new: bytes, shape: Shape, across: int, down: int) -> float:
+    """The likeness of what both show when the first is moved by some cells."""
+    part = Shape(shape.columns - abs(across), shape.rows - abs(down))
+    if min(part.columns, part.rows) < SHIFTED:
+        return 0.0
+    first = _part(old, shape, part, max(0, -across), max(0, -down))
+    second = _part(new, shape, part, max(0, across), max(0, down))
+    return likeness(steps(first, part), steps(second, part))
+
+
+def _part(grid: bytes, shape: Shape, part: Shape, left: int, top: int) -> bytes:
+    starts = (row * shape.columns + left for row in range(top, top + part.rows))
+    return b"".join(grid[start : start + part.columns] for start in starts)
 
 
 def _sideways(moment: Moment, shape: Shape) -> list[tuple[float, Fit]]:

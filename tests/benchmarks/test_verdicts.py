@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import corpus
 from benchmarks.verdicts import (
@@ -54,6 +58,31 @@ def test_what_players_mirror_is_compared_as_they_show_it(judge: Judge) -> None:
     assert judgement.warnings == ()
 
 
+def zoomed(picture: corpus.Picture) -> corpus.Picture:
+    height, width = picture.shape[:2]
+    inner = picture[height // 12 : -(height // 12), width // 12 : -(width // 12)]
+    return np.asarray(Image.fromarray(inner).resize((width, height)))
+
+
+def moved(picture: corpus.Picture) -> corpus.Picture:
+    return np.roll(picture, (picture.shape[0] // 15, -picture.shape[1] // 12), axis=(0, 1))
+
+
+def stopping(clip: corpus.Clip) -> corpus.Clip:
+    half = len(clip.pictures) // 2
+    still = [clip.pictures[half]] * (len(clip.pictures) - half)
+    return replace(clip, pictures=[*clip.pictures[:half], *still])
+
+
+def faint(picture: corpus.Picture) -> corpus.Picture:
+    """A white mark of 40 % in front of what is nearly white half of the time."""
+    picture = picture.copy()
+    height, width = picture.shape[:2]
+    place = picture[height * 9 // 10 : height * 19 // 20, width * 3 // 4 : width * 9 // 10]
+    place[:] = place + (0.4 * (255 - place.astype(float))).astype(np.uint8)
+    return picture
+
+
 FAULTS: dict[str, tuple[Change, str, str]] = {
     "watermark": (SPOILT["watermark"][0], "lip-sync", "output_mark_added"),
     "watermark of a text removal": (SPOILT["watermark"][0], "inpainting", "output_mark_added"),
@@ -73,6 +102,13 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     "darker": (SPOILT["much darker"][0], "inpainting", "output_lightness"),
     "frozen": (SPOILT["frozen"][0], "lip-sync", "output_picture_still"),
     "black bars": (SPOILT["black bars"][0], "inpainting", "output_resolution"),
+    "zoomed": (lambda clip: corpus.mapped(clip, zoomed), "inpainting", "output_picture_changed"),
+    "moved": (lambda clip: corpus.mapped(clip, moved), "lip-sync", "output_picture_changed"),
+    "another sound outside": (
+        SPOILT_LIP_SYNC["another sound outside"][0],
+        "lip-sync",
+        "output_sound_foreign",
+    ),
 }
 
 
@@ -114,3 +150,24 @@ def test_all_that_is_seen_is_told(judge: Judge, clip: corpus.Clip) -> None:
     judgement = judge(Case(clip, "lip-sync", "both", both))
     codes = [warning.code for warning in judgement.warnings]
     assert codes == ["output_frame_rate", "output_mark_added"]
+
+
+def test_a_picture_that_stands_from_the_middle_on_is_told(judge: Judge) -> None:
+    draw = corpus.filmed(320, 180, 3, light=0.9, pan=60)
+    panned = replace(made("pan"), pictures=[draw(number / 15) for number in range(48)])
+    judgement = judge(Case(panned, "inpainting", "stopping", stopping))
+    (warning,) = judgement.warnings
+    assert warning.code == "output_picture_still"
+    assert warning.start == pytest.approx(1.6, abs=0.3)
+    assert judge(Case(panned, "inpainting", "plain", lambda clip: clip)).warnings == ()
+
+
+def test_a_mark_is_seen_where_it_is_dark_behind_it(judge: Judge) -> None:
+    film = made("flashing film")
+    pictures = [picture.copy() for picture in film.pictures]
+    for number, picture in enumerate(pictures):
+        if number // 6 % 2:
+            picture[len(picture) * 4 // 5 :, picture.shape[1] // 2 :] = 245
+    flashing = replace(film, pictures=pictures)
+    judgement = judge(Case(flashing, "lip-sync", "faint", lambda clip: corpus.mapped(clip, faint)))
+    assert [warning.code for warning in judgement.warnings] == ["output_mark_added"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from pro_video.inspection.grids import Gridder, Shape
 from pro_video.inspection.orientation import Orientation
 from pro_video.media import probe
 from pro_video.preview import make_preview
-from sandbox.media.pictures import from_frame
+from sandbox.media.pictures import from_frame, orientation
 from tests.pro_video.clips import Picture, write_clip
 
 _ONE = 0x10000
@@ -102,3 +104,14 @@ def test_an_angle_beside_a_right_one_is_that(*, turns: int, mirrored: bool) -> N
 
 def test_a_matrix_without_an_area_turns_nothing() -> None:
     assert Orientation.from_matrix(0, 0, 0, 0) == Orientation()
+
+
+@pytest.mark.parametrize("read", [Orientation.of, orientation])
+def test_reading_an_orientation_does_not_hold_the_frame(
+    tmp_path: Path, read: Callable[[VideoFrame], object]
+) -> None:
+    with av.open(str(write_clip(tmp_path / "clip.mp4", seconds=1))) as container:
+        frame = next(container.decode(video=0))
+    held = sys.getrefcount(frame)
+    read(frame)
+    assert sys.getrefcount(frame) == held

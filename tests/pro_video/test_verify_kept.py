@@ -176,7 +176,7 @@ def test_automatic_removal_may_change_all_but_what_is_protected(
     outside = clip(tmp_path, "outside", painted(120, 100, 255))
     assert compare(source, outside, plan(area("protect", kept))) == []
     inside = clip(tmp_path, "inside", painted(200, 110, 255))
-    assert codes(compare(source, inside, plan(area("protect", kept)))) == ["output_picture_changed"]
+    assert codes(compare(source, inside, plan(area("protect", kept)))) == ["output_mark_added"]
     assert compare(source, inside, plan(area("protect", kept, end=0.9))) == []
 
 

@@ -126,7 +126,12 @@ def test_silence_in_a_part_is_told_when_it_is_looked_at(tmp_path: Path) -> None:
 def test_another_sound_is_told_when_it_is_certain(tmp_path: Path) -> None:
     (found,) = kept(tmp_path, SOURCE, speech(9))
     assert (found.code, found.unusable) == ("output_sound_foreign", False)
-    # Not recognised for certain, by their levels alone.
+    (found,) = kept(tmp_path, SOURCE, speech(9), ((5.2, 5.8),))
+    assert found.code == "output_sound_foreign"
+    for short in ((0.0, 0.6), (1.2, 1.8), (11.3, 11.9)):
+        for moved in (late(SOURCE, 0.1), SOURCE[int(0.1 * RATE) :], np.tanh(4 * SOURCE)):
+            assert kept(tmp_path, SOURCE, moved, (short,)) == []
+    # Not recognised for certain.
     assert kept(tmp_path, hum(), SOURCE) == []
 
 
