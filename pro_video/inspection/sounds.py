@@ -42,7 +42,7 @@ _LIVELY: Final = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What is heard in a stretch of time.
+    """The loudness of a stretch of time.
 
     Attributes:
         levels: one for each 0.04 s, as fractions of full scale (RMS).
@@ -95,8 +95,8 @@ def wave_likeness(one: Stretch, other: Stretch, lead: float, slack: float) -> fl
     `likeness`, and certain of short stretches too.
 
     Args:
-        one: what is looked for.
-        other: where it is looked for.
+        one: the sound to find.
+        other: the sound to search.
         lead: seconds of ``other`` at which ``one`` should begin.
         slack: seconds by which it may begin earlier or later, also past the ends of ``other``.
     """
