@@ -58,7 +58,7 @@ QUIETER: Final = 15.0
 """dB by which a sound was made quieter; bringing a loud master to -14 LUFS takes 8."""
 SAME: Final = 0.9
 OTHER: Final = 0.5
-FOREIGN: Final = 0.75
+FOREIGN: Final = 0.8
 FOREIGN_WAVE: Final = 0.35
 """Likeness of levels and of waves of another sound, at most."""
 SAME_LENGTH: Final = 0.1

@@ -16,6 +16,8 @@ from typing import IO, Any
 import httpx
 import pytest
 
+from pro_video.storage import make_client
+from sandbox.s3 import start_s3
 from tests.deployments.gateway.kit import free_port
 from tests.local_stack import wait_until
 
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.timeout(600)
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PASSWORD = "pro-video:c4n4ry-password"
+ACCESS_KEY = "an-access-key"
+SECRET_KEY = "c4n4ry-secret-key"
 START_SECONDS = 240.0
 
 
@@ -83,7 +87,23 @@ def exported(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protected]:
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of an S3 server with the bucket."""
+    folder = tmp_path_factory.mktemp("s3")
+    with start_s3(folder, access_key=ACCESS_KEY, secret_key=SECRET_KEY) as server:
+        client = make_client(
+            endpoint_url=server.endpoint_url,
+            region="eu-central-1",
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+        )
+        client.create_bucket(Bucket="a-bucket")
+        client.close()
+        yield server.endpoint_url
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[Protected]:
     folder = tmp_path_factory.mktemp("protected")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -108,9 +128,9 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protected]:
         "PREFECT_API_AUTH_STRING": PASSWORD,
         "PRO_VIDEO_S3_BUCKET": "a-bucket",
         "PRO_VIDEO_S3_REGION": "eu-central-1",
-        "PRO_VIDEO_S3_ENDPOINT_URL": "http://127.0.0.1:9",
-        "PRO_VIDEO_S3_ACCESS_KEY": "an-access-key",
-        "PRO_VIDEO_S3_SECRET_KEY": "c4n4ry-secret-key",
+        "PRO_VIDEO_S3_ENDPOINT_URL": bucket,
+        "PRO_VIDEO_S3_ACCESS_KEY": ACCESS_KEY,
+        "PRO_VIDEO_S3_SECRET_KEY": SECRET_KEY,
         "PRO_VIDEO_SYNC_SO_API_KEY": "c4n4ry-api-key",
     }
     command = ("prefect", "server", "start", "--port", str(port))

@@ -222,7 +222,7 @@ async def test_a_suspect_works_when_no_other_one_does(
     client: PrefectClient, deployment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nowhere() -> Any:
-        return SimpleNamespace(storage=SimpleNamespace(bucket="bucket"))
+        return SimpleNamespace(storage=SimpleNamespace(bucket="bucket", place="s3://bucket"))
 
     monkeypatch.setattr("tasks.job.connections", nowhere)
     work: State[Any] = Running(name=Stage.UPLOADING.value.name)
