@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -217,7 +218,7 @@ class LyingStore:
             **kept,
             "PREFECT_API_URL": api_url,
             "PREFECT_HOME": str(home),
-            "PRO_VIDEO_BLOCK": "lying",
+            "PRO_VIDEO_BLOCK": f"lying-{secrets.token_hex(4)}",
             "PRO_VIDEO_S3_BUCKET": "lies",
             "PRO_VIDEO_S3_REGION": "us-east-1",
             "PRO_VIDEO_S3_ENDPOINT_URL": endpoint_url,
@@ -265,7 +266,8 @@ def test_a_bucket_that_lies_is_not_registered(lying_store: LyingStore) -> None:
     assert "Traceback" not in done.stderr
     url = lying_store.environment["PREFECT_API_URL"]
     blocks = httpx.post(f"{url}/block_documents/filter", json={}, trust_env=False)
-    assert "lying" not in {block["name"] for block in blocks.raise_for_status().json()}
+    name = lying_store.environment["PRO_VIDEO_BLOCK"]
+    assert name not in {block["name"] for block in blocks.raise_for_status().json()}
 
 
 @pytest.mark.timeout(300)
