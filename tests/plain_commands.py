@@ -112,12 +112,11 @@ def change(tag: str, parameters: Mapping[str, Any]) -> None:
 
 
 def start_worker() -> None:
-    """``prefect worker start``, for one look at its pool."""
+    """``prefect worker start``, for one look at a pool of its own: jobs of others stay theirs."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "prefect", "worker", "start"),
-            "--pool",
-            "pro-video",
+            *("--pool", "plain-commands", "--type", "pro-video"),
             "--run-once",
         ],
         env={**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)},

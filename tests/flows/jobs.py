@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import get_settings_context
@@ -60,7 +61,8 @@ class Jobs:
             self._without_retries = get_settings_context()
 
     def api(self, call: Callable[[SyncPrefectClient], T]) -> T:
-        """Make a call to Prefect, soon again when its database is busy.
+        """Make a call to Prefect, soon again when its database is busy, or when the server closed
+        an idle connection at the moment of the call.
 
         Prefect's own client would pause for 2, 4, 8, 16 seconds.
         """
@@ -71,6 +73,9 @@ class Jobs:
                     return call(self.client)
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != 503 or time.monotonic() > deadline:
+                    raise
+            except (httpx.ReadError, httpx.RemoteProtocolError):
+                if time.monotonic() > deadline:
                     raise
             time.sleep(_LOOK_SECONDS)
 

@@ -298,7 +298,7 @@ async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
     waiting = asyncio.ensure_future(examine_with(children, readings.pid))
     await until(lambda: note.exists() and note.read_text(encoding="ascii") != "")
     await asyncio.to_thread(children.close)
-    assert not alive(int(note.read_text(encoding="ascii")))
+    await until(lambda: not alive(int(note.read_text(encoding="ascii"))))
     for task in (running, waiting):
         with pytest.raises(asyncio.CancelledError):
             await task
