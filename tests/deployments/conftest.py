@@ -11,7 +11,7 @@ import pytest
 
 from deployments.local.running import running_process
 from deployments.local.stack import open_stack
-from tests.local_stack import own_port_base, wait_until
+from tests.support.stack import own_port_base, wait_until
 
 _START_SECONDS = 300.0
 

@@ -1,0 +1,82 @@
+"""The verdict of the checks on a result that was paid for, and its warnings for the user.
+
+A verdict never takes a result away: a good or doubtful one is delivered, a doubtful one may be held
+when the user asked for that, and an unusable one stays named and linked.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pro_video.media.info import MediaInfo
+
+OnDoubt = Literal["deliver", "hold"]
+"""Handling of a doubtful result: it is delivered with warnings, or the job stops with it."""
+
+
+class Verdict(StrEnum):
+    """The usability of a result.
+
+    ``GOOD``: as expected. ``DOUBTFUL``: something is not as expected; the result is delivered with
+    warnings. ``UNUSABLE``: no video, not decodable, cut short, silent although its source has
+    sound, or nothing of the source in it.
+    """
+
+    GOOD = "good"
+    DOUBTFUL = "doubtful"
+    UNUSABLE = "unusable"
+
+
+class Place(BaseModel):
+    """A rectangle of the displayed frame: fractions from 0 to 1, origin top left."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class JobWarning(BaseModel):
+    """Something that a rule or a check says without stopping the job.
+
+    Attributes:
+        code: stable name for machines, for example ``output_picture_changed``.
+        message: a sentence for people, complete in itself.
+        stage: ``request``, ``upload``, ``lip-sync`` or ``inpainting``.
+        field: the field of the request that it is about, when there is one.
+        start, end: seconds from the first displayed picture; None without a place in time.
+        region: where in the displayed picture; None without one.
+        confidence: how sure the check is, from 0 to 1; None for what is certain.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    code: str
+    message: str
+    stage: str
+    field: str | None = None
+    start: float | None = None
+    end: float | None = None
+    region: Place | None = None
+    confidence: float | None = None
+
+
+class Judgement(BaseModel):
+    """The verdict on one result.
+
+    Attributes:
+        verdict: good, doubtful or unusable.
+        warnings: the findings; for an unusable result the first one is the reason.
+        info: the probe of the file; None when it could not be read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    verdict: Verdict
+    warnings: tuple[JobWarning, ...] = ()
+    info: MediaInfo | None = None
