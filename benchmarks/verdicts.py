@@ -31,10 +31,10 @@ from PIL import Image, ImageFilter
 
 from benchmarks import corpus
 from benchmarks.corpus import AREA, SEGMENT, Clip, File, Sound
+from pro_video.judging.judge import judge_inpainting, judge_lip_sync
+from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
-from pro_video.media.judge import judge_inpainting, judge_lip_sync
 from pro_video.media.probe import probe
-from pro_video.media.verdict import Judgement, Verdict
 from pro_video.providers.ghostcut.plan import inpainting_plan
 from pro_video.request.check import JobRequest, Segment, check_areas
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pro_video.core import errors
 from pro_video.core.job_names import FINDINGS_LABEL
+from pro_video.core.job_warning import JobWarning
+from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
-from pro_video.media.verdict import JobWarning, Judgement, Verdict
 
 
 class Record(BaseModel):

@@ -10,11 +10,11 @@ from prefect import get_run_logger, task
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import MediaUnusable, ProVideoError
 from pro_video.core.stopping import Stopped
+from pro_video.judging.judge import READ_BUDGET, Stage, judge_inpainting, judge_lip_sync, unjudged
+from pro_video.judging.preview import choose_instants, make_preview
+from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.children.examine import examine
 from pro_video.media.info import MediaInfo
-from pro_video.media.judge import READ_BUDGET, Stage, judge_inpainting, judge_lip_sync, unjudged
-from pro_video.media.preview import choose_instants, make_preview
-from pro_video.media.verdict import Judgement, Verdict
 from pro_video.providers.ghostcut.plan import inpainting_plan
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request.check import InpaintingRequest, JobRequest

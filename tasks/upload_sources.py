@@ -9,9 +9,9 @@ from prefect import task
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import ProVideoError, SourceRefused, StorageRefused, TransientError
+from pro_video.core.file_types import Role, kind_of
 from pro_video.core.progress import Stage
 from pro_video.core.stopping import current_stop
-from pro_video.media.reading.file_types import Role, kind_of
 from pro_video.records import StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.s3.storage import Storage, StoredObject, parse_s3_uri

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from pro_video.core.errors import OutputHeld, OutputRejected, ProVideoError, TerminalError
 from pro_video.core.job_names import accepted_label
-from pro_video.media.verdict import JobWarning, OnDoubt, Verdict
+from pro_video.core.job_warning import JobWarning
+from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import Acceptance, StageResult, StoredResult, Verified
 from pro_video.s3.storage import Storage
 from tasks.attempts.attempts import AttemptFailed, was_reported

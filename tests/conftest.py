@@ -16,7 +16,7 @@ from tests.support.stack import LocalStack, running_stack
 if TYPE_CHECKING:
     from tests.support.background_jobs import Stories
 
-pytest_plugins = ["tests.support.skips"]
+pytest_plugins = ["tests.support.prefect_server", "tests.support.skips"]
 
 # How quickly examples are made says more about the machine than about a test.
 settings.register_profile(

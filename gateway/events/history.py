@@ -14,8 +14,8 @@ from pydantic import Field
 from gateway.jobs.runs import Run, RunState
 from gateway.jobs.views import JobSummary, Status, View, summary
 from gateway.status.status import Snapshot
+from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
-from pro_video.media.verdict import JobWarning
 
 _START = {stage.value.name: stage.value.start for stage in Stage}
 _ID = re.compile(r"(?P<state>[0-9a-f-]{36})\.(?P<progress>[0-9]{1,3})\.(?P<status>[a-z]{1,20})\Z")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.jobs.request_mapping import LONGEST_REF
 from gateway.jobs.webhook_config import WebhookBody
-from pro_video.media.verdict import OnDoubt
+from pro_video.judging.verdict import OnDoubt
 from pro_video.request import limits
 from pro_video.request.models import Language, LipSyncModel, Quality, Resolution, SyncMode
 

@@ -16,7 +16,7 @@ from typing import Any, get_args
 from gateway.app.problems import FieldProblem, invalid
 from pro_video.core.errors import RequestRefused
 from pro_video.core.settings import get_settings
-from pro_video.media.verdict import OnDoubt
+from pro_video.judging.verdict import OnDoubt
 from pro_video.request.check import JobRequest, check_request
 
 KINDS = {"erasure": "erase", "text": "erase_text", "protection": "protect"}

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.jobs.runs import RETRYABLE, Run
 from gateway.status.status import Ended, Snapshot
+from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
-from pro_video.media.verdict import JobWarning
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
 

@@ -23,9 +23,9 @@ from gateway.status.batch_cache import GatheredCache
 from gateway.status.cache import FlightCache
 from gateway.status.responses import Answer
 from pro_video.core.job_names import JobKeys
+from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
-from pro_video.media.verdict import JobWarning
 from tasks.run.progress_artifact import artifacts_of, percent_in
 
 _BATCH = 200

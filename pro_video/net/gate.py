@@ -23,8 +23,8 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 import httpx
 
 from pro_video.core.errors import SourceRefused, TransferInterrupted
-from pro_video.core.interrupt import Interrupt
 from pro_video.net.addresses import Resolver, checked_addresses, literal_address, resolve
+from pro_video.net.interrupt import Interrupt
 
 MAX_URL = 8192
 MAX_REDIRECTS = 5

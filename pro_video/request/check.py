@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from pro_video.media.verdict import JobWarning
+from pro_video.core.job_warning import JobWarning
 from pro_video.request import limits
 from pro_video.request.models import (
     AnnotationArea,

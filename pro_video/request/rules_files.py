@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pro_video.core.errors import Problem
+from pro_video.core.job_warning import JobWarning
 from pro_video.media.info import MediaInfo, VideoStream
-from pro_video.media.verdict import JobWarning
 from pro_video.request import limits
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.request.limits import MediaLimits
 from pro_video.request.models import AnnotationArea, Segment
 from pro_video.request.problems import Findings
+from pro_video.request.rules_warnings import audible_seconds, media_warnings, moved, video_warnings
 from pro_video.request.touching_segments import Touching, keep_apart
-from pro_video.request.warnings import audible_seconds, media_warnings, moved, video_warnings
 
 __all__ = ["audible_seconds", "check_inpainting_media", "check_media", "media_warnings"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pro_video.media.verdict import JobWarning
+from pro_video.core.job_warning import JobWarning
 from pro_video.request import limits
 from pro_video.request.models import Segment
 from pro_video.request.problems import Findings
-from pro_video.request.warnings import note
+from pro_video.request.rules_warnings import note
 
 Touching = Literal["trim", "refuse"]
 """Handling of segments that are too close: the former ends earlier, or both are refused."""

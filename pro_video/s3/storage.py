@@ -1,7 +1,7 @@
 """The bucket of the jobs: everything that is read from it, written to it or fetched into it.
 
 All methods are asynchronous; the blocking work runs in bounded threads
-(:mod:`pro_video.core.threads`).
+(:mod:`pro_video.net.threads`).
 Errors are those of :mod:`pro_video.core.errors`; a stop order of the caller raises
 :class:`pro_video.core.stopping.Stopped`, and both it and a cancellation leave nothing half written
 behind.
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pro_video.core.errors import SourceRefused, StorageRefused
-from pro_video.core.interrupt import Interrupt
-from pro_video.core.threads import Workers, default_workers
 from pro_video.net.gate import Gate
+from pro_video.net.interrupt import Interrupt
+from pro_video.net.threads import Workers, default_workers
 from pro_video.s3.client import client_config, make_client
 from pro_video.s3.errors import translated
 from pro_video.s3.objects import (

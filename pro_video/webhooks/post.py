@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pro_video.core.errors import DeadlineExceeded, SourceRefused, TransferInterrupted
-from pro_video.core.interrupt import Interrupt
 from pro_video.core.retrying import parse_retry_after
-from pro_video.core.threads import Workers, supervised
 from pro_video.net.gate import Gate, connection_error
+from pro_video.net.interrupt import Interrupt
+from pro_video.net.threads import Workers, supervised
 
 LONGEST_HINT = 6 * 3600.0
 """Longest pause in seconds that a receiver can ask for."""

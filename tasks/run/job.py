@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 
 from pro_video.core.clock import SYSTEM_CLOCK, Clock
 from pro_video.core.job_names import JobKeys
-from pro_video.media.verdict import JobWarning
+from pro_video.core.job_warning import JobWarning
 from pro_video.records import Findings
 from tasks.attempts.past import Past, read_labels, remembered_place
 from tasks.connections.connections import connections, stay_in

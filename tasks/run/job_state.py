@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from pro_video.media.verdict import JobWarning
+from pro_video.core.job_warning import JobWarning
 from pro_video.records import (
     Acceptance,
     Findings,

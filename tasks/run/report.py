@@ -9,7 +9,7 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from pro_video.core.checkpoints import reach
-from pro_video.media.verdict import JobWarning
+from pro_video.core.job_warning import JobWarning
 from pro_video.records import JobResult
 from tasks.connections.connections import connections
 from tasks.run.job import Job, current_job

@@ -34,7 +34,7 @@ from flows.pro_video import pro_video_flow
 from pro_video.core import checkpoints
 from pro_video.core.settings import Settings
 from pro_video.core.stopping import StopReason
-from pro_video.core.threads import default_workers
+from pro_video.net.threads import default_workers
 from tasks.run.job import current_job
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import pytest
 
 from gateway.app.problems import Problem
 from gateway.jobs.job_body import JobBody
-from pro_video.media.verdict import JobWarning
+from pro_video.core.job_warning import JobWarning
 from sandbox.media.measure import correlation_at, psnr
 from sandbox.media.sample import Sample, make_sample
 from tests.deployments.frontend import (

@@ -13,11 +13,12 @@ from prefect.logging import disable_run_logger
 
 from pro_video.core.errors import OutcomeUnknown, ProVideoError, TransientError
 from pro_video.core.job_names import JobKeys
+from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.core.waiting import Observation
-from pro_video.media.verdict import JobWarning, Judgement, Verdict
+from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.providers.ghostcut.models import Work
 from pro_video.providers.ghostcut.status import observe as observe_work
 from pro_video.providers.sync_so.models import Generation

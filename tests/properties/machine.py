@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import StopReason, StopSignal
-from pro_video.media.verdict import OnDoubt, Verdict
+from pro_video.judging.verdict import OnDoubt, Verdict
 from tasks.callbacks.wake import bells
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tests.properties.life import RESULT_KEYS, live

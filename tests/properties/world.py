@@ -14,7 +14,7 @@ from pro_video.core.clock import VirtualClock
 from pro_video.core.errors import LinkExpired, StorageUnavailable, TransferInterrupted
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import Stage
-from pro_video.media.verdict import OnDoubt, Verdict
+from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.s3.storage import Naming, OnProgress, Storage, StoredObject
 from tasks.run.progress import ProgressReporter
 

@@ -9,7 +9,7 @@ from prefect.logging import disable_run_logger
 
 from pro_video.core.errors import MediaUnusable, StorageUnavailable
 from pro_video.core.stopping import Stopped, StopReason
-from pro_video.media.verdict import Judgement, Verdict
+from pro_video.judging.verdict import Judgement, Verdict
 from tasks.check_results import judged
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC

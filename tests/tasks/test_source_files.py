@@ -16,10 +16,9 @@ from pro_video.core.settings import Settings
 from pro_video.records import ProbedFiles, UploadedFiles
 from pro_video.request.check import JobRequest, check_request
 from pro_video.s3.storage import Storage
-from tasks import probe_sources, upload_sources
-from tasks.run import requests
+from tasks import probe_sources, read_parameters, upload_sources
+from tasks.read_parameters import checked_request
 from tasks.run.job import Job
-from tasks.run.requests import checked_request
 from tests.support.clips import write_clip, write_sound
 from tests.support.source_server import SourceFile, SourceServer, serving
 
@@ -37,7 +36,7 @@ def running(job: Job, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(probe_sources, "current_job", lambda: job)
     local = Settings(allow_local_files=True)
     monkeypatch.setattr(probe_sources, "get_settings", lambda: local)
-    monkeypatch.setattr(requests, "get_settings", lambda: local)
+    monkeypatch.setattr(read_parameters, "get_settings", lambda: local)
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from pro_video.core.errors import OutputHeld, OutputRejected, ProviderRefused, ServiceUnavailable
+from pro_video.core.job_warning import JobWarning
+from pro_video.judging.verdict import Judgement, OnDoubt, Verdict
 from pro_video.media.info import MediaInfo
-from pro_video.media.verdict import JobWarning, Judgement, OnDoubt, Verdict
 from pro_video.records import (
     Acceptance,
     Findings,

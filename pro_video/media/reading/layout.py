@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pro_video.media.reading.file_types import (
+from pro_video.core.file_types import (
     AIFF,
     HEAD_BYTES,
     OGG,

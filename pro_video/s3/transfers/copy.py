@@ -8,9 +8,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pro_video.core.errors import SourceRefused
-from pro_video.core.interrupt import Interrupt
-from pro_video.core.threads import supervise
-from pro_video.media.reading.file_types import HEAD_BYTES
+from pro_video.core.file_types import HEAD_BYTES
+from pro_video.net.interrupt import Interrupt
+from pro_video.net.threads import supervise
 from pro_video.s3.errors import translated
 from pro_video.s3.objects import StoredObject, head_object
 from pro_video.s3.transfers.multipart import MultipartUpload, Target, checked, part_size_for

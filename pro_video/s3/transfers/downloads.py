@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from pro_video.core.errors import SourceRefused, StorageUnavailable, TransferInterrupted
-from pro_video.core.interrupt import Interrupt
 from pro_video.core.retrying import Backoff
+from pro_video.net.interrupt import Interrupt
 from pro_video.s3.errors import STORAGE_ERRORS, is_missing, storage_error
 from pro_video.s3.objects import StoredObject
 from pro_video.s3.transfers import crc

@@ -17,10 +17,11 @@ from pro_video.core.errors import (
     SourceRefused,
     TransferInterrupted,
 )
-from pro_video.core.interrupt import Interrupt
-from pro_video.core.threads import supervised
 from pro_video.net.gate import Connection, Gate, Origin
-from pro_video.net.http_answers import (
+from pro_video.net.interrupt import Interrupt
+from pro_video.net.threads import supervised
+from pro_video.s3.objects import StoredObject
+from pro_video.s3.transfers.http_answers import (
     content_length,
     content_range,
     media_type,
@@ -28,7 +29,6 @@ from pro_video.net.http_answers import (
     refuse_encoded,
     strong_etag,
 )
-from pro_video.s3.objects import StoredObject
 from pro_video.s3.transfers.multipart import Target
 from pro_video.s3.transfers.uploads import OnProgress, Placing, Source, upload
 from pro_video.s3.transfers.url_sources import (
@@ -68,7 +68,7 @@ def open_source(
 
     Raises:
         SourceRefused, LinkExpired, TransferInterrupted: see
-            :func:`~pro_video.net.http_answers.refusal`.
+            :func:`~pro_video.s3.transfers.http_answers.refusal`.
         Interrupted, DeadlineExceeded: told to end.
     """
     retries = Retries(tuning.backoff, interrupt)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pro_video.core.errors import SourceRefused
-from pro_video.core.interrupt import Interrupt
-from pro_video.core.threads import supervise, supervised
-from pro_video.media.reading.file_types import HEAD_BYTES
+from pro_video.core.file_types import HEAD_BYTES
 from pro_video.net.gate import Connection
+from pro_video.net.interrupt import Interrupt
+from pro_video.net.threads import supervise, supervised
 from pro_video.s3.errors import translated
 from pro_video.s3.objects import StoredObject
 from pro_video.s3.transfers import crc

@@ -10,8 +10,8 @@ import pytest
 from gateway.events.history import History, Moment
 from gateway.jobs.runs import Run, RunState
 from pro_video.core.job_names import FINDINGS_LABEL
+from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
-from pro_video.media.verdict import JobWarning
 from pro_video.records import Findings
 
 BEGAN = datetime.now(UTC) - timedelta(hours=1)

@@ -16,7 +16,7 @@ from gateway.jobs.runs import Run, RunState
 from gateway.jobs.views import job_view
 from gateway.status.status import Snapshot
 from pro_video.core.job_names import FINDINGS_LABEL, JobKeys, accepted_label, fact_label
-from pro_video.media.verdict import JobWarning, Place
+from pro_video.core.job_warning import JobWarning, Place
 from pro_video.records import Acceptance, Findings
 from tests.gateway.gateways import (
     BUCKET,

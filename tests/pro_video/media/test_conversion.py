@@ -17,10 +17,10 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
 from pro_video.core.errors import MediaUnusable
+from pro_video.core.file_types import HEAD_BYTES, kind_of
 from pro_video.media.conversion import convert, is_sent_as_it_is
 from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
-from pro_video.media.reading.file_types import HEAD_BYTES, kind_of
 from tests.support.clips import RATE, write_clip
 
 MARKS = (0.5, 1.75)

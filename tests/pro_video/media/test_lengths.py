@@ -21,11 +21,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pro_video.core.errors import MediaUnusable
+from pro_video.judging.preview import make_preview
+from pro_video.judging.sound.loudness import listening
 from pro_video.media.info import MediaInfo
-from pro_video.media.preview import make_preview
 from pro_video.media.probe import probe
 from pro_video.media.reading import lengths
-from pro_video.media.sound.loudness import listening
 from pro_video.request.limits import LONGEST_FRAME
 from tests.support.clips import RATE, Picture, moving, write_clip, write_sound
 

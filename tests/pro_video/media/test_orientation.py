@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from pro_video.media.picture.grids import Gridder, Shape
-from pro_video.media.preview import make_preview
+from pro_video.judging.picture.grids import Gridder, Shape
+from pro_video.judging.preview import make_preview
 from pro_video.media.probe import probe
 from pro_video.media.reading.orientation import Orientation
 from sandbox.media.pictures import from_frame, orientation

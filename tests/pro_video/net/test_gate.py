@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pro_video.core.errors import SourceRefused, TransferInterrupted
-from pro_video.core.interrupt import Interrupt
 from pro_video.net.addresses import is_allowed
 from pro_video.net.gate import Gate, Origin, check_url, connection_error
+from pro_video.net.interrupt import Interrupt
 from tests.support.source_server import SourceFile, SourceServer, serving
 
 PUBLIC = "93.184.215.14"

@@ -23,7 +23,7 @@ from pro_video.core.errors import (
     StorageUnavailable,
     TransferInterrupted,
 )
-from pro_video.core.interrupt import Interrupt
+from pro_video.net.interrupt import Interrupt
 from pro_video.s3.storage import Storage, Tuning, make_client, parse_s3_uri
 from pro_video.s3.transfers import crc
 from pro_video.s3.transfers.local_files import FileSource

@@ -14,9 +14,9 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from pro_video.core.clock import Clock, VirtualClock
+from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.media.verdict import JobWarning
 from pro_video.net.gate import Gate
 from pro_video.records import JobError, JobResult
 from pro_video.s3.storage import Storage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pro_video.media.picture.pictures import Box
-from pro_video.media.verdict import JobWarning, Place
+from pro_video.core.job_warning import JobWarning, Place
+from pro_video.judging.picture.pictures import Box
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pro_video.core.errors import MediaUnusable
-from pro_video.media.preview import choose_instants, make_preview
+from pro_video.judging.preview import choose_instants, make_preview
 from pro_video.request.check import AnnotationArea, Region, Segment
 from tests.support.clips import Counting, Picture, write_clip, write_large, write_sound
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from pro_video.media.sound.loudness import MAX_SECONDS
+from pro_video.judging.sound.loudness import MAX_SECONDS
 
 MAX_STRETCHES: Final = 4
 LENGTH: Final = 3.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from pro_video.judging.picture.grids import Gridder, Shape, halve
+from pro_video.judging.picture.likeness import likeness, steps
+from pro_video.judging.picture.looks import SAME
+from pro_video.judging.picture.moments import WHOLE_FRAMES, Moment, Views, moments
 from pro_video.media.info import VideoStream
-from pro_video.media.picture.grids import Gridder, Shape, halve
-from pro_video.media.picture.likeness import likeness, steps
-from pro_video.media.picture.looks import SAME
-from pro_video.media.picture.moments import WHOLE_FRAMES, Moment, Views, moments
 from pro_video.media.reading.open import Source
 from pro_video.media.reading.orientation import Orientation
 

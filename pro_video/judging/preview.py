@@ -11,7 +11,7 @@ from typing import Final
 from av.video.frame import VideoFrame
 
 from pro_video.core.errors import MediaUnusable
-from pro_video.media.picture.pictures import contact_sheet, thumbnail
+from pro_video.judging.picture.pictures import contact_sheet, thumbnail
 from pro_video.media.reading.open import (
     MOMENTS_BUDGET,
     Source,

@@ -20,10 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pro_video.media.findings import Finding, when
-from pro_video.media.picture.moments import within_budget
-from pro_video.media.reading.open import Source
-from pro_video.media.sound.loudness import (
+from pro_video.judging.findings import Finding, when
+from pro_video.judging.picture.moments import within_budget
+from pro_video.judging.sound.loudness import (
     BIN,
     Stretch,
     likeness,
@@ -31,7 +30,8 @@ from pro_video.media.sound.loudness import (
     listening,
     wave_likeness,
 )
-from pro_video.media.sound.stretches import LENGTH, SHORTEST, places_of, whole
+from pro_video.judging.sound.stretches import LENGTH, SHORTEST, places_of, whole
+from pro_video.media.reading.open import Source
 from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pro_video.core.job_warning import JobWarning
 from pro_video.media.info import MediaInfo
-from pro_video.media.verdict import JobWarning
 from pro_video.request import limits
 from pro_video.request.models import Segment
 

@@ -18,7 +18,7 @@ from typing import Final
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from pro_video.media.picture.pictures import Box
+from pro_video.judging.picture.pictures import Box
 from pro_video.media.reading.orientation import Orientation
 
 MOST_CELLS: Final = 96

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from pro_video.core.interrupt import Interrupt, Interrupted
 from pro_video.core.stopping import current_stop
+from pro_video.net.interrupt import Interrupt, Interrupted
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from itertools import chain
 from operator import mul, sub
 from typing import Final
 
-from pro_video.media.picture.grids import Shape
+from pro_video.judging.picture.grids import Shape
 
 STRUCTURED: Final = 0.6
 """Mean of the compressed steps, in roots of grey levels: a picture with less is nearly even, and

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from pro_video.core.errors import MediaUnusable
-from pro_video.media.findings import Finding
+from pro_video.judging.findings import Finding
+from pro_video.judging.picture.changes import check_lips_changed, check_picture_changed, untouched
+from pro_video.judging.result_checks import Checked, check_output, expected_duration, same_duration
+from pro_video.judging.sound.heard import NEAR, check_sound, lines
+from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
-from pro_video.media.picture.changes import check_lips_changed, check_picture_changed, untouched
 from pro_video.media.reading.open import Source
-from pro_video.media.result_checks import Checked, check_output, expected_duration, same_duration
-from pro_video.media.sound.heard import NEAR, check_sound, lines
-from pro_video.media.verdict import Judgement, Verdict
 from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.check import JobRequest
 from pro_video.request.rules_files import audible_seconds

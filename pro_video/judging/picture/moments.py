@@ -17,8 +17,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideo
 
 from pro_video.core.errors import MediaUnusable
+from pro_video.judging.picture.grids import Gridder, Shape
 from pro_video.media.info import VideoStream
-from pro_video.media.picture.grids import Gridder, Shape
 from pro_video.media.reading.open import (
     MOMENTS_BUDGET,
     OUT_OF_BUDGET,

@@ -9,20 +9,20 @@ from typing import Final
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 
-from pro_video.media.findings import Finding
-from pro_video.media.info import VideoStream
-from pro_video.media.picture.grids import Shape, joined
-from pro_video.media.picture.identity import (
+from pro_video.judging.findings import Finding
+from pro_video.judging.picture.grids import Shape, joined
+from pro_video.judging.picture.identity import (
     WIDE_REACH,
     lighter,
     orientation_finding,
     reframed_finding,
     unlike,
 )
-from pro_video.media.picture.kept import BORDER, border_of, changes_outside, marks_added
-from pro_video.media.picture.looks import Look, look
-from pro_video.media.picture.moments import Moment, moments
-from pro_video.media.picture.views import Fit, fit, reframed
+from pro_video.judging.picture.kept import BORDER, border_of, changes_outside, marks_added
+from pro_video.judging.picture.looks import Look, look
+from pro_video.judging.picture.moments import Moment, moments
+from pro_video.judging.picture.views import Fit, fit, reframed
+from pro_video.media.info import VideoStream
 from pro_video.media.reading.open import Source
 
 _HDR: Final = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})

@@ -13,16 +13,16 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from pro_video.media.findings import Finding, when
+from pro_video.judging.findings import Finding, when
+from pro_video.judging.picture.grids import Shape, apart, halve, joined
+from pro_video.judging.picture.kept import BORDER, MARK, border_of
+from pro_video.judging.picture.looks import Look, look
+from pro_video.judging.picture.moments import Early, near_keyframes, reach_of
+from pro_video.judging.picture.pair import Pair
+from pro_video.judging.picture.pictures import Difference, difference
+from pro_video.judging.sound.heard import SAME_LENGTH
 from pro_video.media.info import VideoStream
-from pro_video.media.picture.grids import Shape, apart, halve, joined
-from pro_video.media.picture.kept import BORDER, MARK, border_of
-from pro_video.media.picture.looks import Look, look
-from pro_video.media.picture.moments import Early, near_keyframes, reach_of
-from pro_video.media.picture.pair import Pair
-from pro_video.media.picture.pictures import Difference, difference
 from pro_video.media.reading.open import Source
-from pro_video.media.sound.heard import SAME_LENGTH
 from pro_video.providers.ghostcut.plan import InpaintingPlan, PlannedMask
 from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline

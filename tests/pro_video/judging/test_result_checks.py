@@ -11,10 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from pro_video.media.info import AudioStream, MediaInfo, VideoStream
-from pro_video.media.preview import make_preview
-from pro_video.media.probe import probe
-from pro_video.media.result_checks import (
+from pro_video.judging.preview import make_preview
+from pro_video.judging.result_checks import (
     Checked,
     check_length,
     check_output,
@@ -22,6 +20,8 @@ from pro_video.media.result_checks import (
     expected_duration,
     same_duration,
 )
+from pro_video.media.info import AudioStream, MediaInfo, VideoStream
+from pro_video.media.probe import probe
 from pro_video.request.check import Segment
 from pro_video.request.models import SyncMode
 from tests.support.clips import write_clip, write_sound
