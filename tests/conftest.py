@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from tests.support.stack import LocalStack, running_stack
 
 if TYPE_CHECKING:
-    from tests.support.background_jobs import Stories
+    from tests.support.background_jobs import BackgroundJobs
 
 pytest_plugins = ["tests.support.prefect_server", "tests.support.skips"]
 
@@ -33,7 +33,7 @@ _ON_THE_STACK = (
     "tests/deployments/test_plain_commands.py",
     "tests/deployments/test_registration.py",
 )
-_OF_STORIES = ("tests/flows/", "tests/test_canary.py")
+_WAITING = ("tests/flows/", "tests/test_canary.py")
 _ALONE = ("tests/deployments/test_registration.py", "tests/deployments/test_frontend.py")
 _GATEWAY = "tests/gateway"
 _FIRST = ("stack", _GATEWAY, "tests/deployments", "tests/sandbox/media")
@@ -57,15 +57,15 @@ def _rank(group: str) -> int:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the groups that take longest, so that the others run beside them; and on the stack
-    with the tests that need no story to have ended, and end with those that nothing may disturb."""
+    with the tests that wait for no background job, and end with those that nothing may disturb."""
     for item in items:
-        on_the_stack = "stories" in getattr(item, "fixturenames", ())
+        on_the_stack = "background_jobs" in getattr(item, "fixturenames", ())
         if on_the_stack and _group(item.nodeid) != "stack":
             raise pytest.UsageError(f"{item.nodeid} runs on the stack; add it to _ON_THE_STACK")
 
     def place(item: pytest.Item) -> tuple[int, bool, bool]:
         path = item.nodeid
-        return _rank(_group(path)), path.startswith(_ALONE), path.startswith(_OF_STORIES)
+        return _rank(_group(path)), path.startswith(_ALONE), path.startswith(_WAITING)
 
     items.sort(key=place)
 
@@ -84,30 +84,30 @@ class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")
-def stories(
+def background_jobs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stories]:
-    """The stories of all modules of which there are tests to run, on the shared stack."""
+) -> Iterator[BackgroundJobs]:
+    """The background jobs of all modules with tests to run, on the shared stack."""
     # Prefect takes seconds to import, which tests without a stack need not pay.
-    from tests.support.background_jobs import begun_stories
+    from tests.support.background_jobs import running_background_jobs
 
     modules = {item.module.__name__ for item in request.session.items if hasattr(item, "module")}
     with (
         _shared_stack(tmp_path_factory.mktemp("stack")) as stack,
-        begun_stories(stack, tmp_path_factory.mktemp("stories"), modules) as stories,
+        running_background_jobs(stack, tmp_path_factory.mktemp("jobs"), modules) as background_jobs,
     ):
-        yield stories
+        yield background_jobs
 
 
 @pytest.fixture(scope="session")
-def stack(stories: Stories) -> LocalStack:
+def stack(background_jobs: BackgroundJobs) -> LocalStack:
     """A running local stack: Prefect, S3, both emulators and a worker.
 
     While it runs, the Prefect client of the tests' own process talks to it. It is shared, with the
-    stories too, so a test asks the emulators about its own jobs only, whose references hold the
-    job's id.
+    background jobs too, so a test asks the emulators about its own jobs only, whose references
+    hold the job's id.
     """
-    return stories.setting.jobs.stack
+    return background_jobs.resources.jobs.stack
 
 
 @contextmanager

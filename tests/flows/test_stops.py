@@ -19,7 +19,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from deployments.local.stack import open_stack
 from tests.flows.test_provider_faults import fault, of_job
 from tests.flows.test_seed_cases import area
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, wait_until
 
@@ -31,10 +31,10 @@ BOTH = "Pro video processing completed (lip-sync + text inpainting)"
 CANCEL_SECONDS = 150
 
 
-def chained(setting: Setting) -> dict[str, Any]:
+def chained(resources: Resources) -> dict[str, Any]:
     """Parameters of a job with a text removal."""
-    mark = area("erase", setting.tiny.watermark_region, 0.0, None)
-    return {**setting.tiny_parameters, "annotation_areas": [mark]}
+    mark = area("erase", resources.tiny.watermark_region, 0.0, None)
+    return {**resources.tiny_parameters, "annotation_areas": [mark]}
 
 
 def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
@@ -42,10 +42,10 @@ def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
     return str(jobs.audit(provider, job_id)[0]["status"])
 
 
-@story
-def cancelled_lip_sync(setting: Setting) -> None:
-    jobs = setting.jobs
-    job_id = jobs.prepare(setting.tiny_parameters)
+@background_job
+def cancelled_lip_sync(resources: Resources) -> None:
+    jobs = resources.jobs
+    job_id = jobs.prepare(resources.tiny_parameters)
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Lip-sync processing")
@@ -67,14 +67,14 @@ def cancelled_lip_sync(setting: Setting) -> None:
     assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (0, 0)}
 
 
-def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(stories: Stories) -> None:
-    stories.end(cancelled_lip_sync)
+def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(background_jobs: BackgroundJobs) -> None:
+    background_jobs.result(cancelled_lip_sync)
 
 
-@story
-def cancelled_text_removal(setting: Setting) -> None:
-    jobs = setting.jobs
-    job_id = jobs.prepare(chained(setting))
+@background_job
+def cancelled_text_removal(resources: Resources) -> None:
+    jobs = resources.jobs
+    job_id = jobs.prepare(chained(resources))
     jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "slow", seconds=12)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Text inpainting")
@@ -97,14 +97,14 @@ def cancelled_text_removal(setting: Setting) -> None:
     assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (1, 1)}
 
 
-def test_a_cancelled_text_removal_is_picked_up_by_a_retry(stories: Stories) -> None:
-    stories.end(cancelled_text_removal)
+def test_a_cancelled_text_removal_is_picked_up_by_a_retry(background_jobs: BackgroundJobs) -> None:
+    background_jobs.result(cancelled_text_removal)
 
 
-@story
-def retried_text_removal(setting: Setting) -> None:
-    jobs = setting.jobs
-    job_id = jobs.prepare(chained(setting))
+@background_job
+def retried_text_removal(resources: Resources) -> None:
+    jobs = resources.jobs
+    job_id = jobs.prepare(chained(resources))
     jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "failed", status=20)]))
     jobs.release(job_id)
     jobs.finish([job_id])
@@ -120,11 +120,13 @@ def retried_text_removal(setting: Setting) -> None:
     assert result.fallback_key is None
 
 
-def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(stories: Stories) -> None:
-    stories.end(retried_text_removal)
+def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(
+    background_jobs: BackgroundJobs,
+) -> None:
+    background_jobs.result(retried_text_removal)
 
 
-# Workers of the stories' own, with settings that the shared one must not have
+# Workers of their own, with settings that the shared one must not have
 
 
 def make_pool(jobs: Jobs, pool: str) -> None:
@@ -174,12 +176,12 @@ def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess
             process.wait(10)
 
 
-@story
-def jobs_past_their_deadline(setting: Setting) -> None:
-    jobs, tiny, pool = setting.jobs, setting.tiny, "short-deadlines"
+@background_job
+def jobs_past_their_deadline(resources: Resources) -> None:
+    jobs, tiny, pool = resources.jobs, resources.tiny, "short-deadlines"
     make_pool(jobs, pool)
     mark = area("erase", tiny.watermark_region, 0.0, None)
-    lip = jobs.prepare(setting.tiny_parameters, f"pro-video/{pool}")
+    lip = jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}")
     removal = jobs.prepare(
         {"video": str(tiny.clip), "annotation_areas": [mark]}, f"text-inpainting/{pool}"
     )
@@ -207,15 +209,17 @@ def jobs_past_their_deadline(setting: Setting) -> None:
     assert jobs.paid(removal)["ghostcut"] == (1, 0)
 
 
-def test_a_deadline_ends_the_wait_and_not_the_providers_job(stories: Stories) -> None:
-    stories.end(jobs_past_their_deadline)
+def test_a_deadline_ends_the_wait_and_not_the_providers_job(
+    background_jobs: BackgroundJobs,
+) -> None:
+    background_jobs.result(jobs_past_their_deadline)
 
 
-@story
-def stopping_worker(setting: Setting) -> None:
-    jobs, pool = setting.jobs, "stopping"
+@background_job
+def stopping_worker(resources: Resources) -> None:
+    jobs, pool = resources.jobs, "stopping"
     make_pool(jobs, pool)
-    job_id = jobs.prepare(setting.tiny_parameters, f"pro-video/{pool}")
+    job_id = jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}")
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
     with worker(jobs.stack, pool) as first:
@@ -237,5 +241,5 @@ def stopping_worker(setting: Setting) -> None:
     assert [entry["id"] for entry in jobs.audit("sync_so", job_id)] == [generation]
 
 
-def test_a_stopping_worker_hands_its_job_over(stories: Stories) -> None:
-    stories.end(stopping_worker)
+def test_a_stopping_worker_hands_its_job_over(background_jobs: BackgroundJobs) -> None:
+    background_jobs.result(stopping_worker)

@@ -55,8 +55,8 @@ class Jobs:
         self.stack = stack
         self.client = client
         self.s3 = stack.s3()
-        # Made once, before the stories: settings read the environment, and pytest changes that for
-        # each test while the stories' thread may read it.
+        # Made once, before the background jobs: settings read the environment, and pytest changes
+        # that for each test while their threads may read it.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             self._without_retries = get_settings_context()
 

@@ -75,7 +75,7 @@ class LocalStack:
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
         self._command = StackProcess(self.folder, self.port_base)
-        # Read once: pytest changes its own environment for each test, while stories run beside it.
+        # Read once: pytest changes its own environment for each test, while background jobs run.
         self._around = {
             name: value
             for name, value in os.environ.items()
