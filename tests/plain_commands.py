@@ -160,8 +160,7 @@ def main() -> int:
                 check(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), folder)
             else:
                 with running_stack(folder / "stack") as stack:
-                    for provider in ("sync_so", "ghostcut"):
-                        stack.control(provider, "settings", seconds_per_job=1.0)
+                    stack.set_pace(seconds_per_job=1.0)
                     check(stack.description, folder)
         except CommandFailed as failed:
             sys.stdout.write(f"{failed}\n")

@@ -20,6 +20,13 @@ HOST = "127.0.0.1"
 
 DEFAULT_PORT_BASE = 4200
 _SERVICES = ("Prefect", "S3", "Sync.so", "GhostCut", "Gateway")
+# The environment may have other values.
+_PACE = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PRO_VIDEO_POLL_SECONDS": "1",
+    # The emulators list a job as soon as they have accepted it.
+    "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "5",
+}
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class Stack:
         """Environment of the stack's processes: Prefect's settings, ours, and the sandbox's
         keys."""
         return {
+            **{name: os.environ.get(name, value) for name, value in _PACE.items()},
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
@@ -123,15 +131,11 @@ class Stack:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
                 f"http://{name}:{self.port('Prefect')}" for name in (HOST, "localhost")
             ),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_LOGGING_COLORS": "false",
             "DO_NOT_TRACK": "1",
             "PRO_VIDEO_ALLOW_LOCAL_FILES": "true",
             "PRO_VIDEO_ALLOW_PRIVATE_ADDRESSES": "true",
-            "PRO_VIDEO_POLL_SECONDS": "1",
-            # The emulators list a job as soon as they have accepted it.
-            "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "5",
             "PRO_VIDEO_PUBLIC_URL": self.url("Gateway"),
             "PRO_VIDEO_GATEWAY_PORT": str(self.port("Gateway")),
             "PRO_VIDEO_S3_BUCKET": BUCKET,

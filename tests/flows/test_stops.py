@@ -9,14 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
 
-from deployments.local.stack import open_stack
 from tests.flows.test_provider_faults import fault, of_job
 from tests.flows.test_seed_cases import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
@@ -129,30 +125,10 @@ def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(
 # Workers of their own, with settings that the shared one must not have
 
 
-def make_pool(jobs: Jobs, pool: str) -> None:
-    """Make a work pool beside the shared one; names of its deployments end in its name."""
-    jobs.api(lambda client: client.create_work_pool(WorkPoolCreate(name=pool, type="pro-video")))
-    for name in ("pro-video", "text-inpainting"):
-        jobs.api(partial(_deploy, name=name, pool=pool))
-
-
-def _deploy(client: SyncPrefectClient, *, name: str, pool: str) -> None:
-    shared = client.read_deployment_by_name(f"{name}/local")
-    client.create_deployment(
-        flow_id=shared.flow_id,
-        name=pool,
-        entrypoint=shared.entrypoint,
-        parameter_openapi_schema=shared.parameter_openapi_schema,
-        work_pool_name=pool,
-        pull_steps=[],
-    )
-
-
 @contextmanager
 def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of the pool, as ``prefect worker start`` makes it in the background of a script:
     there, shells let SIGINT be ignored."""
-    described = open_stack(stack.folder, stack.port_base).environment()
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
             [
@@ -160,7 +136,7 @@ def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess
                 *(sys.executable, "-m", "prefect", "worker", "start"),
                 *("--pool", pool, "--type", "pro-video"),
             ],
-            env={**stack.environment(), **described, **settings},
+            env={**stack.process_environment(), **settings},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -179,7 +155,7 @@ def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess
 @background_job
 def jobs_past_their_deadline(resources: Resources) -> None:
     jobs, tiny, pool = resources.jobs, resources.tiny, "short-deadlines"
-    make_pool(jobs, pool)
+    jobs.make_pool(pool, "pro-video", "text-inpainting")
     mark = area("erase", tiny.watermark_region, 0.0, None)
     lip = jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}")
     removal = jobs.prepare(
@@ -218,7 +194,7 @@ def test_a_deadline_ends_the_wait_and_not_the_providers_job(
 @background_job
 def stopping_worker(resources: Resources) -> None:
     jobs, pool = resources.jobs, "stopping"
-    make_pool(jobs, pool)
+    jobs.make_pool(pool, "pro-video", "text-inpainting")
     job_id = jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}")
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
