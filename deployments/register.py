@@ -26,8 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.automations import save_automations
 from deployments.save_blocks import ConnectionSettings, prove_given, save_blocks
-from deployments.worker import ProVideoWorker
 from deployments.worker.settings import get_worker_settings
+from deployments.worker.worker import ProVideoWorker
 from pro_video.core.errors import StorageRefused, TransientError
 from pro_video.core.settings import get_settings
 from tasks.connections.bucket_proof import prove_stores

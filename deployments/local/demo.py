@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from deployments.local.demo_job import DemoJob, job_of_sample, job_of_video
-from deployments.local.demo_run import Ended, Seen, follow_job
-from deployments.local.running import StackNotReady, running_stack
+from deployments.local.follow_job import Ended, Seen, follow_job
 from deployments.local.stack import free_port_base, open_stack, port_base_from_environment
+from deployments.local.stack_process import StackNotReady, running_stack
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.storage import Storage, make_client
 

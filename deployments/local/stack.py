@@ -188,7 +188,7 @@ class Stack:
             "s3": emulator("s3", "S3"),
             "sync-so": emulator("sync-so", "Sync.so"),
             "ghostcut": emulator("ghostcut", "GhostCut"),
-            "setup": [*python, "deployments.local.setup", "--folder", str(self.folder)],
+            "setup": [*python, "deployments.local.initialize", "--folder", str(self.folder)],
             "worker": [*waiting, "--url", f"{self.prefect_api_url}/health", *worker],
             "gateway": [*python, "gateway", "--host", HOST],
         }

@@ -18,8 +18,8 @@ from prefect.workers.base import (
 )
 from pydantic import Field
 
-from deployments.worker.host import JobHost
-from deployments.worker.orphans import (
+from deployments.worker.job_runner import JobHost
+from deployments.worker.lost_jobs import (
     fail_if_lost_too_often,
     keep_taking_up_crashed,
     take_up_orphans,

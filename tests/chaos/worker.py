@@ -34,9 +34,8 @@ from uuid import UUID
 
 from prefect import Flow, get_client
 
-from deployments.worker import ProVideoWorker
-from deployments.worker.host import JobHost
-from deployments.worker.worker import _load_flow
+from deployments.worker.job_runner import JobHost
+from deployments.worker.worker import ProVideoWorker, _load_flow
 from flows.pro_video import pro_video_flow
 from pro_video.core import checkpoints
 from pro_video.core.settings import Settings

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local.setup import NotReady, Waiting
+from deployments.local.initialize import NotReady, Waiting
 from deployments.local.stack import open_stack
 from sandbox.media.sample import describe, make_sample
 from tests.support.jobs import Jobs

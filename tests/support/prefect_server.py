@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from deployments.local.running import running_process
 from deployments.local.stack import open_stack
+from deployments.local.stack_process import running_process
 from tests.support.stack import own_port_base, wait_until
 
 _START_SECONDS = 300.0

@@ -17,8 +17,8 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from deployments.local.running import StackNotReady, StackProcess
 from deployments.local.stack import open_stack
+from deployments.local.stack_process import StackNotReady, StackProcess
 
 # Also where ten other programs want each processor.
 READY_SECONDS = 480.0

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Running, Scheduled
 
 from deployments.automations import save_automations
-from deployments.worker.orphans import fail_if_lost_too_often, take_up_orphans, this_process
+from deployments.worker.lost_jobs import fail_if_lost_too_often, take_up_orphans, this_process
 from pro_video.core.clock import VirtualClock
 from pro_video.core.errors import Problem, RequestRefused
 from pro_video.core.job_names import JobKeys

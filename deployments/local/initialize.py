@@ -183,7 +183,7 @@ def tail(log: Path) -> str:
 
 
 def main() -> int:
-    """Entry of ``python -m deployments.local.setup``."""
+    """Entry of ``python -m deployments.local.initialize``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
