@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deployments.local.database import Database, choose_database
-from deployments.worker.heartbeat import HEARTBEAT_SECONDS
+from deployments.worker.settings import HEARTBEAT_SECONDS
 
 BUCKET = "pro-video"
 REGION = "us-east-1"
@@ -31,7 +31,7 @@ _PACE = {
 
 @dataclass(frozen=True)
 class Keys:
-    """The sandbox's keys: made once per folder, of no worth outside of it."""
+    """The sandbox's keys: made once per folder, and of no use elsewhere."""
 
     s3_access_key: str
     s3_secret_key: str
@@ -78,7 +78,7 @@ class Stack:
         return self.folder / "logs"
 
     def taken_ports(self) -> list[str]:
-        """The ports that something else listens on, with what the stack wants them for."""
+        """The ports that another program listens on, with the service that needs each."""
         return [
             f"{self.port(service)} ({service})"
             for service in _SERVICES
@@ -93,8 +93,8 @@ class Stack:
         """
         if taken := self.taken_ports():
             raise ValueError(
-                f"These ports are taken on this machine: {', '.join(taken)}. Stop what listens "
-                f"there, or choose other ports: {command} PRO_VIDEO_PORT_BASE=5200"
+                f"These ports are taken on this machine: {', '.join(taken)}. Stop the program that "
+                f"listens there, or choose other ports: {command} PRO_VIDEO_PORT_BASE=5200"
             )
 
     def describe(self) -> dict[str, object]:
@@ -156,7 +156,7 @@ class Stack:
         }
 
     def commands(self) -> dict[str, list[str]]:
-        """The stack's processes by name, those that others need first."""
+        """The stack's processes by name, dependencies first."""
         python = [sys.executable, "-m"]
         sandbox = [*python, "sandbox"]
         waiting = [*python, "deployments.local.start_when_ready"]
@@ -188,7 +188,7 @@ class Stack:
             "s3": emulator("s3", "S3"),
             "sync-so": emulator("sync-so", "Sync.so"),
             "ghostcut": emulator("ghostcut", "GhostCut"),
-            "setup": [*python, "deployments.local.initialize", "--folder", str(self.folder)],
+            "initialize": [*python, "deployments.local.initialize", "--folder", str(self.folder)],
             "worker": [*waiting, "--url", f"{self.prefect_api_url}/health", *worker],
             "gateway": [*python, "gateway", "--host", HOST],
         }
@@ -208,7 +208,7 @@ def open_stack(folder: Path, port_base: int) -> Stack:
     folder = folder.resolve()
     database = choose_database(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Videos, keys, and what was said about them.
+    # Videos, keys and logs are for the user alone.
     for name in ("data", "prefect", "logs"):
         (folder / name).mkdir(exist_ok=True)
         (folder / name).chmod(0o700)
@@ -238,11 +238,11 @@ def port_base_from_environment() -> int | None:
 
 
 def free_port_base() -> int:
-    """The first port of a free run of ports, for a stack without fixed addresses."""
+    """The first of consecutive free ports, for a stack without fixed addresses."""
     for base in range(14200, 60000, 20):
         if all(_is_free(base + offset) for offset in range(len(_SERVICES))):
             return base
-    raise RuntimeError("no run of free ports was found on this machine")
+    raise RuntimeError("no consecutive free ports were found on this machine")
 
 
 def _is_free(port: int) -> bool:

@@ -34,7 +34,7 @@ from uuid import UUID
 
 from prefect import Flow, get_client
 
-from deployments.worker.job_runner import JobHost
+from deployments.worker.job_runner import JobRunner
 from deployments.worker.worker import ProVideoWorker, _load_flow
 from flows.pro_video import pro_video_flow
 from pro_video.core import checkpoints
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 _TRANSFERS = 64
 
 
-class OneJobHost(JobHost):
-    """A host without the search for cancelled jobs."""
+class OneJobRunner(JobRunner):
+    """A runner without the search for cancelled jobs."""
 
     def start(self) -> None:
         self._thread.start()
@@ -61,13 +61,13 @@ class OneJobHost(JobHost):
         self._loop.call_soon_threadsafe(block_for_ever)
 
 
-class JobHosts(JobHost):
-    """A host for each job."""
+class JobRunners(JobRunner):
+    """A runner for each job."""
 
     def __init__(self, *, cancel_poll_seconds: float) -> None:
         self._pause = cancel_poll_seconds
-        self._hosts: dict[UUID, OneJobHost] = {}
-        self._hosts_lock = threading.Lock()
+        self._runners: dict[UUID, OneJobRunner] = {}
+        self._runners_lock = threading.Lock()
 
     def start(self) -> None:
         """Nothing to start before the first job."""
@@ -75,31 +75,31 @@ class JobHosts(JobHost):
     def submit(
         self, flow: Flow[..., Any], flow_run: FlowRun, settings: Settings | None = None
     ) -> Future[State[Any]]:
-        with self._hosts_lock:
-            host = self._hosts.get(flow_run.id)
-            if host is None:
-                host = OneJobHost(cancel_poll_seconds=self._pause)
-                self._hosts[flow_run.id] = host
-                host.start()
-        return host.submit(flow, flow_run, settings)
+        with self._runners_lock:
+            runner = self._runners.get(flow_run.id)
+            if runner is None:
+                runner = OneJobRunner(cancel_poll_seconds=self._pause)
+                self._runners[flow_run.id] = runner
+                runner.start()
+        return runner.submit(flow, flow_run, settings)
 
     def stop(self, flow_run_id: UUID, reason: StopReason) -> bool:
-        host = self._hosts.get(flow_run_id)
-        return host is not None and host.stop(flow_run_id, reason)
+        runner = self._runners.get(flow_run_id)
+        return runner is not None and runner.stop(flow_run_id, reason)
 
     @property
     def running(self) -> frozenset[UUID]:
-        return frozenset(run for host in list(self._hosts.values()) for run in host.running)
+        return frozenset(run for runner in list(self._runners.values()) for run in runner.running)
 
     def halt(self, flow_run_id: UUID) -> None:
         """Block a job's event loop for ever."""
-        host = self._hosts.get(flow_run_id)
-        if host is not None:
-            host.halt()
+        runner = self._runners.get(flow_run_id)
+        if runner is not None:
+            runner.halt()
 
     async def close(self, *, grace_seconds: float) -> None:
-        hosts = list(self._hosts.values())
-        await asyncio.gather(*(host.close(grace_seconds=grace_seconds) for host in hosts))
+        runners = list(self._runners.values())
+        await asyncio.gather(*(runner.close(grace_seconds=grace_seconds) for runner in runners))
 
 
 class ChaosWorker(ProVideoWorker):
@@ -109,11 +109,11 @@ class ChaosWorker(ProVideoWorker):
 
     async def setup(self) -> None:
         await super().setup()
-        await self.host.close(grace_seconds=1)
-        spread = JobHosts(cancel_poll_seconds=self._settings.cancel_poll_seconds)
-        self._host = spread
+        await self.runner.close(grace_seconds=1)
+        runners = JobRunners(cancel_poll_seconds=self._settings.cancel_poll_seconds)
+        self._runner = runners
         if self.observer is not None:
-            self.observer.host = spread
+            self.observer.runner = runners
 
 
 class Observer:
@@ -133,7 +133,7 @@ class Observer:
         self._lock = threading.Lock()
         # Jobs that were paused; their later checkpoints are noted.
         self._woken: set[str] = set()
-        self.host: JobHosts | None = None
+        self.runner: JobRunners | None = None
 
     def __call__(self, name: str, step: str) -> None:
         try:
@@ -155,8 +155,8 @@ class Observer:
             self._woken.add(job_id)
         if halts:
             # A transfer runs in a thread beside the job's event loop, which halts too.
-            if self.host is not None:
-                self.host.halt(UUID(job_id))
+            if self.runner is not None:
+                self.runner.halt(UUID(job_id))
             block_for_ever()
 
 
@@ -190,10 +190,10 @@ async def run_one(run_id: UUID) -> None:
         assert flow_run.deployment_id is not None
         deployment = await client.read_deployment(flow_run.deployment_id)
     assert deployment.entrypoint is not None
-    host = JobHost(cancel_poll_seconds=5)
-    host.start()
-    await asyncio.wrap_future(host.submit(_load_flow(deployment.entrypoint), flow_run))
-    await host.close(grace_seconds=5)
+    runner = JobRunner(cancel_poll_seconds=5)
+    runner.start()
+    await asyncio.wrap_future(runner.submit(_load_flow(deployment.entrypoint), flow_run))
+    await runner.close(grace_seconds=5)
 
 
 def main() -> None:
