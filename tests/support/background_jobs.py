@@ -24,7 +24,7 @@ from tests.support.stack import LocalStack
 T = TypeVar("T")
 
 # More at once would wait for the processor instead of for jobs.
-_AT_ONCE = 4
+_AT_ONCE = 6
 # Includes the background jobs before it, on a busy machine.
 _RESULT_SECONDS = 900.0
 

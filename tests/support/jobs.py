@@ -35,7 +35,7 @@ FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 """State types in which a job stays. CRASHED is none: the server schedules the job anew."""
 
 _PAUSE_SECONDS = 0.4
-_AT_ONCE = 5
+_AT_ONCE = 8
 
 
 @dataclass

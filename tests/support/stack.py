@@ -19,6 +19,7 @@ from botocore.config import Config
 
 from deployments.local.stack import open_stack
 from deployments.local.stack_process import StackNotReady, StackProcess
+from tests.support.commands import clean_environment
 
 # Also where ten other programs want each processor.
 READY_SECONDS = 480.0
@@ -93,11 +94,7 @@ class LocalStack:
         self.description: dict[str, Any] = {}
         self._command = StackProcess(self.folder, self.port_base)
         # Read once: pytest changes its own environment for each test, while background jobs run.
-        self._environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PREFECT_", "PRO_VIDEO_", "SANDBOX_", "PYTEST_"))
-        } | {**PACE, **(settings or {})}
+        self._environment = clean_environment(**PACE, **(settings or {}))
 
     @classmethod
     def attach(cls, folder: Path) -> LocalStack:
