@@ -30,11 +30,11 @@ console = Console()
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the message says why and where to look."""
+    """The demo's job failed; the message says why."""
 
 
 def show_job(description: dict[str, Any], job: DemoJob) -> JobEnd:
-    """Run the job through the deployment and show its progress as it goes."""
+    """Run the job through its deployment and show its progress."""
     bar = Progress(
         TextColumn("[bold]{task.description:<24}"),
         BarColumn(bar_width=40),

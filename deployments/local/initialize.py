@@ -140,7 +140,7 @@ async def _register() -> None:
 
 
 def ensure_bucket(stack: Stack) -> bool:
-    """Make the bucket; one that exists stays as it is. False while S3 does not answer."""
+    """Create the bucket, unless it exists. False while S3 does not answer."""
     s3 = make_client(
         endpoint_url=stack.url("S3"),
         region=REGION,

@@ -80,7 +80,7 @@ class ProVideoVariables(BaseVariables):
 
 
 class ProVideoWorkerResult(BaseWorkerResult):
-    """The exit status of a job; 0 also for failed jobs, whose flow run has the reason."""
+    """The exit status of a job: 0 also for a failed one, whose flow run has the reason."""
 
 
 class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, ProVideoWorkerResult]):
@@ -154,7 +154,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         """Have the buckets passed the checks that jobs rely on? They are repeated until then.
 
         Raises:
-            StorageRefused: naming what one lacks.
+            StorageRefused: with the failed check.
         """
         if not self._proven:
             try:

@@ -99,8 +99,8 @@ def _plan(suite: Suite, clips: Clips, source: str, kills: list[Kill]) -> Plan:
 
 
 def failure_suite(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
-    """Jobs whose provider fails for good, killed while that is being written down: each stays
-    failed until it is retried, and then pays only for what failed."""
+    """Kill jobs while their provider's final failure is stored: each stays failed until it is
+    retried, and then pays only for the failed step."""
     plans = []
     for step, (server, failure) in _FAILURES.items():
         for name in [*sorted(_OF_FAILURES), "ending.final", "report.begin"]:

@@ -1,4 +1,4 @@
-"""Jobs of the suite: their sources, what is expected of them, and their progress."""
+"""Jobs of the suite: their sources, expected ends, and progress."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PADDING = 24 * 1024 * 1024
 
 @dataclass
 class Job:
-    """One job and what is expected of it.
+    """One job and its expected end.
 
     Attributes:
         job_id: id of its flow run.
@@ -84,7 +84,7 @@ class Clips:
             "video": self.sources[source],
             "segments": self._segments,
             "annotation_areas": areas,
-            # Every job buys its own lip-sync, because what is counted is what was bought.
+            # Every job buys its own lip-sync, for the purchases are counted.
             "reuse_lip_sync": False,
         }
 

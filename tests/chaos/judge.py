@@ -1,4 +1,4 @@
-"""The invariants that hold of every job, whatever was done to it."""
+"""The invariants of every job, under every fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Judge:
         self._table = table
 
     def remember(self, job: Job) -> None:
-        """Note what a job has finished by now: none of it may be written again."""
+        """Note the finished objects of a job: none of them may be written again."""
         for key, version in self._objects(job.job_id).items():
             if not key.endswith(_REWRITTEN):
                 job.kept.setdefault(key, version)
@@ -85,7 +85,7 @@ class Judge:
             return None
 
     def _objects(self, job_id: str) -> dict[str, str]:
-        """The objects of a job, its records included, with what changes when one is written."""
+        """The objects of a job, its records included, each with its version."""
         found = {}
         for prefix in (f"jobs/{job_id}/", f"results/{job_id}/"):
             answer = self._jobs.s3.list_objects_v2(Bucket=self._jobs.stack.bucket, Prefix=prefix)

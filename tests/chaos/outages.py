@@ -27,8 +27,8 @@ def sandbox_outages(suite: Suite, clips: Clips, chance: random.Random, *, repeat
             row = f"SIGKILL of the {server} server"
             jobs = _jobs(suite, clips, row, 8)
             if server == "s3":
-                # A provider that cannot fetch its source says that it failed, with a code that
-                # allows another attempt; it bills the one that succeeds.
+                # A provider that cannot fetch its source fails with a code that allows another
+                # attempt; it bills only a success.
                 for job in jobs:
                     job.accepted = (2, 2)
 
@@ -148,7 +148,7 @@ def _await_waiting(suite: Suite, jobs: list[Job]) -> None:
 
 
 def await_end(suite: Suite, jobs: list[Job]) -> None:
-    """Wait for all jobs; those that stay are judged as what they are."""
+    """Wait for all jobs, but not for ever; an unfinished one is a violation."""
     deadline = time.monotonic() + _PATIENCE
     while _unfinished(suite, jobs) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -164,7 +164,7 @@ def states_of(suite: Suite, jobs: list[Job]) -> dict[str, str]:
 
 
 def judge_all(suite: Suite, jobs: list[Job]) -> None:
-    """Judge jobs as what they are now."""
+    """Judge jobs by their present states."""
     states = states_of(suite, jobs)
     for job in jobs:
         suite.judge.end(job, states[job.job_id])

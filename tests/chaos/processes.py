@@ -36,7 +36,7 @@ _SETTINGS = {
     "PRO_VIDEO_WORKER_GRACE_SECONDS": "5",
     # The files of the workers hold the logs; the server need not store them too.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    # A server whose clients are killed loses an answer now and then; it is asked again after this.
+    # A server whose clients are killed loses a response now and then; the call is repeated then.
     "PREFECT_API_REQUEST_TIMEOUT": "10",
 }
 
@@ -144,7 +144,7 @@ class Suite:
             self.jobs.release(job.job_id)
 
     def process(self) -> Process:
-        """A worker process that is loaded, and another one that begins to load."""
+        """A worker process that is loaded; another one begins to load."""
         ready = self._spare or self._load()
         self._spare = self._load()
         return ready
@@ -159,7 +159,7 @@ class Suite:
         return time.monotonic() > self._ends_at
 
     def close(self) -> None:
-        """End what runs in the background."""
+        """End the spare process and the follower."""
         if self._spare is not None:
             self._spare.kill()
         self.follower.close()

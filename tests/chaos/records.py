@@ -1,5 +1,5 @@
-"""Records that vanish, a bucket that is changed under waiting jobs, and machines that stand still:
-what decides whether something was sent, taken away or out of date."""
+"""Removed records, another bucket under waiting jobs, and a machine that sleeps before its send: a
+request that may have been sent is never sent again."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.chaos.jobs import Clips, Job
 from tests.chaos.outages import JOB_SECONDS, await_end, judge_all, until
 from tests.chaos.processes import Kill, Plan, Process, Suite, run_plans
 
-# Where a job is lost while its provider works, or before anybody knows whether it does.
+# While a provider works on the job, or may do so.
 _KILLS: tuple[tuple[str, str, int], ...] = tuple(
     (name, step, 1)
     for step in ("lip-sync", "inpainting")
     for name in ("submit.before-send", "submit.answered", "wait.before-look", "wait.looked")
 )
 _OTHER_BUCKET = f"{BUCKET}-other"
-# Longer than a look holds.
+# Longer than a search's answer is valid.
 _PAUSE_SECONDS = 40.0
 
 
 def lost_records(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
-    """Take away what says that something was sent; nothing may be bought again."""
+    """Remove or outdate the records of a send; nothing may be bought again."""
     for _ in range(max(1, repeat)):
         if suite.over:
             return
@@ -55,8 +55,8 @@ def _empty(suite: Suite, job: Job) -> None:
 
 
 def _other_bucket(suite: Suite, clips: Clips) -> None:
-    """Another bucket is registered under waiting jobs, and the worker starts anew: the jobs stop
-    there, say why, and go on where they were as soon as their bucket is back."""
+    """Another bucket is registered under waiting jobs, and the worker restarted: the jobs fail with
+    a message, and a retry continues them as soon as their bucket is back."""
     name = "the bucket changed under waiting jobs"
     jobs = [Job(suite.create(clips.parameters()), [name]) for _ in range(2)]
     suite.stack.set_pace(20.0)
@@ -108,9 +108,9 @@ def _register(suite: Suite, **environment: str) -> None:
 
 
 def _paused(suite: Suite, clips: Clips) -> None:
-    """A machine stands still between its last look and its send, and wakes when another worker has
+    """A machine sleeps between its last search and its send, and wakes when another worker has
     sent."""
-    name = "a machine that stands still before its send"
+    name = "a machine that sleeps before its send"
     stopped: list[tuple[Job, Process]] = []
     second = suite.process()
     try:
@@ -122,8 +122,8 @@ def _paused(suite: Suite, clips: Clips) -> None:
             stopped[-1][1].order(run=job.job_id, pauses={job.job_id: pause})
         seen: set[str] = set()
         for job, process in stopped:
-            until(partial(_noted, process, "paused", seen), "the machine stands still")
-            # It is taken for lost, and its job is given to another one.
+            until(partial(_noted, process, "paused", seen), "the machine sleeps")
+            # Its job is rescheduled, as that of a lost worker.
             suite.jobs.crash(job.job_id)
             suite.jobs.release(job.job_id)
             suite.table.inject(name)
@@ -131,7 +131,7 @@ def _paused(suite: Suite, clips: Clips) -> None:
         jobs = [job for job, _ in stopped]
         await_end(suite, jobs)
         for _, process in stopped:
-            until(partial(_noted, process, "hit", seen), "the machine woke up and went on")
+            until(partial(_noted, process, "hit", seen), "the machine woke and went on")
         judge_all(suite, jobs)
     finally:
         for process in (second, *(process for _, process in stopped)):
@@ -139,7 +139,7 @@ def _paused(suite: Suite, clips: Clips) -> None:
 
 
 def _noted(process: Process, what: str, jobs: set[str]) -> bool:
-    """Has the process noted this of a job since the last look? Its jobs are added to ``jobs``."""
+    """Has the process noted this event since the last call? Its jobs are added to ``jobs``."""
     found = {line["job"] for line in process.lines() if line["what"] == what}
     jobs |= found
     return bool(found)

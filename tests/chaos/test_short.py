@@ -1,5 +1,5 @@
-"""A short form of ``python -m tests.chaos``: where a second payment or a lost result would be
-likeliest."""
+"""A short form of ``python -m tests.chaos``: the likeliest causes of a second payment or a lost
+result."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def stable(value: Any) -> Any:
 
 
 def registered(stack: LocalStack) -> dict[str, Any]:
-    """Everything that a registration makes, by what stays the same.
+    """Everything that a registration makes, without what changes by itself.
 
     ``prefect deploy``, which other tests run, leaves out definitions where a schema has none.
     """

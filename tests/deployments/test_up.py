@@ -1,4 +1,4 @@
-"""``make up``: what it refuses, and that neither process nor data is lost track of."""
+"""``make up``: its refusals, and that neither an interrupt nor a kill loses a process or data."""
 
 from __future__ import annotations
 

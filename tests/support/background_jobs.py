@@ -33,7 +33,7 @@ _MARKED: list[Callable[[Resources], Any]] = []
 
 @dataclass(frozen=True)
 class Resources:
-    """What background jobs work with.
+    """The resources of background jobs.
 
     Attributes:
         jobs: jobs of the shared stack.
@@ -64,7 +64,7 @@ class BackgroundJobs:
     """The background jobs of some modules, started.
 
     Attributes:
-        resources: what they work with.
+        resources: of all of them.
     """
 
     def __init__(self, resources: Resources, modules: Collection[str]) -> None:

@@ -17,10 +17,10 @@ _GROUPS = {"background_jobs": f"{ON_STACK} with background jobs", "prefect_api_u
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the groups, then with the tests that may take longest, so that the others run
-    beside them; and tell the main process the groups, in the tests' ids.
+    """Put the groups first, then the tests with the longest limits, so that the others run beside
+    them; and add the groups to the tests' ids, from which the main process reads them.
 
-    The latter is what the mark ``xdist_group`` does before pytest 9.2:
+    The mark ``xdist_group`` adds none in pytest 9.2:
     https://github.com/pytest-dev/pytest-xdist/issues/1386
     """
 

@@ -210,7 +210,7 @@ class Jobs:
         return {job_id for job_id, state in self.states(job_ids).items() if state not in FINAL}
 
     def read_progress(self, seen: Mapping[str, Followed]) -> None:
-        """Add the present progress of jobs to what was read before."""
+        """Read the progress of jobs, and add it to earlier readings."""
         if not seen:
             return
         for artifact in self.artifacts("pro-video-progress", *seen):

@@ -20,8 +20,8 @@ from typing import Any, cast
 class SourceFile:
     """One path of the server.
 
-    ``cuts`` and ``statuses`` are used up by one GET each: a cut drops the connection after that
-    many bytes of the body, a status is answered instead of the file (0 for none).
+    Each GET takes one of ``cuts`` and ``statuses``: a cut closes the connection after so many bytes
+    of the body, a status is the response in place of the file (0: none).
     """
 
     data: bytes = b""
