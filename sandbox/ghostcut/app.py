@@ -10,18 +10,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.ghostcut import callbacks as callback_module
-from sandbox.ghostcut import results as result_module
-from sandbox.ghostcut.api import Api
-from sandbox.ghostcut.callbacks import Callbacks
-from sandbox.ghostcut.gateway import REJECT_KINDS, Gateway
-from sandbox.ghostcut.jsontext import load
-from sandbox.ghostcut.points import Points
-from sandbox.ghostcut.results import Results
-from sandbox.ghostcut.runner import MEDIA_FAULTS, Runner
+from sandbox.ghostcut.api.calls import Api
+from sandbox.ghostcut.api.endpoint import REJECT_KINDS, Gateway
+from sandbox.ghostcut.files import results as result_module
+from sandbox.ghostcut.files.results import Results
+from sandbox.ghostcut.files.uploads import BUCKET, Uploads
+from sandbox.ghostcut.json_text import load
 from sandbox.ghostcut.switches import DEFAULTS, Switches
-from sandbox.ghostcut.uploads import BUCKET, Uploads
-from sandbox.ghostcut.works import WorkBook
+from sandbox.ghostcut.work import callbacks as callback_module
+from sandbox.ghostcut.work.callbacks import Callbacks
+from sandbox.ghostcut.work.lifecycle import MEDIA_FAULTS, Runner
+from sandbox.ghostcut.work.points import Points
+from sandbox.ghostcut.work.works import WorkBook
 from sandbox.kit.control import control_routes
 from sandbox.kit.faults import FaultQueue
 from sandbox.kit.http_faults import TRANSPORT_KINDS

@@ -12,15 +12,15 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox.kit.control import control_routes
 from sandbox.kit.media_pool import MediaPool
-from sandbox.sync_so import jobs
-from sandbox.sync_so.assets import asset_routes
+from sandbox.sync_so.api.assets import asset_routes
+from sandbox.sync_so.api.catalogue import information_routes
+from sandbox.sync_so.api.create import create_routes
+from sandbox.sync_so.api.generations import reading_routes
 from sandbox.sync_so.audit import audit
-from sandbox.sync_so.creating import create_routes
 from sandbox.sync_so.emulator import Emulator
-from sandbox.sync_so.information import information_routes
-from sandbox.sync_so.reading import reading_routes
-from sandbox.sync_so.results import result_routes
-from sandbox.sync_so.uploads import upload_routes
+from sandbox.sync_so.files.results import result_routes
+from sandbox.sync_so.files.uploads import upload_routes
+from sandbox.sync_so.work import lifecycle as jobs
 
 
 def create_app(

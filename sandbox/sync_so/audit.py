@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sandbox.sync_so.catalogue import MODELS
 from sandbox.sync_so.emulator import GENERATION, Emulator, Record, iso
+from sandbox.sync_so.rules.tables import MODELS
 
 
 def audit(emulator: Emulator) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from sandbox.kit.media_pool import MediaPool
 from sandbox.kit.settings import SwitchBoard
 from sandbox.kit.store import Store
 from sandbox.kit.timing import Tasks
-from sandbox.sync_so.fault_names import KNOWN_FAULTS
-from sandbox.sync_so.limits import RateLimit
-from sandbox.sync_so.replies import ApiError, missing_key, wrong_key
+from sandbox.sync_so.faults import KNOWN_FAULTS
+from sandbox.sync_so.rate_limit import RateLimit
+from sandbox.sync_so.responses import ApiError, missing_key, wrong_key
 from sandbox.sync_so.switches import SWITCHES
 
 GENERATION = "generation"

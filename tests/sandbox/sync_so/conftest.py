@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.kit.media_pool import MediaPool
-from tests.sandbox.sync_so.support import CLIP_SECONDS, Vendor, make_clip, make_tone
+from tests.sandbox.sync_so.vendor import CLIP_SECONDS, Vendor, make_clip, make_tone
 
 
 @dataclass(frozen=True)
