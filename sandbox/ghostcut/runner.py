@@ -10,6 +10,9 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from sandbox.common.faults import Fault
+from sandbox.common.media_pool import MediaPool, WorkerDiedError
+from sandbox.common.timing import Tasks, job_seconds, sleep_until
 from sandbox.ghostcut import statuses
 from sandbox.ghostcut.media_work import (
     CorruptError,
@@ -24,9 +27,6 @@ from sandbox.ghostcut.points import Points
 from sandbox.ghostcut.source import WorkFailedError, download
 from sandbox.ghostcut.switches import Switches
 from sandbox.ghostcut.works import Work, WorkBook, is_running
-from sandbox.kit.faults import Fault
-from sandbox.kit.media_pool import MediaPool, WorkerDiedError
-from sandbox.kit.timing import Tasks, job_seconds, sleep_until
 from sandbox.media import MediaError, inpaint
 from sandbox.media.inpaint import Mask
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sandbox.common.faults import FaultQueue
+from sandbox.common.store import Store
 from sandbox.ghostcut import statuses
 from sandbox.ghostcut.points import Points
 from sandbox.ghostcut.submission import Submission
 from sandbox.ghostcut.switches import Switches
-from sandbox.kit.faults import FaultQueue
-from sandbox.kit.store import Store
 
 Work = dict[str, Any]
 

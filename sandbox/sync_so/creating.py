@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.kit.http_faults import answer
-from sandbox.kit.media_pool import WorkerDiedError
+from sandbox.common.http_faults import answer
+from sandbox.common.media_pool import WorkerDiedError
 from sandbox.sync_so import assets, idempotency, jobs, uploads
 from sandbox.sync_so.bodies import Body, read_body
 from sandbox.sync_so.catalogue import PLANS

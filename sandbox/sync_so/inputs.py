@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.kit.fetch import FetchError, fetch
+from sandbox.common.fetch import FetchError, fetch
 from sandbox.media import MediaError
 from sandbox.sync_so import uploads
 from sandbox.sync_so.catalogue import ERROR_CODES, MODELS, PLANS, VIDEO_MAX_HEIGHT, VIDEO_MAX_WIDTH
