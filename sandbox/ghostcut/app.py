@@ -10,6 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.common.control import control_routes
+from sandbox.common.faults import FaultQueue
+from sandbox.common.http_faults import TRANSPORT_KINDS
+from sandbox.common.media_pool import MediaPool
+from sandbox.common.settings import SwitchBoard
+from sandbox.common.store import Store
+from sandbox.common.timing import Tasks
 from sandbox.ghostcut.api.calls import Api
 from sandbox.ghostcut.api.endpoint import REJECT_KINDS, Gateway
 from sandbox.ghostcut.files import results as result_module
@@ -22,13 +29,6 @@ from sandbox.ghostcut.work.callbacks import Callbacks
 from sandbox.ghostcut.work.lifecycle import MEDIA_FAULTS, Runner
 from sandbox.ghostcut.work.points import Points
 from sandbox.ghostcut.work.works import WorkBook
-from sandbox.kit.control import control_routes
-from sandbox.kit.faults import FaultQueue
-from sandbox.kit.http_faults import TRANSPORT_KINDS
-from sandbox.kit.media_pool import MediaPool
-from sandbox.kit.settings import SwitchBoard
-from sandbox.kit.store import Store
-from sandbox.kit.timing import Tasks
 
 PREFIX = "/v-w-c/gateway/ve"
 DEFAULT_POINTS = 100_000.0

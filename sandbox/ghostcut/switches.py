@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from sandbox.common.settings import Switch, SwitchBoard
 from sandbox.ghostcut.envelope import BAD_PARAMETER, LIMIT_ERROR
-from sandbox.kit.settings import Switch, SwitchBoard
 
 DEFAULTS: dict[str, Switch] = {
     "seconds_per_job": Switch(None, "acceptance to done, seconds; null: the real figure scaled"),

@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sandbox.kit.control import control_routes
-from sandbox.kit.media_pool import MediaPool
+from sandbox.common.control import control_routes
+from sandbox.common.media_pool import MediaPool
 from sandbox.sync_so.api.assets import asset_routes
 from sandbox.sync_so.api.catalogue import information_routes
 from sandbox.sync_so.api.create import create_routes
@@ -42,7 +42,7 @@ def create_app(
         workers: processes for media work.
         pool: processes to share with others; it stays the caller's to close.
 
-    Serve it with `sandbox.kit.server`, whose connections the faults can cut.
+    Serve it with `sandbox.common.server`, whose connections the faults can cut.
     """
     keys = [api_key] if isinstance(api_key, str) else list(api_key)
     media_pool = pool or MediaPool(workers)

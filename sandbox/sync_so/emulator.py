@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.kit.faults import Fault, FaultQueue
-from sandbox.kit.http_faults import answer
-from sandbox.kit.media_pool import MediaPool
-from sandbox.kit.settings import SwitchBoard
-from sandbox.kit.store import Store
-from sandbox.kit.timing import Tasks
+from sandbox.common.faults import Fault, FaultQueue
+from sandbox.common.http_faults import answer
+from sandbox.common.media_pool import MediaPool
+from sandbox.common.settings import SwitchBoard
+from sandbox.common.store import Store
+from sandbox.common.timing import Tasks
 from sandbox.sync_so.faults import KNOWN_FAULTS
 from sandbox.sync_so.rate_limit import RateLimit
 from sandbox.sync_so.responses import ApiError, missing_key, wrong_key

@@ -1,6 +1,6 @@
 """Every fault of this emulator by call. README.md says what each does."""
 
-from sandbox.kit.http_faults import TRANSPORT_KINDS
+from sandbox.common.http_faults import TRANSPORT_KINDS
 from sandbox.media import lip_sync
 
 MEDIA_KINDS = frozenset(lip_sync.FAULTS)

@@ -1,6 +1,6 @@
 """The switches of this emulator: assumptions about the vendor and conflicts in what is known."""
 
-from sandbox.kit.settings import Switch
+from sandbox.common.settings import Switch
 from sandbox.sync_so.rules.tables import PLANS
 
 DELIVERIES = ("sync", "rejected", "failed")

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox.common.faults import Fault, FaultQueue
+from sandbox.common.http_faults import answer
 from sandbox.ghostcut import envelope
 from sandbox.ghostcut.envelope import RejectedError
 from sandbox.ghostcut.json_text import load
 from sandbox.ghostcut.signing import matches
 from sandbox.ghostcut.switches import Switches
-from sandbox.kit.faults import Fault, FaultQueue
-from sandbox.kit.http_faults import answer
 
 MAX_BODY = 4 << 20
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

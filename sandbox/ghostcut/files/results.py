@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from sandbox.common.faults import Fault, FaultQueue
+from sandbox.common.http_faults import answer
+from sandbox.common.server import CONNECTION
 from sandbox.ghostcut.switches import Switches
 from sandbox.ghostcut.work.works import WorkBook
-from sandbox.kit.faults import Fault, FaultQueue
-from sandbox.kit.http_faults import answer
-from sandbox.kit.server import CONNECTION
 
 _NAME = re.compile(r"(\d{9})-\d+-[0-9a-f]{16}\.mp4")
 _MISSING = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'

@@ -14,15 +14,15 @@ from typing import Any
 
 import httpx
 
+from sandbox.common.faults import FaultQueue
+from sandbox.common.store import Store
+from sandbox.common.timing import Tasks, sleep_until
 from sandbox.ghostcut.json_text import dump
 from sandbox.ghostcut.signing import sign
 from sandbox.ghostcut.switches import Switches
 from sandbox.ghostcut.work.inputs import RefusedAddressError, check_address
 from sandbox.ghostcut.work.work_json import row
 from sandbox.ghostcut.work.works import Work, WorkBook, is_running
-from sandbox.kit.faults import FaultQueue
-from sandbox.kit.store import Store
-from sandbox.kit.timing import Tasks, sleep_until
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sandbox.common.fetch import FetchError, fetch
 from sandbox.ghostcut.rules import statuses
 from sandbox.ghostcut.switches import Switches
-from sandbox.kit.fetch import FetchError, fetch
 
 _CHINESE = re.compile(r"[\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 

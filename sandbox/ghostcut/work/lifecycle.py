@@ -10,6 +10,9 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from sandbox.common.faults import Fault
+from sandbox.common.media_pool import MediaPool, WorkerDiedError
+from sandbox.common.timing import Tasks, job_seconds, sleep_until
 from sandbox.ghostcut.rules import statuses
 from sandbox.ghostcut.rules.plan import InvalidPlanError, Plan, read_plan
 from sandbox.ghostcut.switches import Switches
@@ -24,9 +27,6 @@ from sandbox.ghostcut.work.processing import (
     render,
 )
 from sandbox.ghostcut.work.works import Work, WorkBook, is_running
-from sandbox.kit.faults import Fault
-from sandbox.kit.media_pool import MediaPool, WorkerDiedError
-from sandbox.kit.timing import Tasks, job_seconds, sleep_until
 from sandbox.media import MediaError, inpaint
 from sandbox.media.inpaint import Mask
 

@@ -8,8 +8,8 @@ import math
 import time
 from typing import Any
 
+from sandbox.common.store import Store
 from sandbox.ghostcut.switches import Switches
-from sandbox.kit.store import Store
 
 _KIND = "asset"
 _YEAR = 365 * 86400.0

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sandbox.common.faults import FaultQueue
+from sandbox.common.store import Store
 from sandbox.ghostcut.rules import statuses
 from sandbox.ghostcut.rules.request import Submission
 from sandbox.ghostcut.switches import Switches
 from sandbox.ghostcut.work.points import Points
-from sandbox.kit.faults import FaultQueue
-from sandbox.kit.store import Store
 
 Work = dict[str, Any]
 

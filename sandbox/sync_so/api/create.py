@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.kit.http_faults import answer
-from sandbox.kit.media_pool import WorkerDiedError
+from sandbox.common.http_faults import answer
+from sandbox.common.media_pool import WorkerDiedError
 from sandbox.sync_so.api import assets, idempotency
 from sandbox.sync_so.api.request_body import Body, read_body
 from sandbox.sync_so.emulator import GENERATION, Emulator, Record, iso

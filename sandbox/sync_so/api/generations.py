@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from sandbox.kit.faults import Fault
+from sandbox.common.faults import Fault
 from sandbox.sync_so.api.query import page_limit, truth
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record, json_reply
 from sandbox.sync_so.responses import ApiError, invalid

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sandbox.kit.faults import Fault
-from sandbox.kit.http_faults import CutFile
+from sandbox.common.faults import Fault
+from sandbox.common.http_faults import CutFile
 from sandbox.sync_so.emulator import Emulator
 
 _FILES = {

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.kit.settings import SwitchBoard
+from sandbox.common.settings import SwitchBoard
 from sandbox.sync_so.responses import ApiError, invalid
 from sandbox.sync_so.rules.options import check_options, is_number
 from sandbox.sync_so.rules.segments import check_segments

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from sandbox.kit.settings import SwitchBoard
+from sandbox.common.settings import SwitchBoard
 from sandbox.sync_so.responses import ApiError, invalid
 from sandbox.sync_so.rules.options import check_options, is_number
 

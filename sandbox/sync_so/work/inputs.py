@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.kit.fetch import FetchError, fetch
+from sandbox.common.fetch import FetchError, fetch
 from sandbox.media import MediaError
 from sandbox.sync_so.emulator import Emulator
 from sandbox.sync_so.files import uploads

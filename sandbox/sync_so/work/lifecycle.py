@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox.kit.faults import Fault
-from sandbox.kit.media_pool import WorkerDiedError
-from sandbox.kit.timing import job_seconds, sleep_until
+from sandbox.common.faults import Fault
+from sandbox.common.media_pool import WorkerDiedError
+from sandbox.common.timing import job_seconds, sleep_until
 from sandbox.media import MediaError
 from sandbox.media.lip_sync import LipSyncResult, SegmentPlan
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record

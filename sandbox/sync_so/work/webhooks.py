@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from sandbox.kit.faults import Fault
-from sandbox.kit.fetch import tls
+from sandbox.common.faults import Fault
+from sandbox.common.fetch import tls
 from sandbox.sync_so.emulator import Emulator, Record
 from sandbox.sync_so.work.generation_json import view
 

@@ -22,8 +22,8 @@ from pro_video.ghostcut.models import MODE_REGIONS, REMOVE_TEXT, Mask, build_sub
 from pro_video.ghostcut.status import observe
 from pro_video.retrying import Backoff
 from pro_video.waiting import Observation, WaitPolicy, wait_for
+from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
-from sandbox.kit.server import RunningServer, start_app
 
 
 @pytest.fixture(scope="module")

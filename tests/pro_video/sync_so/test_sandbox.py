@@ -30,7 +30,7 @@ from pro_video.sync_so.models import (
 )
 from pro_video.sync_so.status import observe
 from pro_video.waiting import WaitPolicy, wait_for
-from sandbox.kit.server import RunningServer, start_app
+from sandbox.common.server import RunningServer, start_app
 from sandbox.sync_so import create_app
 
 

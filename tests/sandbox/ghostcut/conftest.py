@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
-from sandbox.kit.server import RunningServer, start_app
 from tests.sandbox.ghostcut.vendor import QuietFiles, Receiver, Vendor, threaded, write_clip
 
 ACCOUNTS = {f"key-{number}": f"secret-{number}" for number in range(200)}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kit.media_pool import MediaPool
+from sandbox.common.media_pool import MediaPool
 from tests.sandbox.sync_so.vendor import CLIP_SECONDS, Vendor, make_clip, make_tone
 
 

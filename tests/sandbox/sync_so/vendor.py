@@ -12,7 +12,7 @@ import av
 import httpx
 import numpy as np
 
-from sandbox.kit.server import RunningServer, start_app
+from sandbox.common.server import RunningServer, start_app
 from sandbox.sync_so import create_app
 
 KEY = "sk-test"

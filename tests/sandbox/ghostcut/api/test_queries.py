@@ -2,9 +2,9 @@
 
 import httpx
 
+from sandbox.common.server import RunningServer
 from sandbox.ghostcut.api.calls import paged
 from sandbox.ghostcut.work.works import Work
-from sandbox.kit.server import RunningServer
 from tests.sandbox.ghostcut.conftest import ACCOUNTS
 from tests.sandbox.ghostcut.vendor import Vendor, wait_until
 

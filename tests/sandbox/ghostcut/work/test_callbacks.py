@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.common.server import start_app
 from sandbox.ghostcut import create_app
-from sandbox.kit.server import start_app
 from tests.sandbox.ghostcut.vendor import Receiver, Vendor, sign, wait_until
 
 Taker = tuple[Receiver, str]

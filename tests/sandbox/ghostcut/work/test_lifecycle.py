@@ -10,15 +10,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbox.common.server import start_app
 from sandbox.ghostcut import create_app
 from sandbox.ghostcut.rules.statuses import PROCESS_STATUS
-from sandbox.kit.server import start_app
 from tests.sandbox.ghostcut.vendor import Vendor, mask, masks, wait_until
 
 SERVE = """
 import sys
 from sandbox.ghostcut import create_app
-from sandbox.kit.server import serve_forever
+from sandbox.common.server import serve_forever
 
 if __name__ == "__main__":
     app = create_app(data_dir=sys.argv[1], app_key="k", app_secret="s", points=10.0)

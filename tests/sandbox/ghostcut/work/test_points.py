@@ -2,10 +2,10 @@ import math
 
 import pytest
 
+from sandbox.common.settings import SwitchBoard
+from sandbox.common.store import Store
 from sandbox.ghostcut.switches import DEFAULTS, Switches
 from sandbox.ghostcut.work.points import Points
-from sandbox.kit.settings import SwitchBoard
-from sandbox.kit.store import Store
 from tests.sandbox.ghostcut.vendor import Vendor, mask, masks
 
 LITE = '{"extra_inpaint_config":{"model":"advanced_lite"}}'

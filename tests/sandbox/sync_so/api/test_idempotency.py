@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.kit.media_pool import MediaPool
+from sandbox.common.media_pool import MediaPool
 from tests.sandbox.sync_so.conftest import Links, Media
 from tests.sandbox.sync_so.vendor import Vendor, whole_clip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.kit.media_pool import MediaPool
+from sandbox.common.media_pool import MediaPool
 from sandbox.sync_so.work.processing import probe
 from tests.sandbox.sync_so.conftest import Links, Media
 from tests.sandbox.sync_so.vendor import (

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.kit.server import start_app
+from sandbox.common.server import start_app
 from sandbox.sync_so.work.webhooks import sign
 from tests.sandbox.ghostcut.vendor import wait_until
 from tests.sandbox.sync_so.conftest import Links

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kit.media_pool import MediaPool, WorkerDiedError
+from sandbox.common.media_pool import MediaPool, WorkerDiedError
 
 
 def pid() -> int:

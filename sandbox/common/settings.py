@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.kit.store import Store
+from sandbox.common.store import Store
 
 _KIND = "switch"
 

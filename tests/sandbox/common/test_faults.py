@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kit.faults import FaultError, FaultQueue
-from sandbox.kit.store import Store
+from sandbox.common.faults import FaultError, FaultQueue
+from sandbox.common.store import Store
 
 KNOWN = {"create": {"slow", "drop_connection"}, "job": {"stuck"}}
 

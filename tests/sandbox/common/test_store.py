@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kit.store import Store
+from sandbox.common.store import Store
 
 
 def test_documents_keep_their_order_and_are_replaced_in_place(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.kit.control import control_routes
-from sandbox.kit.faults import FaultQueue
-from sandbox.kit.http_faults import TRANSPORT_KINDS, answer
-from sandbox.kit.server import PortTakenError, start_app
-from sandbox.kit.settings import Switch, SwitchBoard
-from sandbox.kit.store import Store
+from sandbox.common.control import control_routes
+from sandbox.common.faults import FaultQueue
+from sandbox.common.http_faults import TRANSPORT_KINDS, answer
+from sandbox.common.server import PortTakenError, start_app
+from sandbox.common.settings import Switch, SwitchBoard
+from sandbox.common.store import Store
 
 SWITCHES = {
     "seconds_per_job": None,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from sandbox.kit.settings import SwitchBoard
+from sandbox.common.settings import SwitchBoard
 
 LONGEST_SLEEP = 3600.0
 

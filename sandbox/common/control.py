@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.kit.faults import FaultError, FaultQueue
-from sandbox.kit.settings import SwitchBoard, SwitchError
-from sandbox.kit.store import Store
+from sandbox.common.faults import FaultError, FaultQueue
+from sandbox.common.settings import SwitchBoard, SwitchError
+from sandbox.common.store import Store
 
 MAX_BODY = 1 << 20
 

@@ -25,8 +25,8 @@ from typing import Any
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from sandbox.kit.faults import Fault
-from sandbox.kit.server import CONNECTION
+from sandbox.common.faults import Fault
+from sandbox.common.server import CONNECTION
 
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
 _PAGES = {
@@ -205,7 +205,7 @@ UNKNOWN_FIELDS: Mapping[str, Any] = {
 def _connection(scope: Scope) -> asyncio.Transport:
     connection: asyncio.Transport | None = (scope.get("extensions") or {}).get(CONNECTION)
     if connection is None:
-        raise RuntimeError("faults that cut the connection need sandbox.kit.server")
+        raise RuntimeError("faults that cut the connection need sandbox.common.server")
     return connection
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.kit.store import Store
+from sandbox.common.store import Store
 
 _KIND = "fault"
 MAX_FAULTS = 10_000
