@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sandbox.common.control import control_routes
 from sandbox.common.faults import FaultQueue
 from sandbox.common.http_faults import TRANSPORT_KINDS
+from sandbox.common.json_text import load
 from sandbox.common.media_pool import MediaPool
 from sandbox.common.settings import SwitchBoard
 from sandbox.common.store import Store
@@ -22,7 +23,6 @@ from sandbox.ghostcut.api.endpoint import REJECT_KINDS, Gateway
 from sandbox.ghostcut.files import results as result_module
 from sandbox.ghostcut.files.results import Results
 from sandbox.ghostcut.files.uploads import BUCKET, Uploads
-from sandbox.ghostcut.json_text import load
 from sandbox.ghostcut.switches import DEFAULTS, Switches
 from sandbox.ghostcut.work import callbacks as callback_module
 from sandbox.ghostcut.work.callbacks import Callbacks

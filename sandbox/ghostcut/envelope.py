@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.ghostcut.json_text import dump
+from sandbox.common.json_text import dump
 
 SUCCESS = 1000
 SIGN_REQUISITE = 2001

@@ -1,4 +1,4 @@
-"""A sliding window over the last minute, as the vendor's rate limits are stated."""
+"""The vendor's rate limits: calls within the last minute."""
 
 import time
 from collections import deque
@@ -7,13 +7,13 @@ WINDOW = 60.0
 
 
 class RateLimit:
-    """Counts calls; not persisted, a restart begins anew."""
+    """A sliding window; a restart begins a new one."""
 
     def __init__(self) -> None:
         self._calls: deque[float] = deque()
 
     def take(self, limit: float | None) -> float | None:
-        """Count a call; the seconds until the next is allowed when it is one too many."""
+        """Count a call; beyond the limit, the seconds until the next one is allowed."""
         if limit is None:
             return None
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Answers in the vendor's style: JSON errors, and both ways of saying 401."""
+"""Errors in the vendor's JSON form."""
 
 import uuid
 from collections.abc import Mapping
@@ -9,7 +9,15 @@ from starlette.responses import JSONResponse
 
 
 class ApiError(Exception):
-    """A call that is refused: HTTP status, message, and the vendor's code when it has one."""
+    """A refused call.
+
+    Args:
+        status: the HTTP status.
+        code: the vendor's `errorCode`, if it has one for this case.
+        field: the member of the request that is wrong.
+        listed: the message belongs to a validation, so that the switch `message_style` applies.
+        members: further members of the body.
+    """
 
     def __init__(
         self,
@@ -22,10 +30,8 @@ class ApiError(Exception):
         listed: bool = False,
         **members: Any,
     ) -> None:
-        """`listed`: a validation message, given as a list when the switch asks for that style."""
         super().__init__(message)
         self.status = status
-        self.message = message
         self.code = code
         self.field = field
         self.headers = headers
@@ -33,11 +39,11 @@ class ApiError(Exception):
         self.members = members
 
     def response(self, message_style: str) -> JSONResponse:
-        """The JSON body of the refusal."""
-        as_list = self.listed and message_style == "array"
+        """The response that tells the error."""
+        message = str(self)
         body: dict[str, Any] = {
             "statusCode": self.status,
-            "message": [self.message] if as_list else self.message,
+            "message": [message] if self.listed and message_style == "array" else message,
             "error": HTTPStatus(self.status).phrase,
             "requestId": str(uuid.uuid4()),
         }
@@ -45,29 +51,14 @@ class ApiError(Exception):
             body["errorCode"] = self.code
         if self.field is not None:
             body["field"] = self.field
-        body.update(self.members)
-        return JSONResponse(body, status_code=self.status, headers=self.headers)
+        return JSONResponse({**body, **self.members}, self.status, self.headers)
 
 
 def invalid(
-    message: str, field: str | None = None, code: str = "generation_input_validation_failed"
+    message: str,
+    field: str | None = None,
+    code: str = "generation_input_validation_failed",
+    status: int = 400,
 ) -> ApiError:
-    """A 400 for a body that breaks a rule."""
-    return ApiError(400, message, code, field=field, listed=True)
-
-
-def missing_key() -> JSONResponse:
-    """401 without any key, or with one in a header that the vendor does not read."""
-    return JSONResponse(
-        {
-            "message": "Either Cookie or x-api-key header must be provided",
-            "error": "Unauthorized",
-            "statusCode": 401,
-        },
-        status_code=401,
-    )
-
-
-def wrong_key() -> JSONResponse:
-    """401 for a key that is not one of ours."""
-    return JSONResponse({"message": "Unauthorized", "statusCode": 401}, status_code=401)
+    """A body that breaks a rule."""
+    return ApiError(status, message, code, field=field, listed=True)

@@ -1,4 +1,4 @@
-"""The switches of this emulator: assumptions about the vendor and conflicts in what is known."""
+"""The switches of this emulator: paces, limits, and assumptions about the vendor."""
 
 from sandbox.common.settings import Switch
 from sandbox.sync_so.rules.tables import PLANS

@@ -10,9 +10,9 @@ from starlette.routing import Route
 
 from sandbox.common.faults import Fault, FaultQueue
 from sandbox.common.http_faults import answer
+from sandbox.common.json_text import load
 from sandbox.ghostcut import envelope
 from sandbox.ghostcut.envelope import RejectedError
-from sandbox.ghostcut.json_text import load
 from sandbox.ghostcut.signing import matches
 from sandbox.ghostcut.switches import Switches
 

@@ -20,9 +20,9 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from sandbox.common.json_text import dump
 from sandbox.common.store import Store
 from sandbox.ghostcut.envelope import BAD_PARAMETER, RejectedError
-from sandbox.ghostcut.json_text import dump
 
 BUCKET = "ghost-cut"
 ACCESS_ID = "SANDBOXOSSACCESSID"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.ghostcut.json_text import load
+from sandbox.common.json_text import load
 
 OPEN_END = 99999.0
 MASK_KINDS = ("remove", "remove_only_ocr", "keep")

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.common.json_text import load
 from sandbox.ghostcut.envelope import BAD_PARAMETER, URLS_ERROR, RejectedError
-from sandbox.ghostcut.json_text import load
 from sandbox.ghostcut.switches import Switches
 
 EMULATED_MODES = frozenset({1, 2})

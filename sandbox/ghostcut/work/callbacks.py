@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from sandbox.common.faults import FaultQueue
+from sandbox.common.json_text import dump
 from sandbox.common.store import Store
 from sandbox.common.timing import Tasks, sleep_until
-from sandbox.ghostcut.json_text import dump
 from sandbox.ghostcut.signing import sign
 from sandbox.ghostcut.switches import Switches
 from sandbox.ghostcut.work.inputs import RefusedAddressError, check_address

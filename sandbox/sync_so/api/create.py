@@ -9,115 +9,82 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from sandbox.common.http_faults import answer
 from sandbox.common.media_pool import WorkerDiedError
 from sandbox.sync_so.api import assets, idempotency
-from sandbox.sync_so.api.request_body import Body, read_body
-from sandbox.sync_so.emulator import GENERATION, Emulator, Record, iso
+from sandbox.sync_so.api.endpoint import concurrency_limited, under_fault
+from sandbox.sync_so.api.request_body import CreateBody, read_create
+from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record, iso
 from sandbox.sync_so.files import uploads
 from sandbox.sync_so.responses import ApiError, invalid
 from sandbox.sync_so.rules.request import check_request
 from sandbox.sync_so.rules.tables import PLANS
-from sandbox.sync_so.work import lifecycle as jobs
-from sandbox.sync_so.work.generation_json import view
-from sandbox.sync_so.work.inputs import InputProblem, prepare
-
-_ASSET_TYPES = {"video": "VIDEO", "audio": "AUDIO", "image": "IMAGE"}
+from sandbox.sync_so.work import lifecycle
+from sandbox.sync_so.work.generation_json import generation_json
+from sandbox.sync_so.work.inputs import InputError, prepare
 
 
-def create_routes(emulator: Emulator) -> list[Route]:
-    """The one route, for JSON and multipart alike."""
-    in_flight: dict[str, asyncio.Lock] = {}
-
-    async def create(request: Request) -> Response:
-        refusal = emulator.authenticate(request)
-        if refusal is not None:
-            return refusal
-        try:
-            return await _create(emulator, request, in_flight)
-        except ApiError as error:
-            return error.response(emulator.switches["message_style"])
-
-    return [Route("/v2/generate", create, methods=["POST"])]
-
-
-async def _create(
-    emulator: Emulator, request: Request, in_flight: dict[str, asyncio.Lock]
-) -> Response:
-    emulator.check_rate(request)
-    body = await read_body(request)
+async def create(emulator: Emulator, request: Request) -> Response:
+    """Accept a generation, under a fault for `create`."""
+    body = await read_create(request)
     key = idempotency.key_of(request, emulator)
     facts = {"idempotency_key": request.headers.get("idempotency-key")}
     if isinstance(body.value, dict):
         facts["reference"] = body.value.get("outputFileName")
         facts["model"] = body.value.get("model")
+    fault = emulator.faults.take("create", **facts)
 
     async def accept() -> Response:
         try:
-            return await _accept(emulator, request, body, key, in_flight)
+            return await _accept_once(emulator, request, body, key)
         except ApiError as error:
             if error.code == idempotency.CONFLICT:
                 emulator.store.counter("idempotency conflicts")
-            return error.response(emulator.switches["message_style"])
+            raise
 
-    fault = emulator.faults.take("create", **facts)
     if fault is None or fault.kind != "idempotency_unknown":
-        return await answer(request.scope, fault, accept, emulator.shapes())
+        return await under_fault(emulator, request, fault, accept)
     members: dict[str, Any] = {}
     if fault.params.get("when") == "after":
         accepted = await accept()
-        if accepted.status_code != 201:
-            return accepted
         if fault.params.get("with_id", True):
             members["generationId"] = json.loads(bytes(accepted.body))["id"]
     status = int(fault.number("status", 503))
     code = fault.text("code", "IDEMPOTENCY_OUTCOME_UNKNOWN")
-    raise ApiError(status, "The outcome is not known", code, headers=None, **members)
+    raise ApiError(status, "The outcome is not known", code, **members)
+
+
+async def _accept_once(
+    emulator: Emulator, request: Request, body: CreateBody, key: str | None
+) -> Response:
+    if key is None:
+        return await _accept(emulator, request, body, None)
+    lock = emulator.creating.setdefault(key, asyncio.Lock())
+    if lock.locked() and emulator.switches["duplicate_in_flight"] == "conflict":
+        message = "A request with this Idempotency-Key is running"
+        raise ApiError(409, message, "IDEMPOTENCY_IN_PROGRESS")
+    async with lock:
+        return await _accept(emulator, request, body, key)
 
 
 async def _accept(
-    emulator: Emulator,
-    request: Request,
-    body: Body,
-    key: str | None,
-    in_flight: dict[str, asyncio.Lock],
-) -> Response:
-    if key is None:
-        return await _accept_alone(emulator, request, body, None)
-    lock = in_flight.setdefault(key, asyncio.Lock())
-    if lock.locked() and emulator.switches["duplicate_in_flight"] == "conflict":
-        raise ApiError(
-            409, "A request with this Idempotency-Key is running", "IDEMPOTENCY_IN_PROGRESS"
-        )
-    async with lock:
-        response = await _accept_alone(emulator, request, body, key)
-    # Waiting requests still hold the lock object; only the table drops it.
-    if not lock.locked():
-        in_flight.pop(key, None)
-    return response
-
-
-async def _accept_alone(
-    emulator: Emulator, request: Request, body: Body, key: str | None
+    emulator: Emulator, request: Request, body: CreateBody, key: str | None
 ) -> Response:
     base = emulator.base_url(request)
     fingerprint = body.fingerprint
     with emulator.store.transaction():
         if (known := _replay(emulator, key, fingerprint)) is not None:
-            return JSONResponse(view(emulator, known, base), 201)
-    delay = emulator.switches["accept_seconds"]
-    if delay:
+            return JSONResponse(generation_json(emulator, known, base), 201)
+    if delay := emulator.switches["accept_seconds"]:
         await asyncio.sleep(delay)
-    _with_uploads(emulator, body, base)
-    wanted, refused = check_request(body.value, emulator.switches)
+    _store_files(emulator, body, base)
+    wanted, refusal = check_request(body.value, emulator.switches)
     _check_assets(emulator, wanted)
-    if refused is not None and emulator.switches["segment_errors"] == "sync":
-        raise invalid(refused, "segments", "generation_input_segments_invalid")
+    if refusal is not None and emulator.switches["segment_errors"] == "sync":
+        raise invalid(refusal, "segments", "generation_input_segments_invalid")
     id = str(uuid.uuid4())
-    if emulator.switches["media_errors"] == "sync" and refused is None:
-        await _look_first(emulator, wanted, id)
+    if emulator.switches["media_errors"] == "sync" and refusal is None:
+        await _check_media(emulator, wanted, id)
     now = time.time()
     record: Record = {
         "id": id,
@@ -125,16 +92,16 @@ async def _accept_alone(
         "createdAt": iso(now),
         "status": "PENDING",
         "request": wanted,
-        "refused": refused,
+        "refused": refusal,
         "idempotencyKey": request.headers.get("idempotency-key"),
         "baseUrl": base,
         "billed": 0,
         "framesBilled": 0,
     }
     with emulator.store.transaction():
-        # Asked again: the answer may have changed while the inputs were looked at.
+        # Other requests came between: the key may be bound now, the slots taken.
         if (known := _replay(emulator, key, fingerprint)) is not None:
-            return JSONResponse(view(emulator, known, base), 201)
+            return JSONResponse(generation_json(emulator, known, base), 201)
         _check_concurrency(emulator)
         fault = emulator.faults.take(
             "job",
@@ -148,9 +115,9 @@ async def _accept_alone(
         emulator.store.put(GENERATION, id, record)
         if key is not None:
             idempotency.bind(emulator, key, fingerprint, id)
-    shown = view(emulator, record, base)
-    jobs.start(emulator, id)
-    return JSONResponse(shown, 201)
+    response = JSONResponse(generation_json(emulator, record, base), 201)
+    lifecycle.start(emulator, id)
+    return response
 
 
 def _replay(emulator: Emulator, key: str | None, fingerprint: str) -> Record | None:
@@ -160,12 +127,12 @@ def _replay(emulator: Emulator, key: str | None, fingerprint: str) -> Record | N
     return known
 
 
-def _with_uploads(emulator: Emulator, body: Body, base_url: str) -> None:
-    """Turn the file parts of a multipart body into inputs, as if they had been uploaded before."""
-    if not body.uploads or not isinstance(body.value, dict):
+def _store_files(emulator: Emulator, body: CreateBody, base_url: str) -> None:
+    """Make inputs of the files of a multipart body, as if they had been uploaded before."""
+    if not body.files or not isinstance(body.value, dict):
         return
     inputs = [
-        {"type": part.kind, "url": uploads.keep(emulator, part, base_url)} for part in body.uploads
+        {"type": part.kind, "url": uploads.keep(emulator, part, base_url)} for part in body.files
     ]
     given = body.value.get("input")
     body.value = {**body.value, "input": inputs + (given if isinstance(given, list) else [])}
@@ -175,12 +142,9 @@ def _check_assets(emulator: Emulator, wanted: dict[str, Any]) -> None:
     for item in wanted["input"]:
         if item.get("assetId") is not None:
             asset = assets.find(emulator, item["assetId"])
-            if asset["type"] != _ASSET_TYPES[item["type"]]:
-                raise invalid(
-                    f"the asset is of type {asset['type']}",
-                    "input",
-                    "generation_input_asset_type_mismatch",
-                )
+            if asset["type"] != item["type"].upper():
+                code = "generation_input_asset_type_mismatch"
+                raise invalid(f"the asset is of type {asset['type']}", "input", code)
 
 
 def _check_concurrency(emulator: Emulator) -> None:
@@ -189,19 +153,18 @@ def _check_concurrency(emulator: Emulator) -> None:
         limit = PLANS[emulator.switches["plan"]].concurrency
     if limit is None:
         return
-    active = emulator.active_count()
+    active = sum(record["status"] in ACTIVE for record in emulator.store.all(GENERATION))
     if active >= limit:
-        raise emulator.concurrency_error(active, int(limit))
+        raise concurrency_limited(emulator, active, int(limit))
 
 
-async def _look_first(emulator: Emulator, wanted: dict[str, Any], id: str) -> None:
-    """The switch `media_errors: sync`: the inputs are refused before anything is accepted."""
+async def _check_media(emulator: Emulator, wanted: dict[str, Any], id: str) -> None:
+    """Fetch and check the inputs before the generation is accepted."""
     try:
         await prepare(emulator, wanted, emulator.folder(id))
-    except InputProblem as problem:
+    except InputError as error:
         await asyncio.to_thread(shutil.rmtree, emulator.folder(id), ignore_errors=True)
-        raise ApiError(problem.status, str(problem), problem.code, field="input") from problem
+        raise ApiError(error.status, str(error), error.code, field="input") from error
     except WorkerDiedError as error:
-        raise ApiError(
-            503, "the inputs could not be looked at", "generation_media_probe_unavailable"
-        ) from error
+        code = "generation_media_probe_unavailable"
+        raise ApiError(503, "the inputs could not be probed", code) from error

@@ -1,108 +1,101 @@
-"""Reading generations: one, many, how many, the download link; and removing one."""
+"""Reading generations: one, many, their number, the link to a result; and deleting one."""
 
+import asyncio
 import math
 import shutil
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from sandbox.common.faults import Fault
-from sandbox.sync_so.api.query import page_limit, truth
-from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record, json_reply
+from sandbox.common.faults import NO_FAULT
+from sandbox.sync_so.api.query import flag, page_limit, words
+from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record
 from sandbox.sync_so.responses import ApiError, invalid
 from sandbox.sync_so.rules.request import is_uuid
-from sandbox.sync_so.work.generation_json import progress, result_url, view
+from sandbox.sync_so.work.generation_json import generation_json, progress, result_url
 
 STATUSES = ("PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED")
 
 
-def reading_routes(emulator: Emulator) -> list[Route]:
-    """The routes under /v2/generations, and the older path of a single one."""
+async def read(emulator: Emulator, request: Request) -> Response:
+    """One generation, at once or, with `wait`, when it has ended."""
+    record = _find(emulator, request)
+    wait, include = flag(request, "wait"), request.query_params.get("include")
+    if include not in (None, "progress"):
+        raise invalid("include must be: progress")
+    if wait and include:
+        raise invalid("include=progress cannot be combined with wait")
+    seconds = _timeout(request.query_params.get("timeout", "5"))
+    headers: dict[str, str] = {}
+    if wait:
+        await emulator.wait_for_end(record["id"], seconds)
+        record = _find(emulator, request)
+        headers = {
+            "Retry-After": "2",
+            "X-Sync-Wait-Mode": "long_poll",
+            "X-Sync-Wait-Timeout-Seconds": f"{seconds:g}",
+        }
+    body = generation_json(emulator, record, emulator.base_url(request))
+    if include == "progress":
+        body["progress_percent"] = progress(record)
+    fault = request.state.fault or NO_FAULT
+    if fault.kind == "unknown_status":
+        body["status"] = fault.text("status", "CANCELED")
+    return JSONResponse(body, headers=headers)
 
-    async def one(request: Request) -> Response:
-        record = find(emulator, request.path_params["id"])
-        query = request.query_params
-        wait = truth(query.get("wait"), "wait")
-        include = query.get("include")
-        if include not in (None, "progress"):
-            raise invalid("include must be: progress")
-        if wait and include:
-            raise invalid("include=progress cannot be combined with wait")
-        seconds = _timeout(query.get("timeout"))
-        headers: dict[str, str] = {}
-        if wait:
-            await emulator.wait_for_end(record["id"], seconds)
-            record = find(emulator, record["id"])
-            headers = {
-                "Retry-After": "2",
-                "X-Sync-Wait-Mode": "long_poll",
-                "X-Sync-Wait-Timeout-Seconds": f"{seconds:g}",
-            }
-        body = view(emulator, record, emulator.base_url(request))
-        if include == "progress":
-            body["progress_percent"] = progress(record)
-        fault: Fault | None = request.state.fault
-        if fault is not None and fault.kind == "unknown_status":
-            body["status"] = fault.text("status", "CANCELED")
-        return json_reply(body, headers=headers)
 
-    async def listing(request: Request) -> Response:
-        found = _filtered(emulator, request)
-        limit, cursor = page_limit(request.query_params.get("limit")), _cursor(request)
+async def list_all(emulator: Emulator, request: Request) -> Response:
+    """The generations that fit the filters, in pages and newest first if `limit` is given."""
+    found = _filtered(emulator, request)
+    limit, cursor = page_limit(request), request.query_params.get("cursor")
+    if cursor:
         if limit is None:
-            if cursor is not None:
-                raise invalid("cursor requires limit")
-            # Without a limit the vendor promises no order; by id is one that nobody relies on.
-            found.sort(key=lambda record: str(record["id"]))
-        else:
-            if cursor is not None:
-                found = _after(emulator, found, cursor)
-            found = found[:limit]
-        base = emulator.base_url(request)
-        return json_reply([view(emulator, record, base) for record in found])
-
-    async def count(request: Request) -> Response:
-        kind = request.query_params.get("type")
-        if kind not in (None, "api", "playground"):
-            raise invalid("type must be one of: playground, api")
-        found = _filtered(emulator, request) if kind != "playground" else []
-        return json_reply({"count": len(found)})
-
-    async def link(request: Request) -> Response:
-        record = find(emulator, request.path_params["id"])
-        if record["status"] != "COMPLETED":
-            raise ApiError(409, "the generation is not completed", "generation_conflict")
-        url = result_url(emulator, record["id"], "output", emulator.base_url(request))
-        return PlainTextResponse(url)
-
-    async def delete(request: Request) -> Response:
-        record = find(emulator, request.path_params["id"])
-        if record["status"] in ACTIVE:
-            raise ApiError(
-                409,
-                "the generation is still active",
-                "generation_not_deletable_while_processing",
-            )
-        body = view(emulator, record, emulator.base_url(request))
-        # The record stays for the audit; only the API and the disk forget it.
-        emulator.change(record["id"], deleted=True)
-        shutil.rmtree(emulator.folder(record["id"]), ignore_errors=True)
-        return json_reply(body)
-
-    return [
-        emulator.endpoint("/v2/generations", "list", listing),
-        emulator.endpoint("/v2/generations/count", "count", count),
-        emulator.endpoint("/v2/generations/{id}/download", "link", link),
-        emulator.endpoint("/v2/generate/{id}", "status", one),
-        emulator.endpoint("/v2/generations/{id}", "status", one),
-        emulator.endpoint("/v2/generations/{id}", "delete", delete, methods=["DELETE"]),
-    ]
+            raise invalid("cursor requires limit")
+        # The generation of the cursor need not fit the filters any more.
+        ids = [record["id"] for record in emulator.store.all(GENERATION, newest_first=True)]
+        if cursor not in ids:
+            raise invalid("cursor does not name a generation")
+        older = set(ids[ids.index(cursor) + 1 :])
+        found = [record for record in found if record["id"] in older]
+    if limit is None:
+        # The vendor promises no order here; by id is one that no caller relies on.
+        found.sort(key=lambda record: str(record["id"]))
+    base = emulator.base_url(request)
+    return JSONResponse([generation_json(emulator, record, base) for record in found[:limit]])
 
 
-def find(emulator: Emulator, id: str) -> Record:
-    """The record of a generation; ApiError 400 or 404."""
+async def count(emulator: Emulator, request: Request) -> Response:
+    """The number of generations that fit the filters; the playground has none."""
+    kind = request.query_params.get("type")
+    if kind not in (None, "api", "playground"):
+        raise invalid("type must be one of: playground, api")
+    found = _filtered(emulator, request) if kind != "playground" else []
+    return JSONResponse({"count": len(found)})
+
+
+async def download_link(emulator: Emulator, request: Request) -> Response:
+    """The link to the result as plain text."""
+    record = _find(emulator, request)
+    if record["status"] != "COMPLETED":
+        raise ApiError(409, "the generation is not completed", "generation_conflict")
+    base = emulator.base_url(request)
+    return PlainTextResponse(result_url(emulator, record["id"], "output", base))
+
+
+async def delete(emulator: Emulator, request: Request) -> Response:
+    """Remove a generation that has ended; its record stays for the audit."""
+    record = _find(emulator, request)
+    if record["status"] in ACTIVE:
+        code = "generation_not_deletable_while_processing"
+        raise ApiError(409, "the generation is still active", code)
+    body = generation_json(emulator, record, emulator.base_url(request))
+    emulator.change(record["id"], deleted=True)
+    await asyncio.to_thread(shutil.rmtree, emulator.folder(record["id"]), ignore_errors=True)
+    return JSONResponse(body)
+
+
+def _find(emulator: Emulator, request: Request) -> Record:
+    id = request.path_params["id"]
     if not is_uuid(id):
         raise ApiError(400, "the generation id is not valid", "invalid_generation_id")
     record = emulator.generation(id.lower())
@@ -111,9 +104,7 @@ def find(emulator: Emulator, id: str) -> Record:
     return record
 
 
-def _timeout(text: str | None) -> float:
-    if text is None:
-        return 5.0
+def _timeout(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
@@ -124,12 +115,9 @@ def _timeout(text: str | None) -> float:
 
 
 def _filtered(emulator: Emulator, request: Request) -> list[Record]:
+    statuses, ids = words(request, "status", STATUSES), words(request, "ids")
+    # Every generation here came through the API and belongs to no project.
     query = request.query_params
-    statuses = _words(query.getlist("status"))
-    if unknown := statuses - set(STATUSES):
-        raise invalid(f"status: {sorted(unknown)[0]} does not exist")
-    ids = _words(query.getlist("ids"))
-    # All that there is came through the API and belongs to no project.
     sources = {query.get("source"), query.get("generationSource")} - {None, "", "api"}
     if query.get("projectId") or sources:
         return []
@@ -140,22 +128,3 @@ def _filtered(emulator: Emulator, request: Request) -> list[Record]:
         and (not statuses or record["status"] in statuses)
         and (not ids or record["id"] in ids)
     ]
-
-
-def _after(emulator: Emulator, found: list[Record], cursor: str) -> list[Record]:
-    """The generations older than the cursor's, which need not fit the filter any more."""
-    last = emulator.generation(cursor)
-    if last is None:
-        raise invalid("cursor does not name a generation")
-    order: dict[Any, int] = {
-        record["id"]: place for place, record in enumerate(emulator.store.all(GENERATION))
-    }
-    return [record for record in found if order[record["id"]] < order[last["id"]]]
-
-
-def _cursor(request: Request) -> str | None:
-    return request.query_params.get("cursor") or None
-
-
-def _words(given: list[str]) -> set[str]:
-    return {word for text in given for word in text.split(",") if word}

@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` header: its grammar, and what a key is bound to."""
+"""The `Idempotency-Key` header: its grammar, and the generation that a key is bound to."""
 
 import re
 import time
@@ -17,12 +17,10 @@ _GRAMMAR = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 def key_of(request: Request, emulator: Emulator) -> str | None:
     """The key of a create, None without one; ApiError 400 for a malformed or repeated header.
 
-    A legacy server does not look at the header at all.
+    With the switch `idempotency` at `legacy` the header is ignored.
     """
-    if emulator.switches["idempotency"] == "legacy":
-        return None
     given = request.headers.getlist("idempotency-key")
-    if not given:
+    if not given or emulator.switches["idempotency"] == "legacy":
         return None
     if len(given) > 1 or not _GRAMMAR.fullmatch(given[0]):
         raise ApiError(
@@ -34,7 +32,7 @@ def key_of(request: Request, emulator: Emulator) -> str | None:
 
 
 def recall(emulator: Emulator, key: str, fingerprint: str) -> dict[str, Any] | None:
-    """The record that the key made, None for a new key; ApiError 409 for other inputs.
+    """The generation bound to the key, None for a new key; ApiError 409 for other inputs.
 
     Call it inside the transaction that also binds the key.
     """
@@ -47,13 +45,7 @@ def recall(emulator: Emulator, key: str, fingerprint: str) -> dict[str, Any] | N
 
 
 def bind(emulator: Emulator, key: str, fingerprint: str, generation: str) -> None:
-    """Bind a key to the generation that it made."""
-    emulator.store.put(
-        _KIND,
-        key,
-        {
-            "fingerprint": fingerprint,
-            "generation": generation,
-            "until": time.time() + emulator.switches["idempotency_hours"] * 3600,
-        },
-    )
+    """Bind a key to a new generation."""
+    until = time.time() + emulator.switches["idempotency_hours"] * 3600
+    bound = {"fingerprint": fingerprint, "generation": generation, "until": until}
+    emulator.store.put(_KIND, key, bound)

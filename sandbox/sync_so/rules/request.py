@@ -24,13 +24,13 @@ ECHOED = (
 """Members of the request that the Generation repeats."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_KINDS = ("video", "image", "audio", "text")
+_TYPES = ("video", "image", "audio", "text")
 
 
 def check_request(body: Any, switches: SwitchBoard) -> tuple[dict[str, Any], str | None]:
-    """The members to keep, and why the segments are refused (None: they are not).
+    """The members to keep, and the message for overlapping segments (None: there are none).
 
-    Raises ApiError for everything else that is wrong.
+    Raises ApiError for every other mistake.
     """
     if not isinstance(body, dict):
         raise invalid("the body must be an object")
@@ -45,20 +45,17 @@ def check_request(body: Any, switches: SwitchBoard) -> tuple[dict[str, Any], str
     options = request.get("options")
     if options is not None:
         check_options(options)
-        if visual["type"] == "image" and (
-            (options.get("active_speaker_detection") or {}).get("auto_detect")
-        ):
-            raise invalid(
-                "auto_detect is not available for an image",
-                "options",
-                "generation_input_face_selection_invalid",
-            )
-    refused = _check_sounds(request, visual, sounds, switches)
+        speaker = options.get("active_speaker_detection") or {}
+        if visual["type"] == "image" and speaker.get("auto_detect"):
+            code = "generation_input_face_selection_invalid"
+            raise invalid("auto_detect is not available for an image", "options", code)
+    refusal = _check_sounds(request, visual, sounds, switches)
     _check_names(request)
-    return request, refused
+    return request, refusal
 
 
 def _check_inputs(inputs: Any, model: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The picture and the sounds."""
     if not isinstance(inputs, list) or not inputs:
         raise invalid("input must be a non-empty array", "input")
     for index, item in enumerate(inputs):
@@ -66,9 +63,8 @@ def _check_inputs(inputs: Any, model: str) -> tuple[dict[str, Any], list[dict[st
     visuals = [item for item in inputs if item["type"] in ("video", "image")]
     sounds = [item for item in inputs if item["type"] in ("audio", "text")]
     if len(visuals) > 1:
-        raise invalid(
-            "only one video or image is allowed", "input", "generation_input_too_many_visual"
-        )
+        code = "generation_input_too_many_visual"
+        raise invalid("only one video or image is allowed", "input", code)
     if not visuals:
         raise invalid("a video or image input is required", "input")
     if not sounds:
@@ -79,13 +75,13 @@ def _check_inputs(inputs: Any, model: str) -> tuple[dict[str, Any], list[dict[st
 
 
 def _check_input(where: str, item: Any) -> None:
-    if not isinstance(item, dict) or item.get("type") not in _KINDS:
-        raise invalid(f"{where}.type must be one of: {', '.join(_KINDS)}", "input")
+    if not isinstance(item, dict) or item.get("type") not in _TYPES:
+        raise invalid(f"{where}.type must be one of: {', '.join(_TYPES)}", "input")
     reference = item.get("refId")
     if reference is not None and (not isinstance(reference, str) or not reference):
         raise invalid(f"{where}.refId must be a non-empty string", "input")
     if item["type"] == "text":
-        _check_text(where, item.get("provider"))
+        _check_text(f"{where}.provider", item.get("provider"))
         return
     url, asset = item.get("url"), item.get("assetId")
     if url is None and asset is None:
@@ -93,29 +89,25 @@ def _check_input(where: str, item: Any) -> None:
     if url is not None and not _is_http(url):
         raise invalid(f"{where}.url must be a URL address", "input")
     if asset is not None and not is_uuid(asset):
-        raise ApiError(
-            400, f"{where}.assetId is not valid", "invalid_asset_id_format", field="input"
-        )
+        message = f"{where}.assetId is not valid"
+        raise ApiError(400, message, "invalid_asset_id_format", field="input")
 
 
 def _check_text(where: str, provider: Any) -> None:
     if not isinstance(provider, dict) or provider.get("name") != "elevenlabs":
-        raise invalid(f"{where}.provider.name must be elevenlabs", "input")
+        raise invalid(f"{where}.name must be elevenlabs", "input")
     voice, script = provider.get("voiceId"), provider.get("script")
     if not isinstance(voice, str) or not voice:
-        raise invalid(f"{where}.provider.voiceId must be a string", "input")
+        raise invalid(f"{where}.voiceId must be a string", "input")
     if not isinstance(script, str) or not script.strip():
-        raise invalid(f"{where}.provider.script must be a string", "input")
+        raise invalid(f"{where}.script must be a string", "input")
     if len(script) > SCRIPT_MAX_CHARACTERS:
-        raise invalid(
-            f"{where}.provider.script is longer than {SCRIPT_MAX_CHARACTERS} characters",
-            "input",
-            "generation_text_length_exceeded",
-        )
+        message = f"{where}.script is longer than {SCRIPT_MAX_CHARACTERS} characters"
+        raise invalid(message, "input", "generation_text_length_exceeded")
     for name in ("stability", "similarityBoost"):
         value = provider.get(name, 0.5)
         if not is_number(value) or not 0 <= value <= 1:
-            raise invalid(f"{where}.provider.{name} must be a number from 0 to 1", "input")
+            raise invalid(f"{where}.{name} must be a number from 0 to 1", "input")
 
 
 def _check_sounds(
@@ -131,10 +123,10 @@ def _check_sounds(
         return None
     if visual["type"] != "video":
         raise invalid("segments are only supported for video inputs", "segments")
-    references = [item.get("refId") for item in sounds]
+    references = {item.get("refId") for item in sounds}
     if None in references:
         raise invalid("every audio input needs a refId when segments are used", "input")
-    if len(set(references)) < len(references):
+    if len(references) < len(sounds):
         raise invalid("refId must be unique over the audio inputs", "input")
     return check_segments(segments, {str(name) for name in references}, switches)
 
@@ -142,10 +134,8 @@ def _check_sounds(
 def _check_names(request: dict[str, Any]) -> None:
     name = request.get("outputFileName")
     if name is not None and (not isinstance(name, str) or not _FILE_NAME.fullmatch(name)):
-        raise invalid(
-            "outputFileName must be up to 255 letters, digits, underscores or hyphens",
-            "outputFileName",
-        )
+        message = "outputFileName must be up to 255 letters, digits, underscores or hyphens"
+        raise invalid(message, "outputFileName")
     webhook = request.get("webhookUrl")
     if webhook is not None and not _is_webhook(webhook):
         raise invalid("webhookUrl must be an HTTPS address", "webhookUrl")
@@ -175,14 +165,13 @@ def _is_http(url: Any) -> bool:
 
 
 def _is_webhook(url: Any) -> bool:
-    """HTTPS, or plain HTTP to this machine, which the vendor could never reach but tests need."""
+    """HTTPS, or plain HTTP to this machine: the vendor cannot reach that, but tests need it."""
     if not _is_http(url):
         return False
     parts = urlsplit(url)
-    if parts.scheme == "https":
+    if parts.scheme == "https" or parts.hostname == "localhost":
         return True
-    host = parts.hostname or ""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""Get a generation's inputs, look into them, and refuse what the vendor would refuse."""
+"""The inputs of a generation: fetched, then refused where the vendor would refuse them."""
 
 import asyncio
 import shutil
@@ -24,8 +24,8 @@ TOLERANCE = 0.001
 """Seconds by which a range may pass the end; the vendor was seen to refuse 2 ms."""
 
 
-class InputProblem(Exception):
-    """An input is refused: the vendor's code, and the HTTP status where it is told at once."""
+class InputError(Exception):
+    """A refused input: the vendor's code, and the HTTP status for a refusal at the create."""
 
     def __init__(self, code: str, message: str | None = None, status: int = 400) -> None:
         super().__init__(message or ERROR_CODES[code])
@@ -35,7 +35,7 @@ class InputProblem(Exception):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files of a generation: the picture, each sound by refId ("" without one)."""
+    """The files of a generation: the picture, and each sound by its refId ("" without one)."""
 
     video: Path
     video_probe: Probe
@@ -44,111 +44,101 @@ class Inputs:
 
 
 async def prepare(emulator: Emulator, request: dict[str, Any], folder: Path) -> Inputs:
-    """Fetch what is not there yet, then check it. Raises InputProblem.
+    """Fetch the inputs that are not in the folder yet, then check them. Raises InputError.
 
-    A file under its final name is whole, so a restarted emulator fetches nothing twice.
+    A file appears under its final name when it is whole, so a restart fetches no file twice.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    video: Path | None = None
-    video_probe = Probe()
+    video, video_probe = folder, Probe()
     sounds: dict[str, Path] = {}
     lengths: dict[str, float] = {}
-    synthesized = False
-    image = False
     for index, item in enumerate(request["input"]):
-        path = folder / f"input-{index}"
+        path = folder / ("speech.wav" if item["type"] == "text" else f"input-{index}")
         if item["type"] == "text":
-            path = folder / "speech.wav"
             await emulator.pool.run(speak, item["provider"]["script"], path)
-            synthesized = True
         else:
-            await _get(emulator, item, path)
-        found: Probe | None = await emulator.pool.run(probe, path)
+            await _fetch(emulator, item, path)
+        found = await emulator.pool.run(probe, path)
         if item["type"] in ("video", "image"):
-            if found is None or not found.has_video:
-                raise InputProblem("generation_input_video_invalid")
-            video, video_probe, image = path, found, item["type"] == "image"
+            if not found.has_video:
+                raise InputError("generation_input_video_invalid")
+            video, video_probe = path, found
+        elif not found.has_audio:
+            raise InputError("generation_input_audio_invalid")
         else:
-            if found is None or not found.has_audio:
-                raise InputProblem("generation_input_audio_invalid")
             reference = item.get("refId") or ""
             sounds[reference], lengths[reference] = path, found.audio_seconds
-    assert video is not None
-    if image:
-        still = folder / "still.mp4"
-        seconds = max(lengths.values())
+    types = {item["type"] for item in request["input"]}
+    if "image" in types:
+        image, video = video, folder / "still.mp4"
         try:
-            await emulator.pool.run(still_video, video, seconds, still)
+            await emulator.pool.run(still_video, image, max(lengths.values()), video)
         except MediaError as error:
-            raise InputProblem("generation_input_validation_failed", str(error)) from error
-        shown = await emulator.pool.run(probe, still)
-        video, video_probe = still, shown or Probe()
-    _check_lengths(emulator, request["model"], video_probe)
+            raise InputError("generation_input_validation_failed", str(error)) from error
+        video_probe = await emulator.pool.run(probe, video)
+    _check_limits(emulator, request["model"], video_probe)
     _check_boxes(emulator, request, video_probe)
     if emulator.switches["reject_beyond_media_end"]:
         _check_ends(request, video_probe.video_seconds, lengths)
-    return Inputs(video, video_probe, sounds, synthesized)
+    return Inputs(video, video_probe, sounds, "text" in types)
 
 
 def discard(folder: Path) -> None:
-    """Remove the inputs of a generation that is at its end; its results stay."""
+    """Remove the inputs of a generation that has ended; its results stay."""
     for path in [*folder.glob("input-*"), *folder.glob("still.mp4"), *folder.glob("making*")]:
         path.unlink(missing_ok=True)
 
 
-async def _get(emulator: Emulator, item: dict[str, Any], path: Path) -> None:
+async def _fetch(emulator: Emulator, item: dict[str, Any], path: Path) -> None:
     if await asyncio.to_thread(path.exists):
         return
-    kind = item["type"]
     url = item.get("url")
     if url is None:
-        asset = emulator.store.get("asset", item["assetId"]) or {}
-        url = asset.get("url", "")
-    own = uploads.local_file(emulator, url)
+        url = (emulator.store.get("asset", item["assetId"]) or {}).get("url", "")
+    uploaded = uploads.local_file(emulator, url)
     try:
-        if own is not None:
-            await asyncio.to_thread(shutil.copyfile, own, path)
+        if uploaded is not None:
+            await asyncio.to_thread(shutil.copyfile, uploaded, path)
             return
         async with emulator.downloads:
             await fetch(url, path, max_bytes=INPUT_MAX, timeout=900)
     except (FetchError, OSError) as error:
-        raise InputProblem(
-            f"generation_input_{kind}_inaccessible", f"The {kind} could not be fetched: {error}"
-        ) from error
+        kind = item["type"]
+        message = f"The {kind} could not be fetched: {error}"
+        raise InputError(f"generation_input_{kind}_inaccessible", message) from error
 
 
-def _check_lengths(emulator: Emulator, model: str, video: Probe) -> None:
-    if max(video.width, video.height) > VIDEO_MAX_WIDTH or (
-        min(video.width, video.height) > VIDEO_MAX_HEIGHT
-    ):
-        raise InputProblem("generation_input_resolution_unsupported")
+def _check_limits(emulator: Emulator, model: str, video: Probe) -> None:
+    sides = sorted((video.width, video.height))
+    if sides[1] > VIDEO_MAX_WIDTH or sides[0] > VIDEO_MAX_HEIGHT:
+        raise InputError("generation_input_resolution_unsupported")
     longest = MODELS[model].max_seconds
     if longest is not None and video.video_seconds > longest:
-        raise InputProblem("generation_model_duration_exceeded")
+        raise InputError("generation_model_duration_exceeded")
     longest = PLANS[emulator.switches["plan"]].max_seconds
     if longest is not None and video.video_seconds > longest:
-        raise InputProblem("generation_plan_duration_exceeded", status=402)
+        raise InputError("generation_plan_duration_exceeded", status=402)
 
 
 def _check_boxes(emulator: Emulator, request: dict[str, Any], video: Probe) -> None:
-    holders = [request.get("options") or {}]
-    holders += [one.get("optionsOverride") or {} for one in request.get("segments") or []]
-    for holder in holders:
-        boxes = (holder.get("active_speaker_detection") or {}).get("bounding_boxes")
+    options = [request.get("options") or {}]
+    options += [one.get("optionsOverride") or {} for one in request.get("segments") or []]
+    for each in options:
+        boxes = (each.get("active_speaker_detection") or {}).get("bounding_boxes")
         if boxes is None:
             continue
         null_first = not boxes or boxes[0] is None
         if len(boxes) != video.frames or (
             null_first and emulator.switches["reject_null_first_box"]
         ):
-            raise InputProblem("generation_input_face_selection_invalid")
+            raise InputError("generation_input_face_selection_invalid")
 
 
 def _check_ends(request: dict[str, Any], video_seconds: float, lengths: dict[str, float]) -> None:
     for segment in request.get("segments") or []:
         if segment["endTime"] > video_seconds + TOLERANCE:
-            raise InputProblem("generation_input_segments_invalid")
+            raise InputError("generation_input_segments_invalid")
         audio = segment["audioInput"]
         end = audio.get("endTime")
         if end is not None and end > lengths[audio["refId"]] + TOLERANCE:
-            raise InputProblem("generation_input_trim_invalid")
+            raise InputError("generation_input_trim_invalid")

@@ -1,17 +1,16 @@
 """The life of a generation after it was accepted.
 
-PENDING while its inputs are fetched and looked into, PROCESSING until it is both processed and
-due, then COMPLETED (billed), FAILED or REJECTED (not billed). Each change is stored before anything
-follows from it, so after a crash `resume` goes on with every generation that was not at its end.
+PENDING while its inputs are fetched and checked, PROCESSING until it is processed and due, then
+COMPLETED (billed), FAILED or REJECTED (not billed). Every change is stored before it has an effect,
+so that `resume` continues after a crash.
 """
 
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
-from sandbox.common.faults import Fault
+from sandbox.common.faults import NO_FAULT, Fault
 from sandbox.common.media_pool import WorkerDiedError
 from sandbox.common.timing import job_seconds, sleep_until
 from sandbox.media import MediaError
@@ -19,189 +18,164 @@ from sandbox.media.lip_sync import LipSyncResult, SegmentPlan
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record
 from sandbox.sync_so.faults import MEDIA_KINDS
 from sandbox.sync_so.rules.tables import ERROR_CODES, expected_seconds
-from sandbox.sync_so.work.inputs import InputProblem, Inputs, discard, prepare
+from sandbox.sync_so.work.inputs import InputError, Inputs, discard, prepare
 from sandbox.sync_so.work.processing import process
 from sandbox.sync_so.work.webhooks import deliver
 
 logger = logging.getLogger(__name__)
 
 
+class _NotCompletedError(Exception):
+    """The generation ends in this status; `message` replaces the code's own text."""
+
+    def __init__(self, status: str, code: str | None, message: object = None) -> None:
+        self.status = status
+        self.code = code
+        self.message = str(message or ERROR_CODES.get(code or "", "Processing failed."))
+        super().__init__(f"{status} {code}")
+
+
+class _StuckError(Exception):
+    """The generation keeps its status for ever, as its fault asks."""
+
+
 def start(emulator: Emulator, id: str) -> None:
-    """Go on with a generation in the background, unless that is happening already."""
+    """Continue a generation in the background, unless that is happening already."""
     emulator.tasks.start(f"generation {id}", _run(emulator, id))
 
 
 def resume(emulator: Emulator) -> None:
-    """Go on with all that a crash or a restart interrupted."""
+    """Continue the generations that had not ended when the emulator stopped."""
     for record in emulator.store.all(GENERATION):
         if record["status"] in ACTIVE:
             start(emulator, record["id"])
 
 
 async def _run(emulator: Emulator, id: str) -> None:
-    try:
-        await _lead(emulator, id)
-    except Exception:
-        # A generation that nothing works on any more would be waited for until the deadline.
-        logger.exception("generation %s met an error that nobody expected", id)
-        record = emulator.generation(id)
-        if record is not None and record["status"] in ACTIVE:
-            await _end(emulator, record, "FAILED", "generation_unknown_error")
-
-
-async def _lead(emulator: Emulator, id: str) -> None:
     record = emulator.generation(id)
     if record is None:
         return
-    raw = record.get("fault")
-    fault = Fault.parse(raw, None) if raw else None
-    kind = fault.kind if fault is not None else ""
-    if fault is not None and kind == "stuck" and fault.text("status", "") == "PENDING":
-        return
-    if fault is not None and kind == "rejected":
-        await sleep_until(record["created"] + fault.number("seconds", 0.0))
-        reason = fault.text("code", "generation_input_validation_failed")
-        await _end(emulator, record, "REJECTED", reason, fault.params.get("message"))
-        return
-    if record.get("refused"):
-        await _end(
-            emulator,
-            record,
-            _bad_end(emulator.switches["segment_errors"]),
-            "generation_input_segments_invalid",
-            record["refused"],
-        )
-        return
+    ended: dict[str, Any] = {"status": "COMPLETED", "error": None, "errorCode": None}
     try:
-        inputs = await prepare(emulator, record["request"], emulator.folder(id))
-    except InputProblem as problem:
-        status = _bad_end(emulator.switches["media_errors"])
-        await _end(emulator, record, status, problem.code, str(problem))
+        frames = await _complete(emulator, record)
+        ended.update(billed=1, framesBilled=frames)
+    except _StuckError:
         return
+    except _NotCompletedError as end:
+        message = end.message if end.code is not None else None
+        ended.update(status=end.status, error=message, errorCode=end.code)
+    except Exception:
+        # A generation without a task would be waited for until the caller's deadline.
+        logger.exception("generation %s failed with an unexpected error", id)
+        code = "generation_unknown_error"
+        ended.update(status="FAILED", error=ERROR_CODES[code], errorCode=code)
+    # State and bill are one write.
+    record = emulator.change(id, endedAt=time.time(), **ended)
+    await asyncio.to_thread(discard, emulator.folder(id))
+    await deliver(emulator, record)
+
+
+async def _complete(emulator: Emulator, record: Record) -> int:
+    """Return the number of output frames when the generation is done and due."""
+    fault = Fault.parse(record["fault"], None) if record.get("fault") else NO_FAULT
+    if fault.kind == "stuck" and fault.text("status", "") == "PENDING":
+        raise _StuckError
+    if fault.kind == "rejected":
+        await sleep_until(record["created"] + fault.number("seconds", 0.0))
+        code = fault.text("code", "generation_input_validation_failed")
+        raise _NotCompletedError("REJECTED", code, fault.params.get("message"))
+    if record.get("refused"):
+        status = _refusal_status(emulator, "segment_errors")
+        raise _NotCompletedError(status, "generation_input_segments_invalid", record["refused"])
+    try:
+        inputs = await prepare(emulator, record["request"], emulator.folder(record["id"]))
+    except InputError as error:
+        status = _refusal_status(emulator, "media_errors")
+        raise _NotCompletedError(status, error.code, error) from None
     except WorkerDiedError:
-        await _end(emulator, record, "FAILED", "generation_media_probe_unavailable")
-        return
+        raise _NotCompletedError("FAILED", "generation_media_probe_unavailable") from None
     record = _begin(emulator, record, inputs, fault)
-    if kind == "stuck":
-        return
-    if fault is not None and kind in ("failed", "unknown_status"):
+    if fault.kind == "stuck":
+        raise _StuckError
+    if fault.kind in ("failed", "unknown_status"):
         await sleep_until(record["doneAt"])
-        status = fault.text("status", "CANCELED") if kind == "unknown_status" else "FAILED"
-        code = fault.text("code", "generation_unknown_error") if kind == "failed" else None
-        await _end(emulator, record, status, code, fault.params.get("message"))
-        return
+        if fault.kind == "unknown_status":
+            raise _NotCompletedError(fault.text("status", "CANCELED"), None)
+        code = fault.text("code", "generation_unknown_error")
+        raise _NotCompletedError("FAILED", code, fault.params.get("message"))
     if record.get("result") is None:
-        try:
-            made = await _process(emulator, record, inputs, kind)
-        except MediaError as error:
-            await _end(emulator, record, "FAILED", "generation_pipeline_failed", str(error))
-            return
-        except WorkerDiedError:
-            await _end(emulator, record, "FAILED", "generation_infra_resource_exhausted")
-            return
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            await _end(emulator, record, "FAILED", "generation_infra_storage_error", reason)
-            return
-        result = {
-            "duration": made.duration,
-            "frames": made.frames,
-            "width": made.width,
-            "height": made.height,
-            "segmented": bool(record["request"].get("segments")),
-            "synthesized": inputs.synthesized,
-        }
-        record = emulator.change(id, result=result)
+        record = emulator.change(
+            record["id"], result=await _process(emulator, record, inputs, fault)
+        )
     await sleep_until(record["doneAt"])
-    await _end(emulator, record, "COMPLETED")
+    return int(record["result"]["frames"])
 
 
-def _begin(emulator: Emulator, record: Record, inputs: Inputs, fault: Fault | None) -> Record:
-    """PROCESSING; when it is due is fixed here, once."""
+def _refusal_status(emulator: Emulator, switch: str) -> str:
+    return "REJECTED" if emulator.switches[switch] == "rejected" else "FAILED"
+
+
+def _begin(emulator: Emulator, record: Record, inputs: Inputs, fault: Fault) -> Record:
+    """PROCESSING; the time when it is due is fixed here, once."""
     if record["status"] == "PROCESSING":
         return record
     now = time.time()
     real = expected_seconds(record["request"]["model"], inputs.video_probe.video_seconds)
     seconds = job_seconds(emulator.switches, real)
-    if fault is not None and fault.kind == "slow":
+    if fault.kind == "slow":
         seconds += fault.number("seconds", 60.0)
-    return emulator.change(
-        record["id"],
-        status="PROCESSING",
-        processingAt=now,
-        doneAt=max(now, record["created"] + seconds),
-    )
+    due = max(now, record["created"] + seconds)
+    return emulator.change(record["id"], status="PROCESSING", processingAt=now, doneAt=due)
 
 
-async def _process(emulator: Emulator, record: Record, inputs: Inputs, kind: str) -> LipSyncResult:
-    folder = emulator.folder(record["id"])
+async def _process(
+    emulator: Emulator, record: Record, inputs: Inputs, fault: Fault
+) -> dict[str, Any]:
+    """The stored description of the result."""
+    try:
+        made = await _make_files(emulator, record, inputs, fault)
+    except MediaError as error:
+        raise _NotCompletedError("FAILED", "generation_pipeline_failed", error) from None
+    except WorkerDiedError:
+        raise _NotCompletedError("FAILED", "generation_infra_resource_exhausted") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _NotCompletedError("FAILED", "generation_infra_storage_error", reason) from None
+    return {
+        "duration": made.duration,
+        "frames": made.frames,
+        "segmented": bool(record["request"].get("segments")),
+        "synthesized": inputs.synthesized,
+    }
+
+
+async def _make_files(
+    emulator: Emulator, record: Record, inputs: Inputs, fault: Fault
+) -> LipSyncResult:
+    folder, request = emulator.folder(record["id"]), record["request"]
     if emulator.switches["media"] == "copy":
-        return _copy(inputs, folder)
-    request = record["request"]
+        for name in ("output.mp4", "segments.mp4"):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).hardlink_to(inputs.video)
+        video = inputs.video_probe
+        return LipSyncResult(video.video_seconds, video.frames, video.width, video.height)
     mode = (request.get("options") or {}).get("sync_mode")
-    segments = [_plan(segment, inputs.sounds) for segment in request.get("segments") or []]
-    whole = None if segments else next(iter(inputs.sounds.values()))
-    # A still shown for as long as its sound lasts has nothing to fit: the mode is ignored.
+    # A still lasts as long as its sound, so the mode is ignored.
     if any(item["type"] == "image" for item in request["input"]):
         mode = "cut_off"
-    return await emulator.pool.run(
-        process,
-        inputs.video,
-        folder,
-        segments,
-        whole,
-        mode,
-        kind if kind in MEDIA_KINDS else None,
-    )
+    segments = [_plan(segment, inputs) for segment in request.get("segments") or []]
+    whole = None if segments else next(iter(inputs.sounds.values()))
+    kind = fault.kind if fault.kind in MEDIA_KINDS else None
+    return await emulator.pool.run(process, inputs.video, folder, segments, whole, mode, kind)
 
 
-def _plan(segment: dict[str, Any], sounds: dict[str, Path]) -> SegmentPlan:
+def _plan(segment: dict[str, Any], inputs: Inputs) -> SegmentPlan:
     audio = segment["audioInput"]
     return SegmentPlan(
         start=float(segment["startTime"]),
         end=float(segment["endTime"]),
-        audio=sounds[audio["refId"]],
+        audio=inputs.sounds[audio["refId"]],
         audio_start=audio.get("startTime"),
         audio_end=audio.get("endTime"),
         sync_mode=(segment.get("optionsOverride") or {}).get("sync_mode"),
     )
-
-
-def _copy(inputs: Inputs, folder: Path) -> LipSyncResult:
-    """The input as the result, for tests of thousands of jobs that look at no picture."""
-    for name in ("output.mp4", "segments.mp4"):
-        target = folder / name
-        target.unlink(missing_ok=True)
-        target.hardlink_to(inputs.video)
-    found = inputs.video_probe
-    return LipSyncResult(found.video_seconds, found.frames, found.width, found.height)
-
-
-def _bad_end(delivery: str) -> str:
-    return "REJECTED" if delivery == "rejected" else "FAILED"
-
-
-async def _end(
-    emulator: Emulator,
-    record: Record,
-    status: str,
-    code: str | None = None,
-    message: object = None,
-) -> None:
-    """The terminal state, its bill in the same write, then the webhook."""
-    if code is not None:
-        text = str(message) if message else ERROR_CODES.get(code, "Processing failed.")
-    else:
-        text = None
-    billed = int(status == "COMPLETED")
-    record = emulator.change(
-        record["id"],
-        status=status,
-        endedAt=time.time(),
-        error=text,
-        errorCode=code,
-        billed=billed,
-        framesBilled=record["result"]["frames"] if billed else 0,
-    )
-    await asyncio.to_thread(discard, emulator.folder(record["id"]))
-    await deliver(emulator, record)

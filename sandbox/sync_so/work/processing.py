@@ -1,13 +1,13 @@
-"""Functions of the media processes, with picklable arguments."""
+"""Media work of a generation: functions for the worker processes, with picklable arguments."""
 
 import math
 import wave
-from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 from av.error import FFmpegError
 
 from sandbox.media import MediaError
@@ -39,43 +39,31 @@ class Probe:
         return self.audio_seconds > 0
 
 
-def probe(path: Path) -> Probe | None:
-    """Look into a file and decode the beginning of each stream; None when that fails."""
+def probe(path: Path) -> Probe:
+    """Read the head of a file and decode the beginning of each stream.
+
+    A file that cannot be read so has no streams.
+    """
     try:
         with open_container(path) as container:
             whole = container_length(container)
             found = Probe()
             if container.streams.video:
                 video = container.streams.video[0]
-                first = next(container.decode(video), None)
-                if first is None:
-                    return None
+                first = next(container.decode(video))
                 fps = float(video.average_rate or 0)
                 seconds = _seconds(video.duration, video.time_base) or whole
-                found = Probe(
-                    video_seconds=seconds,
-                    width=first.width,
-                    height=first.height,
-                    fps=fps,
-                    frames=video.frames or round(seconds * fps),
-                )
+                frames = video.frames or round(seconds * fps)
+                found = Probe(seconds, 0.0, first.width, first.height, fps, frames)
             if container.streams.audio:
                 audio = container.streams.audio[0]
                 container.seek(0)
-                if next(container.decode(audio), None) is None:
-                    return None
+                next(container.decode(audio))
                 seconds = _seconds(audio.duration, audio.time_base) or whole
-                return Probe(
-                    found.video_seconds,
-                    seconds,
-                    found.width,
-                    found.height,
-                    found.fps,
-                    found.frames,
-                )
+                found = replace(found, audio_seconds=seconds)
             return found
-    except (FFmpegError, MediaError, ValueError, OSError):
-        return None
+    except (FFmpegError, MediaError, ValueError, OSError, StopIteration):
+        return Probe()
 
 
 def _seconds(duration: int | None, time_base: Fraction | None) -> float:
@@ -90,9 +78,9 @@ def process(
     default_mode: str | None,
     fault: str | None,
 ) -> LipSyncResult:
-    """Make `output.mp4` (and `segments.mp4` with segments) in the folder, each only when whole.
+    """Make `output.mp4` (with segments also `segments.mp4`); each appears when it is whole.
 
-    Raises sandbox.media.MediaError for inputs that cannot be processed.
+    Raises MediaError for inputs that cannot be processed.
     """
     out, parts = folder / "output.mp4", folder / "segments.mp4"
     making, making_parts = folder / "making.mp4", folder / "making-parts.mp4"
@@ -111,50 +99,37 @@ def process(
     return result
 
 
-def speak(script: str, path: Path) -> float:
-    """Write a WAV that stands for a spoken text: a hum in syllables; returns its seconds.
+def speak(script: str, path: Path) -> None:
+    """Write a WAV that stands for a spoken text: a hum in syllables.
 
     The length follows the number of characters, so that tests can foresee it.
     """
     count = max(1, round(len(script) / CHARACTERS_PER_SECOND * SPEECH_RATE))
-    pitch = 2 * math.pi * 140 / SPEECH_RATE
-    syllable = 2 * math.pi * 4 / SPEECH_RATE
-    samples = array(
-        "h",
-        (
-            round(9000 * math.sin(pitch * n) * (0.5 - 0.5 * math.cos(syllable * n)))
-            for n in range(count)
-        ),
-    )
+    angle = 2 * np.pi * np.arange(count) / SPEECH_RATE
+    samples = 9000 * np.sin(140 * angle) * (0.5 - 0.5 * np.cos(4 * angle))
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SPEECH_RATE)
-        file.writeframes(samples.tobytes())
-    return count / SPEECH_RATE
+        file.writeframes(np.round(samples).astype("<i2").tobytes())
 
 
 def still_video(image: Path, seconds: float, path: Path) -> None:
-    """Write a video that shows an image for the given time, for models that animate a picture.
+    """Write a video that shows an image for the given time.
 
-    Raises sandbox.media.MediaError for an image that cannot be used.
+    Raises MediaError for an image that cannot be used.
     """
     try:
-        _still_video(image, seconds, path)
+        with open_container(image) as source:
+            picture = next(source.decode(video=0))
+        width, height = picture.width // 2 * 2, picture.height // 2 * 2
+        picture = picture.reformat(width=width, height=height, format="yuv420p")
+        with av.open(str(path), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=STILL_FPS)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for number in range(max(1, math.ceil(seconds * STILL_FPS))):
+                picture.pts, picture.time_base = number, Fraction(1, STILL_FPS)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
     except (FFmpegError, ValueError, StopIteration) as error:
         raise MediaError(f"{image.name} cannot be used as an image") from error
-
-
-def _still_video(image: Path, seconds: float, path: Path) -> None:
-    with open_container(image) as source:
-        picture = next(source.decode(video=0))
-    width, height = picture.width // 2 * 2, picture.height // 2 * 2
-    picture = picture.reformat(width=width, height=height, format="yuv420p")
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=STILL_FPS)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(max(1, math.ceil(seconds * STILL_FPS))):
-            picture.pts = number
-            picture.time_base = Fraction(1, STILL_FPS)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())

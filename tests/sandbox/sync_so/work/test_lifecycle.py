@@ -40,8 +40,6 @@ def test_segments_are_processed_and_billed_by_frame(
     done = vendor.until(vendor.accepted(body), "COMPLETED")
     whole = probe(download(done["outputUrl"], tmp_path / "whole.mp4"))
     part = probe(download(done["segmentOutputUrl"], tmp_path / "part.mp4"))
-    assert whole is not None
-    assert part is not None
     assert done["outputDuration"] == pytest.approx(CLIP_SECONDS, abs=0.05)
     assert (whole.width, whole.height, whole.frames) == (96, 64, round(CLIP_SECONDS * FPS))
     assert whole.has_audio
@@ -70,7 +68,6 @@ def test_faults_of_the_media(
     vendor.faults({"call": "job", "kind": fault, "match": {"model": "lipsync-2"}})
     done = vendor.until(vendor.accepted(one_segment(links.video, links.audio)), "COMPLETED")
     found = probe(download(done["outputUrl"], tmp_path / "out.mp4"))
-    assert found is not None
     assert found.video_seconds == pytest.approx(seconds, abs=0.08)
     assert found.has_audio is sound
 
@@ -108,7 +105,6 @@ def test_text_and_image_inputs(vendor: Vendor, links: Links, tmp_path: Path) -> 
     done = vendor.until(vendor.accepted(body), "COMPLETED")
     assert done["outputDuration"] == pytest.approx(2.0, abs=0.1)
     speech = probe(download(done["synthesizedAudioUrl"], tmp_path / "speech.wav"))
-    assert speech is not None
     assert speech.audio_seconds == pytest.approx(2.0, abs=0.01)
 
 
@@ -284,7 +280,6 @@ def test_the_real_table_is_scaled(vendor: Vendor, links: Links) -> None:
 
 def test_a_tone_is_as_long_as_asked(tmp_path: Path) -> None:
     found = probe(make_tone(tmp_path / "t.wav", 0.8))
-    assert found is not None
     assert found.audio_seconds == pytest.approx(0.8)
 
 
