@@ -26,7 +26,11 @@ def test_the_wheel_has_every_module_of_its_own_and_no_other(folder: Path, tmp_pa
     (wheel,) = WheelBuilder(str(folder)).build(directory=str(tmp_path))
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks", "examples"}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {
+        "tests",
+        "benchmarks",
+        "examples",
+    }
     wanted = {"sandbox"} if folder == SANDBOX else packages - {"sandbox"}
     modules = [path for name in wanted for path in (ROOT / name).rglob("*.py")]
     assert packed == {path.relative_to(ROOT).as_posix() for path in modules}

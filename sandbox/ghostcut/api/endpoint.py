@@ -1,4 +1,4 @@
-"""The front of every signed call: checks in the vendor's order, faults, and the envelope."""
+"""The front of every call: checks in the vendor's order, faults, and the envelope."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -8,112 +8,103 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.common.faults import Fault, FaultQueue
+from sandbox.common.faults import NO_FAULT, Fault
 from sandbox.common.http_faults import answer
 from sandbox.common.json_text import load
-from sandbox.ghostcut import envelope
-from sandbox.ghostcut.envelope import RejectedError
+from sandbox.ghostcut.emulator import Emulator
+from sandbox.ghostcut.envelope import (
+    BAD_PARAMETER,
+    KEY_INVALID,
+    MESSAGES,
+    POST_ONLY,
+    SIGN_INVALID,
+    SIGN_REQUISITE,
+    RejectedError,
+    envelope,
+)
+from sandbox.ghostcut.faults import ENVELOPE_KINDS
 from sandbox.ghostcut.signing import matches
-from sandbox.ghostcut.switches import Switches
 
 MAX_BODY = 4 << 20
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
-REJECT_KINDS = frozenset({"reject", "9999", "3006"})
-"""Envelope faults: `reject` takes `code` and `msg`; the others are its two usual cases."""
-
 
 @dataclass(frozen=True)
 class Call:
-    """One authenticated call; `origin` is the address under which the caller reached us."""
+    """One authenticated call; `origin` is the base of links in its response."""
 
     account: str
     data: Mapping[str, Any]
     raw: bytes
     path: str
     origin: str
-    fault: Fault | None
+    fault: Fault
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The envelope's `body`, and the total where the vendor gives one at the top level."""
+    """The envelope's `body`, and the total where the vendor gives one beside it."""
 
     body: Any
     count: int | None = None
 
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Emulator, Call], Awaitable[Reply]]
 
 
-class Gateway:
-    """Makes routes out of handlers. `secrets` maps each AppKey to its AppSecret."""
+def endpoint(
+    emulator: Emulator, path: str, name: str, handler: Handler, *, signed: bool = True
+) -> Route:
+    """A route for one call of the vendor; `name` is the call's name for faults."""
 
-    def __init__(
-        self,
-        faults: FaultQueue,
-        switches: Switches,
-        secrets: Mapping[str, str],
-        public_base_url: str | None,
-    ) -> None:
-        self._faults = faults
-        self._switches = switches
-        self._secrets = secrets
-        self._public_base_url = public_base_url
+    def wrap(body: Any, count: int | None = None, **error: Any) -> Response:
+        trace = not emulator.switches["omit_trace"]
+        return envelope(body, trace=trace, count=count, **error)
 
-    def origin(self, request: Request) -> str:
-        """Address for links to this server, without a slash at the end."""
-        return (self._public_base_url or str(request.base_url)).rstrip("/")
-
-    def route(self, path: str, name: str, handler: Handler, *, signed: bool = True) -> Route:
-        """A route for one call of the vendor; `name` is the call's name for faults."""
-
-        async def endpoint(request: Request) -> Response:
-            raw = await _read(request)
-            data = _object(raw)
-            fault = self._faults.take(name, **_facts(data or {}, path))
-
-            async def accept() -> Response:
-                try:
-                    account = self._authenticate(request, raw) if signed else ""
-                    if data is None:
-                        raise RejectedError(envelope.BAD_PARAMETER, "the body is not a JSON object")
-                    call = Call(account, data, raw, path, self.origin(request), fault)
-                    reply = await handler(call)
-                except RejectedError as error:
-                    return self._envelope(None, code=error.code, msg=error.msg)
-                return self._envelope(reply.body, count=reply.count)
-
-            return await answer(
-                request.scope, fault, accept, dict.fromkeys(REJECT_KINDS, self._reject)
-            )
-
-        return Route(path, endpoint, methods=_METHODS)
-
-    def _authenticate(self, request: Request, raw: bytes) -> str:
-        if request.method != "POST":
-            raise RejectedError(envelope.POST_ONLY)
-        key, signature = request.headers.get("appkey"), request.headers.get("appsign")
-        if not key or not signature:
-            raise RejectedError(envelope.SIGN_REQUISITE)
-        secret = self._secrets.get(key)
-        if secret is None:
-            raise RejectedError(envelope.KEY_INVALID)
-        if not matches(raw, secret, signature):
-            raise RejectedError(envelope.SIGN_INVALID)
-        return key
-
-    def _reject(self, fault: Fault) -> Response:
+    def reject(fault: Fault) -> Response:
         code = int(fault.kind) if fault.kind.isdigit() else int(fault.number("code", 9999))
-        message = fault.text("msg", envelope.MESSAGES.get(code, "Business error"))
-        return self._envelope(None, code=code, msg=message)
+        message = fault.text("msg", MESSAGES.get(code, "Business error"))
+        return wrap(None, code=code, message=message)
 
-    def _envelope(self, body: Any, **more: Any) -> Response:
-        return envelope.answer(body, trace=not self._switches.omit_trace, **more)
+    async def serve(request: Request) -> Response:
+        raw = await _read(request)
+        data = _object(raw)
+        fault = emulator.faults.take(name, **_facts(data or {}, path))
+
+        async def accept() -> Response:
+            try:
+                account = _authenticate(emulator, request, raw) if signed else ""
+                if data is None:
+                    raise RejectedError(BAD_PARAMETER, "the body is not a JSON object")
+                origin = emulator.origin(request)
+                call = Call(account, data, raw, path, origin, fault or NO_FAULT)
+                reply = await handler(emulator, call)
+            except RejectedError as error:
+                return wrap(None, code=error.code, message=error.message)
+            return wrap(reply.body, reply.count)
+
+        return await answer(request.scope, fault, accept, dict.fromkeys(ENVELOPE_KINDS, reject))
+
+    return Route(path, serve, methods=_METHODS)
+
+
+def _authenticate(emulator: Emulator, request: Request, raw: bytes) -> str:
+    """The AppKey of a signed call."""
+    if request.method != "POST":
+        raise RejectedError(POST_ONLY)
+    key, signature = request.headers.get("appkey"), request.headers.get("appsign")
+    if not key or not signature:
+        raise RejectedError(SIGN_REQUISITE)
+    secret = emulator.secrets.get(key)
+    if secret is None:
+        raise RejectedError(KEY_INVALID)
+    if not matches(raw, secret, signature):
+        raise RejectedError(SIGN_INVALID)
+    return key
 
 
 async def _read(request: Request) -> bytes:
-    """The raw body; what is beyond the limit is read and dropped, which breaks the signature."""
+    """The raw body; bytes beyond the limit are dropped, which breaks the signature."""
     raw = bytearray()
     async for chunk in request.stream():
         if len(raw) <= MAX_BODY:
@@ -130,7 +121,7 @@ def _object(raw: bytes) -> dict[str, Any] | None:
 
 
 def _facts(data: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The fields for a fault's `match`: path, reference and url (create), work (by id)."""
+    """The facts for a fault's `match`: path, reference and url (of a create), work (its id)."""
     facts: dict[str, Any] = {"path": path}
     for fact, field in (("reference", "names"), ("url", "urls"), ("work", "idWorks")):
         values = data.get(field)

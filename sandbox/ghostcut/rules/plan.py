@@ -1,10 +1,10 @@
-"""The plan of an accepted work, and the rules that make it fail with status 26.
+"""The plan of an accepted work, and the rules whose breach is status 26.
 
 Sources: vendor docs, "smart text removal" (masks, modes, quality tiers) and "extra options".
-That a violation shows as status 26 with `errorDetail` is an assumption; see the README.
+Assumed: a breach shows as status 26 with `errorDetail`; see the README.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +73,12 @@ _TIERS = {
 def read_plan(request: Mapping[str, Any], *, lenient: bool = False) -> Plan:
     """Read the stored request of a work (keys mode, lang, resolution, masks, extra).
 
-    Raises `InvalidPlanError`. `lenient` forgives the rules about tiers, languages and corner
-    order, which the real service may not enforce; what cannot be processed is still refused.
+    Raises InvalidPlanError. `lenient` forgives the rules about tiers, languages and corner order,
+    which the vendor may not enforce, but nothing that prevents the processing.
     """
-    extra = _extra(request.get("extra"))
-    masks = tuple(_mask(item, lenient) for item in _list(request.get("masks")))
+    extra = _decoded(request.get("extra"), "extraOptions", dict)
+    items = _decoded(request.get("masks"), "videoInpaintMasks", list)
+    masks = tuple(_mask(item, lenient) for item in items)
     mode = int(request["mode"])
     if mode == 2 and not masks:
         raise InvalidPlanError("videoInpaintMasks is required when needChineseOcclude is 2")
@@ -191,20 +192,15 @@ def _cut(value: Any) -> tuple[float, float] | None:
     return float(value[0]), float(value[1])
 
 
-def _list(text: str | None) -> list[Any]:
-    return _decoded(text, "videoInpaintMasks", list) if text else []
-
-
-def _extra(text: str | None) -> dict[str, Any]:
-    return _decoded(text, "extraOptions", dict) if text else {}
-
-
-def _decoded(text: str, field: str, kind: Callable[..., Any]) -> Any:
+def _decoded(text: str | None, field: str, kind: type) -> Any:
+    """The JSON text of a field; an empty `kind` without one."""
+    if not text:
+        return kind()
     try:
         value = load(text)
     except ValueError:
         raise InvalidPlanError(f"{field} is not JSON") from None
-    if not isinstance(value, kind):  # type: ignore[arg-type]
+    if not isinstance(value, kind):
         raise InvalidPlanError(f"{field} has the wrong shape")
     return value
 

@@ -1,7 +1,7 @@
-"""Reading a submit request: what is refused at once, with an envelope code.
+"""Rules for a submit request whose breach is refused at once, with an envelope code.
 
-Everything that the vendor judges later (mask geometry, tiers, reachability, length, points) is not
-looked at here; it ends up in the work's status (see `plan`).
+Mask geometry, tiers, reachability, length and points are judged later and show in the work's
+status (see `plan`).
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.common.json_text import load
+from sandbox.common.settings import SwitchBoard
 from sandbox.ghostcut.envelope import BAD_PARAMETER, URLS_ERROR, RejectedError
-from sandbox.ghostcut.switches import Switches
 
 EMULATED_MODES = frozenset({1, 2})
 """`needChineseOcclude`: 1 whole frame, 2 only inside the masks."""
@@ -31,24 +31,24 @@ class Submission:
     masks: str | None
     extra: str | None
     callback: str | None
-    uid: str | None
-    out_user_id: str | None
 
 
-def read_submission(data: Mapping[str, Any], switches: Switches) -> Submission:
-    """Check types and presence; raises `RejectedError` with the code that the switches name."""
+def read_submission(data: Mapping[str, Any], switches: SwitchBoard) -> Submission:
+    """Check types and presence; raises RejectedError with the code that the switches name."""
     urls = _urls(data, switches)
     names = _names(data.get("names"), len(urls))
     mode = data.get("needChineseOcclude", 0)
     if isinstance(mode, bool) or not isinstance(mode, int):
         raise RejectedError(BAD_PARAMETER, "needChineseOcclude must be an integer")
     if mode == 0:
-        raise RejectedError(switches.code_no_feature, "No feature is selected")
+        raise RejectedError(switches["code_no_feature"], "No feature is selected")
     if mode not in EMULATED_MODES:
         raise RejectedError(BAD_PARAMETER, f"needChineseOcclude {mode} is not emulated")
+    for ignored in ("uid", "outUserId"):
+        _text(data, ignored)
     lang = _text(data, "videoInpaintLang")
     if lang is None:
-        if switches.require_lang:
+        if switches["require_lang"]:
             raise RejectedError(BAD_PARAMETER, "videoInpaintLang is required")
         lang = "all"
     return Submission(
@@ -56,12 +56,10 @@ def read_submission(data: Mapping[str, Any], switches: Switches) -> Submission:
         names=names,
         mode=mode,
         lang=lang,
-        resolution=_text(data, "resolution") or switches.default_resolution,
+        resolution=_text(data, "resolution") or switches["default_resolution"],
         masks=read_json_text(data, "videoInpaintMasks", list, switches),
         extra=read_json_text(data, "extraOptions", dict, switches),
         callback=_text(data, "callback") or None,
-        uid=_text(data, "uid"),
-        out_user_id=_text(data, "outUserId"),
     )
 
 
@@ -69,12 +67,12 @@ def read_json_text(
     data: Mapping[str, Any],
     field: str,
     kind: type[list[Any]] | type[dict[str, Any]],
-    switches: Switches,
+    switches: SwitchBoard,
 ) -> str | None:
     """The text of a field that must be a *string* of JSON; None when it is absent.
 
-    A native object, or a string that does not hold a JSON `kind`, is refused at once with
-    `code_native_json`; with `native_json_fails_later` it passes here as text that `plan` refuses.
+    A native object, and a string without a JSON `kind`, are refused with `code_native_json`; with
+    `native_json_fails_later` they become a text that `plan` refuses.
     """
     value = data.get(field)
     if value is None or value == "":
@@ -84,23 +82,25 @@ def read_json_text(
             good = isinstance(load(value), kind)
         except ValueError:
             good = False
-        if good or switches.native_json_fails_later:
+        if good or switches["native_json_fails_later"]:
             return value
         word = "list" if kind is list else "object"
-        raise RejectedError(switches.code_native_json, f"{field} must be the JSON text of a {word}")
-    if switches.native_json_fails_later:
+        raise RejectedError(
+            switches["code_native_json"], f"{field} must be the JSON text of a {word}"
+        )
+    if switches["native_json_fails_later"]:
         return f"not a string: {type(value).__name__}"
-    raise RejectedError(switches.code_native_json, f"{field} must be a string of JSON")
+    raise RejectedError(switches["code_native_json"], f"{field} must be a string of JSON")
 
 
-def _urls(data: Mapping[str, Any], switches: Switches) -> tuple[str, ...]:
+def _urls(data: Mapping[str, Any], switches: SwitchBoard) -> tuple[str, ...]:
     urls = data.get("urls")
     if urls is None or urls == []:
         raise RejectedError(URLS_ERROR)
     if not isinstance(urls, list) or not all(isinstance(url, str) and url for url in urls):
         raise RejectedError(BAD_PARAMETER, "urls must be a list of strings")
-    if len(urls) > switches.max_urls:
-        raise RejectedError(switches.code_too_many_urls)
+    if len(urls) > switches["max_urls"]:
+        raise RejectedError(switches["code_too_many_urls"])
     return tuple(urls)
 
 

@@ -1,7 +1,7 @@
-"""The vendor's `ProcessStatus` enum and the other lists that `/v-w-c/enum/query2` answers.
+"""The vendor's `ProcessStatus` enum and the other lists of `/v-w-c/enum/query2`.
 
-Source: vendor docs, "process status". The rule there: 1 is success, below 1 is still running,
-above 1 has failed.
+Source: vendor docs, "process status": 1 is success, a status below 1 is running, one above 1 has
+failed.
 """
 
 from collections.abc import Mapping
@@ -84,13 +84,13 @@ ENUMS: dict[str, _Entries] = {
 
 
 def describe(status: int) -> dict[str, int | str]:
-    """The `processStatusEnum` object of a row; a value outside the list has its number as text."""
+    """The `processStatusEnum` object of a row; an unlisted status has its number as text."""
     chinese, english = PROCESS_STATUS.get(status, (f"状态{status}", f"Status {status}"))
     return {"code": status, "description": chinese, "descriptionEn": english}
 
 
 def enum_items(name: str) -> list[dict[str, int | str]]:
-    """Entries of one enum, looked up without regard to case; an unknown name has none."""
+    """The entries of an enum, whose name may be in any case; an unknown enum has none."""
     return [
         {"code": code, "description": text, "descriptionEn": english, "descriptionPt": english}
         for code, (text, english) in ENUMS.get(name.lower(), {}).items()

@@ -1,4 +1,4 @@
-"""Which addresses the vendor will call, and the download of a work's source.
+"""The source of a work: the addresses that the vendor calls, and the download.
 
 Source: vendor docs, "input video": directly downloadable, no login, no intranet, no Chinese
 characters in the address.
@@ -12,16 +12,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sandbox.common.fetch import FetchError, fetch
+from sandbox.common.settings import SwitchBoard
 from sandbox.ghostcut.rules import statuses
-from sandbox.ghostcut.switches import Switches
 
 _CHINESE = re.compile(r"[\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 
 class WorkFailedError(Exception):
-    """The run ends with this status; `detail` is the row's `errorDetail`.
+    """The run ends with this status, which is not success.
 
-    `result` names a finished result that stays locked.
+    `detail` is the row's `errorDetail`; `result` names a finished result that stays locked.
     """
 
     def __init__(self, status: int, detail: str = "", result: str | None = None) -> None:
@@ -32,15 +32,15 @@ class WorkFailedError(Exception):
 
 
 class RefusedAddressError(Exception):
-    """The vendor would not call this address; the text does not repeat it."""
+    """The vendor would not call this address; the message does not contain it."""
 
 
 async def check_address(url: str, *, allow_private: bool) -> None:
-    """Raise RefusedAddressError unless the address is one that the vendor would call:
-    http(s), without Chinese characters, resolvable and, unless `allow_private`, public.
+    """Raise RefusedAddressError unless the vendor would call this address.
 
-    A redirect is followed without this check, and the name is resolved again for the call: it is
-    a model of the vendor's rule, not a protection.
+    It has to be http(s), without Chinese characters, resolvable and, unless `allow_private`,
+    public. This models the vendor's rule and protects from nothing: redirects are not checked, and
+    the call resolves the name again.
     """
     if _CHINESE.search(url):
         raise RefusedAddressError("the address has Chinese characters")
@@ -63,16 +63,16 @@ async def check_address(url: str, *, allow_private: bool) -> None:
             raise RefusedAddressError("the host is not public")
 
 
-async def download(url: str, path: Path, switches: Switches) -> int:
+async def download(url: str, path: Path, switches: SwitchBoard) -> int:
     """Fetch the source to `path` and return its size in bytes.
 
-    Raises WorkFailedError: 2 for an address that is refused, 3 when the download fails, 100 when
-    the file is too large.
+    Raises WorkFailedError: 2 for a refused address, 3 for a failed download, 100 for a file that is
+    too large.
     """
-    limit = int(switches.max_bytes)
-    # The transfer is bounded above the limit, to tell a file that is too large from a failure.
+    limit = int(switches["max_bytes"])
+    # The bound is above the limit, so that a file that is too large differs from a failure.
     try:
-        await check_address(url, allow_private=switches.allow_private)
+        await check_address(url, allow_private=switches["allow_private"])
         fetched = await fetch(url, path, max_bytes=2 * limit, timeout=600.0)
     except RefusedAddressError as error:
         raise WorkFailedError(statuses.BAD_URL, str(error)) from None

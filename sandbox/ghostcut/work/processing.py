@@ -1,4 +1,4 @@
-"""Functions of the media processes: probing a source and making the result."""
+"""Media work of a run: functions for the worker processes, with picklable arguments."""
 
 import shutil
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class NotVideoError(Exception):
 
 
 class CorruptError(Exception):
-    """The source breaks off before its announced end."""
+    """The source ends before its announced end."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _last_picture(path: Path, end: float) -> float:
                 if frame.time is not None:
                     last = max(last, frame.time)
     except (FFmpegError, MediaError):
-        return last
+        pass
     return last
 
 
@@ -94,7 +94,7 @@ def render(
     cut: tuple[float, float] | None,
     fault: str | None,
 ) -> None:
-    """Write the processed video to `out`, which appears only when it is whole."""
+    """Write the processed video to `out`, which appears when it is whole."""
     partial = out.with_name(f"partial-{out.name}")
     inpaint(
         source,
@@ -110,7 +110,7 @@ def render(
 
 
 def copy_source(source: Path, out: Path) -> None:
-    """The result of a work whose media is not processed (switch `media`: copy)."""
+    """Write the source as the result (switch `media`: copy)."""
     partial = out.with_name(f"partial-{out.name}")
     shutil.copyfile(source, partial)
     partial.replace(out)

@@ -1,31 +1,31 @@
 """A work as the vendor shows it: one row of `/work/status`, and the body of a callback.
 
-Source: vendor docs, "status" and "callback" samples.
+Source: vendor docs, samples of "status" and "callback".
 """
 
 import time
 from typing import Any
 
+from sandbox.common.settings import SwitchBoard
 from sandbox.ghostcut.rules import statuses
-from sandbox.ghostcut.switches import Switches
 from sandbox.ghostcut.work.works import Work, is_running
 
 _FETCHED = 15.0
 """Progress in percent where processing proper begins."""
 
 
-def row(
-    work: Work, switches: Switches, *, origin: str, status: int | None = None
+def work_json(
+    work: Work, switches: SwitchBoard, origin: str, status: int | None = None
 ) -> dict[str, Any]:
-    """Build the row; `origin` is the address of this server, `status` replaces the true one."""
+    """The row; `origin` is the base of its link, `status` replaces the true one."""
     fault = work["fault"] or {}
     if status is None and fault.get("kind") == "unknown_status" and is_running(work):
         status = int(fault.get("status", -9))
     value = work["status"] if status is None else status
-    shown: dict[str, Any] = {
-        "id": str(work["id"]) if switches.ids_as_strings else work["id"],
+    row: dict[str, Any] = {
+        "id": shown_id(work, switches),
         "idProject": work["project"],
-        "url": work["url"].partition("?")[0] if switches.strip_url_query else work["url"],
+        "url": work["url"].partition("?")[0] if switches["strip_url_query"] else work["url"],
         "processStatus": value,
         "processProgress": progress(work),
         "paidPoint": work["paid"],
@@ -40,21 +40,26 @@ def row(
         "deleted": int(work["deleted"]),
         "errorDetail": work["detail"],
     }
-    if not switches.omit_names:
-        shown["name"] = work["name"]
-    if not switches.omit_enum:
-        shown["processStatusEnum"] = statuses.describe(value)
+    if not switches["omit_names"]:
+        row["name"] = work["name"]
+    if not switches["omit_enum"]:
+        row["processStatusEnum"] = statuses.describe(value)
     if value == statuses.SUCCESS and fault.get("kind") == "empty_result":
-        shown["videoUrl"] = ""
+        row["videoUrl"] = ""
     elif value == statuses.SUCCESS and work["result"]:
-        shown["videoUrl"] = f"{origin}/cdn/{work['result']}"
-    elif switches.empty_video_url:
-        shown["videoUrl"] = ""
-    return shown
+        row["videoUrl"] = f"{origin}/cdn/{work['result']}"
+    elif switches["empty_video_url"]:
+        row["videoUrl"] = ""
+    return row
+
+
+def shown_id(work: Work, switches: SwitchBoard) -> int | str:
+    """The id as a number, or as text with the switch `ids_as_strings`."""
+    return str(work["id"]) if switches["ids_as_strings"] else int(work["id"])
 
 
 def progress(work: Work) -> float:
-    """Percent: rises with time up to 99 while the run lasts, 100 at each end, failures too."""
+    """Percent: rises with time up to 99 during a run, 100 at every end, failures included."""
     if not is_running(work):
         return 100.0
     if work["status"] == statuses.QUEUED or work["ready"] is None:

@@ -1,21 +1,19 @@
-"""Works: creation, queries, deletion, re-runs and the one way in which a run ends.
+"""The stored works: creation, queries, changes, re-runs, the end of a run, and the audit.
 
-A work is a JSON document in the store. Nothing here awaits, and everything runs on the event
-loop's thread, so that reading, deciding and writing a work is never interleaved with another.
+A work is a JSON document in the store. No function here awaits and all run on the event loop's
+thread, so that reading, deciding and writing a work is never interleaved with another.
 """
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.common.faults import FaultQueue
-from sandbox.common.store import Store
+from sandbox.ghostcut.emulator import Emulator
 from sandbox.ghostcut.rules import statuses
 from sandbox.ghostcut.rules.request import Submission
-from sandbox.ghostcut.switches import Switches
-from sandbox.ghostcut.work.points import Points
+from sandbox.ghostcut.work import points
 
 Work = dict[str, Any]
 
@@ -24,176 +22,151 @@ _FIRST_WORK = 538170000
 _FIRST_PROJECT = 249800000
 
 
-class WorkBook:
-    """All works of all accounts."""
+def create(
+    emulator: Emulator, account: str, submission: Submission, raw: bytes, *, path: str, origin: str
+) -> list[Work]:
+    """Accept a request: one work for each url, all in one project, ids rising.
 
-    def __init__(
-        self, store: Store, faults: FaultQueue, points: Points, switches: Switches
-    ) -> None:
-        self.store = store
-        self._faults = faults
-        self._points = points
-        self._switches = switches
+    A queued "job" fault is bound to its work here, so that it survives a restart.
+    """
+    now = time.time()
+    digest = hashlib.sha256(account.encode() + b"\n" + raw).hexdigest()
+    made = []
+    store = emulator.store
+    with store.transaction():
+        project = _FIRST_PROJECT + store.counter("project")
+        for url, name in zip(submission.urls, submission.names, strict=True):
+            number = _FIRST_WORK + store.counter("work")
+            work: Work = {
+                "id": number,
+                "project": project,
+                "account": account,
+                "url": url,
+                "name": name,
+                "path": path,
+                "origin": origin,
+                "digest": digest,
+                "callback": submission.callback,
+                "request": {
+                    "mode": submission.mode,
+                    "lang": submission.lang,
+                    "resolution": submission.resolution,
+                    "masks": submission.masks,
+                    "extra": submission.extra,
+                },
+                "created": now,
+                "run": 0,
+                "free": False,
+                "adjustments": 0,
+                "charges": 0,
+                "paid": 0.0,
+                "price": 0.0,
+                "duration": 0.0,
+                "size": 0,
+                "deleted": False,
+            }
+            work.update(_new_run(emulator, work, now))
+            store.put(_KIND, str(number), work)
+            made.append(work)
+        store.put("project", str(project), {"works": [str(work["id"]) for work in made]})
+    return made
 
-    def create(
-        self, account: str, submission: Submission, raw: bytes, *, path: str, origin: str
-    ) -> list[Work]:
-        """Accept a request: one work for each url, all in one project, ids rising.
 
-        A queued "job" fault is bound to its work here, so that it survives a restart.
-        """
-        now = time.time()
-        digest = hashlib.sha256(account.encode() + b"\n" + raw).hexdigest()
-        works = []
-        with self.store.transaction():
-            project = _FIRST_PROJECT + self.store.counter("project")
-            for url, name in zip(submission.urls, submission.names, strict=True):
-                number = _FIRST_WORK + self.store.counter("work")
-                fault = self._faults.take("job", reference=name, url=url, work=str(number))
-                work: Work = {
-                    "id": number,
-                    "project": project,
-                    "account": account,
-                    "url": url,
-                    "name": name,
-                    "path": path,
-                    "origin": origin,
-                    "digest": digest,
-                    "callback": submission.callback,
-                    "uid": submission.uid,
-                    "out_user_id": submission.out_user_id,
-                    "request": {
-                        "mode": submission.mode,
-                        "lang": submission.lang,
-                        "resolution": submission.resolution,
-                        "masks": submission.masks,
-                        "extra": submission.extra,
-                    },
-                    "created": now,
-                    "fault": None if fault is None else fault.describe(),
-                    "run": 0,
-                    "free": False,
-                    "adjustments": 0,
-                    "charges": 0,
-                    "paid": 0.0,
-                    "price": 0.0,
-                    "duration": 0.0,
-                    "size": 0,
-                    "result": None,
-                    "deleted": False,
-                    **_fresh(now),
-                }
-                self.store.put(_KIND, str(number), work)
-                works.append(work)
-            self.store.put("project", str(project), {"works": [str(work["id"]) for work in works]})
-        return works
+def get(emulator: Emulator, number: int | str) -> Work | None:
+    """The work, or None for an unknown id."""
+    return emulator.store.get(_KIND, str(number))
 
-    def get(self, number: int | str) -> Work | None:
-        """The work, or None for an id that was never given."""
-        return self.store.get(_KIND, str(number))
 
-    def owned(self, account: str, number: int | str) -> Work | None:
-        """The work if this account has it and has not deleted it."""
-        work = self.get(number)
-        return work if work and work["account"] == account and not work["deleted"] else None
+def owned(emulator: Emulator, account: str, number: int | str) -> Work | None:
+    """The work if the account has it and has not deleted it."""
+    work = get(emulator, number)
+    return work if work and work["account"] == account and not work["deleted"] else None
 
-    def all(self) -> list[Work]:
-        """Every work in the order of acceptance."""
-        return self.store.all(_KIND)
 
-    def update(self, number: int, **changes: Any) -> Work:
-        """Merge changes into a work and stamp its time of change."""
-        work = self.store.get(_KIND, str(number))
-        if work is None:
-            raise KeyError(number)
-        work.update(changes, updated=time.time())
-        self.store.put(_KIND, str(number), work)
-        return work
+def all_works(emulator: Emulator) -> list[Work]:
+    """Every work in the order of acceptance."""
+    return emulator.store.all(_KIND)
 
-    def find(
-        self, account: str, works: Iterable[str] | None, projects: Iterable[str] | None
-    ) -> list[Work]:
-        """Works by id, else by project, else all of the account; newest first.
 
-        Unknown, foreign and deleted ones are left out, as are those too young for the lag
-        switches.
-        """
-        lag = self._switches.status_lag_seconds
-        if works is not None:
-            found = [self.get(number) for number in dict.fromkeys(works)]
-        elif projects is not None:
-            batches = [self.store.get("project", number) for number in dict.fromkeys(projects)]
-            found = [self.get(number) for batch in batches if batch for number in batch["works"]]
-        else:
-            lag = self._switches.list_lag_seconds
-            found = list(self.all())
-        shown = self._switches.show_deleted
-        latest = time.time() - lag
-        mine = [
-            work
-            for work in found
-            if work is not None
-            and work["account"] == account
-            and (shown or not work["deleted"])
-            and (lag == 0 or work["created"] <= latest)
-        ]
-        return sorted(mine, key=lambda work: (work["created"], work["id"]), reverse=True)
+def update(emulator: Emulator, number: int, **changes: Any) -> Work:
+    """Change members of a work, and the time of its last change."""
+    work = get(emulator, number)
+    if work is None:
+        raise KeyError(number)
+    work.update(changes, updated=time.time())
+    emulator.store.put(_KIND, str(number), work)
+    return work
 
-    def restart(self, work: Work, *, masks: str | None = None, adjust: bool = False) -> Work:
-        """Begin another run of a finished work; the first adjustments of a paid work are free."""
-        changes: dict[str, Any] = {"run": work["run"] + 1, "result": None, "fault": None}
-        if adjust:
-            adjustments = work["adjustments"] + 1
-            changes["adjustments"] = adjustments
-            allowance = self._switches.free_adjustments
-            changes["free"] = work["charges"] > 0 and adjustments <= allowance
-            if masks is not None:
-                changes["request"] = {**work["request"], "masks": masks}
-        fault = self._faults.take(
-            "job", reference=work["name"], url=work["url"], work=str(work["id"])
-        )
-        if fault is not None:
-            changes["fault"] = fault.describe()
-        return self.update(work["id"], **changes, **_fresh(time.time()))
 
-    def end(self, number: int, status: int, **changes: Any) -> Work:
-        """End the run. A success is charged in the same transaction, or becomes locked (83)."""
-        with self.store.transaction():
-            work = self.update(number, **changes)
-            if status == statuses.SUCCESS and not work["free"]:
-                if self._points.charge(work["account"], work["price"]):
-                    changes = {
-                        "charges": work["charges"] + 1,
-                        "paid": work["paid"] + work["price"],
-                    }
-                else:
-                    status, changes = statuses.LOCKED, {}
+def find(
+    emulator: Emulator,
+    account: str,
+    numbers: Iterable[str] | None,
+    projects: Iterable[str] | None,
+) -> list[Work]:
+    """Works by id, else by project, else all of the account; newest first.
+
+    Left out are unknown, foreign and deleted ones, and those too young for the lag switches.
+    """
+    switches = emulator.switches
+    lag = switches["status_lag_seconds"]
+    if numbers is not None:
+        found = [get(emulator, number) for number in dict.fromkeys(numbers)]
+    elif projects is not None:
+        batches = [emulator.store.get("project", number) for number in dict.fromkeys(projects)]
+        found = [get(emulator, number) for batch in batches if batch for number in batch["works"]]
+    else:
+        lag = switches["list_lag_seconds"]
+        found = list(all_works(emulator))
+    show_deleted, latest = switches["show_deleted"], time.time() - lag
+    mine = [
+        work
+        for work in found
+        if work is not None
+        and work["account"] == account
+        and (show_deleted or not work["deleted"])
+        and (lag == 0 or work["created"] <= latest)
+    ]
+    return sorted(mine, key=lambda work: (work["created"], work["id"]), reverse=True)
+
+
+def restart(
+    emulator: Emulator, work: Work, *, masks: str | None = None, adjust: bool = False
+) -> Work:
+    """Begin another run of a finished work; the first adjustments of a paid work are free."""
+    changes: dict[str, Any] = {"run": work["run"] + 1}
+    if adjust:
+        number = work["adjustments"] + 1
+        free = work["charges"] > 0 and number <= emulator.switches["free_adjustments"]
+        changes.update(adjustments=number, free=free)
+        if masks is not None:
+            changes["request"] = {**work["request"], "masks": masks}
+    return update(emulator, work["id"], **changes, **_new_run(emulator, work, time.time()))
+
+
+def end(emulator: Emulator, number: int, status: int, **changes: Any) -> Work:
+    """End the run. A success is charged in the same transaction, or becomes locked (83)."""
+    with emulator.store.transaction():
+        work = update(emulator, number, **changes)
+        changes = {"status": status}
+        if status == statuses.SUCCESS and not work["free"]:
+            if points.charge(emulator, work["account"], work["price"]):
+                changes.update(charges=work["charges"] + 1, paid=work["paid"] + work["price"])
             else:
-                changes = {}
-            work = self.update(number, status=status, **changes)
-            if work["callback"]:
-                self.store.put("callback", f"{number}:{work['run']}", _pending(work))
-        return work
+                changes["status"] = statuses.LOCKED
+        work = update(emulator, number, **changes)
+        if work["callback"]:
+            pending = {"work": number, "next": time.time(), "attempts": 0, "state": "pending"}
+            emulator.store.put("callback", f"{number}:{work['run']}", pending)
+    return work
 
-    def unlock(self, work: Work) -> Work | None:
-        """Pay for a locked work and show its result; None when the points do not reach."""
-        with self.store.transaction():
-            if self._points.balance(work["account"]) < work["price"]:
-                return None
-            return self.end(work["id"], statuses.SUCCESS, run=work["run"] + 1, detail="")
 
-    def audit(self) -> dict[str, Any]:
-        """The answer of `GET /_sandbox/audit`; `replayed` is 0 for ever, the vendor has no keys."""
-        works = self.all()
-        requests = {(work["digest"], work["project"]) for work in works}
-        callbacks = dict(self.store.items("callback"))
-        return {
-            "accepted": len(works),
-            "billed": sum(work["charges"] for work in works),
-            "replayed": 0,
-            "duplicates": len(requests) - len({digest for digest, _ in requests}),
-            "jobs": [_audit_job(work, callbacks) for work in works],
-        }
+def unlock(emulator: Emulator, work: Work) -> Work | None:
+    """Pay for a locked work and show its result; None when the points do not suffice."""
+    with emulator.store.transaction():
+        if points.balance(emulator, work["account"]) < work["price"]:
+            return None
+        return end(emulator, work["id"], statuses.SUCCESS, run=work["run"] + 1, detail="")
 
 
 def is_running(work: Work) -> bool:
@@ -201,22 +174,37 @@ def is_running(work: Work) -> bool:
     return bool(work["status"] < statuses.SUCCESS)
 
 
-def _fresh(now: float) -> dict[str, Any]:
+def audit(emulator: Emulator) -> dict[str, Any]:
+    """The body of `GET /_sandbox/audit`; `replayed` is always 0: the vendor has no keys."""
+    works = all_works(emulator)
+    requests = {(work["digest"], work["project"]) for work in works}
+    callbacks = emulator.store.all("callback")
     return {
+        "accepted": len(works),
+        "billed": sum(work["charges"] for work in works),
+        "replayed": 0,
+        "duplicates": len(requests) - len({digest for digest, _ in requests}),
+        "jobs": [_audit_job(work, callbacks) for work in works],
+    }
+
+
+def _new_run(emulator: Emulator, work: Work, now: float) -> dict[str, Any]:
+    fault = emulator.faults.take(
+        "job", reference=work["name"], url=work["url"], work=str(work["id"])
+    )
+    return {
+        "fault": None if fault is None else fault.describe(),
         "status": statuses.QUEUED,
         "detail": "",
         "started": now,
         "ready": None,
         "updated": now,
+        "result": None,
     }
 
 
-def _pending(work: Work) -> dict[str, Any]:
-    return {"work": work["id"], "next": time.time(), "attempts": 0, "state": "pending"}
-
-
-def _audit_job(work: Work, callbacks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    mine = [body for body in callbacks.values() if body["work"] == work["id"]]
+def _audit_job(work: Work, callbacks: list[Work]) -> dict[str, Any]:
+    mine = [body for body in callbacks if body["work"] == work["id"]]
     return {
         "id": str(work["id"]),
         "project": str(work["project"]),

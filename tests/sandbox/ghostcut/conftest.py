@@ -8,9 +8,15 @@ import pytest
 
 from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
+from sandbox.ghostcut.switches import SWITCHES
 from tests.sandbox.ghostcut.vendor import QuietFiles, Receiver, Vendor, threaded, write_clip
 
 ACCOUNTS = {f"key-{number}": f"secret-{number}" for number in range(200)}
+DEFAULTS = {
+    **{name: switch.default for name, switch in SWITCHES.items()},
+    "seconds_per_job": 0.0,
+    "media": "copy",
+}
 _next_account = itertools.count()
 
 
@@ -52,16 +58,6 @@ def vendor(emulator: RunningServer, source_url: str) -> Iterator[Vendor]:
         vendor.http.delete("/_sandbox/faults").raise_for_status()
         vendor.settings(**DEFAULTS)
         yield vendor
-
-
-def _defaults() -> dict[str, object]:
-    from sandbox.ghostcut.switches import DEFAULTS
-
-    values = {name: switch.default for name, switch in DEFAULTS.items()}
-    return {**values, "seconds_per_job": 0.0, "media": "copy"}
-
-
-DEFAULTS = _defaults()
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 
 from sandbox.common.settings import SwitchBoard
 from sandbox.common.store import Store
-from sandbox.ghostcut.switches import DEFAULTS, Switches
-from sandbox.ghostcut.work.points import Points
+from sandbox.ghostcut.switches import SWITCHES
+from sandbox.ghostcut.work.points import price
 from tests.sandbox.ghostcut.vendor import Vendor, mask, masks
 
 LITE = '{"extra_inpaint_config":{"model":"advanced_lite"}}'
@@ -37,8 +37,7 @@ def test_query(vendor: Vendor) -> None:
 )
 def test_each_started_unit_counts(seconds: float, tier: str, points: float) -> None:
     with Store(":memory:") as store:
-        purse = Points(store, Switches(SwitchBoard(store, DEFAULTS)))
-        assert math.isclose(purse.price(tier, seconds), points)
+        assert math.isclose(price(SwitchBoard(store, SWITCHES), tier, seconds), points)
 
 
 def test_tier_sets_the_price(vendor: Vendor) -> None:
