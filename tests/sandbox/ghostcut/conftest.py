@@ -9,7 +9,7 @@ import pytest
 from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
 from sandbox.ghostcut.switches import SWITCHES
-from tests.sandbox.ghostcut.vendor import QuietFiles, Receiver, Vendor, threaded, write_clip
+from tests.sandbox.ghostcut.vendor import QuietFiles, Receiver, Vendor, threaded, write_source
 
 ACCOUNTS = {f"key-{number}": f"secret-{number}" for number in range(200)}
 DEFAULTS = {
@@ -24,8 +24,8 @@ _next_account = itertools.count()
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of `source_url`: clip.mp4, and fast.mp4, the same with its index in front."""
     folder = tmp_path_factory.mktemp("sources")
-    write_clip(folder / "clip.mp4")
-    write_clip(folder / "fast.mp4", faststart=True)
+    write_source(folder / "clip.mp4")
+    write_source(folder / "fast.mp4", faststart=True)
     return folder
 
 

@@ -1,58 +1,19 @@
-"""A small clip, a running emulator, and the few calls that every test makes."""
+"""A running emulator, and the calls that every test makes."""
 
-import math
 import time
-import wave
-from array import array
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
-import numpy as np
 
 from sandbox.common.server import RunningServer, start_app
 from sandbox.sync_so import create_app
+from tests.sandbox.control import Control
 
 KEY = "sk-test"
 FPS = 25
 CLIP_SECONDS = 2.0
 Json = dict[str, Any]
-
-
-def make_clip(
-    path: Path, *, seconds: float = CLIP_SECONDS, size: tuple[int, int] = (96, 64)
-) -> Path:
-    """A grey ramp that changes with time, without sound."""
-    width, height = size
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(round(seconds * FPS)):
-            plane = np.full((height, width, 3), 60 + number % 120, dtype=np.uint8)
-            frame = av.VideoFrame.from_ndarray(plane, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def make_tone(path: Path, seconds: float, hertz: float = 440.0) -> Path:
-    rate = 16_000
-    samples = array(
-        "h",
-        (
-            round(8000 * math.sin(2 * math.pi * hertz * n / rate))
-            for n in range(round(seconds * rate))
-        ),
-    )
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.tobytes())
-    return path
 
 
 def client(base_url: str = "", *, key: str | None = None) -> httpx.Client:
@@ -66,14 +27,13 @@ def client(base_url: str = "", *, key: str | None = None) -> httpx.Client:
     )
 
 
-class Vendor:
+class Vendor(Control):
     """An emulator and a client with its key."""
 
     def __init__(self, data_dir: Path, *, port: int = 0, **options: Any) -> None:
         self.data_dir = data_dir
-        self.server: RunningServer = start_app(
-            create_app(data_dir=data_dir, api_key=KEY, **options), port=port
-        )
+        app = create_app(data_dir=data_dir, api_key=KEY, **options)
+        self.server: RunningServer = start_app(app, port=port)
         self.url = self.server.url
         self.http = client(self.url, key=KEY)
 
@@ -86,17 +46,6 @@ class Vendor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def settings(self, **changes: Any) -> None:
-        self.http.put("/_sandbox/settings", json=changes).raise_for_status()
-
-    def faults(self, *faults: Json) -> None:
-        answer = self.http.put("/_sandbox/faults", json={"faults": list(faults)})
-        assert answer.status_code == 200, answer.text
-
-    def audit(self) -> Json:
-        body: Json = self.http.get("/_sandbox/audit").json()
-        return body
 
     def upload(self, path: Path, content_type: str) -> str:
         """Put a file into the vendor's storage; returns its address."""

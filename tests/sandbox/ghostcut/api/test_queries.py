@@ -5,8 +5,9 @@ import httpx
 from sandbox.common.server import RunningServer
 from sandbox.ghostcut.api.calls import paged
 from sandbox.ghostcut.work.works import Work
+from tests.sandbox.control import wait_until
 from tests.sandbox.ghostcut.conftest import ACCOUNTS
-from tests.sandbox.ghostcut.vendor import Vendor, wait_until
+from tests.sandbox.ghostcut.vendor import Vendor
 
 DEAD = "http://127.0.0.1:9/a.mp4"
 

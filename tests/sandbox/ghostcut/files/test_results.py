@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.sandbox.control import wait_until
 from tests.sandbox.ghostcut.vendor import (
     FPS,
     HEIGHT,
@@ -21,9 +22,8 @@ from tests.sandbox.ghostcut.vendor import (
     mask,
     masks,
     pictures,
-    wait_until,
-    write_flat,
 )
+from tests.support.clips import write_clip
 
 MEDIA_FAULTS = (
     "picture_unchanged",
@@ -166,7 +166,7 @@ def test_tier_scales_down(
     size: tuple[int, int],
     shown: tuple[int, int],
 ) -> None:
-    write_flat(sources / "flat.mp4", *size)
+    write_clip(sources / "flat.mp4", width=size[0], height=size[1], seconds=0.1, sound=False)
     vendor.settings(resolution_side=side)
     path = processed(vendor, tmp_path, resolution="480p", urls=[f"{source_url}/flat.mp4"])
     height, width, _ = pictures(path)[0].shape

@@ -5,7 +5,8 @@ import json
 import httpx
 import pytest
 
-from tests.sandbox.ghostcut.vendor import GATEWAY, Vendor, wait_until
+from tests.sandbox.control import wait_until
+from tests.sandbox.ghostcut.vendor import GATEWAY, Vendor
 
 
 def apply(vendor: Vendor, **fields: object) -> dict[str, str]:

@@ -101,11 +101,11 @@ def test_language_may_be_left_out(vendor: Vendor) -> None:
 
 
 def test_identical_requests_are_separate_paid_works(vendor: Vendor) -> None:
-    before = vendor.http.get("/_sandbox/audit").json()
+    before = vendor.audit()
     works = [vendor.submit() for _ in range(2)]
     for work in works:
         vendor.ended(work)
-    audit = vendor.http.get("/_sandbox/audit").json()
+    audit = vendor.audit()
     jobs = vendor.jobs()
     assert audit["accepted"] - before["accepted"] == 2
     # Works of other accounts may still be charged meanwhile, so the sum is only a lower bound here.

@@ -13,7 +13,8 @@ import pytest
 from sandbox.common.server import start_app
 from sandbox.ghostcut import create_app
 from sandbox.ghostcut.rules.statuses import PROCESS_STATUS
-from tests.sandbox.ghostcut.vendor import Vendor, mask, masks, wait_until
+from tests.sandbox.control import wait_until
+from tests.sandbox.ghostcut.vendor import Vendor, mask, masks
 
 SERVE = """
 import sys
@@ -59,7 +60,7 @@ def test_the_real_duration_is_scaled(vendor: Vendor) -> None:
 
 
 def test_every_failure_can_be_asked_for(vendor: Vendor) -> None:
-    # 83 is a result that is locked; it has its own tests. 777 is on nobody's list.
+    # 83, a locked result, has its own tests. 777 is not listed.
     statuses = sorted({status for status in PROCESS_STATUS if status > 1} - {83} | {777})
     vendor.faults(
         *(
@@ -245,7 +246,7 @@ def test_a_kill_loses_nothing_and_charges_nothing_twice(tmp_path: Path, source_u
         vendor = Vendor(url, "k", "s", f"{source_url}/clip.mp4")
         with vendor.http:
             assert vendor.ended(work)["processStatus"] == 1
-            jobs = vendor.http.get("/_sandbox/audit").json()["jobs"]
+            jobs = vendor.audit()["jobs"]
             assert [(job["reference"], job["billed"]) for job in jobs] == [("done", 1), ("half", 1)]
             assert vendor.balance() == 8
             assert json.loads(vendor.http.get("/_sandbox/settings").text)["media"] == "copy"
@@ -254,17 +255,17 @@ def test_a_kill_loses_nothing_and_charges_nothing_twice(tmp_path: Path, source_u
         process.communicate(timeout=20)
 
 
-def unforeseen(*_: object, **__: object) -> None:
-    raise KeyError("nobody expected this")
+def unexpected(*_: object, **__: object) -> None:
+    raise KeyError("unexpected")
 
 
-def test_an_error_that_nobody_expected_ends_the_work(
+def test_an_unexpected_error_ends_the_work(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sandbox.ghostcut.work.lifecycle.inspect_source", unforeseen)
+    monkeypatch.setattr("sandbox.ghostcut.work.lifecycle.inspect_source", unexpected)
     work = vendor.submit()
     row = vendor.ended(work)
     assert (row["processStatus"], row["paidPoint"], "videoUrl" in row) == (43, 0.0, False)
-    (told,) = (record for record in caplog.records if record.exc_info)
-    assert str(work) in told.getMessage()
-    assert "KeyError: 'nobody expected this'" in caplog.text
+    (logged,) = (record for record in caplog.records if record.exc_info)
+    assert str(work) in logged.getMessage()
+    assert "KeyError: 'unexpected'" in caplog.text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from sandbox.common.media_pool import MediaPool
 from sandbox.sync_so.work.processing import probe
@@ -19,11 +20,10 @@ from tests.sandbox.sync_so.vendor import (
     Json,
     Vendor,
     client,
-    make_clip,
-    make_tone,
     one_segment,
     whole_clip,
 )
+from tests.support.clips import write_clip
 
 
 def download(url: str, path: Path) -> Path:
@@ -87,8 +87,6 @@ def test_a_mode_of_the_segment_rules(vendor: Vendor, links: Links) -> None:
 def test_text_and_image_inputs(vendor: Vendor, links: Links, tmp_path: Path) -> None:
     vendor.settings(media="process")
     image = tmp_path / "face.png"
-    from PIL import Image
-
     Image.new("RGB", (64, 48), (90, 120, 150)).save(image)
     picture = vendor.upload(image, "image/png")
     script = "A line of thirty characters ..."[:30]
@@ -191,13 +189,12 @@ def test_what_only_the_media_show(
 
 
 def test_limits_of_size_and_length(vendor: Vendor, links: Links, tmp_path: Path) -> None:
-    long = vendor.upload(make_clip(tmp_path / "long.mp4", seconds=16.0), "video/mp4")
+    long = vendor.upload(write_clip(tmp_path / "long.mp4", seconds=16.0), "video/mp4")
     body = whole_clip(long, links.audio)
     ended = vendor.until(vendor.accepted({**body, "model": "react-1"}), "FAILED")
     assert ended["errorCode"] == "generation_model_duration_exceeded"
-    large = vendor.upload(
-        make_clip(tmp_path / "large.mp4", seconds=0.04, size=(4200, 64)), "video/mp4"
-    )
+    wide = write_clip(tmp_path / "wide.mp4", seconds=0.04, width=4200, height=64)
+    large = vendor.upload(wide, "video/mp4")
     ended = vendor.until(vendor.accepted(whole_clip(large, links.audio)), "FAILED")
     assert ended["errorCode"] == "generation_input_resolution_unsupported"
 
@@ -242,7 +239,7 @@ def test_a_killed_emulator_goes_on(tmp_path: Path, media: Media, pool: MediaPool
 
 
 async def test_inputs_are_fetched_after_acceptance(vendor: Vendor, media: Media) -> None:
-    """The vendor comes for the file when it pleases, with a plain GET and no key."""
+    """A plain GET without the key fetches the file at any later time."""
     requests: list[bytes] = []
     came, go_on = asyncio.Event(), asyncio.Event()
 
@@ -278,26 +275,21 @@ def test_the_real_table_is_scaled(vendor: Vendor, links: Links) -> None:
     assert time.monotonic() - started >= (20 + 4 * CLIP_SECONDS) * 0.02 - 0.01
 
 
-def test_a_tone_is_as_long_as_asked(tmp_path: Path) -> None:
-    found = probe(make_tone(tmp_path / "t.wav", 0.8))
-    assert found.audio_seconds == pytest.approx(0.8)
+def unexpected(*_: object, **__: object) -> None:
+    raise KeyError("unexpected")
 
 
-def unforeseen(*_: object, **__: object) -> None:
-    raise KeyError("nobody expected this")
-
-
-def test_an_error_that_nobody_expected_ends_the_generation(
+def test_an_unexpected_error_ends_the_generation(
     vendor: Vendor,
     links: Links,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("sandbox.sync_so.work.lifecycle.process", unforeseen)
+    monkeypatch.setattr("sandbox.sync_so.work.lifecycle.process", unexpected)
     vendor.settings(media="process")
     failed = vendor.until(vendor.accepted(one_segment(links.video, links.audio)), "FAILED")
     assert failed["errorCode"] == "generation_unknown_error"
     assert vendor.audit()["frames_billed"] == {}
-    (told,) = (record for record in caplog.records if record.exc_info)
-    assert failed["id"] in told.getMessage()
-    assert "KeyError: 'nobody expected this'" in caplog.text
+    (logged,) = (record for record in caplog.records if record.exc_info)
+    assert failed["id"] in logged.getMessage()
+    assert "KeyError: 'unexpected'" in caplog.text

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from sandbox.common.server import start_app
 from sandbox.sync_so.work.webhooks import sign
-from tests.sandbox.ghostcut.vendor import wait_until
+from tests.sandbox.control import wait_until
 from tests.sandbox.sync_so.conftest import Links
 from tests.sandbox.sync_so.vendor import Json, Vendor, whole_clip
 
@@ -127,17 +127,17 @@ def test_faults_of_a_webhook(vendor: Vendor, links: Links, inbox: Inbox) -> None
     assert json.loads(inbox.next()[2])["status"] == "COMPLETED"
 
 
-def test_an_error_that_nobody_expected_is_told(
+def test_an_unexpected_error_is_logged(
     vendor: Vendor,
     links: Links,
     inbox: Inbox,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def unforeseen(*_: object) -> str:
-        raise KeyError("nobody expected this")
+    def unexpected(*_: object) -> str:
+        raise KeyError("unexpected")
 
-    monkeypatch.setattr("sandbox.sync_so.work.webhooks.sign", unforeseen)
+    monkeypatch.setattr("sandbox.sync_so.work.webhooks.sign", unexpected)
     assert create(vendor, links, inbox)["status"] == "COMPLETED"
-    wait_until(lambda: "KeyError: 'nobody expected this'" in caplog.text)
+    wait_until(lambda: "KeyError: 'unexpected'" in caplog.text)
     assert inbox.messages.empty()
