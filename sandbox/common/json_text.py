@@ -1,4 +1,4 @@
-"""JSON as the vendor's gateway reads and writes it."""
+"""Strict JSON: compact when written, and without NaN and infinity when read."""
 
 import json
 import math

@@ -106,7 +106,7 @@ def _routes(emulator: Emulator) -> list[Route]:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    # The vendor tells a wrong method as an unknown path.
+    # The vendor reports a wrong method as an unknown path.
     status = 404 if status == 405 else status
     message = f"Cannot {request.method} {request.url.path}"
     body = {"message": message, "error": "Not Found", "statusCode": status}

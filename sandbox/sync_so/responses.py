@@ -39,7 +39,7 @@ class ApiError(Exception):
         self.members = members
 
     def response(self, message_style: str) -> JSONResponse:
-        """The response that tells the error."""
+        """The error as a response."""
         message = str(self)
         body: dict[str, Any] = {
             "statusCode": self.status,

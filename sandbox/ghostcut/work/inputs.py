@@ -73,11 +73,11 @@ async def download(url: str, path: Path, switches: SwitchBoard) -> int:
     # The bound is above the limit, so that a file that is too large differs from a failure.
     try:
         await check_address(url, allow_private=switches["allow_private"])
-        fetched = await fetch(url, path, max_bytes=2 * limit, timeout=600.0)
+        size = await fetch(url, path, max_bytes=2 * limit, timeout=600.0)
     except RefusedAddressError as error:
         raise WorkFailedError(statuses.BAD_URL, str(error)) from None
     except FetchError as error:
         raise WorkFailedError(statuses.DOWNLOAD_FAILED, str(error)) from None
-    if fetched.size >= limit:
+    if size >= limit:
         raise WorkFailedError(statuses.TOO_LARGE)
-    return fetched.size
+    return size

@@ -35,8 +35,6 @@ MODELS = {
 OVERHEAD_SECONDS = 20.0
 """Fixed part of the processing time (assumed: observed only as tens of seconds)."""
 
-TEMPERATURE_MODELS = frozenset({"lipsync-2", "lipsync-2-pro"})
-
 
 @dataclass(frozen=True)
 class Plan:

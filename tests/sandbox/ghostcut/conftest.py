@@ -1,15 +1,17 @@
 import itertools
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
 from sandbox.ghostcut.switches import SWITCHES
-from tests.sandbox.ghostcut.vendor import QuietFiles, Receiver, Vendor, threaded, write_source
+from tests.sandbox.ghostcut.vendor import Receiver, Vendor, write_source
 
 ACCOUNTS = {f"key-{number}": f"secret-{number}" for number in range(200)}
 DEFAULTS = {
@@ -31,8 +33,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def source_url(sources: Path) -> Iterator[str]:
-    with threaded(partial(QuietFiles, directory=str(sources))) as url:
-        yield url
+    with start_app(Starlette(routes=[Mount("/", StaticFiles(directory=sources))])) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +63,11 @@ def vendor(emulator: RunningServer, source_url: str) -> Iterator[Vendor]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[tuple[Receiver, str]]:
+def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
-    with threaded(receiver.handler) as url:
-        yield receiver, f"{url}/ghostcut?attempt=a1"
+    with start_app(Starlette(routes=[Route("/", receiver.receive, methods=["POST"])])) as server:
+        receiver.url = f"{server.url}/?attempt=a1"
+        yield receiver
 
 
 @pytest.fixture

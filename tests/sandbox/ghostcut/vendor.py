@@ -1,18 +1,15 @@
-"""Common parts of the tests: a signing client of the emulator, a source server, a receiver."""
+"""Common parts of the tests: a signing client of the emulator, a receiver of callbacks, clips."""
 
 import hashlib
 import json
-import socketserver
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import av
 import httpx
 import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tests.sandbox.control import Control, wait_until
 from tests.support.clips import Picture, write_clip
@@ -106,46 +103,18 @@ class Vendor(Control):
         self.http.put("/_sandbox/points", json=body).raise_for_status()
 
 
-@contextmanager
-def threaded(handler: Callable[..., socketserver.BaseRequestHandler]) -> Iterator[str]:
-    """Serve on loopback from a thread; yields the base address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class QuietFiles(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests want no access log."""
-
-
 class Receiver:
-    """Takes callbacks; `script` lists the (status, body) answers to give before the default."""
+    """Takes callbacks; `script` lists the (status, body) to answer with before 200 and "ok"."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.received: list[tuple[str, bytes]] = []
         self.script: list[tuple[int, bytes]] = []
-        receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.received.append((self.headers.get("Callback-Sign", ""), raw))
-                status, body = receiver.script.pop(0) if receiver.script else (200, b"ok")
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Tests want no access log."""
-
-        self.handler = Handler
+    async def receive(self, request: Request) -> Response:
+        self.received.append((request.headers["callback-sign"], await request.body()))
+        status, body = self.script.pop(0) if self.script else (200, b"ok")
+        return Response(body, status)
 
     def rows(self) -> list[Row]:
         return [json.loads(raw) for _, raw in self.received]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.common.media_pool import MediaPool
-from tests.sandbox.sync_so.vendor import CLIP_SECONDS, FPS, Vendor
+from tests.sandbox.sync_so.vendor import CLIP_SECONDS, FPS, Vendor, running
 from tests.support.clips import write_clip, write_sound
 
 
@@ -41,16 +41,16 @@ def pool() -> Iterator[MediaPool]:
 @pytest.fixture
 def vendor(tmp_path: Path, pool: MediaPool) -> Iterator[Vendor]:
     """An emulator whose jobs end at once and copy their input."""
-    with Vendor(tmp_path / "data", pool=pool) as running:
-        running.settings(seconds_per_job=0, media="copy")
-        yield running
+    with running(tmp_path / "data", pool=pool) as vendor:
+        vendor.settings(seconds_per_job=0, media="copy")
+        yield vendor
 
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory, pool: MediaPool) -> Iterator[Vendor]:
     """One emulator for all calls that are refused and so leave nothing behind."""
-    with Vendor(tmp_path_factory.mktemp("strict"), pool=pool) as running:
-        yield running
+    with running(tmp_path_factory.mktemp("strict"), pool=pool) as vendor:
+        yield vendor
 
 
 @dataclass(frozen=True)

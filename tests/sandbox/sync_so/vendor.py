@@ -1,12 +1,14 @@
 """A running emulator, and the calls that every test makes."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from sandbox.common.server import RunningServer, start_app
+from sandbox.common.server import start_app
 from sandbox.sync_so import create_app
 from tests.sandbox.control import Control
 
@@ -28,24 +30,12 @@ def client(base_url: str = "", *, key: str | None = None) -> httpx.Client:
 
 
 class Vendor(Control):
-    """An emulator and a client with its key."""
+    """An emulator, seen by a client with its key."""
 
-    def __init__(self, data_dir: Path, *, port: int = 0, **options: Any) -> None:
+    def __init__(self, url: str, data_dir: Path) -> None:
+        self.url = url
         self.data_dir = data_dir
-        app = create_app(data_dir=data_dir, api_key=KEY, **options)
-        self.server: RunningServer = start_app(app, port=port)
-        self.url = self.server.url
-        self.http = client(self.url, key=KEY)
-
-    def close(self) -> None:
-        self.http.close()
-        self.server.close()
-
-    def __enter__(self) -> "Vendor":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self.http = client(url, key=KEY)
 
     def upload(self, path: Path, content_type: str) -> str:
         """Put a file into the vendor's storage; returns its address."""
@@ -87,6 +77,16 @@ class Vendor(Control):
             if body["status"] in ("COMPLETED", "FAILED", "REJECTED"):
                 raise AssertionError(body)
             self.read(id, wait="true", timeout=1)
+
+
+@contextmanager
+def running(data_dir: Path, **options: Any) -> Iterator[Vendor]:
+    """An emulator in a thread."""
+    app = create_app(data_dir=data_dir, api_key=KEY, **options)
+    with start_app(app) as server:
+        vendor = Vendor(server.url, data_dir)
+        with vendor.http:
+            yield vendor
 
 
 def whole_clip(video: str, audio: str, **more: Any) -> Json:

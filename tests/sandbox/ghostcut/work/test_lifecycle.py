@@ -1,10 +1,5 @@
 """States on the way, every way to fail, re-runs, and survival of a restart and of a kill."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -13,18 +8,8 @@ import pytest
 from sandbox.common.server import start_app
 from sandbox.ghostcut import create_app
 from sandbox.ghostcut.rules.statuses import PROCESS_STATUS
-from tests.sandbox.control import wait_until
+from tests.sandbox.control import emulator_to_kill, wait_until
 from tests.sandbox.ghostcut.vendor import Vendor, mask, masks
-
-SERVE = """
-import sys
-from sandbox.ghostcut import create_app
-from sandbox.common.server import serve_forever
-
-if __name__ == "__main__":
-    app = create_app(data_dir=sys.argv[1], app_key="k", app_secret="s", points=10.0)
-    serve_forever(app, "127.0.0.1", int(sys.argv[2]), ready=lambda url: print(url, flush=True))
-"""
 
 
 def test_states_and_progress_rise(vendor: Vendor) -> None:
@@ -221,38 +206,26 @@ def test_restart_goes_on_where_it_was(tmp_path: Path, source_url: str) -> None:
 
 
 def test_a_kill_loses_nothing_and_charges_nothing_twice(tmp_path: Path, source_url: str) -> None:
-    def start(port: int) -> tuple[subprocess.Popen[str], str]:
-        command = [sys.executable, "-c", SERVE, str(tmp_path), str(port)]
-        root = Path(__file__).parents[4]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
-        assert process.stdout is not None
-        return process, process.stdout.readline().strip()
-
-    process, url = start(0)
-    try:
-        vendor = Vendor(url, "k", "s", f"{source_url}/clip.mp4")
+    source = f"{source_url}/clip.mp4"
+    with emulator_to_kill("ghostcut", tmp_path, "--app-key=k", "--app-secret=s") as url:
+        vendor = Vendor(url, "k", "s", source)
         vendor.settings(seconds_per_job=0.0, media="copy")
+        balance = vendor.balance()
         done = vendor.submit(names=["done"])
         assert vendor.ended(done)["processStatus"] == 1
         vendor.settings(seconds_per_job=1.0)
         work = vendor.submit(names=["half"])
         wait_until(lambda: vendor.row(work)["processStatus"] == 0)
         vendor.http.close()
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    process, url = start(0)
-    try:
-        vendor = Vendor(url, "k", "s", f"{source_url}/clip.mp4")
+    app = create_app(data_dir=tmp_path / "ghostcut", app_key="k", app_secret="s")
+    with start_app(app) as server:
+        vendor = Vendor(server.url, "k", "s", source)
         with vendor.http:
             assert vendor.ended(work)["processStatus"] == 1
             jobs = vendor.audit()["jobs"]
             assert [(job["reference"], job["billed"]) for job in jobs] == [("done", 1), ("half", 1)]
-            assert vendor.balance() == 8
-            assert json.loads(vendor.http.get("/_sandbox/settings").text)["media"] == "copy"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+            assert vendor.balance() == balance - 2
+            assert vendor.http.get("/_sandbox/settings").json()["media"] == "copy"
 
 
 def unexpected(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Which bodies are refused, with which status and code; nothing of them is accepted."""
+"""Refused bodies, each with its status and code; none of them is accepted."""
 
 from typing import Any
 
@@ -23,11 +23,21 @@ def segment(start: Any, end: Any, **more: Any) -> Json:
     return {"startTime": start, "endTime": end, "audioInput": {"refId": "line-1"}, **more}
 
 
+def with_crop(**crop: float) -> Json:
+    return with_segments(segment(0, 1, audioInput={"refId": "line-1", **crop}))
+
+
+def with_speaker(**selection: Any) -> Json:
+    return whole_clip(V, A, options={"active_speaker_detection": selection})
+
+
 def with_inputs(*inputs: Json, **more: Any) -> Json:
     return {"model": "lipsync-2", "input": list(inputs), **more}
 
 
 VIDEO, AUDIO = {"type": "video", "url": V}, {"type": "audio", "url": A}
+NAMED = {**AUDIO, "refId": "line-1"}
+UUID = "6533643b-aceb-4c40-967e-d9ba9baac39e"
 
 
 def text(script: str, **more: Any) -> Json:
@@ -47,38 +57,18 @@ def text(script: str, **more: Any) -> Json:
         (with_inputs(VIDEO, {"type": "audio"}), 400, INVALID),
         (with_inputs(VIDEO, {"type": "audio", "url": "ftp://x/y"}), 400, INVALID),
         (with_inputs(VIDEO, {"type": "audio", "assetId": "7"}), 400, "invalid_asset_id_format"),
-        (
-            with_inputs(
-                VIDEO, {"type": "audio", "assetId": "6533643b-aceb-4c40-967e-d9ba9baac39e"}
-            ),
-            404,
-            "asset_not_found",
-        ),
-        (
-            with_inputs({"type": "image", "url": V}, AUDIO),
-            400,
-            "generation_unsupported_model",
-        ),
+        (with_inputs(VIDEO, {"type": "audio", "assetId": UUID}), 404, "asset_not_found"),
+        (with_inputs({"type": "image", "url": V}, AUDIO), 400, "generation_unsupported_model"),
         (with_inputs(VIDEO, text("x" * 5001)), 400, "generation_text_length_exceeded"),
         (with_inputs(VIDEO, text("hello", stability=2)), 400, INVALID),
         (whole_clip(V, A, options={"activeSpeakerDetection": {}}), 422, INVALID),
         (whole_clip(V, A, options={"sync_mode": "stretch"}), 400, INVALID),
         (whole_clip(V, A, options={"temperature": 1.5}), 400, INVALID),
-        (
-            whole_clip(
-                V, A, options={"active_speaker_detection": {"auto_detect": True, "coordinates": []}}
-            ),
-            400,
-            FACE,
-        ),
+        (with_speaker(auto_detect=True, coordinates=[]), 400, FACE),
         (whole_clip(V, A, outputFileName="a b"), 400, INVALID),
         (whole_clip(V, A, outputFileName="a" * 256), 400, INVALID),
         (whole_clip(V, A, webhookUrl="http://example.com/hook"), 400, INVALID),
-        (
-            whole_clip(V, A, projectId="6533643b-aceb-4c40-967e-d9ba9baac39e"),
-            422,
-            "project_not_found",
-        ),
+        (whole_clip(V, A, projectId=UUID), 422, "project_not_found"),
         (whole_clip(V, A, dubParams={"targetLang": "de"}), 402, "plan_feature_unavailable"),
         (with_segments(), 400, INVALID),
         (with_segments(segment(1, 0.5)), 400, SEGMENTS),
@@ -90,34 +80,11 @@ def text(script: str, **more: Any) -> Json:
         (with_segments(segment(0, 1, label="x")), 400, SEGMENTS),
         (with_segments(segment(0, 1, audioInput={"refId": "line-2"})), 400, SEGMENTS),
         (with_segments(segment(0, 1, audioInput={"refId": ""})), 400, INVALID),
-        (
-            with_segments(segment(0, 1, audioInput={"refId": "line-1", "startTime": 0})),
-            400,
-            INVALID,
-        ),
-        (
-            with_segments(
-                segment(0, 1, audioInput={"refId": "line-1", "startTime": 2, "endTime": 1})
-            ),
-            400,
-            "generation_input_trim_invalid",
-        ),
+        (with_crop(startTime=0), 400, INVALID),
+        (with_crop(startTime=2, endTime=1), 400, "generation_input_trim_invalid"),
         (with_segments(segment(0, 1, optionsOverride={"model_mode": "face"})), 422, INVALID),
-        (
-            with_inputs(VIDEO, AUDIO, segments=[segment(0, 1)]),
-            400,
-            INVALID,
-        ),
-        (
-            with_inputs(
-                VIDEO,
-                {**AUDIO, "refId": "line-1"},
-                {**AUDIO, "refId": "line-1"},
-                segments=[segment(0, 1)],
-            ),
-            400,
-            INVALID,
-        ),
+        (with_inputs(VIDEO, AUDIO, segments=[segment(0, 1)]), 400, INVALID),
+        (with_inputs(VIDEO, NAMED, NAMED, segments=[segment(0, 1)]), 400, INVALID),
     ],
 )
 def test_refused_bodies(strict: Vendor, body: Any, status: int, code: str) -> None:

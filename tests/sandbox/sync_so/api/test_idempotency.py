@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.common.media_pool import MediaPool
 from tests.sandbox.sync_so.conftest import Links, Media
-from tests.sandbox.sync_so.vendor import Vendor, whole_clip
+from tests.sandbox.sync_so.vendor import Vendor, running, whole_clip
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 129, "ключ", "a/b"])
@@ -55,7 +55,7 @@ def test_concurrent_duplicates_make_one_generation(vendor: Vendor, links: Links,
 
 
 @pytest.mark.parametrize(
-    ("fault", "accepted", "told"),
+    ("fault", "accepted", "with_id"),
     [
         ({"when": "before"}, 0, False),
         ({"when": "after"}, 1, True),
@@ -63,7 +63,7 @@ def test_concurrent_duplicates_make_one_generation(vendor: Vendor, links: Links,
     ],
 )
 def test_an_unknown_outcome_is_settled_by_the_same_key(
-    vendor: Vendor, links: Links, fault: dict[str, object], accepted: int, told: bool
+    vendor: Vendor, links: Links, fault: dict[str, object], accepted: int, with_id: bool
 ) -> None:
     vendor.faults({"call": "create", "kind": "idempotency_unknown", **fault})
     body = whole_clip(links.video, links.audio)
@@ -72,13 +72,13 @@ def test_an_unknown_outcome_is_settled_by_the_same_key(
     assert unknown.json()["errorCode"] == "IDEMPOTENCY_OUTCOME_UNKNOWN"
     assert vendor.audit()["accepted"] == accepted
     settled = vendor.accepted(body, "k")
-    assert unknown.json().get("generationId") == (settled if told else None)
+    assert unknown.json().get("generationId") == (settled if with_id else None)
     assert vendor.audit()["accepted"] == 1
 
 
-def test_another_word_about_the_key_may_be_told(vendor: Vendor, links: Links) -> None:
-    told = {"status": 409, "code": "IDEMPOTENCY_KEY_EXPIRED", "when": "after", "with_id": False}
-    vendor.faults({"call": "create", "kind": "idempotency_unknown", **told})
+def test_another_code_about_the_key_can_be_asked_for(vendor: Vendor, links: Links) -> None:
+    error = {"status": 409, "code": "IDEMPOTENCY_KEY_EXPIRED", "when": "after", "with_id": False}
+    vendor.faults({"call": "create", "kind": "idempotency_unknown", **error})
     answer = vendor.create(whole_clip(links.video, links.audio), "k")
     assert answer.status_code == 409
     assert answer.json()["errorCode"] == "IDEMPOTENCY_KEY_EXPIRED"
@@ -113,13 +113,13 @@ def test_a_legacy_server_makes_a_duplicate(vendor: Vendor, links: Links) -> None
 def test_the_key_holds_over_a_restart_and_a_time(
     tmp_path: Path, media: Media, pool: MediaPool
 ) -> None:
-    with Vendor(tmp_path, pool=pool) as vendor:
+    with running(tmp_path, pool=pool) as vendor:
         vendor.settings(seconds_per_job=0, media="copy")
         body = whole_clip(
             vendor.upload(media.clip, "video/mp4"), vendor.upload(media.tone, "audio/wav")
         )
         first = vendor.accepted(body, "k")
-    with Vendor(tmp_path, pool=pool) as vendor:
+    with running(tmp_path, pool=pool) as vendor:
         assert vendor.accepted(body, "k") == first
         vendor.settings(idempotency_hours=0)
         vendor.accepted(body, "short")

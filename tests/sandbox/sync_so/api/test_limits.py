@@ -12,10 +12,10 @@ def test_concurrency_of_a_plan(vendor: Vendor, links: Links) -> None:
     ids = [vendor.accepted(body) for _ in range(3)]
     refused = vendor.create(body, "k")
     assert refused.status_code == 429
-    told = refused.json()
-    assert told["errorCode"] == "concurrency_limit_reached"
-    assert (told["activeGenerations"], told["concurrencyLimit"]) == (3, 3)
-    assert told["retryAfterSeconds"] > 0
+    body_of_429 = refused.json()
+    assert body_of_429["errorCode"] == "concurrency_limit_reached"
+    assert (body_of_429["activeGenerations"], body_of_429["concurrencyLimit"]) == (3, 3)
+    assert body_of_429["retryAfterSeconds"] > 0
     assert "retry-after" not in refused.headers
     for id in ids:
         vendor.until(id, "FAILED")

@@ -17,7 +17,7 @@ from tests.sandbox.sync_so.vendor import KEY, Vendor
 def client(vendor: Vendor) -> Iterator[Sync]:
     client = Sync(base_url=vendor.url, api_key=KEY)
     yield client
-    # It offers no way of its own to give its connections back.
+    # The client has no method that closes its connections.
     client._client_wrapper.httpx_client.httpx_client.close()
 
 

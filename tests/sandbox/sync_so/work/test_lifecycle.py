@@ -1,17 +1,15 @@
 """From acceptance to the end: real processing, faults of a job, and crashes in between."""
 
 import asyncio
-import multiprocessing
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 
 from sandbox.common.media_pool import MediaPool
 from sandbox.sync_so.work.processing import probe
+from tests.sandbox.control import emulator_to_kill
 from tests.sandbox.sync_so.conftest import Links, Media
 from tests.sandbox.sync_so.vendor import (
     CLIP_SECONDS,
@@ -21,6 +19,7 @@ from tests.sandbox.sync_so.vendor import (
     Vendor,
     client,
     one_segment,
+    running,
     whole_clip,
 )
 from tests.support.clips import write_clip
@@ -199,43 +198,26 @@ def test_limits_of_size_and_length(vendor: Vendor, links: Links, tmp_path: Path)
     assert ended["errorCode"] == "generation_input_resolution_unsupported"
 
 
-def serve(data_dir: str, port: int, line: Connection) -> None:
-    with Vendor(Path(data_dir), port=port) as vendor:
-        line.send(vendor.url)
-        line.recv()
-
-
-def test_a_killed_emulator_goes_on(tmp_path: Path, media: Media, pool: MediaPool) -> None:
+def test_a_killed_emulator_continues(tmp_path: Path, media: Media, pool: MediaPool) -> None:
     """Jobs of a killed process end in the next one, when they were due and billed once each."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(str(tmp_path), 0, theirs))
-    process.start()
-    assert ours.poll(30)
-    url = ours.recv()
-    port = httpx.URL(url).port
-    assert port is not None
-    caller = Vendor.__new__(Vendor)
-    caller.http = client(url, key=KEY)
-    caller.settings(seconds_per_job=2, media="process")
-    caller.faults({"call": "job", "kind": "stuck", "match": {"reference": "stuck"}})
-    body = one_segment(
-        caller.upload(media.clip, "video/mp4"), caller.upload(media.tone, "audio/wav")
-    )
-    ids = [caller.accepted(body, f"k{n}") for n in range(3)]
-    stuck = caller.accepted({**body, "outputFileName": "stuck"})
-    caller.until(ids[0], "PROCESSING", "COMPLETED")
-    process.kill()
-    process.join()
-    caller.http.close()
-    with Vendor(tmp_path, port=port, pool=pool) as vendor:
+    with emulator_to_kill("sync-so", tmp_path, f"--api-key={KEY}") as url:
+        vendor = Vendor(url, tmp_path)
+        vendor.settings(seconds_per_job=2, media="process")
+        vendor.faults({"call": "job", "kind": "stuck", "match": {"reference": "stuck"}})
+        body = one_segment(
+            vendor.upload(media.clip, "video/mp4"), vendor.upload(media.tone, "audio/wav")
+        )
+        ids = [vendor.accepted(body, f"k{n}") for n in range(3)]
+        stuck = vendor.accepted({**body, "outputFileName": "stuck"})
+        vendor.until(ids[0], "PROCESSING", "COMPLETED")
+        vendor.http.close()
+    with running(tmp_path / "sync-so", pool=pool) as vendor:
         for id in ids:
             vendor.until(id, "COMPLETED")
         vendor.until(stuck, "PROCESSING")
         assert vendor.accepted(body, "k1") == ids[1]
         audit = vendor.audit()
         assert (audit["accepted"], audit["billed"], audit["replayed"]) == (4, 3, 1)
-    ours.close()
 
 
 async def test_inputs_are_fetched_after_acceptance(vendor: Vendor, media: Media) -> None:
