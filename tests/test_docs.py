@@ -293,13 +293,25 @@ def test_the_readme_names_the_two_commands() -> None:
     assert ("make", "test") in words
 
 
-def test_the_supported_pythons_and_the_download_are_stated_alike() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    stated = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"])
+@lru_cache
+def project() -> dict[str, Any]:
+    """The table of ``pyproject.toml`` about the project."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = content["project"]
+    return found
+
+
+def supported_minors() -> range:
+    """The minor versions of Python 3 that are supported."""
+    stated = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project()["requires-python"])
     assert stated
-    minors = range(int(stated[1]), int(stated[2]))
+    return range(int(stated[1]), int(stated[2]))
+
+
+def test_the_supported_pythons_and_the_download_are_stated_alike() -> None:
+    minors = supported_minors()
     language = "Programming Language :: Python :: 3."
-    assert project["classifiers"] == [f"{language}{minor}" for minor in minors]
+    assert project()["classifiers"] == [f"{language}{minor}" for minor in minors]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"Python 3.{minors[0]} to 3.{minors[-1]} " in readme
     megabytes = re.search(r"^DOWNLOAD_MB := (\d+)$", (ROOT / "Makefile").read_text(), re.M)
