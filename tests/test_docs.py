@@ -30,6 +30,7 @@ DOCUMENTS = sorted(
     for path in [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/*.md"),
         *ROOT.glob("sandbox/**/*.md"),
         *ROOT.glob("deployments/**/*.md"),
     ]
@@ -230,10 +231,12 @@ def test_a_command_can_be_typed(command: Command) -> None:
         check_make(words[1:])
     elif program in ("python", "python3") and words[1:2] == ["-m"]:
         check_module(words[2:])
+    elif program in ("python", "python3"):
+        assert (ROOT / words[1]).is_file()
     elif program == "prefect":
         check_prefect(words[1:])
     elif program == "pytest":
-        assert all((ROOT / word).exists() for word in words[1:] if "/" in word)
+        assert all((ROOT / word).exists() for word in words[1:] if not word.startswith("-"))
     else:
         assert program in FOREIGN, f"no check knows the command {program}"
 
