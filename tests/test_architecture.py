@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "pro_video": set(),
     "tasks": {"pro_video"},
     "flows": {"pro_video", "tasks"},
+    "gateway": {"pro_video", "tasks", "flows"},
     "deployments": {"pro_video", "tasks", "flows"},
     "sandbox": set(),
 }
@@ -90,11 +91,11 @@ def readers() -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("package", ["tasks", "flows", "deployments"])
+@pytest.mark.parametrize("package", ["tasks", "flows", "gateway", "deployments"])
 def test_media_are_opened_by_processes_with_limits(package: str) -> None:
     """Functions that open media are named, for `examine`, and never called."""
     opening = readers()
-    assert ("pro_video.media", "probe") in opening
+    assert ("pro_video.media.probe", "probe") in opening
     wrong = []
     for path in modules(package):
         if name_of(path) in READS_ITSELF:
@@ -180,9 +181,9 @@ def test_every_module_says_what_it_is() -> None:
 def test_both_providers_have_the_same_files() -> None:
     """One file that only one protocol needs is allowed to each: a signature, a callback."""
     one, other = (
-        {path.name for path in (ROOT / "pro_video" / provider).glob("*.py")}
+        {path.name for path in (ROOT / "pro_video/providers" / provider).glob("*.py")}
         for provider in ("sync_so", "ghostcut")
     )
-    assert {"client.py", "models.py", "status.py", "answers.py"} <= one & other
+    assert {"client.py", "models.py", "status.py", "responses.py"} <= one & other
     assert len(one - other) <= 1
     assert len(other - one) <= 1

@@ -36,7 +36,7 @@ DOCUMENTS = sorted(
     ]
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
-PRODUCT = ("pro_video", "tasks", "flows", "deployments", "sandbox")
+PRODUCT = ("pro_video", "tasks", "flows", "gateway", "deployments", "sandbox")
 
 # Commands of other people that a reader is expected to have.
 FOREIGN = {"cd", "git", "curl", "docker", "pip", "uv", "aws", "export"}
@@ -208,7 +208,7 @@ def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
 
     from flows.pro_video import pro_video_flow
     from flows.text_inpainting import text_inpainting_flow
-    from pro_video.request import AnnotationArea, Segment
+    from pro_video.request.check import AnnotationArea, Segment
 
     flow: dict[str, Flow[..., Any]] = {
         "pro-video/local": pro_video_flow,
