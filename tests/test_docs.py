@@ -167,13 +167,21 @@ def check_module(words: list[str]) -> None:
     assert importlib.util.find_spec(module) is not None, f"there is no module {module}"
     # A first word that is no option is a subcommand with a help of its own.
     known = help_of(module)
+    path: list[str] = []
     for word in rest:
         if word.startswith("-"):
             break
         if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", known):
             break
-        known += help_of(module, word)
+        path.append(word)
+        known += help_of(module, *path)
     check_options(rest, known)
+
+
+def check_pro_video(words: list[str]) -> None:
+    module = project()["scripts"]["pro-video"].partition(":")[0]
+    assert re.search(rf"^    {words[0]} ", help_of(module), re.M), f"no command {words[0]}"
+    check_module([module, *words])
 
 
 def check_options(words: list[str], known: str) -> None:
@@ -231,6 +239,8 @@ def test_a_command_can_be_typed(command: Command) -> None:
         check_make(words[1:])
     elif program in ("python", "python3") and words[1:2] == ["-m"]:
         check_module(words[2:])
+    elif program == "pro-video":
+        check_pro_video(words[1:])
     elif program in ("python", "python3"):
         assert (ROOT / words[1]).is_file()
     elif program == "prefect":
@@ -264,6 +274,8 @@ def test_commands_named_in_the_text_exist(path: Path) -> None:
         check_make([word for word in words.split() if not word.startswith("<")])
     for module in re.findall(r"`(?:\.venv/bin/)?python -m ([\w.]+)[^`]*`", text):
         assert importlib.util.find_spec(module) is not None, module
+    for words in re.findall(r"`(?:\.venv/bin/)?pro-video ([^`]+)`", text):
+        check_pro_video(words.split())
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from sandbox.media.sample import make_sample
-from tests.flows.jobs import Jobs
-from tests.flows.stories import Setting, Stories, story
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.jobs import Jobs
 from tests.test_docs import ROOT, commands_of
 
 pytestmark = pytest.mark.timeout(1000)

@@ -46,7 +46,7 @@ class StackProcess:
         self.folder = folder.resolve()
         self.port_base = port_base
         self._command = [
-            *(sys.executable, "-m", module, "--folder", str(self.folder)),
+            *(sys.executable, "-P", "-m", module, "--folder", str(self.folder)),
             *arguments,
         ]
         self._process: subprocess.Popen[bytes] | None = None
