@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.kit.server import start_app
+from sandbox.common.server import start_app
 from sandbox.sync_so import create_app
 
 # Nothing listens on port 9: the request is accepted, and its job fails without anything fetched.

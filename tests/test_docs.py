@@ -241,6 +241,8 @@ def test_a_command_can_be_typed(command: Command) -> None:
         check_module(words[2:])
     elif program == "pro-video":
         check_pro_video(words[1:])
+    elif program == "pro-video-sandbox":
+        check_module(["sandbox", *words[1:]])
     elif program in ("python", "python3"):
         assert (ROOT / words[1]).is_file()
     elif program == "prefect":

@@ -75,6 +75,7 @@ def short_commands(setting: Setting) -> dict[str, Done]:
         # The ports are those of the stack itself, which are taken.
         "up": run(stack, "pro-video", "up", "--folder", str(setting.folder / "up")),
         "demo": run(stack, "pro-video", "demo", "--folder", str(setting.folder / "demo")),
+        "sample": run(stack, "pro-video-sandbox", "sample", "--out", str(setting.folder / "cut")),
     }
 
 
@@ -86,6 +87,7 @@ def short_commands(setting: Setting) -> dict[str, Done]:
         ("tokens", 0, ""),
         ("up", 2, "These ports are taken on this machine"),
         ("demo", 1, "These ports are taken on this machine"),
+        ("sample", 0, "sandbox sample: "),
     ],
 )
 def test_a_command_runs(stories: Stories, name: str, status: int, says: str) -> None:
