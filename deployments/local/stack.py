@@ -85,16 +85,17 @@ class Stack:
             if not _is_free(self.port(service))
         ]
 
-    def require_free_ports(self, command: str) -> None:
+    def require_free_ports(self) -> None:
         """Make sure that the stack can have its ports.
 
         Raises:
-            ValueError: naming those that are taken, and how ``command`` takes others.
+            ValueError: naming those that are taken, and how to choose others.
         """
         if taken := self.taken_ports():
             raise ValueError(
                 f"These ports are taken on this machine: {', '.join(taken)}. Stop the program that "
-                f"listens there, or choose other ports: {command} PRO_VIDEO_PORT_BASE=5200"
+                "listens there, or set PRO_VIDEO_PORT_BASE to the first of other ports, for "
+                "example 5200."
             )
 
     def describe(self) -> dict[str, object]:
@@ -157,7 +158,8 @@ class Stack:
 
     def commands(self) -> dict[str, list[str]]:
         """The stack's processes by name, dependencies first."""
-        python = [sys.executable, "-m"]
+        # The working directory is the user's, whose packages may have our names.
+        python = [sys.executable, "-P", "-m"]
         sandbox = [*python, "sandbox"]
         waiting = [*python, "deployments.local.start_when_ready"]
         server = ["deployments.local.prefect_server"]

@@ -69,6 +69,15 @@ def own_port_base(folder: Path) -> int:
     raise AssertionError("no run of free ports was found on this machine")
 
 
+def foreign_directory(folder: Path) -> Path:
+    """Make ``folder`` the directory of another project, whose packages have the names of ours."""
+    for name in ("deployments", "flows", "gateway", "pro_video", "sandbox", "tasks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        text = f'raise ImportError("{name} of the working directory was imported")\n'
+        (folder / name / "__init__.py").write_text(text, encoding="utf-8")
+    return folder
+
+
 class LocalStack:
     """One stack, to be started, or one that another process has started (:meth:`attach`).
 
@@ -79,6 +88,7 @@ class LocalStack:
 
     Attributes:
         description: the content of its ``stack.json``.
+        directory: its working directory, in which no module of ours must be looked for.
     """
 
     def __init__(
@@ -92,7 +102,8 @@ class LocalStack:
         self.port_base = port_base or own_port_base(self.folder)
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
-        self._command = StackProcess(self.folder, self.port_base)
+        self.directory = foreign_directory(self.folder.parent / f"{self.folder.name}-directory")
+        self._command = StackProcess(self.folder, self.port_base, directory=self.directory)
         # Read once: pytest changes its own environment for each test, while background jobs run.
         self._environment = clean_environment(**PACE, **(settings or {}))
 
