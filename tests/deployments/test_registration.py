@@ -99,8 +99,8 @@ def stable(value: Any) -> Any:
 def registered(stack: LocalStack) -> dict[str, Any]:
     """Everything that a registration makes, without what changes by itself.
 
-    Other tests make deployments and work pools of other names meanwhile, and run ``prefect deploy``,
-    which leaves out definitions where a schema has none.
+    Other tests make deployments and work pools of other names meanwhile, and run
+    ``prefect deploy``, which leaves out definitions where a schema has none.
     """
     ours = {
         "deployments": {each.name for each in DEPLOYMENTS.values()},
