@@ -18,7 +18,7 @@ from pro_video.s3.storage import make_client
 from sandbox.s3 import start_s3
 from tests.gateway.gateways import free_port
 from tests.support.commands import clean_environment, run_python, running_python
-from tests.support.stack import wait_until
+from tests.support.stack import READY_SECONDS, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -26,7 +26,6 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 PASSWORD = "pro-video:c4n4ry-password"
 ACCESS_KEY = "an-access-key"
 SECRET_KEY = "c4n4ry-secret-key"
-START_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator
                 return httpx.get(f"{url}/api/health", trust_env=False).status_code == 200
             return False
 
-        wait_until(answers, START_SECONDS, "Prefect answers")
+        wait_until(answers, READY_SECONDS, "Prefect answers")
         running = Protected(url, client, folder)
         done = running.run("deployments.register")
         assert done.returncode == 0, done.stderr
@@ -166,8 +165,8 @@ def test_worker_and_gateway(protected: Protected) -> None:
         protected.running("prefect", "worker", "start", "--pool", "pro-video") as worker,
         protected.running("gateway", "--port", str(port)),
     ):
-        wait_until(online, START_SECONDS, "the worker is online")
-        wait_until(reached, START_SECONDS, "the gateway reaches Prefect")
+        wait_until(online, READY_SECONDS, "the worker is online")
+        wait_until(reached, READY_SECONDS, "the gateway reaches Prefect")
         run_id = httpx.post(
             f"{gateway}/api/v1/jobs",
             json={
@@ -183,6 +182,6 @@ def test_worker_and_gateway(protected: Protected) -> None:
             state = protected.ask("GET", f"/flow_runs/{run_id}").json()["state"]
             return bool(state["type"] not in ("SCHEDULED", "PENDING"))
 
-        wait_until(is_taken, START_SECONDS, "the worker has begun with the job")
+        wait_until(is_taken, READY_SECONDS, "the worker has begun with the job")
         assert worker.poll() is None
     assert PASSWORD not in "".join(path.read_text() for path in protected.folder.glob("*.log"))

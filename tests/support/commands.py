@@ -24,7 +24,8 @@ def run_python(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedP
         env=env,
         capture_output=True,
         text=True,
-        timeout=240,
+        # Also where ten other programs want each processor.
+        timeout=480,
         check=False,
     )
 

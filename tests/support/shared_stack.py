@@ -36,8 +36,9 @@ class _Owner:
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="pro-video-tests-")
         self.folder = Path(self._temporary.name)
+        self._failure = self.folder / "failure"
         self._stack: LocalStack | None = None
-        self._starting: Thread | None = None
+        self._waiting: Thread | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -52,27 +53,28 @@ class _Owner:
             self._start_for("stack" in getattr(item, "fixturenames", ()) for item in session.items)
 
     def _start_for(self, uses: Iterable[bool]) -> None:
-        if self._starting is None and any(uses):
+        if self._stack is None and any(uses):
             self._stack = LocalStack(self.folder / "local")
-            self._starting = Thread(target=self._start, args=[self._stack])
-            self._starting.start()
+            self._stack.launch()
+            self._waiting = Thread(target=self._wait, args=[self._stack])
+            self._waiting.start()
 
-    def _start(self, stack: LocalStack) -> None:
+    def _wait(self, stack: LocalStack) -> None:
         try:
-            stack.start()
+            stack.wait_until_ready()
         except AssertionError as error:
-            (self.folder / "failure").write_text(str(error), encoding="utf-8")
+            self._failure.write_text(str(error), encoding="utf-8")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        try:
-            if self._starting is not None and self._stack is not None:
-                self._starting.join()
-                if self._stack.description:
-                    # The signal of Ctrl-C.
-                    assert self._stack.stop(signal.SIGINT) == 0, self._stack.tail()
-        finally:
-            self._temporary.cleanup()
+        if self._stack is not None and self._waiting is not None:
+            # The tests have shown it already.
+            failed = self._failure.exists()
+            # The signal of Ctrl-C.
+            status = self._stack.stop(signal.SIGINT)
+            self._waiting.join()
+            assert failed or status == 0, self._stack.tail()
+        self._temporary.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -141,6 +141,14 @@ class LocalStack:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.launch()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the launched command has started everything.
+
+        Raises:
+            AssertionError: with the ends of the logs; the command was stopped.
+        """
         try:
             self.description = self._command.wait_until_ready(READY_SECONDS)
         except StackNotReady as error:
