@@ -19,7 +19,7 @@ from typing import Any
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.faults import FaultError, FaultQueue
-from sandbox.s3.request import Request, Response
+from sandbox.s3.messages.request import Request, Response
 from sandbox.s3.service import Service
 
 MAX_BODY_BYTES = 1024 * 1024

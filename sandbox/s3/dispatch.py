@@ -8,14 +8,14 @@ import threading
 import time
 
 from sandbox.s3.control import Control, Counts
-from sandbox.s3.cors import actual_headers, preflight
-from sandbox.s3.description import check_supported
 from sandbox.s3.errors import S3Error
 from sandbox.s3.faults import Fault, FaultQueue
-from sandbox.s3.request import Request, Response
+from sandbox.s3.messages.request import Request, Response
+from sandbox.s3.operations.cors import actual_headers, preflight
+from sandbox.s3.operations.description import check_supported
 from sandbox.s3.router import route
 from sandbox.s3.service import Call, Handler, Service, xml_response
-from sandbox.s3.signature import authenticate
+from sandbox.s3.verification.signature import authenticate
 from sandbox.s3.wire import ConnectionDropped
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.s3.errors import ERRORS, S3Error
-from sandbox.s3.request import Request
+from sandbox.s3.messages.request import Request
 from sandbox.s3.router import OPERATIONS
 
 # kind -> what a test would want it for

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sandbox.s3 import (
+from sandbox.s3.errors import S3Error
+from sandbox.s3.messages.request import Request
+from sandbox.s3.operations import (
     buckets,
     copying,
     cors,
@@ -15,8 +17,6 @@ from sandbox.s3 import (
     objects,
     upload_listings,
 )
-from sandbox.s3.errors import S3Error
-from sandbox.s3.request import Request
 from sandbox.s3.service import Handler
 
 # Query parameters that turn a request into another operation. Parameters that only S3 knows are

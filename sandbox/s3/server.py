@@ -14,17 +14,17 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from sandbox.s3.blobs import Blobs
-from sandbox.s3.catalog import Catalog
-from sandbox.s3.database import Database
 from sandbox.s3.dispatch import Dispatcher, error_response
 from sandbox.s3.errors import S3Error
-from sandbox.s3.lifecycle import sweep_forever
-from sandbox.s3.request import parse_request
-from sandbox.s3.sending import send_response
+from sandbox.s3.messages.request import parse_request
+from sandbox.s3.messages.sending import send_response
+from sandbox.s3.operations.lifecycle import sweep_forever
 from sandbox.s3.service import Service
-from sandbox.s3.signature import Credentials
-from sandbox.s3.uploads import Uploads
+from sandbox.s3.storage.blobs import Blobs
+from sandbox.s3.storage.catalog import Catalog
+from sandbox.s3.storage.database import Database
+from sandbox.s3.storage.uploads import Uploads
+from sandbox.s3.verification.signature import Credentials
 from sandbox.s3.wire import Body, Connection, ConnectionDropped, Head
 
 IDLE_TIMEOUT_SECONDS = 60.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.s3.blobs import Blobs
-from sandbox.s3.catalog import Catalog
-from sandbox.s3.request import Request, Response
-from sandbox.s3.signature import Authorization, Credentials
-from sandbox.s3.uploads import Uploads
+from sandbox.s3.messages.request import Request, Response
+from sandbox.s3.storage.blobs import Blobs
+from sandbox.s3.storage.catalog import Catalog
+from sandbox.s3.storage.uploads import Uploads
+from sandbox.s3.verification.signature import Authorization, Credentials
 
 XML_LIMIT_BYTES = 4 * 1024 * 1024
 

@@ -11,11 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.s3 import S3Server
-from sandbox.s3.blobs import Blobs
-from sandbox.s3.catalog import Catalog, Description
-from sandbox.s3.database import Database
-from sandbox.s3.lifecycle import apply_rules, due
-from sandbox.s3.uploads import Uploads
+from sandbox.s3.operations.lifecycle import apply_rules, due
+from sandbox.s3.storage.blobs import Blobs
+from sandbox.s3.storage.catalog import Catalog, Description
+from sandbox.s3.storage.database import Database
+from sandbox.s3.storage.uploads import Uploads
 from tests.sandbox.s3.raw import Raw
 
 if TYPE_CHECKING:

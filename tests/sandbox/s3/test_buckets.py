@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox.s3 import S3Server
-from sandbox.s3.buckets import check_name
 from sandbox.s3.errors import S3Error
+from sandbox.s3.operations.buckets import check_name
 from tests.sandbox.s3.raw import Raw
 
 if TYPE_CHECKING:

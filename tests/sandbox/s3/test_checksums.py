@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.s3.checksums import DIGEST_BYTES, decode_digest, full_object, new_hasher
+from sandbox.s3.verification.checksums import DIGEST_BYTES, decode_digest, full_object, new_hasher
 from tests.sandbox.s3.raw import Raw
 
 if TYPE_CHECKING:

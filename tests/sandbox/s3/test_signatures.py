@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sandbox.s3 import S3Server
-from sandbox.s3.signature import Credentials
+from sandbox.s3.verification.signature import Credentials
 from tests.sandbox.s3.raw import ACCESS_KEY, REGION, SECRET_KEY, Answer, Raw, chunked, sign_headers
 
 if TYPE_CHECKING:

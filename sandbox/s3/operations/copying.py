@@ -8,17 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sandbox.s3 import checksums, xml
-from sandbox.s3.blobs import Staged
-from sandbox.s3.catalog import Catalog, Description, Reader, Segment, StoredObject
-from sandbox.s3.checksums import DIGEST_BYTES, FULL_OBJECT, Checksum, Hasher, encode_digest
-from sandbox.s3.conditions import check_read, write_condition
-from sandbox.s3.description import read_description, read_tags
 from sandbox.s3.errors import S3Error
-from sandbox.s3.multipart import find_upload, part_number
-from sandbox.s3.payload import MAX_OBJECT_BYTES
-from sandbox.s3.request import Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Response
+from sandbox.s3.operations.conditions import check_read, write_condition
+from sandbox.s3.operations.description import read_description, read_tags
+from sandbox.s3.operations.multipart import find_upload, part_number
 from sandbox.s3.service import Call, xml_response
+from sandbox.s3.storage.blobs import Staged
+from sandbox.s3.storage.catalog import Catalog, Description, Reader, Segment, StoredObject
+from sandbox.s3.verification import checksums
+from sandbox.s3.verification.checksums import (
+    DIGEST_BYTES,
+    FULL_OBJECT,
+    Checksum,
+    Hasher,
+    encode_digest,
+)
+from sandbox.s3.verification.payload import MAX_OBJECT_BYTES
 
 _SOURCE = "x-amz-copy-source"
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)

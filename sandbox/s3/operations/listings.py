@@ -6,12 +6,12 @@ import base64
 import binascii
 from dataclasses import dataclass, field
 
-from sandbox.s3 import xml
-from sandbox.s3.catalog import Catalog
 from sandbox.s3.errors import S3Error
-from sandbox.s3.request import Request, Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Request, Response
 from sandbox.s3.service import Call, xml_response
-from sandbox.s3.signature import uri_encode
+from sandbox.s3.storage.catalog import Catalog
+from sandbox.s3.verification.signature import uri_encode
 
 MAX_KEYS = 1000
 DELIMITED_BATCH = 50

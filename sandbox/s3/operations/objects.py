@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from sandbox.s3 import xml
-from sandbox.s3.catalog import Reader, Segment
-from sandbox.s3.checksums import FULL_OBJECT, Checksum, encode_digest
-from sandbox.s3.conditions import check_read, requested_range, write_condition
-from sandbox.s3.description import check_tags, object_headers, read_description
 from sandbox.s3.errors import S3Error
-from sandbox.s3.payload import Payload
-from sandbox.s3.request import Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Response
+from sandbox.s3.operations.conditions import check_read, requested_range, write_condition
+from sandbox.s3.operations.description import check_tags, object_headers, read_description
 from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
+from sandbox.s3.storage.catalog import Reader, Segment
+from sandbox.s3.verification.checksums import FULL_OBJECT, Checksum, encode_digest
+from sandbox.s3.verification.payload import Payload
 
 MAX_DELETE_KEYS = 1000
 

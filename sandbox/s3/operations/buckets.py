@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from sandbox.s3 import xml
 from sandbox.s3.errors import S3Error
-from sandbox.s3.payload import Payload
-from sandbox.s3.request import Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Response
 from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
+from sandbox.s3.verification.payload import Payload
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CLASSIC_REGION = "us-east-1"

@@ -7,16 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sandbox.s3 import checksums, xml
-from sandbox.s3.catalog import Segment
-from sandbox.s3.checksums import COMPOSITE, DIGEST_BYTES, FULL_OBJECT, Checksum, encode_digest
-from sandbox.s3.conditions import write_condition
-from sandbox.s3.description import read_description
 from sandbox.s3.errors import S3Error
-from sandbox.s3.payload import Payload
-from sandbox.s3.request import Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Response
+from sandbox.s3.operations.conditions import write_condition
+from sandbox.s3.operations.description import read_description
 from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
-from sandbox.s3.uploads import Part, Upload
+from sandbox.s3.storage.catalog import Segment
+from sandbox.s3.storage.uploads import Part, Upload
+from sandbox.s3.verification import checksums
+from sandbox.s3.verification.checksums import (
+    COMPOSITE,
+    DIGEST_BYTES,
+    FULL_OBJECT,
+    Checksum,
+    encode_digest,
+)
+from sandbox.s3.verification.payload import Payload
 
 MAX_PARTS = 10_000
 MIN_PART_BYTES = 5 * 1024**2

@@ -8,10 +8,10 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.s3.blobs import Blobs
-from sandbox.s3.catalog import Catalog, Description
-from sandbox.s3.database import Database
 from sandbox.s3.errors import S3Error
+from sandbox.s3.storage.blobs import Blobs
+from sandbox.s3.storage.catalog import Catalog, Description
+from sandbox.s3.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)

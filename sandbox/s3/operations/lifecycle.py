@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.s3 import xml
-from sandbox.s3.catalog import Catalog, WriteCondition
 from sandbox.s3.errors import S3Error
-from sandbox.s3.objects import read_xml
-from sandbox.s3.request import Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Response
+from sandbox.s3.operations.objects import read_xml
 from sandbox.s3.service import Call, xml_response
-from sandbox.s3.uploads import Uploads
+from sandbox.s3.storage.catalog import Catalog, WriteCondition
+from sandbox.s3.storage.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sandbox.s3.blobs import Blobs
-from sandbox.s3.checksums import Checksum
-from sandbox.s3.database import Database
 from sandbox.s3.errors import S3Error
-from sandbox.s3.request import Piece
+from sandbox.s3.messages.request import Piece
+from sandbox.s3.storage.blobs import Blobs
+from sandbox.s3.storage.database import Database
+from sandbox.s3.verification.checksums import Checksum
 
 
 @dataclass(frozen=True, slots=True)

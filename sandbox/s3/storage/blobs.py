@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sandbox.s3.checksums import Hasher
+from sandbox.s3.verification.checksums import Hasher
 
 COPY_BYTES = 1024 * 1024
 

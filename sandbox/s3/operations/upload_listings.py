@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sandbox.s3 import xml
-from sandbox.s3.checksums import encode_digest
 from sandbox.s3.errors import S3Error
-from sandbox.s3.listings import MAX_KEYS, Encoder
-from sandbox.s3.multipart import MAX_PARTS, find_upload
-from sandbox.s3.request import Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Response
+from sandbox.s3.operations.listings import MAX_KEYS, Encoder
+from sandbox.s3.operations.multipart import MAX_PARTS, find_upload
 from sandbox.s3.service import Call, xml_response
-from sandbox.s3.uploads import Part, Upload
+from sandbox.s3.storage.uploads import Part, Upload
+from sandbox.s3.verification.checksums import encode_digest
 
 _IDENTITY = xml.group("Initiator", (xml.OWNER,)) + xml.group("Owner", (xml.OWNER,))
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sandbox.s3 import xml
-from sandbox.s3.catalog import Catalog
 from sandbox.s3.errors import S3Error
-from sandbox.s3.objects import read_xml
-from sandbox.s3.request import Request, Response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Request, Response
+from sandbox.s3.operations.objects import read_xml
 from sandbox.s3.service import Call, xml_response
+from sandbox.s3.storage.catalog import Catalog
 
 METHODS = frozenset({"GET", "PUT", "HEAD", "POST", "DELETE"})
 MAX_RULES = 100

@@ -5,9 +5,9 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Mapping
 
-from sandbox.s3.catalog import Description, StoredObject
-from sandbox.s3.conditions import http_date
 from sandbox.s3.errors import S3Error
+from sandbox.s3.operations.conditions import http_date
+from sandbox.s3.storage.catalog import Description, StoredObject
 
 MAX_METADATA_BYTES = 2048
 MAX_TAGS = 10

@@ -5,9 +5,9 @@ from __future__ import annotations
 import http
 from collections.abc import Callable, Iterator
 
-from sandbox.s3.conditions import http_date
 from sandbox.s3.faults import Fault
-from sandbox.s3.request import Piece, Response
+from sandbox.s3.messages.request import Piece, Response
+from sandbox.s3.operations.conditions import http_date
 from sandbox.s3.wire import Connection, ConnectionDropped
 
 SLICE_BYTES = 64 * 1024

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 
-from sandbox.s3.catalog import StoredObject, WriteCondition
 from sandbox.s3.errors import S3Error
+from sandbox.s3.storage.catalog import StoredObject, WriteCondition
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 

@@ -12,10 +12,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.s3 import checksums
 from sandbox.s3.errors import S3Error
-from sandbox.s3.request import Request
-from sandbox.s3.signature import (
+from sandbox.s3.messages.request import Request
+from sandbox.s3.verification import checksums
+from sandbox.s3.verification.signature import (
     STREAMING_SIGNED,
     STREAMING_SIGNED_TRAILER,
     UNSIGNED,
