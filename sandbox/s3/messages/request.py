@@ -74,10 +74,7 @@ class Request:
 
 
 def parse_request(head: Head, body: Body, request_id: str) -> Request:
-    """Splits the target into bucket, key and query; both addressing styles are understood.
-
-    The virtual-hosted style is known by a host of `<bucket>.localhost`.
-    """
+    """Splits the target into bucket, key and query; the bucket is the first part of the path."""
     target = head.target
     if target.startswith(("http://", "https://")):
         target = "/" + target.split("://", 1)[1].partition("/")[2]
@@ -90,11 +87,7 @@ def parse_request(head: Head, body: Body, request_id: str) -> Request:
         name, _, value = item.partition("=")
         if name:
             pairs.append((_decoded(name.replace("+", " ")), _decoded(value.replace("+", " "))))
-    host = head.headers.get("host", "").rpartition("@")[2].split(":")[0].lower()
-    if host.endswith(".localhost"):
-        bucket, key = host.removesuffix(".localhost"), path[1:]
-    else:
-        bucket, _, key = path[1:].partition("/")
+    bucket, _, key = path[1:].partition("/")
     if len(key.encode()) > MAX_KEY_BYTES:
         raise S3Error(
             "KeyTooLongError",

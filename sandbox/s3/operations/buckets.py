@@ -102,9 +102,3 @@ def get_location(call: Call) -> Response:
     region = call.service.region
     text = "" if region == _CLASSIC_REGION else region
     return xml_response(xml.document("LocationConstraint", text))
-
-
-def get_versioning(call: Call) -> Response:
-    """Versioning was never switched on."""
-    call.service.catalog.require_bucket(call.bucket)
-    return xml_response(xml.document("VersioningConfiguration"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,15 +12,14 @@ from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
 from sandbox.s3.messages.request import Response
 from sandbox.s3.operations.conditions import check_read, write_condition
-from sandbox.s3.operations.description import read_description, read_tags
+from sandbox.s3.operations.description import read_description
 from sandbox.s3.operations.multipart import find_upload, part_number
 from sandbox.s3.service import Call, xml_response
 from sandbox.s3.storage.blobs import Staged
-from sandbox.s3.storage.catalog import Catalog, Description, Reader, Segment, StoredObject
+from sandbox.s3.storage.catalog import Catalog, Reader, Segment, StoredObject
 from sandbox.s3.verification import checksums
 from sandbox.s3.verification.checksums import (
     DIGEST_BYTES,
-    FULL_OBJECT,
     Checksum,
     Hasher,
     encode_digest,
@@ -38,7 +37,7 @@ def copy_object(call: Call) -> Response:
     condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
     with _source(call) as reader:
         source = reader.found
-        description = _description(call, source)
+        described = _description(call, source)
         algorithm = _algorithm(call, source)
         if source.size > MAX_OBJECT_BYTES:
             raise S3Error(
@@ -53,7 +52,7 @@ def copy_object(call: Call) -> Response:
                 call.key,
                 [segment],
                 etag=etag,
-                description=description,
+                headers=described,
                 checksum=checksum,
                 condition=condition,
             )
@@ -71,13 +70,14 @@ def upload_part_copy(call: Call) -> Response:
     with _source(call) as reader:
         start, length = _source_range(call, reader.found)
         with call.service.blobs.stage() as staged:
-            md5, digest = _copy_bytes(reader, start, length, staged, upload.algorithm)
+            algorithm = "CRC32" if upload.with_checksum else None
+            md5, digest = _copy_bytes(reader, start, length, staged, algorithm)
             part = call.service.uploads.add_part(
                 upload, number, staged.keep(), length, md5.hex(), digest
             )
     checksum = None
-    if upload.algorithm and digest:
-        checksum = Checksum(upload.algorithm, encode_digest(digest), "")
+    if digest:
+        checksum = Checksum("CRC32", encode_digest(digest))
     return xml_response(
         xml.document("CopyPartResult", *_result(part.etag, part.modified, checksum))
     )
@@ -87,8 +87,6 @@ def _result(etag: str, modified: float, checksum: Checksum | None) -> list[str]:
     result = [xml.element("LastModified", xml.moment(modified)), xml.element("ETag", f'"{etag}"')]
     if checksum:
         result.append(xml.element(checksum.element, checksum.value))
-        if checksum.type:
-            result.append(xml.element("ChecksumType", checksum.type))
     return result
 
 
@@ -115,19 +113,11 @@ def _source(call: Call) -> Iterator[Reader]:
         yield reader
 
 
-def _directive(call: Call, name: str) -> bool:
-    """Whether to take the source's values."""
-    value = call.request.headers.get(name, "COPY").upper()
+def _description(call: Call, source: StoredObject) -> Mapping[str, str]:
+    value = call.request.headers.get("x-amz-metadata-directive", "COPY").upper()
     if value not in ("COPY", "REPLACE"):
-        raise S3Error(
-            "InvalidArgument", "Unknown metadata directive.", details={"ArgumentName": name}
-        )
-    return value == "COPY"
-
-
-def _description(call: Call, source: StoredObject) -> Description:
-    keep = _directive(call, "x-amz-metadata-directive")
-    keep_tags = _directive(call, "x-amz-tagging-directive")
+        raise S3Error("InvalidArgument", "Unknown metadata directive.")
+    keep = value == "COPY"
     if keep and (source.bucket, source.key) == (call.bucket, call.key):
         raise S3Error(
             "InvalidRequest",
@@ -135,9 +125,7 @@ def _description(call: Call, source: StoredObject) -> Description:
             "without changing the object's metadata, storage class, website redirect location "
             "or encryption attributes.",
         )
-    headers = source.headers if keep else read_description(call.request.headers).headers
-    tags = source.tags if keep_tags else read_tags(call.request.headers.get("x-amz-tagging", ""))
-    return Description(headers, tags)
+    return source.headers if keep else read_description(call.request.headers)
 
 
 def _algorithm(call: Call, source: StoredObject) -> str | None:
@@ -156,7 +144,10 @@ def _whole_copy(
     and checksum are those of the whole.
     """
     source = reader.found
-    if source.parts == 0 and (source.checksum.algorithm if source.checksum else None) == algorithm:
+    if (
+        "-" not in source.etag
+        and (source.checksum.algorithm if source.checksum else None) == algorithm
+    ):
         segment = reader.segments[0]
         blob = catalog.blobs.share(segment.blob)
         if blob is not None:
@@ -165,8 +156,8 @@ def _whole_copy(
         md5, digest = _copy_bytes(reader, 0, source.size, staged, algorithm)
         checksum = None
         if algorithm and digest:
-            checksum = Checksum(algorithm, encode_digest(digest), FULL_OBJECT)
-        return md5.hex(), Segment(staged.keep(), source.size, digest), checksum
+            checksum = Checksum(algorithm, encode_digest(digest))
+        return md5.hex(), Segment(staged.keep(), source.size), checksum
 
 
 def _copy_bytes(

@@ -1,4 +1,4 @@
-"""Lifecycle rules: kept, returned, and applied to unfinished uploads and to old objects."""
+"""Lifecycle rules: the abort of unfinished multipart uploads, by key prefix and age in days."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sandbox.s3.messages import xml
 from sandbox.s3.messages.request import Response
 from sandbox.s3.operations.objects import read_xml
 from sandbox.s3.service import Call, xml_response
-from sandbox.s3.storage.catalog import Catalog, WriteCondition
+from sandbox.s3.storage.catalog import Catalog
 from sandbox.s3.storage.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -20,16 +20,15 @@ logger = logging.getLogger(__name__)
 DAY_SECONDS = 86_400
 SWEEP_SECONDS = 60.0
 MAX_RULES = 1000
-_ACTIONS = ("AbortIncompleteMultipartUpload", "Expiration")
+_ACTION = "AbortIncompleteMultipartUpload"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An enabled rule; the ages are in days, None where the rule has no such action."""
+    """An enabled rule: uploads of keys with the prefix end after so many days."""
 
     prefix: str
-    abort_days: int | None
-    expire_days: int | None
+    days: int
 
 
 def put_lifecycle(call: Call) -> Response:
@@ -61,52 +60,36 @@ def _rendered(node: xml.Node) -> str:
 
 
 def parse_rules(root: xml.Node) -> list[Rule]:
-    """The enabled rules; refuses what is malformed and the actions that are not done here."""
+    """The enabled rules; refuses what is malformed and every other action."""
     root.only("Rule")
     nodes = root.children("Rule")
     if not 0 < len(nodes) <= MAX_RULES:
         raise S3Error("MalformedXML")
-    identifiers = [value for node in nodes if (value := node.value("ID"))]
-    if len(set(identifiers)) != len(identifiers):
-        raise S3Error("InvalidArgument", "Rule ID must be unique. Found same ID for several rules")
     rules: list[Rule] = []
     for node in nodes:
-        unknown = {child.name for child in node.children()} - {"ID", "Filter", "Prefix", "Status"}
-        if unknown - set(_ACTIONS):
+        unknown = {child.name for child in node.children()} - {"ID", "Filter", "Status", _ACTION}
+        if unknown:
             raise S3Error("NotImplemented", details={"Element": ", ".join(sorted(unknown))})
-        status = node.required("Status")
-        if status not in ("Enabled", "Disabled") or not unknown:
+        status, chosen = node.required("Status"), node.child("Filter")
+        if status not in ("Enabled", "Disabled") or chosen is None:
             raise S3Error("MalformedXML")
-        rule = Rule(
-            _prefix(node),
-            _days(node, "AbortIncompleteMultipartUpload", "DaysAfterInitiation"),
-            _days(node, "Expiration", "Days"),
-        )
+        if any(child.name != "Prefix" for child in chosen.children()):
+            raise S3Error("NotImplemented", details={"Element": "Filter"})
+        rule = Rule(chosen.value("Prefix") or "", _days(node))
         if status == "Enabled":
             rules.append(rule)
     return rules
 
 
-def _prefix(rule: xml.Node) -> str:
-    old, new = rule.child("Prefix"), rule.child("Filter")
-    if (old is None) == (new is None):
-        raise S3Error("MalformedXML")
-    if new is None:
-        return rule.required("Prefix")
-    if any(child.name != "Prefix" for child in new.children()):
-        raise S3Error("NotImplemented", details={"Element": "Filter"})
-    return new.value("Prefix") or ""
-
-
-def _days(rule: xml.Node, action: str, name: str) -> int | None:
-    node = rule.child(action)
+def _days(rule: xml.Node) -> int:
+    node = rule.child(_ACTION)
     if node is None:
-        return None
-    if any(child.name != name for child in node.children()):
-        raise S3Error("NotImplemented", details={"Element": action})
-    text = node.required(name).strip()
+        raise S3Error("MalformedXML")
+    text = node.required("DaysAfterInitiation").strip()
     if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) > 0):
-        raise S3Error("InvalidArgument", f"'{name}' for {action} action must be a positive integer")
+        raise S3Error(
+            "InvalidArgument", f"'DaysAfterInitiation' for {_ACTION} must be a positive integer"
+        )
     return int(text)
 
 
@@ -117,27 +100,21 @@ def due(since: float, days: int) -> float:
 
 
 def apply_rules(catalog: Catalog, uploads: Uploads, now: float) -> int:
-    """Does what is due at `now` (seconds since the epoch); returns how many things it removed."""
-    removed = 0
+    """Aborts the uploads that are due at `now` (seconds since the epoch); returns their count."""
+    aborted = 0
     for bucket, _ in catalog.buckets():
         document = catalog.setting(bucket, "lifecycle")
         if document is None:
             continue
-        for rule in parse_rules(xml.parse(document, "LifecycleConfiguration")):
-            if rule.abort_days is not None:
-                for upload in uploads.listing(bucket):
-                    if upload.key.startswith(rule.prefix) and (
-                        now >= due(upload.initiated, rule.abort_days)
-                    ):
-                        uploads.abort(upload)
-                        removed += 1
-            if rule.expire_days is not None:
-                for key, etag, modified in catalog.objects_with_prefix(bucket, rule.prefix):
-                    if now >= due(modified, rule.expire_days):
-                        # Pinned to the ETag: a newer object under the key stays.
-                        catalog.delete(bucket, key, WriteCondition(if_match=etag))
-                        removed += 1
-    return removed
+        rules = parse_rules(xml.parse(document, "LifecycleConfiguration"))
+        for upload in uploads.listing(bucket):
+            if any(
+                upload.key.startswith(rule.prefix) and now >= due(upload.initiated, rule.days)
+                for rule in rules
+            ):
+                uploads.abort(upload)
+                aborted += 1
+    return aborted
 
 
 def sweep_forever(

@@ -1,4 +1,4 @@
-"""Listings of objects: ListObjectsV2 and ListObjects."""
+"""The listing of objects, ListObjectsV2."""
 
 from __future__ import annotations
 
@@ -136,37 +136,6 @@ def list_objects_v2(call: Call) -> Response:
             encoder.note,
             xml.element("IsTruncated", page.next is not None),
             _contents(page, encoder, owner=owner),
-        )
-    )
-
-
-def list_objects(call: Call) -> Response:
-    request = call.request
-    encoder = Encoder(request)
-    call.service.catalog.require_bucket(call.bucket)
-    prefix, delimiter = request.query.get("prefix", ""), request.query.get("delimiter", "")
-    marker = request.query.get("marker", "")
-    limit = request.number("max-keys", MAX_KEYS, low=0, high=MAX_KEYS)
-    page = list_page(
-        call.service.catalog,
-        call.bucket,
-        prefix.encode(),
-        delimiter.encode(),
-        marker.encode(),
-        limit,
-    )
-    return xml_response(
-        xml.document(
-            "ListBucketResult",
-            xml.element("Name", call.bucket),
-            encoder.element("Prefix", prefix),
-            encoder.element("Marker", marker),
-            encoder.element("NextMarker", page.next) if page.next and delimiter else "",
-            xml.element("MaxKeys", limit),
-            encoder.element("Delimiter", delimiter) if delimiter else "",
-            encoder.note,
-            xml.element("IsTruncated", page.next is not None),
-            _contents(page, encoder, owner=True),
         )
     )
 

@@ -15,14 +15,7 @@ from sandbox.s3.operations.description import read_description
 from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
 from sandbox.s3.storage.catalog import Segment
 from sandbox.s3.storage.uploads import Part, Upload
-from sandbox.s3.verification import checksums
-from sandbox.s3.verification.checksums import (
-    COMPOSITE,
-    DIGEST_BYTES,
-    FULL_OBJECT,
-    Checksum,
-    encode_digest,
-)
+from sandbox.s3.verification.checksums import Checksum, encode_digest, joined_crc32
 from sandbox.s3.verification.payload import Payload
 
 MAX_PARTS = 10_000
@@ -33,32 +26,18 @@ def create_upload(call: Call) -> Response:
     headers = call.request.headers
     algorithm = headers.get("x-amz-checksum-algorithm", "").upper() or None
     kind = headers.get("x-amz-checksum-type", "").upper() or None
-    if algorithm is not None and algorithm not in DIGEST_BYTES:
+    if algorithm not in (None, "CRC32"):
+        raise S3Error("NotImplemented", details={"Header": "x-amz-checksum-algorithm"})
+    if kind not in (None, "FULL_OBJECT"):
+        raise S3Error("NotImplemented", details={"Header": "x-amz-checksum-type"})
+    if kind is not None and algorithm is None:
         raise S3Error(
             "InvalidRequest",
-            "Checksum algorithm provided is unsupported. Please try again with any of the valid "
-            f"types: [{', '.join(DIGEST_BYTES)}]",
+            "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm "
+            "header.",
         )
-    if kind is not None:
-        if kind not in (COMPOSITE, FULL_OBJECT):
-            raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
-        if algorithm is None:
-            raise S3Error(
-                "InvalidRequest",
-                "The x-amz-checksum-type header can only be used with the "
-                "x-amz-checksum-algorithm header.",
-            )
-        wrong = algorithm.startswith("SHA") if kind == FULL_OBJECT else algorithm == "CRC64NVME"
-        if wrong:
-            raise S3Error(
-                "InvalidRequest",
-                f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum "
-                "algorithm.",
-            )
-    elif algorithm is not None:
-        kind = FULL_OBJECT if algorithm == "CRC64NVME" else COMPOSITE
     upload = call.service.uploads.create(
-        call.bucket, call.key, read_description(headers), algorithm, kind
+        call.bucket, call.key, read_description(headers), with_checksum=algorithm is not None
     )
     response = xml_response(
         xml.document(
@@ -68,9 +47,9 @@ def create_upload(call: Call) -> Response:
             xml.element("UploadId", upload.id),
         )
     )
-    if algorithm is not None and kind is not None:
-        response.headers["x-amz-checksum-algorithm"] = algorithm
-        response.headers["x-amz-checksum-type"] = kind
+    if upload.with_checksum:
+        response.headers["x-amz-checksum-algorithm"] = "CRC32"
+        response.headers["x-amz-checksum-type"] = "FULL_OBJECT"
     return response
 
 
@@ -99,34 +78,30 @@ def upload_part(call: Call) -> Response:
     upload = find_upload(call)
     payload = Payload(call.request, call.authorization)
     claimed = payload.claim.algorithm if payload.claim else None
-    # A composite checksum is made of what the client vouched for, part by part. An upload that was
-    # begun without an algorithm takes any: SDKs add a CRC to each part unasked.
-    missing = claimed is None and upload.checksum_type == COMPOSITE
-    if missing or (claimed and upload.algorithm and claimed != upload.algorithm):
+    # SDKs add a CRC32 to each part unasked, so an upload without an algorithm takes any.
+    if claimed not in (None, "CRC32") and upload.with_checksum:
         raise S3Error(
             "InvalidRequest",
-            "Checksum Type mismatch occurred, expected checksum Type: "
-            f"{_type_name(upload.algorithm)}, actual checksum Type: {_type_name(claimed)}",
+            "Checksum Type mismatch occurred, expected checksum Type: crc32, actual checksum "
+            f"Type: {claimed.lower()}",
         )
     with call.service.blobs.stage() as staged:
-        received = payload.receive(staged.write, algorithm=upload.algorithm)
+        received = payload.receive(
+            staged.write, algorithm="CRC32" if upload.with_checksum else None
+        )
         part = call.service.uploads.add_part(
             upload,
             number,
             staged.keep(),
             received.size,
             received.md5.hex(),
-            received.digest if upload.algorithm else None,
+            received.digest if upload.with_checksum else None,
         )
     headers = {"ETag": f'"{part.etag}"', "x-amz-server-side-encryption": "AES256"}
     if received.algorithm:
-        name = f"x-amz-checksum-{received.algorithm.lower()}"
-        headers[name] = encode_digest(received.digest)
+        checksum = Checksum(received.algorithm, encode_digest(received.digest))
+        headers |= checksum.headers(with_type=False)
     return Response(headers=headers)
-
-
-def _type_name(algorithm: str | None) -> str:
-    return algorithm.lower() if algorithm else "null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +117,7 @@ def complete_upload(call: Call) -> Response:
     upload = find_upload(call)
     payload = Payload(call.request, call.authorization, body_checksum=False)
     body = payload.read(XML_LIMIT_BYTES)
-    named = _named_parts(body, upload.algorithm)
+    named = _named_parts(body)
     headers = call.request.headers
     condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
     catalog = call.service.catalog
@@ -157,12 +132,11 @@ def complete_upload(call: Call) -> Response:
         stored = catalog.put(
             call.bucket,
             call.key,
-            [Segment(part.blob, part.size, part.digest) for part in chosen],
+            [Segment(part.blob, part.size) for part in chosen],
             etag=f"{digest}-{len(chosen)}",
-            description=upload.description,
+            headers=upload.headers,
             checksum=checksum,
             condition=condition,
-            parts=len(chosen),
             upload=upload.id,
         )
     host = call.request.headers.get("host", "")
@@ -174,12 +148,12 @@ def complete_upload(call: Call) -> Response:
             xml.element("Key", call.key),
             xml.element("ETag", f'"{stored.etag}"'),
             xml.element(checksum.element, checksum.value) if checksum else "",
-            xml.element("ChecksumType", checksum.type) if checksum else "",
+            xml.element("ChecksumType", "FULL_OBJECT") if checksum else "",
         )
     )
 
 
-def _named_parts(body: bytes, algorithm: str | None) -> list[_Named]:
+def _named_parts(body: bytes) -> list[_Named]:
     nodes = xml.parse(body, "CompleteMultipartUpload").children("Part")
     if not 0 < len(nodes) <= MAX_PARTS:
         raise S3Error("MalformedXML")
@@ -188,8 +162,8 @@ def _named_parts(body: bytes, algorithm: str | None) -> list[_Named]:
         number = node.required("PartNumber").strip()
         if not is_part_number(number):
             raise S3Error("MalformedXML")
-        checksum = node.value(f"Checksum{algorithm}") if algorithm else None
-        named.append(_Named(int(number), node.required("ETag").strip().strip('"'), checksum))
+        etag = node.required("ETag").strip().strip('"')
+        named.append(_Named(int(number), etag, node.value("ChecksumCRC32")))
     numbers = [part.number for part in named]
     if any(second <= first for first, second in pairwise(numbers)):
         raise S3Error("InvalidPartOrder")
@@ -201,16 +175,9 @@ def _choose(named: Sequence[_Named], parts: Sequence[Part], upload: Upload) -> l
     chosen: list[Part] = []
     for item in named:
         part = stored.get(item.number)
-        if upload.checksum_type == COMPOSITE and item.checksum is None:
-            raise S3Error(
-                "InvalidRequest",
-                f"The upload was created using a {_type_name(upload.algorithm)} checksum. The "
-                "complete request must include the checksum for each part. It was missing for "
-                f"part {item.number} in the request.",
-            )
         wrong = part is None or part.etag != item.etag
-        if part is not None and item.checksum is not None:
-            wrong = wrong or encode_digest(part.digest or b"") != item.checksum.strip()
+        if part is not None and part.digest is not None and item.checksum is not None:
+            wrong = wrong or encode_digest(part.digest) != item.checksum.strip()
         if part is None or wrong:
             raise S3Error(
                 "InvalidPart",
@@ -238,29 +205,18 @@ def _choose(named: Sequence[_Named], parts: Sequence[Part], upload: Upload) -> l
 def _whole_checksum(call: Call, upload: Upload, chosen: Sequence[Part]) -> Checksum | None:
     headers = call.request.headers
     kind = headers.get("x-amz-checksum-type", "").upper() or None
-    if kind is not None and kind != upload.checksum_type:
+    if kind is not None and (kind != "FULL_OBJECT" or not upload.with_checksum):
         raise S3Error(
             "InvalidRequest",
-            f"The upload was created using the {upload.checksum_type or 'null'} checksum mode. "
-            f"The complete request must use the same checksum mode, not {kind[:20]}.",
+            "The complete request must use the checksum mode that the upload was created with, "
+            f"not {kind[:20]}.",
         )
-    if upload.algorithm is None or upload.checksum_type is None:
+    if not upload.with_checksum:
         return None
-    digests = [part.digest or b"" for part in chosen]
-    if upload.checksum_type == COMPOSITE:
-        value = checksums.composite(upload.algorithm, digests)
-    else:
-        sizes = [part.size for part in chosen]
-        value = checksums.full_object(upload.algorithm, list(zip(digests, sizes, strict=True)))
-    checksum = Checksum(upload.algorithm, value, upload.checksum_type)
-    claimed = headers.get(checksum.header)
-    # S3 takes a composite value with or without its "-N".
-    if claimed is not None and claimed not in (value, value.partition("-")[0]):
-        raise S3Error(
-            "BadDigest",
-            f"The {upload.algorithm.lower()} you specified did not match the calculated checksum.",
-        )
-    return checksum
+    value = joined_crc32([(part.digest or b"", part.size) for part in chosen])
+    if headers.get("x-amz-checksum-crc32", value) != value:
+        raise S3Error("BadDigest", "The crc32 you specified did not match the calculated checksum.")
+    return Checksum("CRC32", value)
 
 
 def _check_size(call: Call, chosen: Sequence[Part]) -> None:

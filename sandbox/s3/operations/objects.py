@@ -1,4 +1,4 @@
-"""Operations on single objects: put, get, head, delete and tags."""
+"""Operations on single objects: put, get, head and delete."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
 from sandbox.s3.messages.request import Response
 from sandbox.s3.operations.conditions import check_read, requested_range, write_condition
-from sandbox.s3.operations.description import check_tags, object_headers, read_description
+from sandbox.s3.operations.description import object_headers, read_description
 from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
 from sandbox.s3.storage.catalog import Reader, Segment
-from sandbox.s3.verification.checksums import FULL_OBJECT, Checksum, encode_digest
+from sandbox.s3.verification.checksums import Checksum, encode_digest
 from sandbox.s3.verification.payload import Payload
 
 MAX_DELETE_KEYS = 1000
@@ -19,7 +19,7 @@ def put_object(call: Call) -> Response:
     catalog = call.service.catalog
     catalog.require_bucket(call.bucket)
     payload = Payload(call.request, call.authorization)
-    description = read_description(call.request.headers)
+    described = read_description(call.request.headers)
     headers = call.request.headers
     condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
     # Judged now to spare the transfer, and again when the object is made.
@@ -29,20 +29,19 @@ def put_object(call: Call) -> Response:
         received = payload.receive(staged.write)
         checksum = None
         if received.algorithm:
-            checksum = Checksum(received.algorithm, encode_digest(received.digest), FULL_OBJECT)
+            checksum = Checksum(received.algorithm, encode_digest(received.digest))
         stored = catalog.put(
             call.bucket,
             call.key,
-            [Segment(staged.keep(), received.size, received.digest or None)],
+            [Segment(staged.keep(), received.size)],
             etag=received.md5.hex(),
-            description=description,
+            headers=described,
             checksum=checksum,
             condition=condition,
         )
     headers = {"ETag": f'"{stored.etag}"', "x-amz-server-side-encryption": "AES256"}
     if checksum:
-        headers[checksum.header] = checksum.value
-        headers["x-amz-checksum-type"] = checksum.type
+        headers |= checksum.headers(with_type=True)
     return Response(headers=headers)
 
 
@@ -69,32 +68,15 @@ def _read(call: Call, reader: Reader) -> Response:
     checksum = found.checksum
     start, count, status = 0, found.size, 200
     if "partNumber" in request.query:
-        if "range" in request.headers:
-            raise S3Error(
-                "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
-            )
-        number = request.number("partNumber", 1, low=1, high=10_000)
-        segments = reader.segments
-        if number > len(segments):
-            raise S3Error("InvalidPartNumber")
-        start = sum(segment.size for segment in segments[: number - 1])
-        count, status = segments[number - 1].size, 206
-        if found.parts:
-            headers["x-amz-mp-parts-count"] = str(found.parts)
-            digest = segments[number - 1].digest
-            if checksum:
-                value = encode_digest(digest) if digest else None
-                checksum = Checksum(checksum.algorithm, value, checksum.type) if value else None
-    else:
-        chosen = requested_range(request.headers, found)
-        if chosen is not None:
-            (start, count), status = chosen, 206
-            checksum = None
+        raise S3Error("NotImplemented", details={"Query": "partNumber"})
+    chosen = requested_range(request.headers, found)
+    if chosen is not None:
+        (start, count), status = chosen, 206
+        checksum = None
     if status == 206 and found.size:
         headers["Content-Range"] = f"bytes {start}-{start + count - 1}/{found.size}"
     if checksum and request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        headers[checksum.header] = checksum.value
-        headers["x-amz-checksum-type"] = checksum.type
+        headers |= checksum.headers(with_type=True)
     return Response(status, headers, pieces=reader.pieces(start, count))
 
 
@@ -146,27 +128,3 @@ def read_xml(call: Call, root: str) -> xml.Node:
     if not data:
         raise S3Error("MissingRequestBodyError")
     return xml.parse(data, root)
-
-
-def get_tagging(call: Call) -> Response:
-    found = call.service.catalog.require(call.bucket, call.key)
-    tags = [
-        xml.group("Tag", (xml.element("Key", key), xml.element("Value", value)))
-        for key, value in found.tags.items()
-    ]
-    return xml_response(xml.document("Tagging", xml.group("TagSet", tags)))
-
-
-def put_tagging(call: Call) -> Response:
-    tag_set = read_xml(call, "Tagging").child("TagSet")
-    if tag_set is None:
-        raise S3Error("MalformedXML")
-    pairs = [(node.required("Key"), node.required("Value")) for node in tag_set.children("Tag")]
-    check_tags(pairs)
-    call.service.catalog.set_tags(call.bucket, call.key, dict(pairs))
-    return Response()
-
-
-def delete_tagging(call: Call) -> Response:
-    call.service.catalog.set_tags(call.bucket, call.key, {})
-    return Response(204)

@@ -34,17 +34,20 @@ def list_parts(call: Call) -> Response:
             xml.element("IsTruncated", truncated),
             _IDENTITY,
             xml.element("StorageClass", "STANDARD"),
-            xml.element("ChecksumAlgorithm", upload.algorithm) if upload.algorithm else "",
-            xml.element("ChecksumType", upload.checksum_type) if upload.checksum_type else "",
-            *[_part(part, upload.algorithm) for part in parts],
+            _checksum(upload),
+            *[_part(part) for part in parts],
         )
     )
 
 
-def _part(part: Part, algorithm: str | None) -> str:
-    checksum = ""
-    if algorithm and part.digest:
-        checksum = xml.element(f"Checksum{algorithm}", encode_digest(part.digest))
+def _checksum(upload: Upload) -> str:
+    if not upload.with_checksum:
+        return ""
+    return xml.element("ChecksumAlgorithm", "CRC32") + xml.element("ChecksumType", "FULL_OBJECT")
+
+
+def _part(part: Part) -> str:
+    checksum = xml.element("ChecksumCRC32", encode_digest(part.digest)) if part.digest else ""
     return xml.group(
         "Part",
         (
@@ -131,7 +134,6 @@ def _upload(upload: Upload, encoder: Encoder) -> str:
             _IDENTITY,
             xml.element("StorageClass", "STANDARD"),
             xml.element("Initiated", xml.moment(upload.initiated)),
-            xml.element("ChecksumAlgorithm", upload.algorithm) if upload.algorithm else "",
-            xml.element("ChecksumType", upload.checksum_type) if upload.checksum_type else "",
+            _checksum(upload),
         ),
     )

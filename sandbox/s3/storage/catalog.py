@@ -19,7 +19,7 @@ from sandbox.s3.verification.checksums import Checksum
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object's record; `etag` is without quotes, `parts` is 0 unless it came in parts."""
+    """An object's record; `etag` is without quotes."""
 
     id: int
     bucket: str
@@ -28,26 +28,15 @@ class StoredObject:
     etag: str
     modified: float
     headers: Mapping[str, str]
-    tags: Mapping[str, str]
-    parts: int
     checksum: Checksum | None
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A body that is a stretch of an object; `digest` is its checksum in the object's algorithm."""
+    """A body that is a stretch of an object."""
 
     blob: str
     size: int
-    digest: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """The stored metadata of an object."""
-
-    headers: Mapping[str, str]
-    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +174,9 @@ class Catalog:
 
     def _segments(self, found: StoredObject) -> list[Segment]:
         rows = self.database.rows(
-            "SELECT blob, size, digest FROM segments WHERE object = ? ORDER BY number", found.id
+            "SELECT blob, size FROM segments WHERE object = ? ORDER BY number", found.id
         )
-        return [Segment(row["blob"], row["size"], row["digest"]) for row in rows]
+        return [Segment(row["blob"], row["size"]) for row in rows]
 
     def put(
         self,
@@ -196,10 +185,9 @@ class Catalog:
         segments: Sequence[Segment],
         *,
         etag: str,
-        description: Description,
+        headers: Mapping[str, str],
         checksum: Checksum | None,
         condition: WriteCondition,
-        parts: int = 0,
         upload: str | None = None,
     ) -> StoredObject:
         """Makes an object of whole bodies, replacing an older one; ends `upload` with it."""
@@ -214,28 +202,24 @@ class Catalog:
             size = sum(segment.size for segment in segments)
             modified = self.now()
             number = self.database.run(
-                "INSERT INTO objects (bucket, key, size, etag, modified, headers, tags, parts, "
-                "algorithm, checksum, checksum_type) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO objects (bucket, key, size, etag, modified, headers, "
+                "algorithm, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 bucket,
                 key.encode(),
                 size,
                 etag,
                 modified,
-                json.dumps(dict(description.headers)),
-                json.dumps(dict(description.tags)),
-                parts,
+                json.dumps(dict(headers)),
                 checksum.algorithm if checksum else None,
                 checksum.value if checksum else None,
-                checksum.type if checksum else None,
             )
             for index, segment in enumerate(segments):
                 self.database.run(
-                    "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO segments VALUES (?, ?, ?, ?)",
                     number,
                     index,
                     segment.blob,
                     segment.size,
-                    segment.digest,
                 )
         return StoredObject(
             number,
@@ -244,29 +228,9 @@ class Catalog:
             size,
             etag,
             modified,
-            description.headers,
-            description.tags,
-            parts,
+            headers,
             checksum,
         )
-
-    def objects_with_prefix(self, bucket: str, prefix: str) -> list[tuple[str, str, float]]:
-        """Key, ETag and time of the objects whose key begins with `prefix`."""
-        rows = self.database.rows(
-            "SELECT key, etag, modified FROM objects WHERE bucket = ? "
-            "AND substr(key, 1, ?) = ? ORDER BY key",
-            bucket,
-            len(prefix.encode()),
-            prefix.encode(),
-        )
-        return [(row["key"].decode(), row["etag"], row["modified"]) for row in rows]
-
-    def set_tags(self, bucket: str, key: str, tags: Mapping[str, str]) -> None:
-        with self.database.transaction():
-            found = self.require(bucket, key)
-            self.database.run(
-                "UPDATE objects SET tags = ? WHERE id = ?", json.dumps(dict(tags)), found.id
-            )
 
     def delete(self, bucket: str, key: str, condition: WriteCondition) -> None:
         """Deletes an object; like S3 it does not mind when there is none."""
@@ -310,7 +274,7 @@ class Catalog:
 def _stored(row: sqlite3.Row) -> StoredObject:
     checksum = None
     if row["algorithm"] is not None:
-        checksum = Checksum(row["algorithm"], row["checksum"], row["checksum_type"])
+        checksum = Checksum(row["algorithm"], row["checksum"])
     return StoredObject(
         row["id"],
         row["bucket"],
@@ -319,7 +283,5 @@ def _stored(row: sqlite3.Row) -> StoredObject:
         row["etag"],
         row["modified"],
         json.loads(row["headers"]),
-        json.loads(row["tags"]),
-        row["parts"],
         checksum,
     )

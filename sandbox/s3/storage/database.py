@@ -21,16 +21,15 @@ CREATE TABLE IF NOT EXISTS buckets (
 CREATE TABLE IF NOT EXISTS objects (
     id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, key BLOB NOT NULL,
     size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL, headers TEXT NOT NULL,
-    tags TEXT NOT NULL, parts INTEGER NOT NULL,
-    algorithm TEXT, checksum TEXT, checksum_type TEXT, UNIQUE (bucket, key)
+    algorithm TEXT, checksum TEXT, UNIQUE (bucket, key)
 );
 CREATE TABLE IF NOT EXISTS segments (
     object INTEGER NOT NULL, number INTEGER NOT NULL, blob TEXT NOT NULL, size INTEGER NOT NULL,
-    digest BLOB, PRIMARY KEY (object, number)
+    PRIMARY KEY (object, number)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (
     id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, initiated REAL NOT NULL,
-    headers TEXT NOT NULL, tags TEXT NOT NULL, algorithm TEXT, checksum_type TEXT
+    headers TEXT NOT NULL, with_checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS uploads_by_key ON uploads (bucket, key, id);
 CREATE TABLE IF NOT EXISTS parts (

@@ -5,31 +5,30 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.storage.blobs import Blobs
-from sandbox.s3.storage.catalog import Catalog, Description
+from sandbox.s3.storage.catalog import Catalog
 from sandbox.s3.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload; `algorithm` and `checksum_type` are None when none was asked for."""
+    """An upload; `with_checksum` says whether its object gets a CRC32."""
 
     id: str
     bucket: str
     key: str
     initiated: float
-    description: Description
-    algorithm: str | None
-    checksum_type: str | None
+    headers: Mapping[str, str]
+    with_checksum: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part; `etag` without quotes, `digest` in the upload's algorithm."""
+    """A part; `etag` without quotes, `digest` is its CRC32 if the upload has a checksum."""
 
     number: int
     blob: str
@@ -49,34 +48,19 @@ class Uploads:
         self._now: Callable[[], float] = catalog.now
 
     def create(
-        self,
-        bucket: str,
-        key: str,
-        description: Description,
-        algorithm: str | None,
-        checksum_type: str | None,
+        self, bucket: str, key: str, headers: Mapping[str, str], *, with_checksum: bool
     ) -> Upload:
-        upload = Upload(
-            secrets.token_urlsafe(32),
-            bucket,
-            key,
-            self._now(),
-            description,
-            algorithm,
-            checksum_type,
-        )
+        upload = Upload(secrets.token_urlsafe(32), bucket, key, self._now(), headers, with_checksum)
         with self._database.transaction():
             self._catalog.require_bucket(bucket)
             self._database.run(
-                "INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?)",
                 upload.id,
                 bucket,
                 key.encode(),
                 upload.initiated,
-                json.dumps(dict(description.headers)),
-                json.dumps(dict(description.tags)),
-                algorithm,
-                checksum_type,
+                json.dumps(dict(headers)),
+                with_checksum,
             )
         return upload
 
@@ -152,7 +136,6 @@ def _upload(row: sqlite3.Row) -> Upload:
         row["bucket"],
         row["key"].decode(),
         row["initiated"],
-        Description(json.loads(row["headers"]), json.loads(row["tags"])),
-        row["algorithm"],
-        row["checksum_type"],
+        json.loads(row["headers"]),
+        bool(row["with_checksum"]),
     )

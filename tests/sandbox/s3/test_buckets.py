@@ -40,7 +40,6 @@ def test_life_of_a_bucket(client: S3Client, bucket: str) -> None:
     assert bucket in names
     assert client.list_buckets(Prefix=bucket)["Buckets"][0]["Name"] == bucket
     assert client.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
-    assert "Status" not in client.get_bucket_versioning(Bucket=bucket)
     client.create_bucket(Bucket=bucket)
     client.put_object(Bucket=bucket, Key="k", Body=b"")
     with pytest.raises(ClientError, match="BucketNotEmpty"):
@@ -113,17 +112,6 @@ def test_listing_with_prefix_delimiter_and_pages(client: S3Client, bucket: str) 
     assert (keys, prefixes, pages) == (["jobs 2"], ["jobs/"], 2)
     item = client.list_objects_v2(Bucket=bucket, Prefix="other")["Contents"][0]
     assert (item["Size"], item["StorageClass"]) == (2, "STANDARD")
-
-
-def test_first_version_of_the_listing(client: S3Client, bucket: str) -> None:
-    for key in ("a/1", "a/2", "b", "c"):
-        client.put_object(Bucket=bucket, Key=key, Body=b"")
-    page = client.list_objects(Bucket=bucket, Delimiter="/", MaxKeys=1)
-    assert (page["CommonPrefixes"], page["NextMarker"]) == ([{"Prefix": "a/"}], "a/")
-    page = client.list_objects(Bucket=bucket, Delimiter="/", Marker="a/")
-    assert [item["Key"] for item in page["Contents"]] == ["b", "c"]
-    assert not page["IsTruncated"]
-    assert client.list_objects(Bucket=bucket, MaxKeys=0)["IsTruncated"] is False
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
