@@ -67,8 +67,7 @@ class DropConnection(Response):
         super().__init__(status_code=500)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _connection(scope).abort()
-        await _gone(receive)
+        await cut(scope, receive)
 
 
 class CutBody(Response):
@@ -93,8 +92,7 @@ class CutBody(Response):
                 "more_body": True,
             }
         )
-        _connection(scope).close()
-        await _gone(receive)
+        await cut(scope, receive, flush=True)
 
 
 class CutFile(FileResponse):
@@ -120,8 +118,7 @@ class CutFile(FileResponse):
             while left > 0 and (chunk := await asyncio.to_thread(file.read, min(left, 1 << 16))):
                 left -= len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        _connection(scope).close()
-        await _gone(receive)
+        await cut(scope, receive, flush=True)
 
 
 async def answer(
@@ -202,14 +199,22 @@ UNKNOWN_FIELDS: Mapping[str, Any] = {
 """The fields that `extra_fields` adds to each object of the response."""
 
 
-def _connection(scope: Scope) -> asyncio.Transport:
-    connection: asyncio.Transport | None = (scope.get("extensions") or {}).get(CONNECTION)
-    if connection is None:
+def connection(scope: Scope) -> asyncio.Transport:
+    """The connection of a call; only `sandbox.common.server` hands it over."""
+    found: asyncio.Transport | None = (scope.get("extensions") or {}).get(CONNECTION)
+    if found is None:
         raise RuntimeError("faults that cut the connection need sandbox.common.server")
-    return connection
+    return found
 
 
-async def _gone(receive: Receive) -> None:
-    """Wait until the server has noticed that the connection is closed."""
+async def cut(scope: Scope, receive: Receive, *, flush: bool = False) -> None:
+    """End the connection, after all that was sent so far (`flush`) or at once.
+
+    Returns when the server has noticed.
+    """
+    if flush:
+        connection(scope).close()
+    else:
+        connection(scope).abort()
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sandbox.s3.messages.request import Request, Response
+from sandbox.s3.messages.request import Request
+from sandbox.s3.messages.response import Response
 from sandbox.s3.storage.blobs import Blobs
 from sandbox.s3.storage.catalog import Catalog
 from sandbox.s3.storage.uploads import Uploads
@@ -43,8 +44,4 @@ class Call:
         return self.request.key or ""
 
 
-Handler = Callable[[Call], Response]
-
-
-def xml_response(body: bytes) -> Response:
-    return Response(headers={"Content-Type": "application/xml"}, body=body)
+Handler = Callable[[Call], Awaitable[Response]]

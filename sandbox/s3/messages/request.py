@@ -1,63 +1,57 @@
-"""Input and output of a handler: the parsed request and the response to come."""
+"""Input of a handler: the request as it was read."""
 
 from __future__ import annotations
 
+import secrets
 import urllib.parse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+
+from starlette.types import Receive, Scope
 
 from sandbox.s3.errors import S3Error
-from sandbox.s3.wire import Body, Head
+from sandbox.s3.messages.body import Body
 
 MAX_KEY_BYTES = 1024
 
 
-class Piece(NamedTuple):
-    """A range of a stored file, in bytes."""
-
-    path: Path
-    offset: int
-    length: int
-
-
-def _nothing() -> None:
-    return
-
-
-@dataclass(slots=True)
-class Response:
-    """An answer; its body is `body`, or else the concatenation of `pieces`.
-
-    `release` is called once when the answer is sent or given up.
-    """
-
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    pieces: Sequence[Piece] = ()
-    release: Callable[[], None] = _nothing
-
-    @property
-    def length(self) -> int:
-        return len(self.body) + sum(piece.length for piece in self.pieces)
-
-
-@dataclass(slots=True)
 class Request:
-    """One request; `path` is the decoded path, `query` holds the first value of each name."""
+    """One request; names of headers are lower case, repeated fields are joined by a comma."""
 
-    method: str
-    path: str
-    pairs: list[tuple[str, str]]
-    headers: dict[str, str]
-    body: Body
-    id: str
-    query: dict[str, str]
-    bucket: str | None
-    key: str | None
-    operation: str = "unknown"
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.id = secrets.token_hex(8).upper()
+        self.method: str = scope["method"]
+        self.headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
+        self.body = Body(self.headers, receive)
+        self.operation = "unknown"
+        self.path = ""
+        """The decoded path; this and what follows is there after `read_target`."""
+        self.pairs: list[tuple[str, str]] = []
+        self.query: dict[str, str] = {}
+        """The first value of each name."""
+        self.bucket: str | None = None
+        self.key: str | None = None
+
+    def read_target(self, scope: Scope) -> None:
+        """Splits the target into bucket, key and query; the bucket is the path's first part."""
+        raw_path, raw_query = scope["raw_path"].decode("ascii"), scope["query_string"].decode()
+        if not raw_path.startswith("/") or "#" in raw_path + raw_query:
+            raise S3Error("InvalidURI")
+        self.path = _decoded(raw_path)
+        for item in raw_query.split("&") if raw_query else ():
+            name, _, value = item.partition("=")
+            if name:
+                pair = (_decoded(name.replace("+", " ")), _decoded(value.replace("+", " ")))
+                self.pairs.append(pair)
+                self.query.setdefault(*pair)
+        bucket, _, key = self.path[1:].partition("/")
+        if len(key.encode()) > MAX_KEY_BYTES:
+            raise S3Error(
+                "KeyTooLongError",
+                details={"Size": str(len(key.encode())), "MaxSizeAllowed": str(MAX_KEY_BYTES)},
+            )
+        self.bucket, self.key = bucket or None, key or None
 
     def number(self, name: str, default: int, *, low: int, high: int) -> int:
         """An integer of the query; S3 refuses what is not one and clamps nothing below `low`."""
@@ -71,42 +65,6 @@ class Request:
                 details={"ArgumentName": name, "ArgumentValue": text[:100]},
             )
         return min(int(text), high)
-
-
-def parse_request(head: Head, body: Body, request_id: str) -> Request:
-    """Splits the target into bucket, key and query; the bucket is the first part of the path."""
-    target = head.target
-    if target.startswith(("http://", "https://")):
-        target = "/" + target.split("://", 1)[1].partition("/")[2]
-    raw_path, _, raw_query = target.partition("?")
-    if not raw_path.startswith("/") or "#" in target:
-        raise S3Error("InvalidURI")
-    path = _decoded(raw_path)
-    pairs: list[tuple[str, str]] = []
-    for item in raw_query.split("&") if raw_query else ():
-        name, _, value = item.partition("=")
-        if name:
-            pairs.append((_decoded(name.replace("+", " ")), _decoded(value.replace("+", " "))))
-    bucket, _, key = path[1:].partition("/")
-    if len(key.encode()) > MAX_KEY_BYTES:
-        raise S3Error(
-            "KeyTooLongError",
-            details={"Size": str(len(key.encode())), "MaxSizeAllowed": str(MAX_KEY_BYTES)},
-        )
-    query: dict[str, str] = {}
-    for name, value in pairs:
-        query.setdefault(name, value)
-    return Request(
-        method=head.method,
-        path=path,
-        pairs=pairs,
-        headers=head.headers,
-        body=body,
-        id=request_id,
-        query=query,
-        bucket=bucket or None,
-        key=key or None,
-    )
 
 
 def _decoded(text: str) -> str:

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
-from sandbox.s3.messages.request import Response
+from sandbox.s3.messages.response import Response, xml_response
 from sandbox.s3.operations.conditions import check_read, write_condition
 from sandbox.s3.operations.description import read_description
 from sandbox.s3.operations.multipart import find_upload, part_number
-from sandbox.s3.service import Call, xml_response
+from sandbox.s3.service import Call
 from sandbox.s3.storage.blobs import Staged
-from sandbox.s3.storage.catalog import Catalog, Reader, Segment, StoredObject
-from sandbox.s3.verification import checksums
-from sandbox.s3.verification.checksums import (
-    DIGEST_BYTES,
-    Checksum,
-    Hasher,
-    encode_digest,
-)
+from sandbox.s3.storage.catalog import Segment, StoredObject
+from sandbox.s3.verification.checksums import DIGEST_BYTES, Checksum, Digests
 from sandbox.s3.verification.payload import MAX_OBJECT_BYTES
 
 _SOURCE = "x-amz-copy-source"
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
 
 
-def copy_object(call: Call) -> Response:
+async def copy_object(call: Call) -> Response:
     catalog = call.service.catalog
     catalog.require_bucket(call.bucket)
-    headers = call.request.headers
-    condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
-    with _source(call) as reader:
-        source = reader.found
+    condition = write_condition(call.request.headers)
+    with _source(call) as source, call.service.blobs.stage() as staged:
         described = _description(call, source)
         algorithm = _algorithm(call, source)
         if source.size > MAX_OBJECT_BYTES:
@@ -45,53 +37,46 @@ def copy_object(call: Call) -> Response:
                 "The specified copy source is larger than the maximum allowable size for a copy "
                 f"source: {MAX_OBJECT_BYTES}",
             )
-        etag, segment, checksum = _whole_copy(catalog, reader, algorithm)
-        try:
-            stored = catalog.put(
-                call.bucket,
-                call.key,
-                [segment],
-                etag=etag,
-                headers=described,
-                checksum=checksum,
-                condition=condition,
-            )
-        except S3Error:
-            catalog.blobs.remove([segment.blob])
-            raise
-    return xml_response(
-        xml.document("CopyObjectResult", *_result(stored.etag, stored.modified, checksum))
-    )
+        copied = await _copy_bytes(call, source, 0, source.size, staged, algorithm)
+        stored = StoredObject(
+            call.bucket,
+            call.key,
+            copied.md5.hexdigest(),
+            catalog.now(),
+            described,
+            copied.checksum,
+            [Segment(staged.keep(), source.size)],
+        )
+        catalog.put(stored, condition)
+    return _result("CopyObjectResult", stored.etag, stored.modified, stored.checksum)
 
 
-def upload_part_copy(call: Call) -> Response:
+async def upload_part_copy(call: Call) -> Response:
     number = part_number(call)
     upload = find_upload(call)
-    with _source(call) as reader:
-        start, length = _source_range(call, reader.found)
-        with call.service.blobs.stage() as staged:
-            algorithm = "CRC32" if upload.with_checksum else None
-            md5, digest = _copy_bytes(reader, start, length, staged, algorithm)
-            part = call.service.uploads.add_part(
-                upload, number, staged.keep(), length, md5.hex(), digest
-            )
-    checksum = None
-    if digest:
-        checksum = Checksum("CRC32", encode_digest(digest))
+    algorithm = "CRC32" if upload.with_checksum else None
+    with _source(call) as source, call.service.blobs.stage() as staged:
+        start, length = _source_range(call, source)
+        copied = await _copy_bytes(call, source, start, length, staged, algorithm)
+        crc32 = copied.checksum.value if copied.checksum else None
+        etag = copied.md5.hexdigest()
+        part = call.service.uploads.add_part(upload, number, staged.keep(), length, etag, crc32)
+    return _result("CopyPartResult", part.etag, part.modified, copied.checksum)
+
+
+def _result(name: str, etag: str, modified: float, checksum: Checksum | None) -> Response:
     return xml_response(
-        xml.document("CopyPartResult", *_result(part.etag, part.modified, checksum))
+        xml.document(
+            name,
+            xml.element("LastModified", xml.moment(modified)),
+            xml.element("ETag", f'"{etag}"'),
+            xml.element(checksum.element, checksum.value) if checksum else "",
+        )
     )
-
-
-def _result(etag: str, modified: float, checksum: Checksum | None) -> list[str]:
-    result = [xml.element("LastModified", xml.moment(modified)), xml.element("ETag", f'"{etag}"')]
-    if checksum:
-        result.append(xml.element(checksum.element, checksum.value))
-    return result
 
 
 @contextmanager
-def _source(call: Call) -> Iterator[Reader]:
+def _source(call: Call) -> Iterator[StoredObject]:
     """The source of the copy, kept on disk while it is read."""
     text = call.request.headers[_SOURCE]
     path, _, query = text.partition("?")
@@ -108,9 +93,13 @@ def _source(call: Call) -> Iterator[Reader]:
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
             details={"ArgumentName": _SOURCE},
         )
-    with call.service.catalog.pinned(bucket, key) as reader:
-        check_read(call.request.headers, reader.found, prefix=f"{_SOURCE}-")
-        yield reader
+    found = call.service.catalog.require(bucket, key)
+    check_read(call.request.headers, found, prefix=f"{_SOURCE}-")
+    call.service.blobs.pin(found.blobs)
+    try:
+        yield found
+    finally:
+        call.service.blobs.unpin(found.blobs)
 
 
 def _description(call: Call, source: StoredObject) -> Mapping[str, str]:
@@ -135,47 +124,19 @@ def _algorithm(call: Call, source: StoredObject) -> str | None:
     return wanted or (source.checksum.algorithm if source.checksum else None)
 
 
-def _whole_copy(
-    catalog: Catalog, reader: Reader, algorithm: str | None
-) -> tuple[str, Segment, Checksum | None]:
-    """A body with the source's content, its ETag and its checksum.
+async def _copy_bytes(
+    call: Call, source: StoredObject, start: int, length: int, staged: Staged, algorithm: str | None
+) -> Digests:
+    """Appends a range of the source; a copy's ETag and checksum are those of its own bytes."""
+    digests = Digests(algorithm)
+    pieces = call.service.catalog.pieces(source, start, length)
 
-    A source from a single PUT is shared on disk. A multipart source is read, since a copy's ETag
-    and checksum are those of the whole.
-    """
-    source = reader.found
-    if (
-        "-" not in source.etag
-        and (source.checksum.algorithm if source.checksum else None) == algorithm
-    ):
-        segment = reader.segments[0]
-        blob = catalog.blobs.share(segment.blob)
-        if blob is not None:
-            return source.etag, replace(segment, blob=blob), source.checksum
-    with catalog.blobs.stage() as staged:
-        md5, digest = _copy_bytes(reader, 0, source.size, staged, algorithm)
-        checksum = None
-        if algorithm and digest:
-            checksum = Checksum(algorithm, encode_digest(digest))
-        return md5.hex(), Segment(staged.keep(), source.size), checksum
+    def append() -> None:
+        for path, offset, count in pieces:
+            staged.append_file(path, offset, count, digests)
 
-
-def _copy_bytes(
-    reader: Reader,
-    start: int,
-    length: int,
-    staged: Staged,
-    algorithm: str | None,
-) -> tuple[bytes, bytes | None]:
-    """Appends a range of the source; its MD5 and, with an algorithm, its checksum."""
-    md5 = checksums.new_md5()
-    hashers: list[Hasher] = [md5]
-    checksum = checksums.new_hasher(algorithm) if algorithm else None
-    if checksum:
-        hashers.append(checksum)
-    for piece in reader.pieces(start, length):
-        staged.append_file(piece.path, piece.offset, piece.length, hashers)
-    return md5.digest(), checksum.digest() if checksum else None
+    await asyncio.to_thread(append)
+    return digests
 
 
 def _source_range(call: Call, source: StoredObject) -> tuple[int, int]:

@@ -84,8 +84,8 @@ def object_headers(found: StoredObject, query: Mapping[str, str]) -> dict[str, s
     }
     for parameter, name in _OVERRIDES.items():
         if parameter in query:
-            value = query[parameter]
-            if any(ord(char) < 32 or ord(char) > 255 for char in value):
+            value = query[parameter].strip()
+            if any(ord(char) < 32 or ord(char) == 127 or ord(char) > 255 for char in value):
                 raise S3Error("InvalidArgument", details={"ArgumentName": parameter})
             headers[name] = value
     return headers

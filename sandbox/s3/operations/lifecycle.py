@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable
+import asyncio
 from dataclasses import dataclass
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
-from sandbox.s3.messages.request import Response
+from sandbox.s3.messages.response import Response, xml_response
 from sandbox.s3.operations.objects import read_xml
-from sandbox.s3.service import Call, xml_response
+from sandbox.s3.service import Call, Service
 from sandbox.s3.storage.catalog import Catalog
 from sandbox.s3.storage.uploads import Uploads
-
-logger = logging.getLogger(__name__)
 
 DAY_SECONDS = 86_400
 SWEEP_SECONDS = 60.0
@@ -31,8 +27,8 @@ class Rule:
     days: int
 
 
-def put_lifecycle(call: Call) -> Response:
-    root = read_xml(call, "LifecycleConfiguration")
+async def put_lifecycle(call: Call) -> Response:
+    root = await read_xml(call, "LifecycleConfiguration")
     parse_rules(root)
     parts = [_rendered(node) for node in root.children("Rule")]
     document = xml.document("LifecycleConfiguration", *parts)
@@ -40,14 +36,14 @@ def put_lifecycle(call: Call) -> Response:
     return Response()
 
 
-def get_lifecycle(call: Call) -> Response:
+async def get_lifecycle(call: Call) -> Response:
     document = call.service.catalog.setting(call.bucket, "lifecycle")
     if document is None:
         raise S3Error("NoSuchLifecycleConfiguration", details={"BucketName": call.bucket})
     return xml_response(document)
 
 
-def delete_lifecycle(call: Call) -> Response:
+async def delete_lifecycle(call: Call) -> Response:
     call.service.catalog.set_setting(call.bucket, "lifecycle", None)
     return Response(204)
 
@@ -117,16 +113,9 @@ def apply_rules(catalog: Catalog, uploads: Uploads, now: float) -> int:
     return aborted
 
 
-def sweep_forever(
-    catalog: Catalog, uploads: Uploads, now: Callable[[], float], stopping: threading.Event
-) -> None:
-    """Applies the rules once a minute until `stopping` is set."""
-    while not stopping.wait(SWEEP_SECONDS):
-        try:
-            apply_rules(catalog, uploads, now())
-        except S3Error:
-            # It was completed, deleted or replaced in the meantime; the next round sees.
-            logger.debug("a lifecycle action met a changed bucket", exc_info=True)
-        except Exception:
-            # The thread has to outlive it: nothing else applies the rules.
-            logger.exception("the lifecycle rules met an error that nobody expected")
+async def sweep_forever(service: Service) -> None:
+    """Applies the rules once a minute."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        apply_rules(service.catalog, service.uploads, service.now())
+        await service.blobs.collect()

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
-from sandbox.s3.messages.request import Request, Response
-from sandbox.s3.service import Call, xml_response
-from sandbox.s3.storage.catalog import Catalog
+from sandbox.s3.messages.request import Request
+from sandbox.s3.messages.response import Response, xml_response
+from sandbox.s3.service import Call
+from sandbox.s3.storage.catalog import AFTER_ALL, Catalog, StoredObject
 from sandbox.s3.verification.signature import uri_encode
 
 MAX_KEYS = 1000
@@ -19,72 +20,56 @@ DELIMITED_BATCH = 50
 
 @dataclass(slots=True)
 class Page:
-    """One page: rows of the database, common prefixes, and where the next page begins.
+    """One page: objects, common prefixes, and where the next page begins.
 
     `next` is the last key or common prefix of this page; None when the listing is at its end.
     """
 
-    rows: list[tuple[bytes, int, str, float]] = field(default_factory=list)
-    prefixes: list[bytes] = field(default_factory=list)
-    next: bytes | None = None
+    objects: list[StoredObject] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    next: str | None = None
 
     @property
     def count(self) -> int:
-        return len(self.rows) + len(self.prefixes)
+        """Entries of the page."""
+        return len(self.objects) + len(self.prefixes)
 
 
 def list_page(
-    catalog: Catalog, bucket: str, prefix: bytes, delimiter: bytes, after: bytes, limit: int
+    catalog: Catalog, bucket: str, prefix: str, delimiter: str, after: str, limit: int
 ) -> Page:
     """The keys behind `after` with `prefix`, rolled up at `delimiter` (empty: not at all)."""
     page = Page()
     if limit == 0:
         return page
-    # Keys up to and including `low` are done; a rolled-up prefix is skipped by a single seek.
-    low, strict = max(after, prefix), after >= prefix
-    if delimiter and after.startswith(prefix):
-        cut = after.find(delimiter, len(prefix))
-        if cut >= 0 and cut + len(delimiter) == len(after):
-            low, strict = _after_all(after), False
-    last = b""
-    end = _after_all(prefix)
+    # Where to go on: at the prefix, behind a key, or behind all keys of a rolled-up prefix.
+    start = max(prefix.encode(), after.encode() + b"\0" if after else b"")
+    if after and _common(after, prefix, delimiter) == after:
+        start = after.encode() + AFTER_ALL
     while True:
         # Keys behind a rolled-up prefix are wasted, so that a delimiter makes small batches pay.
         batch = min(limit - page.count + 1, DELIMITED_BATCH if delimiter else MAX_KEYS + 1)
-        rows = catalog.database.rows(
-            f"SELECT key, size, etag, modified FROM objects WHERE bucket = ? "
-            f"AND key {'>' if strict else '>='} ? AND (? = x'' OR key < ?) ORDER BY key LIMIT ?",
-            bucket,
-            low,
-            end,
-            end,
-            batch,
-        )
-        jumped = False
-        for row in rows:
-            key: bytes = row["key"]
+        found = catalog.page(bucket, start, prefix.encode() + AFTER_ALL, batch)
+        for each in found:
             if page.count == limit:
-                page.next = last
+                page.next = after
                 return page
-            cut = key.find(delimiter, len(prefix)) if delimiter else -1
-            if cut < 0:
-                page.rows.append((key, row["size"], row["etag"], row["modified"]))
-                low, strict, last = key, True, key
-                continue
-            common = key[: cut + len(delimiter)]
-            page.prefixes.append(common)
-            low, strict, last, jumped = _after_all(common), False, common, True
-            break
-        if not jumped and len(rows) < batch:
-            return page
+            common = _common(each.key, prefix, delimiter)
+            if common:
+                page.prefixes.append(common)
+                after, start = common, common.encode() + AFTER_ALL
+                break
+            page.objects.append(each)
+            after, start = each.key, each.key.encode() + b"\0"
+        else:
+            if len(found) < batch:
+                return page
 
 
-def _after_all(prefix: bytes) -> bytes:
-    """The first byte string behind all that start with `prefix`; empty when there is none.
-
-    UTF-8 never uses the byte 0xFF, so that adding one to the last byte is always possible.
-    """
-    return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b""
+def _common(key: str, prefix: str, delimiter: str) -> str:
+    """The key up to the first delimiter behind the prefix; empty when there is none."""
+    cut = key.find(delimiter, len(prefix)) if delimiter and key.startswith(prefix) else -1
+    return key[: cut + len(delimiter)] if cut >= 0 else ""
 
 
 class Encoder:
@@ -100,16 +85,17 @@ class Encoder:
             )
         self.active = wanted == "url"
 
-    def element(self, name: str, value: str | bytes) -> str:
-        text = value.decode() if isinstance(value, bytes) else value
+    def element(self, name: str, text: str) -> str:
+        """One element with a text of the listing."""
         return xml.element(name, uri_encode(text, safe="/*") if self.active else text)
 
     @property
     def note(self) -> str:
+        """The element that tells of the encoding."""
         return xml.element("EncodingType", "url") if self.active else ""
 
 
-def list_objects_v2(call: Call) -> Response:
+async def list_objects_v2(call: Call) -> Response:
     request = call.request
     encoder = Encoder(request)
     call.service.catalog.require_bucket(call.bucket)
@@ -117,10 +103,8 @@ def list_objects_v2(call: Call) -> Response:
     start_after = request.query.get("start-after", "")
     token = request.query.get("continuation-token")
     limit = request.number("max-keys", MAX_KEYS, low=0, high=MAX_KEYS)
-    after = start_after.encode() if token is None else _read_token(token)
-    page = list_page(
-        call.service.catalog, call.bucket, prefix.encode(), delimiter.encode(), after, limit
-    )
+    after = start_after if token is None else _read_token(token)
+    page = list_page(call.service.catalog, call.bucket, prefix, delimiter, after, limit)
     owner = request.query.get("fetch-owner") == "true"
     return xml_response(
         xml.document(
@@ -145,15 +129,15 @@ def _contents(page: Page, encoder: Encoder, *, owner: bool) -> str:
         xml.group(
             "Contents",
             (
-                encoder.element("Key", key),
-                xml.element("LastModified", xml.moment(modified)),
-                xml.element("ETag", f'"{etag}"'),
-                xml.element("Size", size),
+                encoder.element("Key", each.key),
+                xml.element("LastModified", xml.moment(each.modified)),
+                xml.element("ETag", f'"{each.etag}"'),
+                xml.element("Size", each.size),
                 xml.group("Owner", (xml.OWNER,)) if owner else "",
                 xml.element("StorageClass", "STANDARD"),
             ),
         )
-        for key, size, etag, modified in page.rows
+        for each in page.objects
     ]
     entries += [
         xml.group("CommonPrefixes", (encoder.element("Prefix", prefix),))
@@ -162,16 +146,15 @@ def _contents(page: Page, encoder: Encoder, *, owner: bool) -> str:
     return "".join(entries)
 
 
-def _write_token(key: bytes) -> str:
-    return base64.urlsafe_b64encode(key).decode()
+def _write_token(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode()
 
 
-def _read_token(token: str) -> bytes:
+def _read_token(token: str) -> str:
     try:
-        key = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
-        key.decode()
+        key = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        key = b""
+        key = ""
     if not key:
         raise S3Error(
             "InvalidArgument",

@@ -9,20 +9,20 @@ from itertools import pairwise
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
-from sandbox.s3.messages.request import Response
+from sandbox.s3.messages.response import Response, xml_response
 from sandbox.s3.operations.conditions import write_condition
 from sandbox.s3.operations.description import read_description
-from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
-from sandbox.s3.storage.catalog import Segment
+from sandbox.s3.service import XML_LIMIT_BYTES, Call
+from sandbox.s3.storage.catalog import Segment, StoredObject
 from sandbox.s3.storage.uploads import Part, Upload
-from sandbox.s3.verification.checksums import Checksum, encode_digest, joined_crc32
+from sandbox.s3.verification.checksums import Checksum, joined_crc32
 from sandbox.s3.verification.payload import Payload
 
 MAX_PARTS = 10_000
 MIN_PART_BYTES = 5 * 1024**2
 
 
-def create_upload(call: Call) -> Response:
+async def create_upload(call: Call) -> Response:
     headers = call.request.headers
     algorithm = headers.get("x-amz-checksum-algorithm", "").upper() or None
     kind = headers.get("x-amz-checksum-type", "").upper() or None
@@ -73,7 +73,7 @@ def part_number(call: Call) -> int:
     return int(text)
 
 
-def upload_part(call: Call) -> Response:
+async def upload_part(call: Call) -> Response:
     number = part_number(call)
     upload = find_upload(call)
     payload = Payload(call.request, call.authorization)
@@ -86,20 +86,16 @@ def upload_part(call: Call) -> Response:
             f"Type: {claimed.lower()}",
         )
     with call.service.blobs.stage() as staged:
-        received = payload.receive(
-            staged.write, algorithm="CRC32" if upload.with_checksum else None
+        received = await payload.receive(
+            staged.write, default="CRC32" if upload.with_checksum else None
         )
-        part = call.service.uploads.add_part(
-            upload,
-            number,
-            staged.keep(),
-            received.size,
-            received.md5.hex(),
-            received.digest if upload.with_checksum else None,
+        checksum = received.checksum
+        crc32 = checksum.value if checksum and upload.with_checksum else None
+        call.service.uploads.add_part(
+            upload, number, staged.keep(), received.size, received.etag, crc32
         )
-    headers = {"ETag": f'"{part.etag}"', "x-amz-server-side-encryption": "AES256"}
-    if received.algorithm:
-        checksum = Checksum(received.algorithm, encode_digest(received.digest))
+    headers = {"ETag": f'"{received.etag}"', "x-amz-server-side-encryption": "AES256"}
+    if checksum:
         headers |= checksum.headers(with_type=False)
     return Response(headers=headers)
 
@@ -110,35 +106,31 @@ class _Named:
 
     number: int
     etag: str
-    checksum: str | None
+    crc32: str | None
 
 
-def complete_upload(call: Call) -> Response:
-    upload = find_upload(call)
+async def complete_upload(call: Call) -> Response:
+    find_upload(call)
     payload = Payload(call.request, call.authorization, body_checksum=False)
-    body = payload.read(XML_LIMIT_BYTES)
-    named = _named_parts(body)
-    headers = call.request.headers
-    condition = write_condition(headers.get("if-match"), headers.get("if-none-match"))
-    catalog = call.service.catalog
-    # One transaction, so that no part can be replaced or aborted between check and use.
-    with catalog.database.transaction():
-        upload = find_upload(call)
-        chosen = _choose(named, call.service.uploads.parts(upload), upload)
-        checksum = _whole_checksum(call, upload, chosen)
-        _check_size(call, chosen)
-        md5s = b"".join(bytes.fromhex(part.etag) for part in chosen)
-        digest = hashlib.md5(md5s, usedforsecurity=False).hexdigest()
-        stored = catalog.put(
-            call.bucket,
-            call.key,
-            [Segment(part.blob, part.size) for part in chosen],
-            etag=f"{digest}-{len(chosen)}",
-            headers=upload.headers,
-            checksum=checksum,
-            condition=condition,
-            upload=upload.id,
-        )
+    named = _named_parts(await payload.read(XML_LIMIT_BYTES))
+    condition = write_condition(call.request.headers)
+    # No await from here on, so that no part is replaced or aborted between check and use.
+    upload = find_upload(call)
+    chosen = _choose(named, call.service.uploads.parts(upload), upload)
+    checksum = _whole_checksum(call, upload, chosen)
+    _check_size(call, chosen)
+    md5s = b"".join(bytes.fromhex(part.etag) for part in chosen)
+    digest = hashlib.md5(md5s, usedforsecurity=False).hexdigest()
+    stored = StoredObject(
+        call.bucket,
+        call.key,
+        f"{digest}-{len(chosen)}",
+        call.service.catalog.now(),
+        upload.headers,
+        checksum,
+        [Segment(part.blob, part.size) for part in chosen],
+    )
+    call.service.catalog.put(stored, condition, upload=upload.id)
     host = call.request.headers.get("host", "")
     return xml_response(
         xml.document(
@@ -176,8 +168,8 @@ def _choose(named: Sequence[_Named], parts: Sequence[Part], upload: Upload) -> l
     for item in named:
         part = stored.get(item.number)
         wrong = part is None or part.etag != item.etag
-        if part is not None and part.digest is not None and item.checksum is not None:
-            wrong = wrong or encode_digest(part.digest) != item.checksum.strip()
+        if part is not None and part.crc32 is not None and item.crc32 is not None:
+            wrong = wrong or part.crc32 != item.crc32.strip()
         if part is None or wrong:
             raise S3Error(
                 "InvalidPart",
@@ -213,7 +205,7 @@ def _whole_checksum(call: Call, upload: Upload, chosen: Sequence[Part]) -> Check
         )
     if not upload.with_checksum:
         return None
-    value = joined_crc32([(part.digest or b"", part.size) for part in chosen])
+    value = joined_crc32([(part.crc32 or "", part.size) for part in chosen])
     if headers.get("x-amz-checksum-crc32", value) != value:
         raise S3Error("BadDigest", "The crc32 you specified did not match the calculated checksum.")
     return Checksum("CRC32", value)
@@ -230,6 +222,6 @@ def _check_size(call: Call, chosen: Sequence[Part]) -> None:
         )
 
 
-def abort_upload(call: Call) -> Response:
+async def abort_upload(call: Call) -> Response:
     call.service.uploads.abort(find_upload(call))
     return Response(204)

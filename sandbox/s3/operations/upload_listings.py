@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
-from sandbox.s3.messages.request import Response
+from sandbox.s3.messages.response import Response, xml_response
 from sandbox.s3.operations.listings import MAX_KEYS, Encoder
 from sandbox.s3.operations.multipart import MAX_PARTS, find_upload
-from sandbox.s3.service import Call, xml_response
+from sandbox.s3.service import Call
 from sandbox.s3.storage.uploads import Part, Upload
-from sandbox.s3.verification.checksums import encode_digest
 
 _IDENTITY = xml.group("Initiator", (xml.OWNER,)) + xml.group("Owner", (xml.OWNER,))
 
 
-def list_parts(call: Call) -> Response:
+async def list_parts(call: Call) -> Response:
     upload = find_upload(call)
     request = call.request
     after = request.number("part-number-marker", 0, low=0, high=MAX_PARTS)
@@ -47,7 +46,6 @@ def _checksum(upload: Upload) -> str:
 
 
 def _part(part: Part) -> str:
-    checksum = xml.element("ChecksumCRC32", encode_digest(part.digest)) if part.digest else ""
     return xml.group(
         "Part",
         (
@@ -55,12 +53,12 @@ def _part(part: Part) -> str:
             xml.element("LastModified", xml.moment(part.modified)),
             xml.element("ETag", f'"{part.etag}"'),
             xml.element("Size", part.size),
-            checksum,
+            xml.element("ChecksumCRC32", part.crc32) if part.crc32 else "",
         ),
     )
 
 
-def list_uploads(call: Call) -> Response:
+async def list_uploads(call: Call) -> Response:
     request = call.request
     call.service.catalog.require_bucket(call.bucket)
     encoder = Encoder(request)

@@ -1,34 +1,24 @@
-"""Buckets and objects: what exists, and how it changes atomically."""
+"""Buckets and objects: what exists, and how it changes atomically.
+
+An object exists exactly when its record is committed, so readers never see a partial one, and a
+killed process loses at most what it had not answered yet. Nothing here awaits: on the event loop,
+to which the catalog belongs, no other request comes between a look and the write after it.
+"""
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import threading
-from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from sandbox.common.store import Store
 from sandbox.s3.errors import S3Error
-from sandbox.s3.messages.request import Piece
+from sandbox.s3.messages.response import Piece
 from sandbox.s3.storage.blobs import Blobs
-from sandbox.s3.storage.database import Database
 from sandbox.s3.verification.checksums import Checksum
 
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """An object's record; `etag` is without quotes."""
-
-    id: int
-    bucket: str
-    key: str
-    size: int
-    etag: str
-    modified: float
-    headers: Mapping[str, str]
-    checksum: Checksum | None
+AFTER_ALL = b"\xff"
+"""Behind every key that begins with what stands before it: UTF-8 has no such byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,102 +30,103 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's record; `etag` is without quotes."""
+
+    bucket: str
+    key: str
+    etag: str
+    modified: float
+    headers: Mapping[str, str]
+    checksum: Checksum | None
+    segments: Sequence[Segment]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole."""
+        return sum(segment.size for segment in self.segments)
+
+    @property
+    def blobs(self) -> list[str]:
+        """The names of its bodies."""
+        return [segment.blob for segment in self.segments]
+
+
+@dataclass(frozen=True, slots=True)
 class WriteCondition:
     """If-Match and If-None-Match of a write, as S3 knows them."""
 
     if_match: str | None = None
     if_none_match: bool = False
 
-    def check(self, etag: str | None, key: str) -> None:
-        """Raises when an object with `etag` (None: no object) must not be replaced."""
-        if self.if_none_match and etag is not None:
+    def check(self, old: StoredObject | None, key: str) -> None:
+        """Raises when `old`, what is under the key now, must not be replaced."""
+        if self.if_none_match and old is not None:
             raise S3Error("PreconditionFailed", details={"Condition": "If-None-Match"})
         if self.if_match is not None:
-            if etag is None:
+            if old is None:
                 raise S3Error("NoSuchKey", details={"Key": key})
-            if self.if_match not in ("*", etag):
+            if self.if_match not in ("*", old.etag):
                 raise S3Error("PreconditionFailed", details={"Condition": "If-Match"})
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """An object that is being read: later writes to its key do not change what this gives."""
-
-    found: StoredObject
-    segments: Sequence[Segment]
-    blobs: Blobs
-
-    def pieces(self, start: int, count: int) -> list[Piece]:
-        """The files that hold `count` bytes of the object from `start`."""
-        pieces: list[Piece] = []
-        for segment in self.segments:
-            if count <= 0:
-                break
-            if start < segment.size:
-                take = min(count, segment.size - start)
-                pieces.append(Piece(self.blobs.path(segment.blob), start, take))
-                start, count = 0, count - take
-            else:
-                start -= segment.size
-        return pieces
-
-
 class Catalog:
-    """Buckets and objects in the database, with the bodies in `blobs`."""
+    """Buckets and objects as documents of the store, with their bodies in `blobs`."""
 
-    def __init__(self, database: Database, blobs: Blobs, now: Callable[[], float]) -> None:
-        self.database = database
+    def __init__(self, store: Store, blobs: Blobs, now: Callable[[], float]) -> None:
+        self.store = store
         self.blobs = blobs
         self.now = now
-        self._pins: Counter[int] = Counter()
-        self._condemned: dict[int, list[str]] = {}
-        self._pin_lock = threading.Lock()
 
     def create_bucket(self, name: str) -> bool:
         """Creates a bucket; False when it existed."""
-        with self.database.transaction():
-            if self.database.row("SELECT 1 FROM buckets WHERE name = ?", name):
-                return False
-            self.database.run("INSERT INTO buckets VALUES (?, ?, NULL, NULL)", name, self.now())
-            return True
+        if self.store.get("bucket", name):
+            return False
+        self.store.put("bucket", name, {"created": self.now()})
+        return True
 
     def buckets(self) -> list[tuple[str, float]]:
-        rows = self.database.rows("SELECT name, created FROM buckets ORDER BY name")
-        return [(row["name"], row["created"]) for row in rows]
+        """Names and times of creation, by name."""
+        return sorted((name, body["created"]) for name, body in self.store.items("bucket"))
 
-    def require_bucket(self, name: str) -> None:
-        if not self.database.row("SELECT 1 FROM buckets WHERE name = ?", name):
+    def require_bucket(self, name: str) -> dict[str, Any]:
+        """The bucket's document; raises NoSuchBucket."""
+        found = self.store.get("bucket", name)
+        if found is None:
             raise S3Error("NoSuchBucket", details={"BucketName": name})
+        return found
 
     def delete_bucket(self, name: str) -> None:
-        with self.database.transaction():
+        """Deletes an empty bucket, with its unfinished uploads."""
+        doomed: list[str] = []
+        with self.store.transaction():
             self.require_bucket(name)
-            if self.database.row("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", name):
+            if self.page(name, b"", AFTER_ALL, 1):
                 raise S3Error("BucketNotEmpty", details={"BucketName": name})
-            uploads = self.database.rows("SELECT id FROM uploads WHERE bucket = ?", name)
-            for row in uploads:
-                self.drop_upload(row["id"])
-            self.database.run("DELETE FROM buckets WHERE name = ?", name)
+            for upload, _ in self.store.items(f"uploads/{name}"):
+                doomed += self.drop_upload(name, upload)
+            self.store.delete("bucket", name)
+        self.blobs.discard(doomed)
 
     def setting(self, bucket: str, name: str) -> bytes | None:
         """The stored XML of `lifecycle` or `cors`."""
-        row = self.database.row("SELECT lifecycle, cors FROM buckets WHERE name = ?", bucket)
-        if row is None:
-            raise S3Error("NoSuchBucket", details={"BucketName": bucket})
-        value: bytes | None = row[name]
-        return value
+        text: str | None = self.require_bucket(bucket).get(name)
+        return None if text is None else text.encode()
 
     def set_setting(self, bucket: str, name: str, value: bytes | None) -> None:
-        column = {"lifecycle": "lifecycle", "cors": "cors"}[name]
-        with self.database.transaction():
-            self.require_bucket(bucket)
-            self.database.run(f"UPDATE buckets SET {column} = ? WHERE name = ?", value, bucket)
+        """Stores the XML of `lifecycle` or `cors`; None removes it."""
+        text = None if value is None else value.decode()
+        self.store.put("bucket", bucket, {**self.require_bucket(bucket), name: text})
+
+    def page(self, bucket: str, start: bytes, end: bytes, limit: int) -> list[StoredObject]:
+        """The objects from the key `start` up to `end`, in the order of the keys' UTF-8."""
+        rows = self.store.between(f"objects/{bucket}", start, end, limit)
+        return [_stored(bucket, key, body) for key, body in rows]
 
     def find(self, bucket: str, key: str) -> StoredObject | None:
-        row = self.database.row(
-            "SELECT * FROM objects WHERE bucket = ? AND key = ?", bucket, key.encode()
-        )
-        return _stored(row) if row else None
+        """The object, or None."""
+        body = self.store.get(f"objects/{bucket}", key)
+        return None if body is None else _stored(bucket, key, body)
 
     def require(self, bucket: str, key: str) -> StoredObject:
         """The object, or the S3 error that says what is missing."""
@@ -145,143 +136,69 @@ class Catalog:
             raise S3Error("NoSuchKey", details={"Key": key})
         return found
 
-    def pin(self, bucket: str, key: str) -> Reader:
-        """The object as it is now; its bytes stay on disk until `unpin`, in any case."""
-        with self.database.transaction():
-            found = self.require(bucket, key)
-            segments = self._segments(found)
-            with self._pin_lock:
-                self._pins[found.id] += 1
-        return Reader(found, segments, self.blobs)
-
-    def unpin(self, reader: Reader) -> None:
-        found = reader.found
-        with self._pin_lock:
-            self._pins[found.id] -= 1
-            doomed: list[str] = []
-            if self._pins[found.id] == 0:
-                del self._pins[found.id]
-                doomed = self._condemned.pop(found.id, [])
-        self.blobs.remove(doomed)
-
-    @contextmanager
-    def pinned(self, bucket: str, key: str) -> Iterator[Reader]:
-        reader = self.pin(bucket, key)
-        try:
-            yield reader
-        finally:
-            self.unpin(reader)
-
-    def _segments(self, found: StoredObject) -> list[Segment]:
-        rows = self.database.rows(
-            "SELECT blob, size FROM segments WHERE object = ? ORDER BY number", found.id
-        )
-        return [Segment(row["blob"], row["size"]) for row in rows]
+    def pieces(self, found: StoredObject, start: int, count: int) -> list[Piece]:
+        """The files that hold `count` bytes of an object from `start`."""
+        pieces: list[Piece] = []
+        for segment in found.segments:
+            if count > 0 and start < segment.size:
+                take = min(count, segment.size - start)
+                pieces.append(Piece(self.blobs.path(segment.blob), start, take))
+                count -= take
+            start = max(start - segment.size, 0)
+        return pieces
 
     def put(
-        self,
-        bucket: str,
-        key: str,
-        segments: Sequence[Segment],
-        *,
-        etag: str,
-        headers: Mapping[str, str],
-        checksum: Checksum | None,
-        condition: WriteCondition,
-        upload: str | None = None,
-    ) -> StoredObject:
+        self, new: StoredObject, condition: WriteCondition, *, upload: str | None = None
+    ) -> None:
         """Makes an object of whole bodies, replacing an older one; ends `upload` with it."""
-        with self.database.transaction():
-            self.require_bucket(bucket)
-            old = self.find(bucket, key)
-            condition.check(old.etag if old else None, key)
-            if old:
-                self._drop(old)
+        doomed: list[str] = []
+        with self.store.transaction():
+            self.require_bucket(new.bucket)
+            old = self.find(new.bucket, new.key)
+            condition.check(old, new.key)
+            if old is not None:
+                doomed += old.blobs
             if upload is not None:
-                self.drop_upload(upload, keep={segment.blob for segment in segments})
-            size = sum(segment.size for segment in segments)
-            modified = self.now()
-            number = self.database.run(
-                "INSERT INTO objects (bucket, key, size, etag, modified, headers, "
-                "algorithm, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                bucket,
-                key.encode(),
-                size,
-                etag,
-                modified,
-                json.dumps(dict(headers)),
-                checksum.algorithm if checksum else None,
-                checksum.value if checksum else None,
-            )
-            for index, segment in enumerate(segments):
-                self.database.run(
-                    "INSERT INTO segments VALUES (?, ?, ?, ?)",
-                    number,
-                    index,
-                    segment.blob,
-                    segment.size,
-                )
-        return StoredObject(
-            number,
-            bucket,
-            key,
-            size,
-            etag,
-            modified,
-            headers,
-            checksum,
-        )
+                doomed += self.drop_upload(new.bucket, upload)
+            body = asdict(new)
+            del body["bucket"], body["key"]
+            self.store.put(f"objects/{new.bucket}", new.key, body)
+        self.blobs.discard(set(doomed).difference(new.blobs))
 
     def delete(self, bucket: str, key: str, condition: WriteCondition) -> None:
         """Deletes an object; like S3 it does not mind when there is none."""
-        with self.database.transaction():
-            self.require_bucket(bucket)
-            old = self.find(bucket, key)
-            condition.check(old.etag if old else None, key)
-            if old:
-                self._drop(old)
+        self.require_bucket(bucket)
+        old = self.find(bucket, key)
+        condition.check(old, key)
+        if old is not None:
+            self.store.delete(f"objects/{bucket}", key)
+            self.blobs.discard(old.blobs)
 
-    def drop_upload(self, upload: str, keep: Container[str] = ()) -> None:
-        """Removes an upload's rows and, but for `keep`, its bodies; only in a transaction."""
-        rows = self.database.rows("SELECT blob FROM parts WHERE upload = ?", upload)
-        self.database.run("DELETE FROM parts WHERE upload = ?", upload)
-        self.database.run("DELETE FROM uploads WHERE id = ?", upload)
-        self._remove_later([row["blob"] for row in rows if row["blob"] not in keep])
-
-    def _remove_later(self, blobs: list[str]) -> None:
-        self.database.on_commit(lambda: self.blobs.remove(blobs))
-
-    def _drop(self, old: StoredObject) -> None:
-        """Removes the rows of an object, and its bodies as soon as they are not read."""
-        blobs = [segment.blob for segment in self._segments(old)]
-        self.database.run("DELETE FROM segments WHERE object = ?", old.id)
-        self.database.run("DELETE FROM objects WHERE id = ?", old.id)
-        self.database.on_commit(lambda: self._condemn(old.id, blobs))
-
-    def _condemn(self, number: int, blobs: list[str]) -> None:
-        with self._pin_lock:
-            if number in self._pins:
-                self._condemned[number] = blobs
-                return
-        self.blobs.remove(blobs)
+    def drop_upload(self, bucket: str, upload: str) -> list[str]:
+        """Removes an upload's records and returns its bodies; only in a transaction."""
+        blobs = [part["blob"] for part in self.store.all(f"parts/{upload}")]
+        self.store.clear(f"parts/{upload}")
+        self.store.delete(f"uploads/{bucket}", upload)
+        return blobs
 
     def wanted(self) -> set[str]:
         """The names of all bodies that belong to an object or a part."""
-        rows = self.database.rows("SELECT blob FROM segments UNION ALL SELECT blob FROM parts")
-        return {row["blob"] for row in rows}
+        names: set[str] = set()
+        for bucket, _ in self.buckets():
+            for body in self.store.all(f"objects/{bucket}"):
+                names.update(segment["blob"] for segment in body["segments"])
+            for upload, _ in self.store.items(f"uploads/{bucket}"):
+                names.update(part["blob"] for part in self.store.all(f"parts/{upload}"))
+        return names
 
 
-def _stored(row: sqlite3.Row) -> StoredObject:
-    checksum = None
-    if row["algorithm"] is not None:
-        checksum = Checksum(row["algorithm"], row["checksum"])
+def _stored(bucket: str, key: str, body: Mapping[str, Any]) -> StoredObject:
     return StoredObject(
-        row["id"],
-        row["bucket"],
-        row["key"].decode(),
-        row["size"],
-        row["etag"],
-        row["modified"],
-        json.loads(row["headers"]),
-        checksum,
+        bucket,
+        key,
+        body["etag"],
+        body["modified"],
+        body["headers"],
+        Checksum(**body["checksum"]) if body["checksum"] else None,
+        [Segment(**segment) for segment in body["segments"]],
     )

@@ -6,23 +6,17 @@ import base64
 import binascii
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 _POLYNOMIAL = 0xEDB88320
 DIGEST_BYTES = {"CRC32": 4, "SHA1": 20, "SHA256": 32}
 
 
-class Hasher(Protocol):
-    """The needed part of the interface of hashlib's objects."""
-
-    def update(self, data: bytes | memoryview, /) -> None: ...
-
-    def digest(self) -> bytes: ...
-
-
 class _Crc32:
+    """zlib's CRC32 with the interface of hashlib's objects."""
+
     def __init__(self) -> None:
         self._value = 0
 
@@ -33,16 +27,11 @@ class _Crc32:
         return self._value.to_bytes(4, "big")
 
 
-def new_hasher(algorithm: str) -> Hasher:
-    """A hasher for one of the names in DIGEST_BYTES."""
-    if algorithm == "CRC32":
-        return _Crc32()
-    return hashlib.sha1(usedforsecurity=False) if algorithm == "SHA1" else hashlib.sha256()
-
-
-def new_md5() -> Hasher:
-    """A hasher of the MD5 that S3's ETags are made of."""
-    return hashlib.md5(usedforsecurity=False)
+_HASHERS: dict[str, Callable[[], Any]] = {
+    "CRC32": _Crc32,
+    "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
+    "SHA256": hashlib.sha256,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +52,43 @@ class Checksum:
         return f"Checksum{self.algorithm}"
 
 
-def encode_digest(digest: bytes) -> str:
-    """A digest as S3's headers have it, in base64."""
-    return base64.b64encode(digest).decode()
+class Digests:
+    """The MD5 of some bytes, of which ETags are made, and their checksum in an algorithm."""
+
+    def __init__(self, algorithm: str | None) -> None:
+        self.md5 = hashlib.md5(usedforsecurity=False)
+        self._algorithm = algorithm
+        self._hasher = _HASHERS[algorithm]() if algorithm else None
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Goes on with further bytes."""
+        self.md5.update(data)
+        if self._hasher is not None:
+            self._hasher.update(data)
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """The checksum so far, None without an algorithm."""
+        if self._algorithm is None or self._hasher is None:
+            return None
+        return Checksum(self._algorithm, base64.b64encode(self._hasher.digest()).decode())
 
 
-def decode_digest(algorithm: str, value: str) -> bytes | None:
-    """The digest in `value`, or None when it is not base64 of the algorithm's length."""
+def is_digest(algorithm: str, value: str) -> bool:
+    """Whether `value` is base64 of the algorithm's length."""
     try:
-        digest = base64.b64decode(value, validate=True)
+        return len(base64.b64decode(value, validate=True)) == DIGEST_BYTES[algorithm]
     except (binascii.Error, ValueError):
-        return None
-    return digest if len(digest) == DIGEST_BYTES[algorithm] else None
+        return False
 
 
-def joined_crc32(parts: Sequence[tuple[bytes, int]]) -> str:
-    """The CRC32 of joined parts from each part's CRC32 and size, without reading the data."""
+def joined_crc32(parts: Sequence[tuple[str, int]]) -> str:
+    """The CRC32 of joined parts from each part's, in base64, and size; no data is read."""
     total = 0
-    for digest, size in parts:
-        total = _multiply(_power_of_x(8 * size), total) ^ int.from_bytes(digest, "big")
-    return encode_digest(total.to_bytes(4, "big"))
+    for value, size in parts:
+        digest = int.from_bytes(base64.b64decode(value), "big")
+        total = _multiply(_power_of_x(8 * size), total) ^ digest
+    return base64.b64encode(total.to_bytes(4, "big")).decode()
 
 
 def _multiply(left: int, right: int) -> int:

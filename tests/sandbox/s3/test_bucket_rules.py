@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.s3 import S3Server
+from sandbox.common.server import RunningServer
+from sandbox.common.store import Store
 from sandbox.s3.operations.lifecycle import apply_rules, due
 from sandbox.s3.storage.blobs import Blobs
 from sandbox.s3.storage.catalog import Catalog
-from sandbox.s3.storage.database import Database
 from sandbox.s3.storage.uploads import Uploads
 from tests.sandbox.s3.raw import Raw
 
@@ -79,11 +79,13 @@ def test_lifecycle_rules_that_are_refused(
 
 
 def test_lifecycle_rules_are_applied(
-    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client], tmp_path: Path
+    serve: Callable[..., RunningServer],
+    connect: Callable[[RunningServer], S3Client],
+    tmp_path: Path,
 ) -> None:
     begun = moment(1, 15)
     server = serve(now=lambda: begun)
-    raw = Raw(server.endpoint_url)
+    raw = Raw(server.url)
     for method, path, query in (
         ("PUT", "/bucket", None),
         ("POST", "/bucket/jobs/1", {"uploads": ""}),
@@ -98,17 +100,17 @@ def test_lifecycle_rules_are_applied(
     )
     server.close()
     folder = tmp_path / "data"
-    database = Database(folder / "index.sqlite3")
-    catalog = Catalog(database, Blobs(folder), lambda: begun)
+    store = Store(folder / "s3.sqlite")
+    catalog = Catalog(store, Blobs(folder), lambda: begun)
     uploads = Uploads(catalog)
     try:
         assert apply_rules(catalog, uploads, moment(3, 23)) == 0
         assert apply_rules(catalog, uploads, moment(4, 0)) == 1
-        assert [upload.key for upload in uploads.listing()] == ["other"]
+        assert [upload.key for upload in uploads.listing("bucket")] == ["other"]
         uploads.create("bucket", "jobs/2", {}, with_checksum=False)
         assert apply_rules(catalog, uploads, moment(3, 0)) == 0
     finally:
-        database.close()
+        store.close()
 
 
 CORS: Any = {

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox.s3 import S3Server
+from sandbox.common.server import RunningServer
 from sandbox.s3.errors import S3Error
 from sandbox.s3.operations.buckets import check_name
 from tests.sandbox.s3.raw import Raw
@@ -62,9 +62,9 @@ def test_bucket_listing_in_pages(client: S3Client, bucket: str) -> None:
 
 
 def test_another_region_wants_its_name_and_says_whose_the_bucket_is(
-    serve: Callable[..., S3Server],
+    serve: Callable[..., RunningServer],
 ) -> None:
-    raw = Raw(serve(region="eu-central-1").endpoint_url)
+    raw = Raw(serve(region="eu-central-1").url)
     body = (
         b"<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint>"
         b"</CreateBucketConfiguration>"
