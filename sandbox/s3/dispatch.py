@@ -17,7 +17,7 @@ from sandbox.s3.messages.body import Disconnected
 from sandbox.s3.messages.request import Request
 from sandbox.s3.messages.response import Response, error_response
 from sandbox.s3.operations.cors import actual_headers, preflight
-from sandbox.s3.operations.description import check_supported
+from sandbox.s3.operations.object_headers import check_supported
 from sandbox.s3.router import route
 from sandbox.s3.sending import send_response
 from sandbox.s3.service import Call, Handler, Service

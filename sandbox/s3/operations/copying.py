@@ -12,8 +12,8 @@ from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
 from sandbox.s3.messages.response import Response, xml_response
 from sandbox.s3.operations.conditions import check_read, write_condition
-from sandbox.s3.operations.description import read_description
 from sandbox.s3.operations.multipart import find_upload, part_number
+from sandbox.s3.operations.object_headers import stored_headers
 from sandbox.s3.service import Call
 from sandbox.s3.storage.blobs import Staged
 from sandbox.s3.storage.catalog import Segment, StoredObject
@@ -114,7 +114,7 @@ def _description(call: Call, source: StoredObject) -> Mapping[str, str]:
             "without changing the object's metadata, storage class, website redirect location "
             "or encryption attributes.",
         )
-    return source.headers if keep else read_description(call.request.headers)
+    return source.headers if keep else stored_headers(call.request.headers)
 
 
 def _algorithm(call: Call, source: StoredObject) -> str | None:

@@ -11,7 +11,7 @@ from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
 from sandbox.s3.messages.response import Response, xml_response
 from sandbox.s3.operations.conditions import write_condition
-from sandbox.s3.operations.description import read_description
+from sandbox.s3.operations.object_headers import stored_headers
 from sandbox.s3.service import XML_LIMIT_BYTES, Call
 from sandbox.s3.storage.catalog import Segment, StoredObject
 from sandbox.s3.storage.uploads import Part, Upload
@@ -37,7 +37,7 @@ async def create_upload(call: Call) -> Response:
             "header.",
         )
     upload = call.service.uploads.create(
-        call.bucket, call.key, read_description(headers), with_checksum=algorithm is not None
+        call.bucket, call.key, stored_headers(headers), with_checksum=algorithm is not None
     )
     response = xml_response(
         xml.document(

@@ -6,7 +6,7 @@ from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
 from sandbox.s3.messages.response import Response, xml_response
 from sandbox.s3.operations.conditions import check_read, requested_range, write_condition
-from sandbox.s3.operations.description import object_headers, read_description
+from sandbox.s3.operations.object_headers import response_headers, stored_headers
 from sandbox.s3.service import XML_LIMIT_BYTES, Call
 from sandbox.s3.storage.catalog import Segment, StoredObject
 from sandbox.s3.verification.payload import Payload
@@ -18,7 +18,7 @@ async def put_object(call: Call) -> Response:
     catalog = call.service.catalog
     catalog.require_bucket(call.bucket)
     payload = Payload(call.request, call.authorization)
-    described = read_description(call.request.headers)
+    described = stored_headers(call.request.headers)
     condition = write_condition(call.request.headers)
     # Judged now to spare the transfer, and again when the object is made.
     condition.check(catalog.find(call.bucket, call.key), call.key)
@@ -46,7 +46,7 @@ async def get_object(call: Call) -> Response:
     if "partNumber" in request.query:
         raise S3Error("NotImplemented", details={"Query": "partNumber"})
     found = catalog.require(call.bucket, call.key)
-    headers = object_headers(found, request.query)
+    headers = response_headers(found, request.query)
     if not check_read(request.headers, found):
         kept = ("ETag", "Last-Modified", "cache-control", "expires")
         return Response(304, {name: headers[name] for name in kept if name in headers})

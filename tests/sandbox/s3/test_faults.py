@@ -66,21 +66,12 @@ def test_error_answers(rig: Rig) -> None:
     assert rig.raw.signed("PUT", "/bucket/k", b"new").status == 200
 
 
-def test_faults_are_used_up_in_order_and_match(rig: Rig) -> None:
-    faults = [
-        {"call": "get_object", "kind": "500", "times": 2, "match": {"key": "jobs/*"}},
-        {"call": "any", "kind": "503_slow_down", "times": 1, "match": {"bucket": "bucket"}},
-        {"call": "head_object", "kind": "500", "times": None},
-    ]
-    rig.control("PUT", "faults", {"faults": faults})
-    statuses = [rig.raw.signed("GET", "/bucket/k").status for _ in range(2)]
-    assert statuses == [503, 200]
-    statuses = [rig.raw.signed("GET", "/bucket/jobs/1").status for _ in range(3)]
-    assert statuses == [500, 500, 404]
-    assert [fault["call"] for fault in rig.left()] == ["head_object"]
-    assert {rig.raw.signed("HEAD", "/bucket/k").status for _ in range(3)} == {500}
-    rig.control("DELETE", "faults")
-    assert rig.raw.signed("HEAD", "/bucket/k").status == 200
+def test_a_fault_is_meant_for_an_operation_and_its_object(rig: Rig) -> None:
+    rig.fault("get_object", "500", times=2, match={"bucket": "bucket", "key": "jobs/*"})
+    assert rig.raw.signed("HEAD", "/bucket/jobs/1").status == 404
+    statuses = [rig.raw.signed("GET", f"/bucket/{key}").status for key in ("k", "jobs/1", "jobs/2")]
+    assert statuses == [200, 500, 500]
+    assert rig.left() == []
 
 
 def test_dropped_connections_do_nothing(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""The headers that describe an object: which are stored, returned, or refused."""
+"""The headers that describe an object: stored with it, returned with it, or refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_supported(headers: Mapping[str, str]) -> None:
             raise S3Error("AccessDenied")
 
 
-def read_description(headers: Mapping[str, str]) -> dict[str, str]:
+def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The metadata that a write declares for its object."""
     stored = {name: headers[name] for name in _STORED if name in headers}
     encodings = [item.strip() for item in stored.pop("content-encoding", "").split(",")]
@@ -73,7 +73,7 @@ def read_description(headers: Mapping[str, str]) -> dict[str, str]:
     return {**stored, **metadata}
 
 
-def object_headers(found: StoredObject, query: Mapping[str, str]) -> dict[str, str]:
+def response_headers(found: StoredObject, query: Mapping[str, str]) -> dict[str, str]:
     """The headers of a read, with the overrides that the query asks for."""
     headers = {
         "ETag": f'"{found.etag}"',
