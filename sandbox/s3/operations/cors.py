@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sandbox.s3 import xml
-from sandbox.s3.catalog import Catalog
 from sandbox.s3.errors import S3Error
-from sandbox.s3.objects import read_xml
-from sandbox.s3.request import Request, Response
-from sandbox.s3.service import Call, xml_response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.request import Request
+from sandbox.s3.messages.response import Response, xml_response
+from sandbox.s3.operations.objects import read_xml
+from sandbox.s3.service import Call
+from sandbox.s3.storage.catalog import Catalog
 
 METHODS = frozenset({"GET", "PUT", "HEAD", "POST", "DELETE"})
 MAX_RULES = 100
@@ -88,8 +89,8 @@ def parse_rules(root: xml.Node) -> list[Rule]:
     return rules
 
 
-def put_cors(call: Call) -> Response:
-    root = read_xml(call, "CORSConfiguration")
+async def put_cors(call: Call) -> Response:
+    root = await read_xml(call, "CORSConfiguration")
     parse_rules(root)
     parts = [
         xml.group("CORSRule", [xml.element(child.name, child.text) for child in rule.children()])
@@ -99,14 +100,14 @@ def put_cors(call: Call) -> Response:
     return Response()
 
 
-def get_cors(call: Call) -> Response:
+async def get_cors(call: Call) -> Response:
     document = call.service.catalog.setting(call.bucket, "cors")
     if document is None:
         raise S3Error("NoSuchCORSConfiguration", details={"BucketName": call.bucket})
     return xml_response(document)
 
 
-def delete_cors(call: Call) -> Response:
+async def delete_cors(call: Call) -> Response:
     call.service.catalog.set_setting(call.bucket, "cors", None)
     return Response(204)
 

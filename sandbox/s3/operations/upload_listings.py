@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from sandbox.s3 import xml
-from sandbox.s3.checksums import encode_digest
 from sandbox.s3.errors import S3Error
-from sandbox.s3.listings import MAX_KEYS, Encoder
-from sandbox.s3.multipart import MAX_PARTS, find_upload
-from sandbox.s3.request import Response
-from sandbox.s3.service import Call, xml_response
-from sandbox.s3.uploads import Part, Upload
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.response import Response, xml_response
+from sandbox.s3.operations.listings import MAX_KEYS, Encoder
+from sandbox.s3.operations.multipart import MAX_PARTS, find_upload
+from sandbox.s3.service import Call
+from sandbox.s3.storage.uploads import Part, Upload
 
 _IDENTITY = xml.group("Initiator", (xml.OWNER,)) + xml.group("Owner", (xml.OWNER,))
 
 
-def list_parts(call: Call) -> Response:
+async def list_parts(call: Call) -> Response:
     upload = find_upload(call)
     request = call.request
     after = request.number("part-number-marker", 0, low=0, high=MAX_PARTS)
@@ -34,17 +33,19 @@ def list_parts(call: Call) -> Response:
             xml.element("IsTruncated", truncated),
             _IDENTITY,
             xml.element("StorageClass", "STANDARD"),
-            xml.element("ChecksumAlgorithm", upload.algorithm) if upload.algorithm else "",
-            xml.element("ChecksumType", upload.checksum_type) if upload.checksum_type else "",
-            *[_part(part, upload.algorithm) for part in parts],
+            _checksum(upload),
+            *[_part(part) for part in parts],
         )
     )
 
 
-def _part(part: Part, algorithm: str | None) -> str:
-    checksum = ""
-    if algorithm and part.digest:
-        checksum = xml.element(f"Checksum{algorithm}", encode_digest(part.digest))
+def _checksum(upload: Upload) -> str:
+    if not upload.with_checksum:
+        return ""
+    return xml.element("ChecksumAlgorithm", "CRC32") + xml.element("ChecksumType", "FULL_OBJECT")
+
+
+def _part(part: Part) -> str:
     return xml.group(
         "Part",
         (
@@ -52,12 +53,12 @@ def _part(part: Part, algorithm: str | None) -> str:
             xml.element("LastModified", xml.moment(part.modified)),
             xml.element("ETag", f'"{part.etag}"'),
             xml.element("Size", part.size),
-            checksum,
+            xml.element("ChecksumCRC32", part.crc32) if part.crc32 else "",
         ),
     )
 
 
-def list_uploads(call: Call) -> Response:
+async def list_uploads(call: Call) -> Response:
     request = call.request
     call.service.catalog.require_bucket(call.bucket)
     encoder = Encoder(request)
@@ -131,7 +132,6 @@ def _upload(upload: Upload, encoder: Encoder) -> str:
             _IDENTITY,
             xml.element("StorageClass", "STANDARD"),
             xml.element("Initiated", xml.moment(upload.initiated)),
-            xml.element("ChecksumAlgorithm", upload.algorithm) if upload.algorithm else "",
-            xml.element("ChecksumType", upload.checksum_type) if upload.checksum_type else "",
+            _checksum(upload),
         ),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from sandbox.s3 import xml
 from sandbox.s3.errors import S3Error
-from sandbox.s3.payload import Payload
-from sandbox.s3.request import Response
-from sandbox.s3.service import XML_LIMIT_BYTES, Call, xml_response
+from sandbox.s3.messages import xml
+from sandbox.s3.messages.response import Response, xml_response
+from sandbox.s3.service import XML_LIMIT_BYTES, Call
+from sandbox.s3.verification.payload import Payload
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CLASSIC_REGION = "us-east-1"
@@ -33,11 +33,11 @@ def check_name(name: str) -> None:
         raise S3Error("InvalidBucketName", details={"BucketName": name})
 
 
-def create_bucket(call: Call) -> Response:
+async def create_bucket(call: Call) -> Response:
     check_name(call.bucket)
     region = call.service.region
     payload = Payload(call.request, call.authorization, empty_allowed=True)
-    body = payload.read(XML_LIMIT_BYTES)
+    body = await payload.read(XML_LIMIT_BYTES)
     wanted: str | None = None
     if body.strip():
         wanted = xml.parse(body, "CreateBucketConfiguration").value("LocationConstraint")
@@ -55,17 +55,17 @@ def create_bucket(call: Call) -> Response:
     return Response(headers={"Location": f"/{call.bucket}"})
 
 
-def head_bucket(call: Call) -> Response:
+async def head_bucket(call: Call) -> Response:
     call.service.catalog.require_bucket(call.bucket)
     return Response(headers={"x-amz-bucket-region": call.service.region})
 
 
-def delete_bucket(call: Call) -> Response:
+async def delete_bucket(call: Call) -> Response:
     call.service.catalog.delete_bucket(call.bucket)
     return Response(204)
 
 
-def list_buckets(call: Call) -> Response:
+async def list_buckets(call: Call) -> Response:
     prefix = call.request.query.get("prefix", "")
     after = call.request.query.get("continuation-token", "")
     limit = call.request.number("max-buckets", 10_000, low=1, high=10_000)
@@ -97,14 +97,8 @@ def list_buckets(call: Call) -> Response:
     )
 
 
-def get_location(call: Call) -> Response:
+async def get_location(call: Call) -> Response:
     call.service.catalog.require_bucket(call.bucket)
     region = call.service.region
     text = "" if region == _CLASSIC_REGION else region
     return xml_response(xml.document("LocationConstraint", text))
-
-
-def get_versioning(call: Call) -> Response:
-    """Versioning was never switched on."""
-    call.service.catalog.require_bucket(call.bucket)
-    return xml_response(xml.document("VersioningConfiguration"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sandbox.s3.errors import S3Error
-from sandbox.s3.request import Request
+from sandbox.s3.messages.request import Request
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 
-from sandbox.s3.catalog import StoredObject, WriteCondition
 from sandbox.s3.errors import S3Error
+from sandbox.s3.storage.catalog import StoredObject, WriteCondition
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
@@ -58,8 +58,9 @@ def check_read(headers: Mapping[str, str], found: StoredObject, prefix: str = ""
     return not unchanged
 
 
-def write_condition(if_match: str | None, if_none_match: str | None = None) -> WriteCondition:
-    """The condition of a write from its two headers; S3 knows only `*` for If-None-Match."""
+def write_condition(headers: Mapping[str, str]) -> WriteCondition:
+    """The condition of a write; S3 knows only `*` for If-None-Match."""
+    if_match, if_none_match = headers.get("if-match"), headers.get("if-none-match")
     if if_none_match not in (None, "*") or (if_match and if_none_match):
         raise S3Error("NotImplemented", details={"Header": "If-None-Match"})
     if if_match is not None:

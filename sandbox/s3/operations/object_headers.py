@@ -1,16 +1,14 @@
-"""The headers that describe an object: which are stored, returned, or refused."""
+"""The headers that describe an object: stored with it, returned with it, or refused."""
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Mapping
 
-from sandbox.s3.catalog import Description, StoredObject
-from sandbox.s3.conditions import http_date
 from sandbox.s3.errors import S3Error
+from sandbox.s3.operations.conditions import http_date
+from sandbox.s3.storage.catalog import StoredObject
 
 MAX_METADATA_BYTES = 2048
-MAX_TAGS = 10
 ACCOUNT_ID = "000000000000"
 
 _STORED = (
@@ -33,6 +31,7 @@ _UNSUPPORTED_PREFIXES = (
     "x-amz-write-offset-bytes",
     "x-amz-bypass-governance-retention",
     "x-amz-mfa",
+    "x-amz-tagging",
 )
 
 
@@ -56,7 +55,7 @@ def check_supported(headers: Mapping[str, str]) -> None:
             raise S3Error("AccessDenied")
 
 
-def read_description(headers: Mapping[str, str]) -> Description:
+def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The metadata that a write declares for its object."""
     stored = {name: headers[name] for name in _STORED if name in headers}
     encodings = [item.strip() for item in stored.pop("content-encoding", "").split(",")]
@@ -71,27 +70,10 @@ def read_description(headers: Mapping[str, str]) -> Description:
             "MetadataTooLarge",
             details={"Size": str(size), "MaxSizeAllowed": str(MAX_METADATA_BYTES)},
         )
-    return Description({**stored, **metadata}, read_tags(headers.get("x-amz-tagging", "")))
+    return {**stored, **metadata}
 
 
-def read_tags(text: str) -> dict[str, str]:
-    """Tags from the query-string form of the header x-amz-tagging."""
-    pairs = urllib.parse.parse_qsl(text, keep_blank_values=True)
-    check_tags(pairs)
-    return dict(pairs)
-
-
-def check_tags(pairs: list[tuple[str, str]]) -> None:
-    if len(pairs) > MAX_TAGS:
-        raise S3Error("BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
-    for key, value in pairs:
-        if not 0 < len(key) <= 128 or len(value) > 256:
-            raise S3Error("InvalidTag")
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key")
-
-
-def object_headers(found: StoredObject, query: Mapping[str, str]) -> dict[str, str]:
+def response_headers(found: StoredObject, query: Mapping[str, str]) -> dict[str, str]:
     """The headers of a read, with the overrides that the query asks for."""
     headers = {
         "ETag": f'"{found.etag}"',
@@ -102,10 +84,8 @@ def object_headers(found: StoredObject, query: Mapping[str, str]) -> dict[str, s
     }
     for parameter, name in _OVERRIDES.items():
         if parameter in query:
-            value = query[parameter]
-            if any(ord(char) < 32 or ord(char) > 255 for char in value):
+            value = query[parameter].strip()
+            if any(ord(char) < 32 or ord(char) == 127 or ord(char) > 255 for char in value):
                 raise S3Error("InvalidArgument", details={"ArgumentName": parameter})
             headers[name] = value
-    if found.tags:
-        headers["x-amz-tagging-count"] = str(len(found.tags))
     return headers
