@@ -23,7 +23,6 @@ from tasks.connections.connections import connections
 from tasks.run.job import Job, current_job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tasks.run.options import PERSISTED
-from tasks.run.unexpected import tell_unexpected
 
 
 @task(name="verify lip-sync", **PERSISTED)
@@ -109,7 +108,7 @@ async def judged(job: Job, stage: Stage, judging: Awaitable[Judgement]) -> Judge
     except (ProVideoError, Stopped):
         raise
     except Exception as error:  # noqa: BLE001 - a mistake in a check withholds no paid result
-        shown = tell_unexpected(job.job_id, error)
+        shown = job.log_unexpected(error)
         return unjudged(stage, MediaUnusable(f"the check failed ({shown})"))
 
 

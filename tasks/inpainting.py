@@ -10,7 +10,7 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from pro_video.core.errors import TransientError
-from pro_video.core.job_names import attempt_reference, references_from
+from pro_video.core.job_names import attempt_reference, copied, references_from
 from pro_video.core.progress import Stage
 from pro_video.core.redaction import redact_url
 from pro_video.core.settings import get_settings
@@ -39,7 +39,6 @@ from pro_video.records import (
 from pro_video.request.check import InpaintingRequest
 from pro_video.s3.storage import Storage
 from tasks.attempts.access import ghostcut_client, once_allowed
-from tasks.attempts.attempts import copied
 from tasks.attempts.follow import follow
 from tasks.attempts.prepare import is_kept, keep_request
 from tasks.attempts.store_result import bring_result

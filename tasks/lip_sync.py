@@ -9,7 +9,7 @@ from datetime import datetime
 from prefect import task
 
 from pro_video.core.errors import TransientError
-from pro_video.core.job_names import attempt_reference, references_from
+from pro_video.core.job_names import attempt_reference, copied, references_from
 from pro_video.core.progress import Stage
 from pro_video.core.retrying import Backoff
 from pro_video.core.settings import get_settings
@@ -37,7 +37,6 @@ from pro_video.records import (
 from pro_video.request.check import JobRequest
 from pro_video.s3.storage import Storage
 from tasks.attempts.access import once_allowed, sync_so_client
-from tasks.attempts.attempts import copied
 from tasks.attempts.follow import follow
 from tasks.attempts.prepare import is_kept, keep_request
 from tasks.attempts.store_result import bring_result

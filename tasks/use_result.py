@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Protocol
-from uuid import UUID
 
-from prefect import get_client
 from pydantic import ValidationError
 
 from pro_video.core.errors import OutputHeld, OutputRejected, ProVideoError, TerminalError
@@ -22,7 +20,8 @@ from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import Acceptance, StageResult, StoredResult, Verified
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, was_reported
+from tasks.connections.prefect_queries import read_labels
+from tasks.run.closed_attempts import AttemptFailed, was_reported
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 
@@ -61,10 +60,9 @@ async def acceptance(job: Job, key: str) -> Acceptance | None:
     Raises:
         httpx.HTTPError: Prefect does not answer.
     """
-    async with get_client() as client:
-        run = await client.read_flow_run(UUID(job.job_id))
+    labels = await read_labels(job.job_id)
     try:
-        return Acceptance.model_validate_json(str(run.labels.get(accepted_label(key))))
+        return Acceptance.model_validate_json(str(labels.get(accepted_label(key))))
     except ValidationError:
         return None
 

@@ -26,7 +26,7 @@ from pro_video.core.job_names import JobKeys
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
-from tasks.run.progress_artifact import artifacts_of, percent_in
+from tasks.connections.prefect_queries import percent_in, progress_query
 
 _BATCH = 200
 # While Prefect takes long to answer, a status may be this much older than usual, in seconds.
@@ -198,7 +198,7 @@ class StatusReader:
     async def _percents(self, ids: Sequence[UUID]) -> dict[UUID, float]:
         if not ids:
             return {}
-        answer = await self._context.api.call("POST", "/artifacts/filter", json=artifacts_of(ids))
+        answer = await self._context.api.call("POST", "/artifacts/filter", json=progress_query(ids))
         found: dict[UUID, float] = {}
         for artifact in answer.json():
             found.setdefault(UUID(artifact["flow_run_id"]), percent_in(artifact.get("data")))

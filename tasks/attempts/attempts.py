@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pro_video.core.checkpoints import reach
-from pro_video.core.errors import TerminalError
 from pro_video.core.job_names import MOST_ATTEMPTS
 from pro_video.core.settings import get_settings
 from pro_video.records import Outcome, Prepared, StageResult, StoredResult, Submission
 from pro_video.s3.storage import Storage
+from tasks.run.closed_attempts import AttemptFailed, was_reported
 from tasks.run.job import Job
-
-_LARGEST_MARK = 100
 
 
 class ProviderStep(Protocol):
@@ -85,55 +82,6 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
         else:
             raise AttemptFailed(failure.error(), step.name, attempt)
         attempt += 1
-
-
-class AttemptFailed(Exception):
-    """The last attempt failed for good, or its result is not used; ``error`` says why. Its report
-    closes the attempt, or this copy of its result."""
-
-    def __init__(self, error: TerminalError, step: str, attempt: int, copy: int = 1) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.step = step
-        self.attempt = attempt
-        self.copy = copy
-
-
-async def close_attempt(job: Job, storage: Storage, step: str, attempt: int, copy: int = 1) -> None:
-    """Remember how often the job was retried when the attempt failed, so that one more retry may
-    pay for another attempt; or, of an attempt that succeeded, when the result was not used."""
-    reach("attempt.closing", step)
-    await storage.put_bytes(
-        _reported_key(job, step, attempt, copy),
-        str(job.ledger.retries).encode(),
-        content_type="text/plain",
-        if_absent=True,
-    )
-    reach("attempt.closed", step)
-
-
-async def was_reported(storage: Storage, job: Job, step: str, attempt: int, copy: int = 1) -> bool:
-    """Has a user retried the job since the attempt, or the copy of its result, was closed?
-
-    A process that dies between the closing and the final state is taken up again by itself. That
-    is no user's request to pay, nor to use a result.
-    """
-    closed = await storage.get_bytes(_reported_key(job, step, attempt, copy), _LARGEST_MARK)
-    return closed is not None and int(closed) < job.ledger.retries
-
-
-def _reported_key(job: Job, step: str, attempt: int, copy: int) -> str:
-    return job.keys.record(f"{step}-{attempt}-{copied('reported', copy)}")
-
-
-def copied(name: str, copy: int) -> str:
-    """The name of a record, or the key of an object, that is of one copy of a result.
-
-    >>> copied("stored", 1), copied("stored", 2), copied("result.mp4", 2)
-    ('stored', 'stored-2', 'result-2.mp4')
-    """
-    stem, dot, extension = name.partition(".")
-    return name if copy == 1 else f"{stem}-{copy}{dot}{extension}"
 
 
 def _result(

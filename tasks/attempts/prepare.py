@@ -17,7 +17,7 @@ async def is_kept(job: Job, storage: Storage, prepared: Prepared) -> bool:
     The record of the preparation may outlive them. Then the attempt is prepared anew, under the
     same reference, and looked for at its provider before it is sent.
     """
-    return job.past.starts <= 1 or await storage.head(prepared.body_key) is not None
+    return job.evidence.starts <= 1 or await storage.head(prepared.body_key) is not None
 
 
 async def keep_request(

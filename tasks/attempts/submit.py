@@ -153,7 +153,7 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
         TransientError: the provider cannot be asked now.
         Stopped: the job was cancelled or is handed over.
     """
-    known = job.past.provider_job(sender.step, prepared.attempt)
+    known = job.evidence.provider_job(sender.step, prepared.attempt)
     if known is not None:
         return await _patiently(job, partial(sender.adopt, known))
     turn = await _begin(job, storage, prepared, sender)
@@ -202,12 +202,12 @@ async def _begin(job: Job, storage: Storage, prepared: Prepared, sender: Sender)
 
 
 def _doubt(job: Job, prepared: Prepared, sender: Sender, mark: bytes | None) -> float | None:
-    if mark is not None or prepared.reference in job.past.sent:
+    if mark is not None or prepared.reference in job.evidence.sent:
         return sender.search_seconds
-    if job.past.starts > 1:
+    if job.evidence.starts > 1:
         # A send of an earlier process is older than this one; a listing lags behind it no more
         # than behind any other.
-        begun = job.clock.monotonic() - job.past.began_at
+        begun = job.clock.monotonic() - job.evidence.began_at
         return max(0.0, sender.search_seconds - begun)
     return None
 
@@ -260,7 +260,7 @@ async def _send(turn: _Turn, body: bytes) -> Submission:
         for _ in range(_MOST_LOOKS):
             recent = await turn.check()
             reach("submit.before-send", step)
-            turn.job.past.sent.add(turn.prepared.reference)
+            turn.job.evidence.sent.add(turn.prepared.reference)
             try:
                 submission = await turn.sender.send(body, recent)
             except _TooLate as late:

@@ -37,7 +37,7 @@ from pro_video.webhooks.records import (
 )
 from pro_video.webhooks.signing import new_secret
 from tasks.connections.connections import connections
-from tasks.run.recoveries import read_history
+from tasks.connections.prefect_queries import read_history
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

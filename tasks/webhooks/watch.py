@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import FlowRunSort
 from pydantic import ValidationError
 
 from pro_video.core.job_names import JobKeys
@@ -31,7 +23,8 @@ from pro_video.core.progress import end_message
 from pro_video.records import Findings, JobResult
 from pro_video.webhooks.records import EventType
 from tasks.connections.connections import connections
-from tasks.run.recoveries import History
+from tasks.connections.prefect_queries import read_ended_runs
+from tasks.connections.run_history import RunHistory
 from tasks.webhooks.announce import (
     DEFAULT_DEPLOYMENT,
     RECORD_BYTES,
@@ -98,7 +91,14 @@ class EndWatch:
         """
         seen = 0
         for page in range(_MOST_PAGES):
-            runs = await _ended(client, now - _WINDOW, page)
+            runs = await read_ended_runs(
+                client,
+                tag=TAG,
+                types=list(_WORDS),
+                since=now - _WINDOW,
+                limit=_PAGE,
+                offset=page * _PAGE,
+            )
             for run in runs:
                 seen += await self._see_to(client, storage, run, now)
             if len(runs) < _PAGE:
@@ -115,7 +115,7 @@ class EndWatch:
         if now - state.timestamp < stays:
             return False
         states = await client.read_flow_run_states(run.id)
-        retries = History.of(each for each in states if each.timestamp <= state.timestamp).retries
+        history = RunHistory.of(each for each in states if each.timestamp <= state.timestamp)
         type_, _ = _WORDS[state.type]
         kept = await announce_event(
             client,
@@ -124,26 +124,13 @@ class EndWatch:
             type_,
             await _data(storage, run, state),
             state.timestamp,
-            round_=retries + 1,
+            round_=history.retries + 1,
             deployment_name=await _deployment_name(client, run),
         )
         self._known[state.id] = None
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)
         return kept is not None
-
-
-async def _ended(client: PrefectClient, since: datetime, page: int) -> list[FlowRun]:
-    return await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[TAG]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_WORDS))),
-            end_time=FlowRunFilterEndTime(after_=since),
-        ),
-        sort=FlowRunSort.END_TIME_DESC,
-        limit=_PAGE,
-        offset=page * _PAGE,
-    )
 
 
 async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from prefect.logging import disable_run_logger
 
 from pro_video.core.errors import OutcomeUnknown, ProVideoError, TransientError
-from pro_video.core.job_names import JobKeys
+from pro_video.core.job_names import JobKeys, attempt_label, copied
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
@@ -34,14 +34,15 @@ from pro_video.records import (
     Verified,
 )
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, close_attempt, copied, run_attempts
+from tasks.attempts.attempts import run_attempts
 from tasks.attempts.follow import follow
-from tasks.attempts.past import Past, attempt_label
 from tasks.attempts.prepare import is_kept, keep_request
 from tasks.attempts.store_result import bring_result
 from tasks.attempts.submit import Sender, submit_once
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC, Ledger
+from tasks.run.send_evidence import SendEvidence
 from tasks.use_result import use_result
 from tests.properties.providers import ProviderJob, ProviderModel
 from tests.properties.world import JOB_ID, Bucket, Life, Watched, World, begin_life
@@ -254,8 +255,8 @@ async def live(
     ledger = Ledger(created_at=datetime.fromtimestamp(world.began_at, UTC))
     ledger.retries = world.ends
     world.starts += 1
-    past = Past(world.starts, world.clock.monotonic(), dict(world.labels))
-    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock, past=past)
+    evidence = SendEvidence(world.starts, world.clock.monotonic(), dict(world.labels))
+    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock, evidence=evidence)
     bucket = Bucket(world)
     stages = {LIP_SYNC: Stage.LIP_SYNC_PROCESSING, INPAINTING: Stage.INPAINTING_PROCESSING}
 

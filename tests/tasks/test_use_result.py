@@ -10,6 +10,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from pro_video.core.errors import OutputHeld, OutputRejected, ProviderRefused, ServiceUnavailable
+from pro_video.core.job_names import copied
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import Judgement, OnDoubt, Verdict
 from pro_video.media.info import MediaInfo
@@ -22,7 +23,7 @@ from pro_video.records import (
     Verified,
 )
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, close_attempt, copied
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tasks.use_result import use_result

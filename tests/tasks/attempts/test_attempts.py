@@ -11,7 +11,8 @@ from pro_video.core.errors import DeadlineExceeded, JobFailed, JobFailedRetryabl
 from pro_video.core.job_names import attempt_reference
 from pro_video.records import Failure, Outcome, Prepared, StoredFile, StoredResult, Submission
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, close_attempt, run_attempts
+from tasks.attempts.attempts import run_attempts
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC
 

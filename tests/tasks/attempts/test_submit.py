@@ -27,11 +27,11 @@ from pro_video.core.job_names import fact_label
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.records import Prepared, Submission
 from pro_video.s3.storage import Storage
-from tasks.attempts.past import Past
 from tasks.attempts.prepare import keep_request
 from tasks.attempts.submit import Sender, submit_once
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC
+from tasks.run.send_evidence import SendEvidence
 
 ACCEPTED = "accepted"
 
@@ -261,8 +261,8 @@ def later_start(job: Job, **labels: str) -> Job:
     assert isinstance(job.clock, VirtualClock)
     job.clock.advance(3600)
     labels = {fact_label(name): value for name, value in labels.items()}
-    past = Past(starts=2, began_at=job.clock.monotonic(), labels=labels)
-    return replace(job, past=past)
+    evidence = SendEvidence(starts=2, began_at=job.clock.monotonic(), labels=labels)
+    return replace(job, evidence=evidence)
 
 
 async def emptied(job: Job, storage: Storage) -> Prepared:
@@ -313,7 +313,7 @@ async def test_a_later_process_looks_while_a_listing_may_lag_behind_earlier_ones
     provider = Provider(job)
     await submit_once(job, storage, prepared, provider.sender(60))
     assert len(provider.bodies) == 1
-    assert provider.looks[-1] == pytest.approx(job.past.began_at + 60)
+    assert provider.looks[-1] == pytest.approx(job.evidence.began_at + 60)
 
 
 @pytest.mark.parametrize("named", ["lip-sync-1", "lip-sync-2"])
@@ -356,7 +356,9 @@ async def test_a_server_that_heeds_no_condition_costs_nothing(
     provider = Provider(job, listed_at=0)
     await submit_once(job, careless, prepared, provider.sender())
     # The first process was killed while the answer was held back; its history is not known.
-    found = await submit_once(replace(job, past=Past()), careless, prepared, provider.sender())
+    found = await submit_once(
+        replace(job, evidence=SendEvidence()), careless, prepared, provider.sender()
+    )
     assert found.adopted
     assert len(provider.bodies) == 1
 
