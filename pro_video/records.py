@@ -19,6 +19,7 @@ from pro_video.core.job_names import FINDINGS_LABEL
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
+from pro_video.s3.objects import StoredObject
 
 
 class Record(BaseModel):
@@ -33,6 +34,10 @@ class StoredFile(Record):
     key: str
     size: int
     etag: str
+
+    @classmethod
+    def of(cls, found: StoredObject) -> StoredFile:
+        return cls(key=found.key, size=found.size, etag=found.etag)
 
 
 class UploadedFiles(Record):
@@ -129,6 +134,17 @@ class Submission(Record):
     adopted: bool = False
     response: dict[str, Any] = Field(default_factory=dict)
     refusal: Failure | None = None
+
+    @property
+    def job_id(self) -> str:
+        """Id of the accepted job.
+
+        Raises:
+            ValueError: the attempt was refused.
+        """
+        if self.provider_job_id is None:
+            raise ValueError("a refused attempt has no job at the provider")
+        return self.provider_job_id
 
 
 class Outcome(Record):

@@ -20,7 +20,6 @@ from pro_video.request.check import JobRequest
 from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
-from tasks.upload_sources import stored_file
 
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""
@@ -113,7 +112,7 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
     except SourceRefused:
         # Removed since the look; it is bought anew.
         return Reused()
-    return Reused(stage=_taken_over(entry, stored_file(copied), job.now()))
+    return Reused(stage=_taken_over(entry, StoredFile.of(copied), job.now()))
 
 
 async def remember_lip_sync(request: JobRequest, files: UploadedFiles, stage: StageResult) -> None:

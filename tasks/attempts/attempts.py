@@ -9,43 +9,15 @@ else when a user retries the failed run.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from pro_video.core.job_names import MOST_ATTEMPTS
 from pro_video.core.settings import get_settings
 from pro_video.records import Outcome, Prepared, StageResult, StoredResult, Submission
-from pro_video.s3.storage import Storage
+from tasks.attempts.step import PaidStep
 from tasks.run.closed_attempts import AttemptFailed, was_reported
 from tasks.run.job import Job
 
 
-class ProviderStep(Protocol):
-    """One provider's four tasks for one job; ``attempt`` counts from 1."""
-
-    @property
-    def name(self) -> str:
-        """Stable name in record keys and references: ``lip-sync`` or ``inpainting``."""
-        ...
-
-    @property
-    def provider_job(self) -> str:
-        """The name of this provider's jobs in texts: ``Sync.so generation``."""
-        ...
-
-    async def storage(self) -> Storage:
-        """The bucket that keeps the records."""
-        ...
-
-    async def prepare(self, attempt: int) -> Prepared: ...
-
-    async def submit(self, prepared: Prepared) -> Submission: ...
-
-    async def wait(self, prepared: Prepared, submission: Submission) -> Outcome: ...
-
-    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult: ...
-
-
-async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
+async def run_attempts(job: Job, step: PaidStep) -> StageResult:
     """Get one result from a provider, paying at most once for it.
 
     Raises:
@@ -59,12 +31,12 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
     while True:
         prepared = await step.prepare(attempt)
         job.turn.release()
-        job.ledger.unsure = step.provider_job
+        job.ledger.unsure = step.provider.job_name
         submission = await step.submit(prepared)
         job.ledger.unsure = None
         failure = submission.refusal
         if failure is None:
-            job.ledger.awaited = f"{step.provider_job} {submission.provider_job_id}"
+            job.ledger.awaited = f"{step.provider.job_name} {submission.provider_job_id}"
             outcome = await step.wait(prepared, submission)
             job.ledger.awaited = None
             await job.turn.take()
@@ -87,12 +59,10 @@ async def run_attempts(job: Job, step: ProviderStep) -> StageResult:
 def _result(
     prepared: Prepared, submission: Submission, outcome: Outcome, stored: StoredResult
 ) -> StageResult:
-    if submission.provider_job_id is None:
-        raise ValueError("a finished attempt has a provider's job")
     return StageResult(
         attempt=prepared.attempt,
         reference=prepared.reference,
-        provider_job_id=submission.provider_job_id,
+        provider_job_id=submission.job_id,
         response=submission.response,
         stored=stored.file,
         submitted_at=submission.submitted_at,

@@ -146,15 +146,17 @@ class ProgressReporter:
                     self._progress.advance(Stage.COMPLETED, 0.0)
             await self._show_percent()
 
-    async def at_work(self) -> None:
-        """Show that the wait of this stage is over, in a job that has lost a worker.
+    async def at_work(self, stage: Stage) -> None:
+        """Show the stage of a step whose wait is over, and in a job that has lost a worker also
+        that the wait is over.
 
         From here on a loss of this process counts against the job, see
         :class:`tasks.connections.run_history.RunHistory`.
         """
+        if stage is not self._progress.stage:
+            await self.stage(stage)
         async with self._lock:
-            stage = self._progress.stage
-            if stage is not None and self.was_lost and not self._at_work:
+            if stage.waits and self.was_lost and not self._at_work:
                 self._at_work = True
                 await self._show_state(stage)
 

@@ -208,10 +208,10 @@ async def test_a_job_that_lost_a_worker_shows_when_a_death_counts_against_it(
     await job.reporter.stage(Stage.UPLOADING)
     assert await counted() == 1
     await job.reporter.stage(Stage.INPAINTING_PROCESSING)
-    await job.reporter.at_work()
+    await job.reporter.at_work(Stage.INPAINTING_PROCESSING)
     assert await counted() == 0
     job.reporter.was_lost = True
-    await job.reporter.at_work()
+    await job.reporter.at_work(Stage.INPAINTING_PROCESSING)
     assert await counted() == 1
     # Another attempt waits again.
     await job.reporter.stage(Stage.INPAINTING_PROCESSING)
