@@ -293,6 +293,25 @@ class JobResult(Record):
     created_at: datetime
     completed_at: datetime
 
+    @classmethod
+    def of_end(cls, report: bytes | None, status: str, message: str | None) -> JobResult | None:
+        """The result in a job's ``job.json``; None when it does not tell of this end.
+
+        An earlier end, before a retry, leaves a report too.
+
+        Args:
+            report: content of the object.
+            status: how the job ended.
+            message: of the run's state.
+        """
+        try:
+            found = None if report is None else cls.model_validate_json(report)
+        except ValidationError:
+            return None
+        if found is None or found.status != status or message not in (None, found.message):
+            return None
+        return found
+
     @property
     def findings(self) -> Findings:
         """The part of the result that views show of the job."""

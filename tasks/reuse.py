@@ -24,8 +24,6 @@ from tasks.run.options import PERSISTED
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""
 
-_LARGEST_ENTRY = 64 * 1024
-
 
 class Reusable(Record):
     """An entry of the index: the last finished lip-sync of one kind.
@@ -95,7 +93,7 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
     """
     job = current_job()
     storage = (await connections()).storage
-    raw = await storage.get_bytes(_key(request, files), _LARGEST_ENTRY)
+    raw = await storage.get_bytes(_key(request, files))
     if raw is None:
         return Reused()
     entry = Reusable.model_validate_json(raw)

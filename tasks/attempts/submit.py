@@ -35,9 +35,6 @@ from tasks.run.job import Job
 
 logger = logging.getLogger("prefect.pro_video.submit")
 
-# A body holds some links and rectangles; anything near this size is not ours.
-_LARGEST_BODY = 4 * 1024 * 1024
-_LARGEST_MARK = 1024
 # Sends of one attempt, each after a search that found nothing.
 _MOST_SENDS = 3
 # Between two looks of a search.
@@ -105,7 +102,7 @@ class _Turn:
         """
         clock = self.job.clock
         monotonic, wall = clock.monotonic(), clock.time()
-        held_by = await self.storage.get_bytes(_turn_key(self.prepared), _LARGEST_MARK)
+        held_by = await self.storage.get_bytes(_turn_key(self.prepared))
         if held_by is None:
             raise _Removed
         if held_by != self.token.encode():
@@ -169,12 +166,12 @@ async def _begin(job: Job, storage: Storage, provider: Provider[Any], prepared: 
     reach("submit.before-mark", provider.step)
     key = f"{prepared.body_key}-sent"
     # Looked for first, because there are servers that accept the condition and do not heed it.
-    mark = await storage.get_bytes(key, _LARGEST_MARK)
+    mark = await storage.get_bytes(key)
     if mark is None:
         # The token makes the bytes differ from those of every other writer.
         own = f"{job.now().isoformat()} {token}".encode()
         if not await storage.put_bytes(key, own, content_type="text/plain", if_absent=True):
-            mark = await storage.get_bytes(key, _LARGEST_MARK) or b""
+            mark = await storage.get_bytes(key) or b""
     reach("submit.marked", provider.step)
     since = min(job.now(), prepared.prepared_at)
     # The attempt's own record may be younger than its first send: Prefect goes on with a task whose
@@ -205,7 +202,7 @@ async def _submit(turn: _Turn) -> Submission:
         found = await _search(turn, turn.doubt)
         if found is not None:
             return found
-    body = await turn.storage.get_bytes(prepared.body_key, _LARGEST_BODY)
+    body = await turn.storage.get_bytes(prepared.body_key)
     if body is None:
         raise StorageRefused(
             f"The prepared request {prepared.body_key} is gone from the bucket; start a new job",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from prefect.client.schemas.objects import StateType
 
@@ -24,6 +24,32 @@ DIED: Final = "The worker's process died; this machine noticed at its restart."
 """Message of the crash that a worker's successor tells of."""
 SHORTEST_SILENCE: Final = timedelta(seconds=90)
 """No silence is noticed sooner: three heartbeats."""
+
+EndStatus = Literal["completed", "failed", "cancelled"]
+CRASH_STAYS: Final = timedelta(minutes=15)
+"""A crashed job is normally taken up again; one that stays crashed for so long has failed."""
+
+_END_STATUS: Final[Mapping[StateType, EndStatus]] = {
+    StateType.COMPLETED: "completed",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "failed",
+    StateType.CANCELLED: "cancelled",
+}
+END_TYPES: Final = tuple(_END_STATUS)
+"""The types of states that may be the end of a job."""
+
+
+def end_status(type_: StateType, age: timedelta) -> EndStatus | None:
+    """How a job has ended by the state of its run; None while it goes on or is taken up again.
+
+    Args:
+        type_: of the state.
+        age: time since the state was set.
+    """
+    if type_ is StateType.CRASHED and age < CRASH_STAYS:
+        return None
+    return _END_STATUS.get(type_)
+
 
 # An end that a person saw.
 _SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})

@@ -8,8 +8,6 @@ from pro_video.core.job_names import copied
 from pro_video.s3.storage import Storage
 from tasks.run.job import Job
 
-_LARGEST_MARK = 100
-
 
 class AttemptFailed(Exception):
     """The last attempt failed for good, or its result is not used.
@@ -46,7 +44,7 @@ async def was_reported(storage: Storage, job: Job, step: str, attempt: int, copy
     A job whose process dies between the closing and the final state begins again by itself. That
     is no user's request to pay, nor to use a result.
     """
-    closed = await storage.get_bytes(_key(job, step, attempt, copy), _LARGEST_MARK)
+    closed = await storage.get_bytes(_key(job, step, attempt, copy))
     return closed is not None and int(closed) < job.ledger.retries
 
 

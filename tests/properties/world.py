@@ -16,7 +16,7 @@ from pro_video.core.job_names import JobKeys, fact_label
 from pro_video.core.progress import Stage
 from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import Record
-from pro_video.s3.storage import Naming, OnProgress, Storage, StoredObject
+from pro_video.s3.storage import RECORD_BYTES, Naming, OnProgress, Storage, StoredObject
 from tasks.run.progress import ProgressReporter
 
 JOB_ID = "00000000-0000-4000-8000-000000000001"
@@ -189,7 +189,7 @@ class Bucket(Storage):
         # A repeated conditional write takes the bytes that it finds for its own when they are.
         return not taken or objects[key] == data
 
-    async def get_bytes(self, key: str, limit: int) -> bytes | None:
+    async def get_bytes(self, key: str, limit: int = RECORD_BYTES) -> bytes | None:
         fault = await self._act()
         found = self._world.objects.get(key)
         await self._acted(fault)
