@@ -43,12 +43,14 @@ class StoredFile(Record):
 class UploadedFiles(Record):
     """The job's own copies of its sources.
 
-    ``audio_of_segment[i]`` is the index in ``audios`` of the audio of segment ``i`` of the request.
+    Attributes:
+        video: the video.
+        audios: in the order of :attr:`pro_video.request.check.JobRequest.audios`.
+        finished_at: end of the upload.
     """
 
     video: StoredFile
     audios: tuple[StoredFile, ...] = ()
-    audio_of_segment: tuple[int, ...] = ()
     finished_at: datetime
 
 

@@ -34,8 +34,8 @@ async def check_lip_sync(
 ) -> Verified:
     """Judge the lip-sync result; make the preview when it is the job's last."""
     replacements = {
-        segment.audio: await _opened(storage, (probed.sent or files.audios)[index])
-        for segment, index in zip(request.segments, files.audio_of_segment, strict=True)
+        audio: await _opened(storage, file)
+        for audio, file in zip(request.audios, probed.sent or files.audios, strict=True)
     }
     judging = examine(
         judge_lip_sync,

@@ -126,19 +126,17 @@ class LipSyncStep(PaidStep):
             video_url=await storage.presign(files.video.key, life),
             audios=[
                 AudioInput(ref_id=_ref_id(number), url=await storage.presign(audio.key, life))
-                for number, audio in enumerate(self.probed.sent or files.audios)
+                for number, audio in enumerate(self.probed.sent or files.audios, start=1)
             ],
             segments=[
                 SegmentInput(
                     start=segment.start,
                     end=segment.end,
-                    ref_id=_ref_id(audio),
+                    ref_id=_ref_id(self.request.audios.index(segment.audio) + 1),
                     audio_start=segment.audio_start,
                     audio_end=segment.audio_end,
                 )
-                for segment, audio in zip(
-                    self.request.segments, files.audio_of_segment, strict=True
-                )
+                for segment in self.request.segments
             ],
             model=options.model,
             sync_mode=options.sync_mode,
@@ -161,5 +159,5 @@ class LipSyncStep(PaidStep):
         )
 
 
-def _ref_id(audio: int) -> str:
-    return f"audio-{audio + 1}"
+def _ref_id(number: int) -> str:
+    return f"audio-{number}"

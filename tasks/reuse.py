@@ -52,6 +52,7 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
     (encrypted buckets) or where files came in other parts, equal bytes are not recognised and the
     lip-sync is bought: never the wrong way round.
     """
+    copies = dict(zip(request.audios, files.audios, strict=True))
     return _digest(
         {
             "owner": owner,
@@ -62,10 +63,10 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
                     segment.end,
                     segment.audio_start,
                     segment.audio_end,
-                    files.audios[audio].size,
-                    files.audios[audio].etag,
+                    copies[segment.audio].size,
+                    copies[segment.audio].etag,
                 ]
-                for segment, audio in zip(request.segments, files.audio_of_segment, strict=True)
+                for segment in sorted(request.segments, key=lambda segment: segment.start)
             ],
             "options": request.lip_sync.model_dump(mode="json"),
         }

@@ -60,12 +60,9 @@ async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -
     if failures:
         raise await _together(storage, failures, brought)
     reach("upload.done")
-    distinct = [one.source for one in audios]
-    segments = request.segments if isinstance(request, JobRequest) else ()
     return UploadedFiles(
         video=brought[0][1],
         audios=tuple(file for _, file in brought[1:]),
-        audio_of_segment=tuple(distinct.index(segment.audio) for segment in segments),
         finished_at=job.now(),
     )
 
