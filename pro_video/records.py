@@ -3,6 +3,9 @@ signed links.
 
 Any worker can take a job up from these records. The one thing kept apart is the exact body of a
 provider request, because it holds signed links: it is an object of its own in the bucket.
+
+The import path of this module, its class names and their fields are a data format: Prefect stores
+a record with the path of its class, and a later version of the project imports that.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ class Reusable(Record):
 
 
 class Reused(Record):
-    """Whether a job takes over an earlier lip-sync; decided once."""
+    """Whether a job takes over an earlier lip-sync; decided once. Its import path is a data format,
+    as those of :mod:`pro_video.records`."""
 
     stage: StageResult | None = None
 
