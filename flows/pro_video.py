@@ -115,7 +115,7 @@ async def _steps(
     await job.begin()
     await job.reporter.stage(Stage.UPLOADING)
     files = await upload_sources(f"{job.job_id}/uploaded", request)
-    job.ledger.files = files
+    job.state.files = files
     probed = await probe_files(f"{job.job_id}/probed", files, request)
     audios = dict(zip(request.audios, probed.audios, strict=True))
     request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
@@ -125,7 +125,7 @@ async def _steps(
     lip_sync, verified = await use_result(job, bought, await _lip_sync(bought, reuse), on_doubt)
     if verified.judgement.verdict is not Verdict.UNUSABLE:
         await remember_lip_sync(request, files, lip_sync)
-    address = job.ledger.address(lip_sync.stored.key)
+    address = job.state.address(lip_sync.stored.key)
     log.info("Job %s: Sync.so result uploaded to S3: %s", job.job_id, address)
     if not request.annotation_areas:
         return await completed(job, LIP_SYNC_ONLY_MESSAGE)
@@ -155,7 +155,7 @@ async def _steps(
     log.info(
         "Job %s: Successfully completed with chained processing. Final result: %s",
         job.job_id,
-        job.ledger.address(inpainting.stored.key),
+        job.state.address(inpainting.stored.key),
     )
     return await completed(job, LIP_SYNC_AND_INPAINTING_MESSAGE)
 

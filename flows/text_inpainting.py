@@ -76,7 +76,7 @@ async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> 
         await job.begin()
         await job.reporter.stage(Stage.UPLOADING)
         files = await upload_sources(f"{job.job_id}/uploaded", request)
-        job.ledger.files = files
+        job.state.files = files
     step = "inpainting" if job.is_subflow else "video"
     probed = await probe_files(f"{job.job_id}/{step}-probed", files, request)
     request = check_inpainting_media(request, probed.video)

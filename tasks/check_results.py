@@ -68,7 +68,7 @@ async def check_inpainting(
         video=probed.video,
         size=result.size,
     )
-    before = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
+    before = job.state.files.video if job.is_subflow and job.state.files else files.video
     areas = request.annotation_areas
     return await _checked(job, storage, INPAINTING, judging, before, result, (), areas)
 

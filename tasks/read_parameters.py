@@ -40,8 +40,8 @@ async def checked_request(job: Job, **fields: Any) -> JobRequest:
             for index, segment in enumerate(fields["segments"][: settings.max_segments])
         ]
         raise await with_problems_of_files(refused, fields["video"], audios) from None
-    job.ledger.display_name = request.display_name
-    job.ledger.segments_count = len(request.segments)
+    job.state.display_name = request.display_name
+    job.state.segments_count = len(request.segments)
     return request
 
 
@@ -65,7 +65,7 @@ async def checked_inpainting_request(
     except RequestRefused as refused:
         raise await with_problems_of_files(refused, video, []) from None
     if not job.is_subflow:
-        job.ledger.display_name = display_name
+        job.state.display_name = display_name
     return request
 
 

@@ -69,17 +69,17 @@ async def use_result(
     """
     storage = await step.storage()
     for copy in count(1):
-        job.ledger.stages[step.name] = stage
+        job.state.stages[step.name] = stage
         verified = await step.judge(stage, copy)
-        job.ledger.preview = verified.preview
+        job.state.preview = verified.preview
         verdict, warnings = verified.judgement.verdict, verified.judgement.warnings
         await job.warn(step.name, warnings)
         if verdict is Verdict.GOOD or (verdict is Verdict.DOUBTFUL and on_doubt == "deliver"):
             break
-        job.ledger.rejected_key = stage.stored.key
+        job.state.rejected_key = stage.stored.key
         accepted = await decision(job, stage.stored.key)
         if accepted is not None:
-            job.ledger.accepted = accepted
+            job.state.accepted = accepted
             await job.warn(step.name, [*warnings, _accepted(step, accepted)])
             break
         retried = await was_reported(storage, job, step.name, stage.attempt, copy)
@@ -89,7 +89,7 @@ async def use_result(
         if not retried or copy == _MOST_COPIES:
             raise AttemptFailed(error, step.name, stage.attempt, copy)
         stage = await _again(step, stage, copy + 1, error)
-    job.ledger.rejected_key = None
+    job.state.rejected_key = None
     return stage, verified
 
 

@@ -31,14 +31,14 @@ async def run_attempts(job: Job, step: PaidStep) -> StageResult:
     while True:
         prepared = await step.prepare(attempt)
         job.turn.release()
-        job.ledger.unsure = step.provider.job_name
+        job.state.unsure = step.provider.job_name
         submission = await step.submit(prepared)
-        job.ledger.unsure = None
+        job.state.unsure = None
         failure = submission.refusal
         if failure is None:
-            job.ledger.awaited = f"{step.provider.job_name} {submission.provider_job_id}"
+            job.state.awaited = f"{step.provider.job_name} {submission.provider_job_id}"
             outcome = await step.wait(prepared, submission)
-            job.ledger.awaited = None
+            job.state.awaited = None
             await job.turn.take()
             failure = outcome.failure
             if failure is None:

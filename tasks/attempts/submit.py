@@ -87,7 +87,7 @@ class _Turn:
     def widened(self) -> _Turn:
         """This turn, searching back to the job's begin: nothing of a job is older than its run,
         whatever the clocks of its machines say."""
-        return replace(self, since=min(self.since, self.job.ledger.created_at))
+        return replace(self, since=min(self.since, self.job.state.created_at))
 
     async def check(self) -> Callable[[], None]:
         """Return while no later turn has begun; what is returned raises once that is long ago.

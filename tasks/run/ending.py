@@ -138,7 +138,7 @@ async def completed(job: Job, message: str) -> State[JobResult]:
         AlreadyCompleted: another process was faster.
     """
     await _leave_if_completed(job)
-    result = job.ledger.result(job.job_id, status="completed", message=message, ended_at=job.now())
+    result = job.state.result(job.job_id, status="completed", message=message, ended_at=job.now())
     if not job.is_subflow:
         await job.show(result.findings)
         await write_report(result)
@@ -154,7 +154,7 @@ async def _failed(job: Job, error: JobError) -> State[JobResult]:
 
 
 async def _stopped(job: Job, reason: StopReason) -> State[Any]:
-    awaited, unsure = job.ledger.awaited, job.ledger.unsure
+    awaited, unsure = job.state.awaited, job.state.unsure
     if reason is StopReason.HANDOVER:
         rest = f"; {awaited} goes on" if awaited else ""
         return AwaitingRetry(message=f"Handed over by a worker that stops{rest}")
@@ -174,7 +174,7 @@ async def _stopped(job: Job, reason: StopReason) -> State[Any]:
 async def _told(job: Job, status: str, message: str, error: JobError | None) -> JobResult:
     """The result of a job that did not complete, reported as far as that is possible."""
     await _leave_if_completed(job)
-    result = job.ledger.result(
+    result = job.state.result(
         job.job_id, status=status, message=message, ended_at=job.now(), error=error
     )
     if not job.is_subflow:

@@ -21,7 +21,7 @@ from pro_video.core.redaction import redact
 from pro_video.records import Findings
 from tasks.connections.connections import connections, stay_in
 from tasks.connections.prefect_queries import read_history, read_labels, write_labels
-from tasks.run.job_state import Ledger
+from tasks.run.job_state import JobState
 from tasks.run.progress import ProgressReporter
 from tasks.run.send_evidence import SendEvidence
 from tasks.run.turns import Turn
@@ -36,7 +36,7 @@ class Job:
         run_id: id of the flow run that executes now; differs from ``job_id`` in a subflow.
         keys: names of the job's objects.
         reporter: shows its progress.
-        ledger: the facts of the job so far.
+        state: the facts of the job so far.
         clock: source of time.
         turn: taken while this process works for the job, and not only waits.
         evidence: of sends by the job's earlier processes.
@@ -46,7 +46,7 @@ class Job:
     run_id: str
     keys: JobKeys
     reporter: ProgressReporter
-    ledger: Ledger
+    state: JobState
     clock: Clock
     turn: Turn = field(default_factory=Turn)
     evidence: SendEvidence = field(default_factory=SendEvidence)
@@ -72,12 +72,12 @@ class Job:
             place = (await connections()).storage.place
             await write_labels(self.job_id, {BUCKET_LABEL: place})
         stay_in(place)
-        self.ledger.bucket = (await connections()).storage.bucket
+        self.state.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
         async with get_client() as client:
             history = await read_history(client, self.job_id)
         history.check()
-        self.evidence.starts, self.ledger.retries = history.starts, history.retries
+        self.evidence.starts, self.state.retries = history.starts, history.retries
         self.reporter.was_lost = history.losses > 0
         if history.suspect:
             self.turn.needed = True
@@ -90,18 +90,18 @@ class Job:
             stage: ``request``, or whose result it is; what was said of it before is withdrawn.
             warnings: may be none.
         """
-        self.ledger.warn(stage, warnings)
-        for warning in self.ledger.warnings[stage]:
-            if warning not in self.ledger.told.warnings:
+        self.state.warn(stage, warnings)
+        for warning in self.state.warnings[stage]:
+            if warning not in self.state.told.warnings:
                 get_run_logger().warning(
                     "Job %s: %s: %s", self.job_id, warning.stage, warning.message
                 )
-        await self.show(Findings(warnings=self.ledger.all_warnings()))
+        await self.show(Findings(warnings=self.state.all_warnings()))
 
     async def show(self, findings: Findings) -> None:
         """Show findings before the job's report does, and where no report is read."""
-        if findings != self.ledger.told:
-            self.ledger.told = findings
+        if findings != self.state.told:
+            self.state.told = findings
             shown = findings.model_dump_json(exclude_defaults=True)
             await self.reporter.facts({"findings": shown})
 
@@ -153,7 +153,7 @@ def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
             run_id=run_id,
             keys=JobKeys(run_id),
             reporter=ProgressReporter(run_id, clock=clock),
-            ledger=Ledger(created_at=_asked_at(clock), told=_told_before()),
+            state=JobState(created_at=_asked_at(clock), told=_told_before()),
             clock=clock,
         )
     else:

@@ -29,7 +29,7 @@ _MOST_WARNINGS = 30
 
 
 @dataclass(slots=True)
-class Ledger:
+class JobState:
     """The mutable part of a job; written by its steps in their order.
 
     Attributes:

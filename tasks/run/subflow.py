@@ -32,7 +32,7 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
         _take_over(job, result)
         stage = result.stages.get(INPAINTING)
         if state.is_completed() and stage is not None:
-            job.ledger.stages[INPAINTING] = stage
+            job.state.stages[INPAINTING] = stage
             return stage
         if result.error is not None:
             raise SubflowFailed(result.error)
@@ -48,11 +48,11 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
 
 
 def _take_over(job: Job, result: JobResult) -> None:
-    """Copy the subflow's findings into the ledger; another process may have run the subflow."""
-    ledger = job.ledger
-    ledger.warn(INPAINTING, [each for each in result.warnings if each.stage == INPAINTING])
+    """Copy the subflow's findings into the state; another process may have run the subflow."""
+    state = job.state
+    state.warn(INPAINTING, [each for each in result.warnings if each.stage == INPAINTING])
     if result.rejected_key is not None:
-        ledger.rejected_key = result.rejected_key
-        ledger.stages |= result.stages
+        state.rejected_key = result.rejected_key
+        state.stages |= result.stages
     if result.accepted_by is not None and result.accepted_at is not None:
-        ledger.accepted = Acceptance(by=result.accepted_by, at=result.accepted_at)
+        state.accepted = Acceptance(by=result.accepted_by, at=result.accepted_at)

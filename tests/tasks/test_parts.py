@@ -1,4 +1,4 @@
-"""The small parts of a job: its ledger, report, doorbells, and when to try again."""
+"""The small parts of a job: its state, report, doorbells, and when to try again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stored(key: str) -> StoredFile:
 
 def bought(job: Job, name: str, *, seconds: float, cost: str | None) -> StageResult:
     """A finished stage that took ``seconds`` at the provider and one more to bring home."""
-    begun = job.ledger.created_at + timedelta(seconds=5)
+    begun = job.state.created_at + timedelta(seconds=5)
     return StageResult(
         attempt=1,
         reference=f"pv-{name}",
@@ -44,22 +44,22 @@ def bought(job: Job, name: str, *, seconds: float, cost: str | None) -> StageRes
 
 def filled(job: Job, *names: str) -> Job:
     """The job with its files and the named stages done."""
-    ledger = job.ledger
-    ledger.files = UploadedFiles(
+    state = job.state
+    state.files = UploadedFiles(
         video=stored("video.mp4"),
         audios=(stored("audio-1.wav"), stored("audio-2.wav")),
-        finished_at=ledger.created_at + timedelta(seconds=4),
+        finished_at=state.created_at + timedelta(seconds=4),
     )
-    ledger.segments_count = 3
+    state.segments_count = 3
     costs = {LIP_SYNC: "0.25", INPAINTING: "0.10"}
     for name in names:
-        ledger.stages[name] = bought(job, name, seconds=30, cost=costs[name])
+        state.stages[name] = bought(job, name, seconds=30, cost=costs[name])
     return job
 
 
 def result_of(job: Job, status: str, error: JobError | None = None) -> Any:
-    ended = job.ledger.created_at + timedelta(seconds=100)
-    return job.ledger.result(
+    ended = job.state.created_at + timedelta(seconds=100)
+    return job.state.result(
         job.job_id, status=status, message="A message", ended_at=ended, error=error
     )
 
@@ -107,15 +107,15 @@ def test_a_job_that_bought_nothing_has_no_cost(job: Job) -> None:
 
 def test_a_clock_that_was_set_back_makes_no_negative_times(job: Job) -> None:
     filled(job, LIP_SYNC)
-    stage = job.ledger.stages[LIP_SYNC]
+    stage = job.state.stages[LIP_SYNC]
     earlier = stage.submitted_at - timedelta(seconds=50)
-    job.ledger.stages[LIP_SYNC] = stage.model_copy(update={"finished_at": earlier})
+    job.state.stages[LIP_SYNC] = stage.model_copy(update={"finished_at": earlier})
     assert min(result_of(job, "completed").timings.values()) == 0.0
 
 
 def test_the_report_for_people_keeps_its_table(job: Job) -> None:
     filled(job, LIP_SYNC)
-    job.ledger.display_name = "A | b"
+    job.state.display_name = "A | b"
     error = JobError(
         stage="inpainting processing",
         kind="JobFailed",

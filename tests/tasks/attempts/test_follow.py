@@ -77,7 +77,7 @@ async def test_five_hours_are_waited_for_with_few_looks(job: Job) -> None:
     watched = Watched(job, 5 * HOUR)
     outcome = await wait(job, watched)
     assert outcome.failure is None
-    assert 5 * HOUR <= (outcome.finished_at - job.ledger.created_at).total_seconds() < 5.1 * HOUR
+    assert 5 * HOUR <= (outcome.finished_at - job.state.created_at).total_seconds() < 5.1 * HOUR
     assert watched.looks < 5 * HOUR / 5
 
 
