@@ -28,7 +28,7 @@ from tasks.attempts.access import ghostcut_client
 from tasks.attempts.prepare import PaidRequest
 from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.attempts.step import PaidStep
-from tasks.callbacks.wake import doorbell_url
+from tasks.callbacks.wake import callback_url
 from tasks.check_results import check_inpainting
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING
@@ -117,7 +117,7 @@ class InpaintingStep(PaidStep):
             language=plan.language,
             resolution=plan.resolution,
             tier=plan.tier,
-            callback=doorbell_url("ghostcut"),
+            callback=callback_url("ghostcut"),
         )
         return PaidRequest(body, expected_seconds(seconds), estimate_cost(plan.tier, seconds))
 

@@ -18,7 +18,7 @@ from pro_video.core.waiting import Observation, WaitPolicy, wait_for
 from pro_video.records import Failure, Outcome, Prepared, Submission
 from tasks.attempts.access import withheld
 from tasks.attempts.provider import Provider
-from tasks.callbacks.wake import bells
+from tasks.callbacks.wake import wake_signals
 from tasks.run.job import Job
 
 
@@ -81,13 +81,13 @@ async def follow(
         expected=prepared.expected_seconds,
     )
     try:
-        with bells.listening(provider.slug, job_id) as bell:
+        with wake_signals.waiting(provider.slug, job_id) as wake:
             await wait_for(
                 look,
                 policy,
                 clock=job.clock,
                 stop=current_stop(),
-                wake=bell,
+                wake=wake,
                 on_observation=show,
                 started_at=started_at,
                 what=f"{provider.job_name} {job_id}",

@@ -15,7 +15,7 @@ from prefect.states import Failed
 
 from pro_video.core import errors
 from pro_video.records import JobError, StageResult, StoredFile, UploadedFiles
-from tasks.callbacks.wake import Bells
+from tasks.callbacks.wake import WakeSignals
 from tasks.run.job import Job, current_job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tasks.run.options import worth_another_try
@@ -136,26 +136,26 @@ def test_the_report_for_people_keeps_its_table(job: Job) -> None:
 
 
 async def test_a_bell_wakes_only_the_waits_for_its_job() -> None:
-    bells = Bells()
-    with bells.listening("sync-so", "a") as mine, bells.listening("sync-so", "b") as other:
-        ring = threading.Thread(target=bells.ring, args=("sync-so", "a"))
+    signals = WakeSignals()
+    with signals.waiting("sync-so", "a") as mine, signals.waiting("sync-so", "b") as other:
+        ring = threading.Thread(target=signals.wake, args=("sync-so", "a"))
         ring.start()
         async with asyncio.timeout(10):
             await mine.wait()
         ring.join()
         assert not other.is_set()
-        assert bells.ring("ghostcut", "a") == 0
-    assert bells.ring("sync-so", "a") == 0
+        assert signals.wake("ghostcut", "a") == 0
+    assert signals.wake("sync-so", "a") == 0
 
 
 async def test_every_wait_for_a_job_hears_its_bell() -> None:
-    bells = Bells()
-    with bells.listening("ghostcut", "7") as one:
-        with bells.listening("ghostcut", "7") as two:
-            assert bells.ring("ghostcut", "7") == 2
+    signals = WakeSignals()
+    with signals.waiting("ghostcut", "7") as one:
+        with signals.waiting("ghostcut", "7") as two:
+            assert signals.wake("ghostcut", "7") == 2
             async with asyncio.timeout(10):
                 await asyncio.gather(one.wait(), two.wait())
-        assert bells.ring("ghostcut", "7") == 1
+        assert signals.wake("ghostcut", "7") == 1
 
 
 def every_error(kind: type[errors.ProVideoError]) -> list[type[errors.ProVideoError]]:
