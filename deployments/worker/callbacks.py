@@ -26,19 +26,19 @@ _GOOD_SECONDS = 60.0
 
 
 async def listen_for_bells(
-    registry: WakeSignals = wake_signals, *, clock: Clock = SYSTEM_CLOCK
+    signals: WakeSignals = wake_signals, *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
     """Wake the waits of each event of a provider's callback, until cancelled.
 
     Args:
-        registry: the signals of the waits.
+        signals: the signals of the waits.
         clock: source of time for the pauses between connections.
     """
     failures = 0
     while True:
         began = clock.monotonic()
         try:
-            await _listen(registry)
+            await _listen(signals)
         except Exception as error:  # noqa: BLE001 - polling goes on; a listener must never end
             logger.debug("No doorbells at the moment: %s", type(error).__name__)
         failures = 1 if clock.monotonic() - began >= _GOOD_SECONDS else failures + 1
@@ -47,7 +47,7 @@ async def listen_for_bells(
         await clock.sleep(_RECONNECT.pause(failures))
 
 
-async def _listen(registry: WakeSignals) -> None:
+async def _listen(signals: WakeSignals) -> None:
     """Follow one connection to its end."""
     wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
     # Events of the last minute are sent again at the begin: they cause one extra read each.
@@ -58,7 +58,7 @@ async def _listen(registry: WakeSignals) -> None:
         async for event in subscriber:
             found = provider_job_of(event.resource.root)
             if found is not None:
-                woken = registry.wake(*found)
+                woken = signals.wake(*found)
                 logger.debug("A callback of %s woke %d waits here", found[0], woken)
             # Many events at once must not hold up the jobs that share this loop.
             await asyncio.sleep(0)

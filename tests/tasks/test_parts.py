@@ -1,4 +1,4 @@
-"""The small parts of a job: its state, report, doorbells, and when to try again."""
+"""The small parts of a job: its state, report, callbacks, and when to try again."""
 
 from __future__ import annotations
 
@@ -135,20 +135,20 @@ def test_the_report_for_people_keeps_its_table(job: Job) -> None:
     assert not [row for row in rows if "None" in row]
 
 
-async def test_a_bell_wakes_only_the_waits_for_its_job() -> None:
+async def test_a_callback_wakes_only_the_waits_for_its_job() -> None:
     signals = WakeSignals()
     with signals.waiting("sync-so", "a") as mine, signals.waiting("sync-so", "b") as other:
-        ring = threading.Thread(target=signals.wake, args=("sync-so", "a"))
-        ring.start()
+        thread = threading.Thread(target=signals.wake, args=("sync-so", "a"))
+        thread.start()
         async with asyncio.timeout(10):
             await mine.wait()
-        ring.join()
+        thread.join()
         assert not other.is_set()
         assert signals.wake("ghostcut", "a") == 0
     assert signals.wake("sync-so", "a") == 0
 
 
-async def test_every_wait_for_a_job_hears_its_bell() -> None:
+async def test_every_wait_for_a_job_hears_its_callback() -> None:
     signals = WakeSignals()
     with signals.waiting("ghostcut", "7") as one:
         with signals.waiting("ghostcut", "7") as two:

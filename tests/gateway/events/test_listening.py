@@ -36,10 +36,10 @@ async def emit(client: PrefectClient, *resources: dict[str, str], name: str = EV
     await client.request("POST", "/events", json=events)
 
 
-async def rings(
+async def emit_until_set(
     client: PrefectClient, signals: list[WakeSignal], *resources: dict[str, str]
 ) -> None:
-    """Emit until all signals have provider_job_of."""
+    """Emit until all signals are set."""
     async with asyncio.timeout(PATIENCE):
         while not all(signal.is_set() for signal in signals):
             await emit(client, *resources)
@@ -69,7 +69,7 @@ async def test_every_listening_process_hears_of_its_own_jobs_alone(prefect_api: 
             here.waiting("ghostcut", job) as wrong_provider,
         ):
             # An event from before the connections stand may be lost, as any signal may.
-            await rings(
+            await emit_until_set(
                 client,
                 [mine, theirs],
                 {"prefect.resource.id": "pro-video.provider-job.nonsense"},
@@ -89,11 +89,11 @@ async def test_other_events_ring_nothing(prefect_api: str) -> None:
     signals = WakeSignals()
     async with get_client() as client, listener(signals):
         with signals.waiting("sync-so", "a") as first, signals.waiting("sync-so", "b") as second:
-            await rings(client, [second], resource_of("sync-so", "b"))
+            await emit_until_set(client, [second], resource_of("sync-so", "b"))
             second.clear()
             # Listening for sure now: the other event comes before the one that rings.
             await emit(client, resource_of("sync-so", "a"), name="pro-video.other")
-            await rings(client, [second], resource_of("sync-so", "b"))
+            await emit_until_set(client, [second], resource_of("sync-so", "b"))
             assert not first.is_set()
 
 
