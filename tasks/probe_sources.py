@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,10 +14,12 @@ from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
     MediaUnusable,
     Problem,
+    ProVideoError,
     RequestRefused,
     SourceRefused,
     TransientError,
 )
+from pro_video.core.redaction import redact_url
 from pro_video.core.settings import get_settings
 from pro_video.media.children.examine import examine
 from pro_video.media.conversion import WAV_TYPE, convert, is_sent_as_it_is
@@ -32,10 +35,42 @@ from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
-from tasks.source_files import NamedSource, sources_of
 
 # Blocks around what is asked for are read too, and a file may be opened three times.
 READ_BUDGET = 2 * COUNT_BUDGET
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A source and the field of the request that names it first."""
+
+    field: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        """The whole name as the user gave it, without the query of a link."""
+        return redact_url(self.source) if "://" in self.source else self.source
+
+    def problem(self, error: ProVideoError) -> Problem:
+        """The problem of the file, for a response that names every field."""
+        named = self.name in error.message
+        message = error.message if named else f"{self.name}: {error.message}"
+        return Problem(self.field, message, error.code or type(error).__name__)
+
+
+def sources_of(
+    request: JobRequest | InpaintingRequest,
+) -> tuple[NamedSource, Sequence[NamedSource]]:
+    """The video, and each distinct audio in the order of their copies."""
+    audios = []
+    if isinstance(request, JobRequest):
+        sources = [segment.audio for segment in request.segments]
+        audios = [
+            NamedSource(f"segments[{sources.index(audio)}].audio", audio)
+            for audio in request.audios
+        ]
+    return NamedSource("video", request.video), audios
 
 
 @task(name="probe", **PERSISTED)

@@ -16,10 +16,9 @@ from pro_video.records import StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.s3.storage import Storage, parse_s3_uri
 from tasks.connections.connections import connections
-from tasks.probe_sources import problems_of
+from tasks.probe_sources import NamedSource, problems_of, sources_of
 from tasks.run.job import Job, current_job
 from tasks.run.options import PERSISTED
-from tasks.source_files import NamedSource, sources_of
 
 # The video is nearly all of the bytes; audios share the rest of the stage.
 _VIDEO_SHARE = 0.8
