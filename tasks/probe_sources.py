@@ -1,4 +1,4 @@
-"""Probes a job's files, and converts audio to the form that is sent."""
+"""Probes a job's files, and converts audio to the format that is sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
 
-# Blocks around what is asked for are read too, and a file may be opened three times.
+# Reads fetch whole blocks, and a file may be opened three times.
 READ_BUDGET = 2 * COUNT_BUDGET
 
 
@@ -49,11 +49,11 @@ class NamedSource:
 
     @property
     def name(self) -> str:
-        """The whole name as the user gave it, without the query of a link."""
+        """The source as the user gave it, a link without its query."""
         return redact_url(self.source) if "://" in self.source else self.source
 
     def problem(self, error: ProVideoError) -> Problem:
-        """The problem of the file, for a response that names every field."""
+        """The problem of the file, under its field."""
         named = self.name in error.message
         message = error.message if named else f"{self.name}: {error.message}"
         return Problem(self.field, message, error.code or type(error).__name__)
@@ -77,7 +77,7 @@ def sources_of(
 async def probe_files(
     record: str, files: UploadedFiles, request: JobRequest | InpaintingRequest
 ) -> ProbedFiles:
-    """Find out what the uploaded files are, and store each audio in the form that is sent.
+    """Probe the uploaded files, and store each audio in the format that is sent.
 
     Args:
         record: key of this step's record.
@@ -85,8 +85,8 @@ async def probe_files(
         request: names them.
 
     Raises:
-        RequestRefused: a file cannot be used; with everything else that is wrong with the request
-            as far as the other files tell.
+        RequestRefused: a file cannot be used; with every other problem of the request that the
+            other files show.
     """
     storage = (await connections()).storage
     named, audios = sources_of(request)
@@ -111,7 +111,7 @@ async def probe_files(
 async def _probe(
     storage: Storage, file: StoredFile, one: NamedSource, problems: list[Problem]
 ) -> MediaInfo | None:
-    """Probe one object of the bucket; None when it is unusable, which is added as a problem."""
+    """Probe one object of the bucket; None and a new problem when it is unusable."""
     reader = cast(BinaryIO, await storage.reader(file.key, byte_budget=READ_BUDGET))
     try:
         return await examine(probe, reader, size=file.size, what=one.name)
@@ -128,7 +128,7 @@ async def _converted(
     one: NamedSource,
     problems: list[Problem],
 ) -> tuple[StoredFile, MediaInfo | None]:
-    """The audio as it is sent: unchanged, or as WAV beside it. A refused audio stays unchanged."""
+    """The audio in the format that is sent: as it is, or as WAV beside it."""
     longest = MediaLimits().audio_seconds
     if info is None or info.audio is None or info.video is not None:
         return file, info
@@ -164,7 +164,7 @@ def _refuse(
     infos: Sequence[MediaInfo | None],
     problems: Sequence[Problem],
 ) -> None:
-    """Raise RequestRefused with the problems of the files and those that the rest shows."""
+    """Raise RequestRefused with the problems of the files and all others of the request."""
     if isinstance(request, InpaintingRequest):
         check_inpainting_media(request, video, unusable=problems)
         return
@@ -178,10 +178,10 @@ def _refuse(
 async def with_problems_of_files(
     refused: RequestRefused, video: object, audios: Sequence[tuple[str, object]]
 ) -> RequestRefused:
-    """A refusal by the rules of a request, with what its files show without being copied.
+    """A refusal by the rules of a request, extended by the problems of its files.
 
-    Files in S3 and on this machine are looked at where they are; links are not followed for a job
-    that is refused anyway.
+    Files in S3 and on this machine are probed in place. Links are not followed for a job that is
+    refused anyway.
 
     Args:
         refused: the refusal.
@@ -197,11 +197,11 @@ async def with_problems_of_files(
         seen.add(source)
         check_source(source, field, found, local=get_settings().allow_local_files)
         if not found.has(field):
-            problems += await _look(NamedSource(field, source))
+            problems += await _problems_in_place(NamedSource(field, source))
     return RequestRefused(problems, code=refused.code)
 
 
-async def _look(one: NamedSource) -> list[Problem]:
+async def _problems_in_place(one: NamedSource) -> list[Problem]:
     try:
         if one.source.startswith("s3://"):
             storage = (await connections()).storage
@@ -212,6 +212,6 @@ async def _look(one: NamedSource) -> list[Problem]:
     except (MediaUnusable, SourceRefused) as error:
         return [one.problem(error)]
     except TransientError:
-        # The refusal stands without this look.
+        # The refusal stands without this problem.
         return []
     return []

@@ -1,4 +1,4 @@
-"""Turns a flow's parameters into a checked request, with the worker's limits."""
+"""Turns a flow's parameters into a checked request, within the worker's limits."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def timeline_of(
     video: MediaInfo,
     result: MediaInfo | None,
 ) -> Timeline:
-    """How the video's time maps to that of its lip-sync result; as predicted where it is not known
-    what the result is."""
+    """The map from the video's time to that of its lip-sync result; the predicted one when the
+    result could not be read."""
     heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
     predicted = lip_sync_timeline(
         video.duration, request.segments, heard, request.lip_sync.sync_mode

@@ -147,8 +147,8 @@ async def submit_once(
                 again = await _begin(job, storage, provider, prepared)
                 turn = replace(again, doubt=provider.search_seconds).widened()
         raise StorageRefused(
-            f"The records of {prepared.reference} are removed from the bucket again and again. Keep "
-            "results/ while jobs run, then retry this run to look for the attempt.",
+            f"The records of {prepared.reference} are removed from the bucket again and again. "
+            "Keep results/ while jobs run, then retry this run to look for the attempt.",
             code="record_missing",
         )
     except _TakenOver:
