@@ -1,11 +1,19 @@
-"""The main job: lip-sync the segments of a video, then remove text from it where areas say so."""
+"""The main flow: lip-sync the segments of a video, then remove text where areas ask for it."""
 
 from __future__ import annotations
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows.parameters import ON_DOUBT, parameter
+from flows.parameters import (
+    DISPLAY_NAME,
+    LANGUAGE,
+    ON_DOUBT,
+    QUALITY,
+    RESOLUTION,
+    VIDEO,
+    parameter,
+)
 from flows.text_inpainting import text_inpainting_flow
 from pro_video.core.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
 from pro_video.core.settings import get_settings
@@ -31,11 +39,7 @@ from tasks.use_result import use_result
 
 @flow(name="pro-video", **RESULTS)
 async def pro_video_flow(
-    video: str = parameter(
-        "Video",
-        "The video: s3://bucket/key, an https:// link to the file, or an absolute path where the "
-        "worker allows local files.",
-    ),
+    video: str = VIDEO,
     segments: list[Segment] = parameter(
         "Segments", "Time ranges of the video, each with the audio that replaces its speech."
     ),
@@ -44,7 +48,7 @@ async def pro_video_flow(
         "Where to erase everything, erase text, or protect the picture. None: lip-sync only.",
         [],
     ),
-    display_name: str = parameter("Name", "A name for the job, shown in its report.", ""),
+    display_name: str = DISPLAY_NAME,
     model: LipSyncModel = parameter("Lip-sync model", "Sync.so's model.", "lipsync-2"),
     sync_mode: SyncMode = parameter(
         "Sync mode",
@@ -57,15 +61,9 @@ async def pro_video_flow(
         "Expressiveness of the mouth, 0 to 1; only for lipsync-2 and lipsync-2-pro.",
         None,
     ),
-    language: Language = parameter("Text language", "Language of the text to erase.", "all"),
-    resolution: Resolution = parameter(
-        "Resolution", "Largest resolution after text removal; it never scales up.", "1080p"
-    ),
-    quality: Quality = parameter(
-        "Text removal quality",
-        "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
-        "basic",
-    ),
+    language: Language = LANGUAGE,
+    resolution: Resolution = RESOLUTION,
+    quality: Quality = QUALITY,
     reuse_lip_sync: bool = parameter(
         "Reuse lip-sync",
         "Take the lip-sync of an earlier job with the same video, audios, segments and options, so "
@@ -138,7 +136,7 @@ async def _steps(
     await job.reporter.stage(Stage.INPAINTING_STARTING)
     state = await text_inpainting_flow(
         video=address,
-        # Some sync modes change the video's length; the areas' windows move with its pictures.
+        # Some sync modes change the video's length; the areas move with its pictures.
         annotation_areas=list(
             timeline_of(request, audios, probed.video, verified.info).moved(
                 request.annotation_areas
@@ -161,7 +159,7 @@ async def _steps(
 
 
 async def _lip_sync(bought: LipSyncStep, reuse: bool) -> StageResult:
-    """The lip-sync of an earlier job that is the same, or a bought one."""
+    """The lip-sync of an earlier job with the same inputs, or a bought one."""
     job = bought.job
     reused = (
         await take_over_lip_sync(f"{job.job_id}/reused", bought.request, bought.files)
