@@ -14,7 +14,7 @@ import httpx
 from gateway.app.problems import unavailable
 from gateway.callbacks.settings import DoorbellSettings, secrets_of
 from pro_video.core.settings import get_settings
-from pro_video.net.exchange import Answer, HttpSession, Timeouts
+from pro_video.net.http_session import Answer, HttpSession, Timeouts
 from tasks.connections.blocks import GhostCutCredentials, SyncSoCredentials
 
 logger = logging.getLogger("pro_video.gateway.doorbells")

@@ -12,9 +12,9 @@ from typing import Final, Literal
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.changes import check_lips_changed, check_picture_changed, untouched
+from pro_video.judging.picture.checks import check_lips_changed, check_picture_changed, untouched
 from pro_video.judging.result_checks import Checked, check_output, expected_duration, same_duration
-from pro_video.judging.sound.heard import NEAR, check_sound, lines
+from pro_video.judging.sound.checks import NEAR, check_sound, lines
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
 from pro_video.media.reading.open import Source

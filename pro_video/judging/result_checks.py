@@ -28,7 +28,7 @@ from av.video.stream import VideoStream as AvVideo
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.moments import within_budget
+from pro_video.judging.picture.frame_pairs import within_budget
 from pro_video.media.info import MediaInfo, VideoStream
 from pro_video.media.probe import probe
 from pro_video.media.reading.open import (

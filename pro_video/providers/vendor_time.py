@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from pro_video.core.clock import Clock
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import Answer, NoAnswer
 
 # Seconds; a clock that is ten years off is none.
 _MOST_AHEAD: Final = 10 * 365 * 86400.0

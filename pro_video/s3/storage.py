@@ -39,7 +39,7 @@ from pro_video.s3.transfers import downloads, fetch
 from pro_video.s3.transfers.copy import copy, find_source, read_head
 from pro_video.s3.transfers.local_files import FileSource
 from pro_video.s3.transfers.multipart import MAX_PARTS, Target
-from pro_video.s3.transfers.puts import put_small
+from pro_video.s3.transfers.small_objects import put_small
 from pro_video.s3.transfers.uploads import OnProgress, Placing, upload
 from pro_video.s3.transfers.url_sources import Limits, Tuning
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.changes import check_lips_changed, check_picture_changed
+from pro_video.judging.picture.checks import check_lips_changed, check_picture_changed
 from pro_video.media.info import VideoStream
 from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import InpaintingPlan, inpainting_plan

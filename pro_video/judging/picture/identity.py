@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Final
 
 from pro_video.judging.findings import Finding, when
+from pro_video.judging.picture.comparison import SAME, Look
 from pro_video.judging.picture.grids import apart
-from pro_video.judging.picture.looks import SAME, Look
 from pro_video.media.reading.orientation import Orientation
 
 OTHER: Final = 0.25

@@ -24,7 +24,7 @@ from pro_video.core.file_types import (
     kind_of,
     tag_length,
 )
-from pro_video.media.reading.index import MAX_SEGMENT_INDEX, Claims
+from pro_video.media.reading.sample_claims import MAX_SEGMENT_INDEX, Claims
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) to bytes; fewer at the end of the file."""

@@ -22,13 +22,13 @@ from pro_video.core.errors import (
 from pro_video.core.retrying import Backoff
 from pro_video.core.stopping import current_stop
 from pro_video.core.waiting import pause
-from pro_video.net.exchange import HttpSession, Timeouts, checked_secret, repeated
+from pro_video.net.http_session import HttpSession, Timeouts, checked_secret, repeated
 from pro_video.providers.ghostcut.listing import between
 from pro_video.providers.ghostcut.models import PROVIDER, Submission, Work, identity
 from pro_video.providers.ghostcut.responses import envelope, error_of
 from pro_video.providers.ghostcut.status import is_known, outcome_of
+from pro_video.providers.job_status import Outcome
 from pro_video.providers.json_fields import dumps, number
-from pro_video.providers.outcome import Outcome
 from pro_video.providers.vendor_time import VendorTime
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from pro_video.core.errors import (
 )
 from pro_video.core.redaction import redact
 from pro_video.core.retrying import parse_retry_after
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import Answer, NoAnswer
 from pro_video.providers.ghostcut.models import PROVIDER
 from pro_video.providers.ghostcut.status import ACCEPTED, meaning_of
 from pro_video.providers.json_fields import integer, text

@@ -25,7 +25,7 @@ from pro_video.core.redaction import redact
 from pro_video.core.retrying import Backoff
 from pro_video.core.stopping import current_stop
 from pro_video.core.waiting import pause
-from pro_video.net.exchange import (
+from pro_video.net.http_session import (
     Answer,
     HttpSession,
     NoAnswer,
@@ -33,10 +33,10 @@ from pro_video.net.exchange import (
     checked_secret,
     repeated,
 )
-from pro_video.providers.outcome import Outcome
-from pro_video.providers.refusals import Refusals
+from pro_video.providers.job_status import Outcome
 from pro_video.providers.sync_so.listing import PAGE, back_to, read_page
 from pro_video.providers.sync_so.models import PROVIDER, Generation
+from pro_video.providers.sync_so.refusals import Refusals
 from pro_video.providers.sync_so.responses import (
     CREATED,
     as_unknown,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pro_video.core.errors import ServiceUnavailable
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import Answer, NoAnswer
 from pro_video.providers.sync_so.models import PROVIDER, Generation
 from pro_video.providers.vendor_time import VendorTime
 

@@ -24,7 +24,7 @@ from pro_video.core.errors import (
 )
 from pro_video.core.redaction import redact
 from pro_video.core.retrying import clamp_hint, parse_retry_after
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import Answer, NoAnswer
 from pro_video.providers.json_fields import text
 from pro_video.providers.sync_so.models import PROVIDER, Generation
 from pro_video.providers.sync_so.status import Meaning, meaning_of

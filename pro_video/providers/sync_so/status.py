@@ -25,7 +25,7 @@ from pro_video.core.errors import (
 )
 from pro_video.core.redaction import redact
 from pro_video.core.waiting import Observation
-from pro_video.providers.outcome import Outcome
+from pro_video.providers.job_status import Outcome
 from pro_video.providers.sync_so.models import PROVIDER, Generation
 
 __all__ = [

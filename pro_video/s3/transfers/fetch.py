@@ -21,7 +21,7 @@ from pro_video.net.gate import Connection, Gate, Origin
 from pro_video.net.interrupt import Interrupt
 from pro_video.net.threads import supervised
 from pro_video.s3.objects import StoredObject
-from pro_video.s3.transfers.http_answers import (
+from pro_video.s3.transfers.http_responses import (
     content_length,
     content_range,
     media_type,
@@ -68,7 +68,7 @@ def open_source(
 
     Raises:
         SourceRefused, LinkExpired, TransferInterrupted: see
-            :func:`~pro_video.s3.transfers.http_answers.refusal`.
+            :func:`~pro_video.s3.transfers.http_responses.refusal`.
         Interrupted, DeadlineExceeded: told to end.
     """
     retries = Retries(tuning.backoff, interrupt)

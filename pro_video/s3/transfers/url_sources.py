@@ -15,7 +15,7 @@ from pro_video.core.errors import (
 from pro_video.core.retrying import Backoff
 from pro_video.net.gate import Connection, Gate, Origin, connection_error
 from pro_video.net.interrupt import Interrupt
-from pro_video.s3.transfers.http_answers import (
+from pro_video.s3.transfers.http_responses import (
     content_range,
     refusal,
     refuse_encoded,

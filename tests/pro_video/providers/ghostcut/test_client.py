@@ -22,7 +22,7 @@ from pro_video.core.errors import (
     ServiceUnavailable,
 )
 from pro_video.core.retrying import Backoff
-from pro_video.net.exchange import Timeouts
+from pro_video.net.http_session import Timeouts
 from pro_video.providers.ghostcut.client import GhostCutClient, signature
 from pro_video.providers.ghostcut.models import Submission, planted
 from tests.support.scripted import Asked, Reply, ScriptedServer

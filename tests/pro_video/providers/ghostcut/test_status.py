@@ -27,7 +27,7 @@ from pro_video.providers.ghostcut.status import (
     observe,
     outcome_of,
 )
-from pro_video.providers.outcome import Outcome
+from pro_video.providers.job_status import Outcome
 
 IN_PROGRESS = [-3, -2, -1, 0]
 

@@ -25,7 +25,7 @@ from pro_video.core.errors import (
 )
 from pro_video.core.retrying import Backoff
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.net.exchange import Timeouts
+from pro_video.net.http_session import Timeouts
 from pro_video.providers.sync_so.client import SyncSoClient
 from pro_video.providers.sync_so.models import Generation, planted
 from tests.support.scripted import Asked, Reply, ScriptedServer

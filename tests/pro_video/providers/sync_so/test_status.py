@@ -10,7 +10,7 @@ from pro_video.core.errors import (
     JobFailedRetryable,
     TerminalError,
 )
-from pro_video.providers.outcome import Outcome
+from pro_video.providers.job_status import Outcome
 from pro_video.providers.sync_so.models import Generation
 from pro_video.providers.sync_so.status import (
     CODES,

@@ -10,6 +10,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 
 from pro_video.judging.findings import Finding
+from pro_video.judging.picture.comparison import Look, look
+from pro_video.judging.picture.frame_pairs import Moment, moments
+from pro_video.judging.picture.framing import Fit, fit, reframed
 from pro_video.judging.picture.grids import Shape, joined
 from pro_video.judging.picture.identity import (
     WIDE_REACH,
@@ -18,10 +21,12 @@ from pro_video.judging.picture.identity import (
     reframed_finding,
     unlike,
 )
-from pro_video.judging.picture.kept import BORDER, border_of, changes_outside, marks_added
-from pro_video.judging.picture.looks import Look, look
-from pro_video.judging.picture.moments import Moment, moments
-from pro_video.judging.picture.views import Fit, fit, reframed
+from pro_video.judging.picture.unwanted_changes import (
+    BORDER,
+    border_of,
+    changes_outside,
+    marks_added,
+)
 from pro_video.media.info import VideoStream
 from pro_video.media.reading.open import Source
 

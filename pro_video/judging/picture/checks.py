@@ -14,13 +14,13 @@ from itertools import pairwise
 from typing import Final
 
 from pro_video.judging.findings import Finding, when
+from pro_video.judging.picture.comparison import Look, look
+from pro_video.judging.picture.frame_pairs import Early, near_keyframes, reach_of
 from pro_video.judging.picture.grids import Shape, apart, halve, joined
-from pro_video.judging.picture.kept import BORDER, MARK, border_of
-from pro_video.judging.picture.looks import Look, look
-from pro_video.judging.picture.moments import Early, near_keyframes, reach_of
-from pro_video.judging.picture.pair import Pair
 from pro_video.judging.picture.pictures import Difference, difference
-from pro_video.judging.sound.heard import SAME_LENGTH
+from pro_video.judging.picture.unwanted_changes import BORDER, MARK, border_of
+from pro_video.judging.picture.video_pair import Pair
+from pro_video.judging.sound.checks import SAME_LENGTH
 from pro_video.media.info import VideoStream
 from pro_video.media.reading.open import Source
 from pro_video.providers.ghostcut.plan import InpaintingPlan, PlannedMask

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from pro_video.judging.picture.comparison import SAME
+from pro_video.judging.picture.frame_pairs import WHOLE_FRAMES, Moment, Views, moments
 from pro_video.judging.picture.grids import Gridder, Shape, halve
-from pro_video.judging.picture.likeness import likeness, steps
-from pro_video.judging.picture.looks import SAME
-from pro_video.judging.picture.moments import WHOLE_FRAMES, Moment, Views, moments
+from pro_video.judging.picture.similarity import likeness, steps
 from pro_video.media.info import VideoStream
 from pro_video.media.reading.open import Source
 from pro_video.media.reading.orientation import Orientation

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pro_video.judging.picture.frame_pairs import Moment
 from pro_video.judging.picture.grids import Shape, apart
-from pro_video.judging.picture.likeness import likeness, shading, steps, structured
-from pro_video.judging.picture.moments import Moment
+from pro_video.judging.picture.similarity import likeness, shading, steps, structured
 from pro_video.media.reading.orientation import Orientation
 
 SURE: Final = 0.8

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pro_video.judging.findings import Finding, when
-from pro_video.judging.picture.moments import within_budget
+from pro_video.judging.picture.frame_pairs import within_budget
 from pro_video.judging.sound.loudness import (
     BIN,
     Stretch,

@@ -15,7 +15,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from pro_video.judging.findings import Finding
-from pro_video.judging.sound.heard import Line, check_sound, lines
+from pro_video.judging.sound.checks import Line, check_sound, lines
 from pro_video.judging.sound.loudness import MAX_SECONDS, Stretch, likeness, listening
 from pro_video.request.check import Segment
 from pro_video.request.timeline import lip_sync_timeline

@@ -32,10 +32,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pro_video.judging.findings import Finding, when, where
+from pro_video.judging.picture.comparison import Look
 from pro_video.judging.picture.grids import Shape, apart, contrast, unexplained
-from pro_video.judging.picture.likeness import steps
-from pro_video.judging.picture.looks import Look
 from pro_video.judging.picture.pictures import Box
+from pro_video.judging.picture.similarity import steps
 
 UNEXPLAINED: Final = 30
 """Grey levels by which a cell differs for certain."""
