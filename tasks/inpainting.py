@@ -16,7 +16,6 @@ from pro_video.core.redaction import redact_url
 from pro_video.core.settings import get_settings
 from pro_video.media.info import MediaInfo
 from pro_video.providers.ghostcut.models import (
-    Mask,
     Work,
     build_submit_request,
     estimate_cost,
@@ -24,7 +23,7 @@ from pro_video.providers.ghostcut.models import (
     planted,
 )
 from pro_video.providers.ghostcut.plan import inpainting_plan
-from pro_video.providers.ghostcut.status import Confirmed
+from pro_video.providers.ghostcut.status import ConfirmingObserver
 from pro_video.records import (
     Outcome,
     Prepared,
@@ -63,7 +62,7 @@ async def prepare_inpainting(
     body = build_submit_request(
         video_url=await storage.presign(video.key, get_settings().link_hours * 3600),
         name=attempt_reference(job.job_id, INPAINTING, attempt),
-        masks=[Mask(mask.type, mask.start, mask.end, mask.region) for mask in plan.masks],
+        masks=plan.masks,
         mode=plan.mode,
         language=plan.language,
         resolution=plan.resolution,
@@ -137,7 +136,7 @@ async def wait_inpainting(record: str, prepared: Prepared, submission: Submissio
             stage=Stage.INPAINTING_PROCESSING,
             deadline_hours=get_settings().inpainting_deadline_hours,
             fetch=fetch,
-            observe=Confirmed(),
+            observe=ConfirmingObserver(),
             what=f"GhostCut work {work_id}",
         )
 

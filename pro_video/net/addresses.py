@@ -85,6 +85,16 @@ def is_allowed(address: IPAddress, *, allow_private: bool) -> bool:
     return address.is_global or (allow_private and address.is_private)
 
 
+def is_loopback(host: str) -> bool:
+    """Does a host's name or address mean this machine?"""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def checked_addresses(
     host: str, port: int, *, allow_private: bool, resolver: Resolver = resolve
 ) -> list[str]:

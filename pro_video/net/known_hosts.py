@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pro_video.net.http_session import is_loopback
+from pro_video.net.addresses import is_loopback
 
 
 class KnownHosts:

@@ -32,17 +32,14 @@ MAX_OVERHANG: Final = 0.5
 # Ours: a picture that stands longer than this is held, and no measure for a gap.
 LONGEST_FRAME: Final = 0.1
 
-# Sync.so's documentation of its models: the only ones that use the temperature.
+# The only models that use the temperature, by Sync.so's documentation of its models.
 TEMPERATURE_MODELS: Final = frozenset({"lipsync-2", "lipsync-2-pro"})
 REACT_SECONDS: Final = 15.0
 
-# GhostCut's documentation of `extra_inpaint_config.model`: boxes of each tier and the share of the
-# frame that the one box stays below.
+# GhostCut's documentation of `extra_inpaint_config.model`: the most boxes of the tier lite, and the
+# share of the frame that the one box of the others stays below.
 MAX_LITE_AREAS: Final = 10
 PRO_SHARE: Final = {"pro": 0.20, "pro_large": 0.40}
-
-OPEN_END: Final = 99999.0
-"""GhostCut's customary end of a mask that lasts until the end of the video, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -42,9 +43,17 @@ def make_client(
     *, endpoint_url: str | None, region: str, access_key: str, secret_key: str
 ) -> S3Client:
     """An S3 client for tests and tools; jobs take theirs from the credentials block."""
-    session = boto3.session.Session(
-        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
+    return _session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(**client_config(endpoint_url)),
     )
-    return session.client(
-        "s3", endpoint_url=endpoint_url, config=Config(**client_config(endpoint_url))
-    )
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.session.Session:
+    """One for the process: each loads boto3's models anew, which takes half a second."""
+    return boto3.session.Session()

@@ -23,7 +23,8 @@ from pro_video.judging.picture.video_pair import Pair
 from pro_video.judging.sound.checks import SAME_LENGTH
 from pro_video.media.info import VideoStream
 from pro_video.media.reading.open import Source
-from pro_video.providers.ghostcut.plan import InpaintingPlan, PlannedMask
+from pro_video.providers.ghostcut.models import Mask
+from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline
 
@@ -291,7 +292,7 @@ def _spread(ranges: Sequence[tuple[float, float]], early: Early) -> list[float]:
     return chosen
 
 
-def _share(masks: Iterable[PlannedMask]) -> float:
+def _share(masks: Iterable[Mask]) -> float:
     """The share of the frame that masks cover together, at most."""
     regions = (mask.region for mask in masks)
     return sum((right - left) * (bottom - top) for left, top, right, bottom in regions)
@@ -302,7 +303,7 @@ def _unchanged(found: Sequence[Difference]) -> bool:
     return bool(telling) and all(d.mean <= NOISE_MEAN and d.peak <= NOISE_PEAK for d in telling)
 
 
-def _overlapped(mask: PlannedMask, guards: Sequence[PlannedMask]) -> bool:
+def _overlapped(mask: Mask, guards: Sequence[Mask]) -> bool:
     left, top, right, bottom = mask.region
     return any(
         guard.region[0] < right

@@ -19,7 +19,7 @@ from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings, use_settings
 from pro_video.providers.ghostcut.client import signature
 from pro_video.providers.ghostcut.models import Work
-from pro_video.providers.ghostcut.status import Confirmed
+from pro_video.providers.ghostcut.status import ConfirmingObserver
 from pro_video.providers.sync_so.status import observe
 from pro_video.records import Outcome, Prepared, Submission
 from tasks.attempts.access import ghostcut_client, once_allowed, sync_so_client
@@ -153,7 +153,7 @@ async def wait_for_one(job: Job, provider: str) -> Outcome:
             stage=Stage.INPAINTING_PROCESSING,
             deadline_hours=1,
             fetch=fetch,
-            observe=Confirmed(),
+            observe=ConfirmingObserver(),
             what="the work",
         )
 

@@ -21,7 +21,7 @@ from pro_video.core.progress import Stage
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.core.waiting import Observation
 from pro_video.providers.ghostcut.models import Work
-from pro_video.providers.ghostcut.status import Confirmed
+from pro_video.providers.ghostcut.status import ConfirmingObserver
 from pro_video.records import Outcome, Prepared, Submission
 from tasks.attempts.follow import follow
 from tasks.run.job import Job
@@ -220,7 +220,7 @@ async def follow_statuses(job: Job, statuses: list[int]) -> tuple[Outcome, list[
         stage=Stage.INPAINTING_PROCESSING,
         deadline_hours=6,
         fetch=fetch,
-        observe=Confirmed(),
+        observe=ConfirmingObserver(),
         what="GhostCut work 7",
     )
     return outcome, looked_at

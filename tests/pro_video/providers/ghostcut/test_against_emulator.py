@@ -22,6 +22,7 @@ from pro_video.core.waiting import Observation, WaitPolicy, wait_for
 from pro_video.providers.ghostcut.client import GhostCutClient
 from pro_video.providers.ghostcut.models import (
     MODE_REGIONS,
+    OPEN_END,
     REMOVE_TEXT,
     Mask,
     build_submit_request,
@@ -66,7 +67,7 @@ def body(token: str) -> bytes:
     return build_submit_request(
         video_url=f"http://127.0.0.1:9/{token}/in.mp4",
         name=token,
-        masks=[Mask(REMOVE_TEXT, 0, None, (0, 0.8, 1, 0.95))],
+        masks=[Mask(REMOVE_TEXT, 0, OPEN_END, (0, 0.8, 1, 0.95))],
         mode=MODE_REGIONS,
         language="all",
         resolution="720p",
@@ -125,10 +126,6 @@ async def test_reads_survive_faults(
     assert work is not None
     assert work.id == submission.work_id
     assert await client.work("100000001") is None
-
-
-async def test_points(client: GhostCutClient) -> None:
-    assert await client.point_balance() == 100.0
 
 
 async def test_a_throttled_submit_accepts_nothing(

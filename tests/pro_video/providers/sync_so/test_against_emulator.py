@@ -146,7 +146,7 @@ async def test_a_failed_job_tells_its_reason(client: SyncSoClient, token: str) -
     created = await client.create(body(token), token)
 
     async def look() -> Any:
-        return observe(await client.generation(created.id, wait=1))
+        return observe(await client.generation(created.id))
 
     with pytest.raises(JobFailedRetryable) as caught:
         await wait_for(look, WaitPolicy(deadline=20, first=0.05, longest=0.1))
