@@ -1,7 +1,7 @@
-"""The verdict on a result that was paid for: one call reads all it needs and collects all it sees.
+"""The verdict on a paid result: one call reads the files and collects all findings.
 
-Each function is one piece of work for `inspection.examine`: it opens the files itself, and no limit
-of its reading makes a result unusable.
+Each function is one call for `media.children.examine`: it opens the files itself, and no limit of
+its reading makes a result unusable.
 """
 
 from __future__ import annotations
@@ -12,9 +12,18 @@ from typing import Final, Literal
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.checks import check_lips_changed, check_picture_changed, untouched
-from pro_video.judging.result_checks import Checked, check_output, expected_duration, same_duration
-from pro_video.judging.sound.checks import NEAR, check_sound, lines
+from pro_video.judging.picture.checks import (
+    check_lip_sync_picture,
+    check_text_removal_picture,
+    untouched,
+)
+from pro_video.judging.result_checks import (
+    FileCheck,
+    check_output,
+    expected_duration,
+    same_duration,
+)
+from pro_video.judging.sound.checks import NEAR, check_sound, segments_to_compare
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
 from pro_video.media.reading.open import Source
@@ -26,7 +35,7 @@ from pro_video.request.timeline import Timeline, lip_sync_timeline
 Stage = Literal["lip-sync", "inpainting"]
 
 READ_BUDGET: Final = 1024 * 1024 * 1024
-"""Bytes that a judgement may read of one file: all its looks together, and the blocks around."""
+"""Bytes that a judgement may read of one file, block reads included."""
 
 
 def judge_lip_sync(
@@ -44,7 +53,7 @@ def judge_lip_sync(
 
     Args:
         source: the video that was sent: a path or a seekable stream.
-        result: what came back.
+        result: the provider's result.
         audios: the audio of each segment, by its source string (`Segment.audio`).
         request: the checked request.
         audio_infos: the probes of the audios, by the same strings.
@@ -75,7 +84,7 @@ def judge_lip_sync(
     ).observed(info.duration)
     findings: list[Finding] = []
     try:
-        findings += check_lips_changed(
+        findings += check_lip_sync_picture(
             source,
             result,
             request.segments,
@@ -102,15 +111,15 @@ def _lip_sync_sound(
     video: MediaInfo,
     length: float,
 ) -> list[Finding]:
-    """The sound of the source outside the segments, and that of their audios inside."""
+    """The findings about the sound outside and inside the segments."""
     kept = untouched(request.segments, timeline, length, NEAR) if video.audio is not None else []
-    # Messages name a segment as the user does, whose list may have another order.
+    # Messages use the indexes of the user's list, which may have another order.
     compared = [
         (
             replace(line, segment=request.positions[line.segment]) if request.positions else line,
             audios[request.segments[line.segment].audio],
         )
-        for line in lines(request.segments, heard, timeline, length)
+        for line in segments_to_compare(request.segments, heard, timeline, length)
     ]
     return check_sound(source, result, kept=kept, at=timeline.at, compared=compared, length=length)
 
@@ -128,8 +137,8 @@ def judge_inpainting(
 
     Args:
         source: the video that was sent: a path or a seekable stream.
-        result: what came back.
-        plan: what was asked for; its times are those of ``source``.
+        result: the provider's result.
+        plan: of the text removal; its times are those of ``source``.
         video: the probe of the source.
         size: bytes of the result as they are stored.
         expected_size: bytes that the provider announced, when it did.
@@ -152,7 +161,7 @@ def judge_inpainting(
         return _judgement("inpainting", checked)
     findings: list[Finding] = []
     try:
-        findings += check_picture_changed(
+        findings += check_text_removal_picture(
             source,
             result,
             plan,
@@ -170,11 +179,11 @@ def judge_inpainting(
 
 
 def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
-    """The verdict where reading met a limit of time or memory: nothing is known against the file.
+    """The verdict of a result whose reading met a limit of time or memory.
 
     Args:
         stage: of the result.
-        error: of `inspection.examine`.
+        error: of `media.children.examine`.
     """
     fact = f"The {stage} result was not checked: {error.message}."
     warning = Finding("output_not_judged", fact).warning(stage)
@@ -187,8 +196,8 @@ def _not_compared(error: MediaUnusable) -> Finding:
     )
 
 
-def _judgement(stage: Stage, checked: Checked, more: Iterable[Finding] = ()) -> Judgement:
-    """The judgement of findings, with those that make the result unusable first."""
+def _judgement(stage: Stage, checked: FileCheck, more: Iterable[Finding] = ()) -> Judgement:
+    """The judgement, with findings that make the result unusable first."""
     findings = sorted([*checked.findings, *more], key=lambda finding: not finding.unusable)
     verdict = Verdict.GOOD
     if findings:

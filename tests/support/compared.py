@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.checks import check_lips_changed, check_picture_changed
+from pro_video.judging.picture.checks import check_lip_sync_picture, check_text_removal_picture
 from pro_video.media.info import VideoStream
 from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import InpaintingPlan, inpainting_plan
@@ -42,7 +42,7 @@ def picture(path: Path) -> VideoStream:
 
 
 def compare(before: Path, after: Path, planned: InpaintingPlan) -> list[Finding]:
-    return check_picture_changed(
+    return check_text_removal_picture(
         before,
         after,
         planned,
@@ -64,7 +64,7 @@ def area(kind: str, region: dict[str, float], **more: Any) -> dict[str, Any]:
 def lips(before: Path, after: Path, start: float, end: float) -> list[Finding]:
     segments = [Segment(start=start, end=end, audio="a")]
     timeline = lip_sync_timeline(SECONDS, segments, [end - start], "cut_off")
-    return check_lips_changed(
+    return check_lip_sync_picture(
         before,
         after,
         segments,

@@ -1,4 +1,4 @@
-"""The findings about the pictures of a result, from all its moments together with its source's."""
+"""The findings about the pictures of a result, from all compared moments together."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.comparison import Look, look
-from pro_video.judging.picture.frame_pairs import Moment, moments
-from pro_video.judging.picture.framing import Fit, fit, reframed
+from pro_video.judging.picture.comparison import Comparison, compare
+from pro_video.judging.picture.frame_pairs import FramePair, frame_pairs
+from pro_video.judging.picture.framing import Framing, find_framing, reframed
 from pro_video.judging.picture.grids import Shape, joined
 from pro_video.judging.picture.identity import (
     WIDE_REACH,
-    lighter,
+    lightness_change,
+    mismatch,
     orientation_finding,
     reframed_finding,
-    unlike,
 )
 from pro_video.judging.picture.unwanted_changes import (
     BORDER,
@@ -34,12 +34,12 @@ _HDR: Final = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
 
 
 @dataclass
-class Pair:
-    """A source and its result, moment by moment.
+class VideoPair:
+    """A source and its result, compared moment by moment.
 
     Attributes:
         length: of the result in seconds.
-        retoned: has a moment shown them with different dynamic ranges?
+        retoned: has any moment different dynamic ranges?
     """
 
     before: Source
@@ -47,7 +47,7 @@ class Pair:
     source: VideoStream
     length: float
     shape: Shape
-    fit: Fit
+    framing: Framing
     retoned: bool = False
 
     @classmethod
@@ -61,11 +61,11 @@ class Pair:
         instant: float,
         shown: float,
         cell: int,
-    ) -> Pair:
-        """``instant`` and ``shown`` are a moment in the middle of each."""
+    ) -> VideoPair:
+        """``instant`` and ``shown`` are the same moment of both, near the middle."""
         sizes = (source.width, source.height), (result.width, result.height)
         shape = Shape.of(*sizes, cell=cell)
-        found = fit(
+        found = find_framing(
             before,
             after,
             source=source,
@@ -76,72 +76,83 @@ class Pair:
         )
         return cls(before, after, source, length, shape, found)
 
-    def moments(
+    def frame_pairs(
         self, instants: Sequence[float], shown: Sequence[float], reach: float | None = None
-    ) -> Iterator[Moment]:
-        """Each moment that both files show, in order."""
-        for moment in moments(
+    ) -> Iterator[FramePair]:
+        """The frames of both files at these moments, in order."""
+        for pair in frame_pairs(
             self.before,
             self.after,
             instants,
             shown,
             video=self.source,
             shape=self.shape,
-            views=self.fit.views,
+            parts=self.framing.parts,
             reach=reach,
         ):
-            self.retoned = self.retoned or _hdr(moment.before) != _hdr(moment.after)
-            yield moment
+            self.retoned = self.retoned or _hdr(pair.before) != _hdr(pair.after)
+            yield pair
 
-    def unlike(self, looks: Sequence[Look]) -> list[Finding] | None:
-        """Findings when the result does not show its source the right way; None when it does."""
-        if self.fit.turned is not None:
-            return [orientation_finding(self.fit.turned, self.length, 1.0)]
-        found = unlike(looks, self._search, self.length)
-        if found is not None and found.unusable and self._reframed(looks):
+    def mismatch(self, comparisons: Sequence[Comparison]) -> list[Finding] | None:
+        """Findings when the result does not show its source upright; None when it does."""
+        if self.framing.turned is not None:
+            return [orientation_finding(self.framing.turned, self.length, 1.0)]
+        found = mismatch(comparisons, self._search, self.length)
+        if found is not None and found.unusable and self._reframed(comparisons):
             found = reframed_finding(self.length)
         return None if found is None else [found]
 
-    def _reframed(self, looks: Sequence[Look]) -> bool:
+    def _reframed(self, comparisons: Sequence[Comparison]) -> bool:
         """Does a moment show the same picture in another framing?"""
-        some = [look for look in looks if look.likeness is not None][:: max(1, len(looks) // 2)]
-        instants, shown = [look.instant for look in some], [look.shown for look in some]
-        return any(reframed(moment, self.shape) for moment in self.moments(instants, shown))
+        some = [each for each in comparisons if each.similarity is not None][
+            :: max(1, len(comparisons) // 2)
+        ]
+        instants, shown = (
+            [each.instant for each in some],
+            [each.shown for each in some],
+        )
+        return any(reframed(pair, self.shape) for pair in self.frame_pairs(instants, shown))
 
-    def _search(self, looks: Sequence[Look]) -> list[Look]:
+    def _search(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
         """The same moments, against more of the source around them."""
-        instants, shown = [look.instant for look in looks], [look.shown for look in looks]
+        instants, shown = (
+            [each.instant for each in comparisons],
+            [each.shown for each in comparisons],
+        )
         free = border_of(self.shape)
         return [
-            look(moment, self.shape, free) for moment in self.moments(instants, shown, WIDE_REACH)
+            compare(pair, self.shape, free)
+            for pair in self.frame_pairs(instants, shown, WIDE_REACH)
         ]
 
-    def lightness(self, looks: Sequence[Look]) -> list[Finding]:
-        """Another lightness that no other dynamic range explains."""
-        return [] if self.retoned else lighter(looks, self.length)
+    def lightness(self, comparisons: Sequence[Comparison]) -> list[Finding]:
+        """A change of lightness, unless the dynamic range differs."""
+        return [] if self.retoned else lightness_change(comparisons, self.length)
 
-    def kept(self, kept: Sequence[Look], looks: Sequence[Look], stage: str) -> list[Finding]:
-        """Marks that were added, and other changes where nothing was to change.
+    def unwanted_changes(
+        self, kept: Sequence[Comparison], comparisons: Sequence[Comparison], stage: str
+    ) -> list[Finding]:
+        """Added marks, and other changes outside the parts that may change.
 
         Args:
-            kept: moments in which part of the picture has to stay, and nothing else may change it.
-            looks: all moments. Only in more of them than there are to keep is a faint mark seen
-                that stands before what moves; so they are looked at too, near the edges.
-            stage: how messages name what was done.
+            kept: moments in which part of the picture has to stay as it is.
+            comparisons: all moments. Only many moments show a faint mark in front of movement, so
+                all of them are searched for marks near the edges.
+            stage: names the work in messages.
         """
-        if not self.fit.exact:
+        if not self.framing.exact:
             return []
         marks = marks_added(kept, self.shape, self.length, retoned=self.retoned)
         if not marks:
             marks = marks_added(
-                looks, self.shape, self.length, retoned=self.retoned, anything_else=True
+                comparisons, self.shape, self.length, retoned=self.retoned, anything_else=True
             )
         boxes = [finding.region for finding in marks if finding.region is not None]
         known = self.shape.covered(boxes, BORDER)
-        rest = [replace(look, free=joined(look.free, known)) for look in kept]
+        rest = [replace(each, free=joined(each.free, known)) for each in kept]
         return marks + changes_outside(rest, self.shape, self.length, stage, retoned=self.retoned)
 
 
 def _hdr(frame: VideoFrame) -> bool:
-    """Has it a high dynamic range, which another range shows with other lightness?"""
+    """Has the frame a high dynamic range? Another range shows it with other lightness."""
     return frame.color_trc in _HDR

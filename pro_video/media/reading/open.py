@@ -121,6 +121,16 @@ def bounded(source: Source, budget: int = INDEX_BUDGET) -> Iterator[BoundedReade
 
 
 @contextmanager
+def within_budget() -> Iterator[None]:
+    """Ends the block without an error when reading meets a limit of bytes or packets."""
+    try:
+        yield
+    except MediaUnusable as error:
+        if error.code not in OUT_OF_BUDGET:
+            raise
+
+
+@contextmanager
 def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputContainer]:
     """The container in a reader.
 

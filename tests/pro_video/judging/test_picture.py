@@ -10,7 +10,7 @@ import pytest
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.checks import check_lips_changed
+from pro_video.judging.picture.checks import check_lip_sync_picture
 from pro_video.request.check import Segment
 from pro_video.request.timeline import Timeline
 from tests.support.clips import Picture, moving
@@ -169,7 +169,7 @@ def test_what_cannot_be_read_cannot_be_compared(files: dict[str, Path], tmp_path
     page = tmp_path / "page.mp4"
     page.write_text("<html>")
     with pytest.raises(MediaUnusable):
-        check_lips_changed(
+        check_lip_sync_picture(
             files["logo"],
             page,
             [Segment(start=1, end=2, audio="a")],

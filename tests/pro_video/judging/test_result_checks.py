@@ -13,7 +13,7 @@ import pytest
 
 from pro_video.judging.preview import make_preview
 from pro_video.judging.result_checks import (
-    Checked,
+    FileCheck,
     check_length,
     check_output,
     check_shape,
@@ -33,7 +33,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> MediaInfo:
     return probe(path, size=path.stat().st_size)
 
 
-def checked(path: Path, like: MediaInfo, **changes: object) -> Checked:
+def checked(path: Path, like: MediaInfo, **changes: object) -> FileCheck:
     given: dict[str, object] = {
         "size": path.stat().st_size,
         "duration": same_duration(like),

@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.preview import make_preview
-from pro_video.judging.sound.loudness import listening
+from pro_video.judging.sound.loudness import open_sound
 from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
 from pro_video.media.reading import lengths
@@ -209,7 +209,7 @@ def test_moments_count_from_the_first_picture(tmp_path: Path, name: str) -> None
 def test_sound_is_heard_at_the_time_of_its_picture(tmp_path: Path, name: str) -> None:
     # Loud for a quarter of 4 s, from 1 s after the first picture on.
     path = film(tmp_path / name, seconds=4.0, picture_at=0.5, sound_at=1.5, sound_seconds=4.0)
-    with listening(path, "the clip") as listener:
+    with open_sound(path, "the clip") as listener:
         assert listener is not None
         levels = listener.stretch(0.0, 3.0).levels
     loud = [place * 0.04 for place, level in enumerate(levels) if level > 0.05]

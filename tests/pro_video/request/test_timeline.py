@@ -25,7 +25,7 @@ def test_the_length_follows_the_vendors_table(mode: SyncMode, length: float) -> 
 
 def test_a_fitting_audio_changes_nothing() -> None:
     same = timeline("remap", 2.01, 0.99)
-    assert same.pieces == ()
+    assert same.retimed == ()
     assert same.at(5.5) == 5.5
 
 
