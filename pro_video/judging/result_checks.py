@@ -43,7 +43,7 @@ from pro_video.media.reading.open import (
     within_budget,
 )
 from pro_video.request.models import Segment, SyncMode
-from pro_video.request.rules_files import audible_seconds
+from pro_video.request.rules_warnings import audible_seconds
 from pro_video.request.timeline import lip_sync_timeline
 
 MIN_TOLERANCE: Final = 0.25

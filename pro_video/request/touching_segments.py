@@ -1,7 +1,7 @@
 """Segments that touch, as editors send them.
 
-Sync.so documents nothing about them; one public report of 2025 says that touching ranges are
-refused after the upload. They are therefore kept apart: the former of two ends a little earlier.
+Sync.so's documentation does not mention them; one public report of 2025 says that touching ranges
+are refused after the upload. So the former of two ends a little earlier.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Literal
 from pro_video.core.job_warning import JobWarning
 from pro_video.request import limits
 from pro_video.request.models import Segment
-from pro_video.request.problems import Findings
-from pro_video.request.rules_warnings import note
+from pro_video.request.problems import Problems
+from pro_video.request.rules_warnings import request_warning
 
 Touching = Literal["trim", "refuse"]
 """Handling of segments that are too close: the former ends earlier, or both are refused."""
@@ -24,18 +24,18 @@ def keep_apart(
     paths: Sequence[str],
     gap: float,
     touching: Touching,
-    found: Findings,
-    told: list[JobWarning],
+    found: Problems,
+    warnings: list[JobWarning],
 ) -> list[Segment]:
     """The segments with at least ``gap`` seconds between them.
 
     Args:
-        segments: in order of time; those that overlap are left alone, as they are refused anyway.
-        paths: how the user's list names each of them.
+        segments: in order of time; overlapping ones are refused elsewhere.
+        paths: of each in the user's list.
         gap: seconds.
         touching: shorten the former, or refuse.
-        found: gets what is refused.
-        told: gets what was shortened.
+        found: receives the problems.
+        warnings: receives the shortened ends.
     """
     apart = list(segments)
     for index in range(1, len(apart)):
@@ -61,8 +61,8 @@ def keep_apart(
             )
         else:
             apart[index - 1] = before.model_copy(update={"end": end})
-            told.append(
-                note(
+            warnings.append(
+                request_warning(
                     f"{paths[index - 1]}.end",
                     "segment_end_trimmed",
                     f"{paths[index - 1]}.end ({before.end:g} s) touches {paths[index]}, and "

@@ -10,7 +10,7 @@ from pro_video.judging.picture.checks import check_lip_sync_picture, check_text_
 from pro_video.media.info import VideoStream
 from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import InpaintingPlan, inpainting_plan
-from pro_video.request.check import Segment, check_areas
+from pro_video.request.models import AnnotationArea, InpaintingOptions, Segment
 from pro_video.request.timeline import lip_sync_timeline
 from tests.support.clips import write_clip
 
@@ -31,8 +31,8 @@ def clip(folder: Path, name: str, draw: Any, **more: Any) -> Path:
 
 
 def plan(*areas: dict[str, Any]) -> InpaintingPlan:
-    checked, options = check_areas(areas)
-    return inpainting_plan(checked, options, SECONDS)
+    checked = [AnnotationArea.model_validate(area) for area in areas]
+    return inpainting_plan(checked, InpaintingOptions(), SECONDS)
 
 
 def picture(path: Path) -> VideoStream:

@@ -11,7 +11,7 @@ import pytest
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
 from pro_video.judging.picture.checks import check_lip_sync_picture
-from pro_video.request.check import Segment
+from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline
 from tests.support.clips import Picture, moving
 from tests.support.compared import (

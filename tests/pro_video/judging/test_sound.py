@@ -17,7 +17,7 @@ from av.audio.stream import AudioStream
 from pro_video.judging.findings import Finding
 from pro_video.judging.sound.checks import SegmentSound, check_sound, segments_to_compare
 from pro_video.judging.sound.loudness import MAX_SECONDS, Stretch, open_sound, similarity
-from pro_video.request.check import Segment
+from pro_video.request.models import Segment
 from pro_video.request.timeline import lip_sync_timeline
 from tests.support.clips import Counting, write_clip, write_large
 

@@ -9,13 +9,9 @@ import pytest
 
 from pro_video.core.errors import RequestRefused
 from pro_video.media.info import AudioStream, MediaInfo, VideoStream
-from pro_video.request.check import (
-    AnnotationArea,
-    JobRequest,
-    check_inpainting_request,
-    check_request,
-)
+from pro_video.request.check import JobRequest, check_inpainting_request, check_request
 from pro_video.request.limits import MediaLimits
+from pro_video.request.models import AnnotationArea
 from pro_video.request.rules_files import check_inpainting_media, check_media
 
 A, B = "s3://bucket/a.wav", "s3://bucket/b.wav"
