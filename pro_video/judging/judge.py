@@ -17,6 +17,7 @@ from pro_video.judging.picture.checks import (
     check_text_removal_picture,
     untouched,
 )
+from pro_video.judging.picture.frame_pairs import Videos
 from pro_video.judging.result_checks import (
     FileCheck,
     check_output,
@@ -84,15 +85,8 @@ def judge_lip_sync(
     ).observed(info.duration)
     findings: list[Finding] = []
     try:
-        findings += check_lip_sync_picture(
-            source,
-            result,
-            request.segments,
-            timeline,
-            length=info.duration,
-            source=video.video,
-            result=info.video,
-        )
+        videos = Videos(source, result, video.video, info.video, info.duration)
+        findings += check_lip_sync_picture(videos, request.segments, timeline)
         findings += _lip_sync_sound(
             source, result, audios, request, heard, timeline, video, info.duration
         )
@@ -161,15 +155,8 @@ def judge_inpainting(
         return _judgement("inpainting", checked)
     findings: list[Finding] = []
     try:
-        findings += check_text_removal_picture(
-            source,
-            result,
-            plan,
-            video.duration,
-            length=info.duration,
-            source=video.video,
-            result=info.video,
-        )
+        videos = Videos(source, result, video.video, info.video, info.duration)
+        findings += check_text_removal_picture(videos, plan, video.duration)
         if video.audio is not None:
             kept = [(0.0, min(video.duration, info.duration))]
             findings += check_sound(source, result, kept=kept, length=info.duration)

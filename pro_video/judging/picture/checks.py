@@ -15,13 +15,11 @@ from typing import Final
 
 from pro_video.judging.findings import Finding, when
 from pro_video.judging.picture.comparison import Comparison, compare
-from pro_video.judging.picture.frame_pairs import MomentChooser, near_keyframes, reach_of
+from pro_video.judging.picture.frame_pairs import MomentChooser, Videos, near_keyframes, reach_of
 from pro_video.judging.picture.grids import Shape, apart, halve, joined
 from pro_video.judging.picture.pictures import Difference, difference
 from pro_video.judging.picture.unwanted_changes import BORDER, MARK, border_of
 from pro_video.judging.picture.video_pair import VideoPair
-from pro_video.media.info import VideoStream
-from pro_video.media.reading.open import Source
 from pro_video.providers.ghostcut.models import Mask
 from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.models import Segment
@@ -57,60 +55,47 @@ _END_MARGIN: Final = 0.1
 
 
 def check_text_removal_picture(
-    before: Source,
-    after: Source,
-    plan: InpaintingPlan,
-    duration: float,
-    *,
-    length: float,
-    source: VideoStream,
-    result: VideoStream,
+    videos: Videos, plan: InpaintingPlan, duration: float
 ) -> list[Finding]:
     """Unwanted and missing changes of the picture by a text removal.
 
     Args:
-        before: the source.
-        after: the result.
-        plan: of the text removal; its times are those of ``before``.
-        duration: of ``before`` in seconds.
-        length: of ``after`` in seconds.
-        source: the picture of ``before``.
-        result: the picture of ``after``.
+        videos: source and result.
+        plan: of the text removal; its times are those of the source.
+        duration: of the source in seconds.
 
     Raises:
         MediaUnusable: one of them cannot be read.
     """
     erased = [(i, mask) for i, mask in enumerate(plan.masks) if mask.type != "keep"]
     windows = [(mask.start, min(mask.end, duration)) for _, mask in erased]
-    early = near_keyframes(before, source)
+    early = near_keyframes(videos.before, videos.source)
     samples = _samples(windows, duration, early)
     spread = _spread([(0.0, max(0.0, duration - _END_MARGIN))], early)
     instants = sorted({*spread, *(instant for taken in samples for instant in taken)})
-    videos = VideoPair.of(
-        before, after, source, result, length, duration / 2, duration / 2, AREA_CELL
-    )
+    compared = VideoPair.of(videos, duration / 2, duration / 2, AREA_CELL)
     seen: list[list[Difference]] = [[] for _ in erased]
     comparisons: list[Comparison] = []
     guarded: list[Comparison] = []
-    border = border_of(videos.shape)
-    for pair in videos.frame_pairs(instants, instants):
-        free = _free(plan, pair.instant, videos.shape)
-        compared = compare(pair, videos.shape, joined(border, free if plan.mode == 2 else None))
-        comparisons.append(compared)
+    border = border_of(compared.shape)
+    for pair in compared.frame_pairs(instants, instants):
+        free = _free(plan, pair.instant, compared.shape)
+        comparison = compare(pair, compared.shape, joined(border, free if plan.mode == 2 else None))
+        comparisons.append(comparison)
         if free is not None:
-            guarded.append(replace(compared, free=joined(border, free)))
+            guarded.append(replace(comparison, free=joined(border, free)))
         for place, (_, mask) in enumerate(erased):
-            if pair.instant in samples[place] and compared.off <= TONED_AREA:
+            if pair.instant in samples[place] and comparison.off <= TONED_AREA:
                 seen[place].append(difference(pair.before, pair.after, mask.region))
     found = (
-        videos.mismatch(comparisons) if _share(mask for _, mask in erased) < MOST_ERASED else None
+        compared.mismatch(comparisons) if _share(mask for _, mask in erased) < MOST_ERASED else None
     )
     if found is not None:
         return found
     return [
-        *videos.lightness(comparisons),
-        *_unchanged_areas(plan, seen, length),
-        *videos.unwanted_changes(guarded, comparisons, "text removal"),
+        *compared.lightness(comparisons),
+        *_unchanged_areas(plan, seen, videos.length),
+        *compared.unwanted_changes(guarded, comparisons, "text removal"),
     ]
 
 
@@ -162,58 +147,47 @@ def _free(plan: InpaintingPlan, instant: float, shape: Shape) -> bytearray | Non
 
 
 def check_lip_sync_picture(
-    before: Source,
-    after: Source,
-    segments: Sequence[Segment],
-    timeline: Timeline,
-    *,
-    length: float,
-    source: VideoStream,
-    result: VideoStream,
+    videos: Videos, segments: Sequence[Segment], timeline: Timeline
 ) -> list[Finding]:
-    """Findings about pictures that the lip-sync changed outside the segments or left as they were
-    inside.
+    """Pictures that the lip-sync changed outside the segments, or left unchanged inside all of
+    them.
 
     Args:
-        before: the source video.
-        after: the result.
+        videos: source and result.
         segments: of the request.
         timeline: `Timeline.observed` with the result's length.
-        length: of the result in seconds.
-        source: the picture of ``before``.
-        result: the picture of ``after``.
 
     Raises:
         MediaUnusable: one of them cannot be read.
     """
     ranges = [(segment.start, segment.end) for segment in segments]
-    early = near_keyframes(before, source)
+    early = near_keyframes(videos.before, videos.source)
     inside = {at for taken in _samples(ranges, timeline.source, early) for at in taken}
-    outside = set(_spread(untouched(segments, timeline, length, reach_of(source)), early))
+    outside = set(
+        _spread(untouched(segments, timeline, videos.length, reach_of(videos.source)), early)
+    )
     instants = sorted(inside | outside)
     shown = [timeline.at(instant) for instant in instants]
     middle = timeline.source / 2
-    videos = VideoPair.of(
-        before, after, source, result, length, middle, timeline.at(middle), AREA_CELL
-    )
-    border = border_of(videos.shape)
+    compared = VideoPair.of(videos, middle, timeline.at(middle), AREA_CELL)
+    border = border_of(compared.shape)
     comparisons = [
-        compare(pair, videos.shape, border) for pair in videos.frame_pairs(instants, shown)
+        compare(pair, compared.shape, border) for pair in compared.frame_pairs(instants, shown)
     ]
-    found = videos.mismatch(comparisons)
+    found = compared.mismatch(comparisons)
     if found is not None:
         return found
     kept = [each for each in comparisons if each.instant in outside]
     spoken = [each for each in comparisons if each.instant not in outside]
     findings = [
-        *videos.lightness(comparisons),
-        *videos.unwanted_changes(kept, comparisons, "lip-sync"),
+        *compared.lightness(comparisons),
+        *compared.unwanted_changes(kept, comparisons, "lip-sync"),
     ]
     marked = [finding.region for finding in findings if finding.region and finding.code == MARK]
     least, most = LIP_NOISE
-    skipped = videos.shape.covered(marked, BORDER)
-    coarse = Shape.of((source.width, source.height), (result.width, result.height), cell=LIP_CELL)
-    halved = videos.shape if videos.shape.columns >= _HALVED * coarse.columns else None
+    skipped = compared.shape.covered(marked, BORDER)
+    coarse = Shape.of(*videos.sizes, cell=LIP_CELL)
+    halved = compared.shape if compared.shape.columns >= _HALVED * coarse.columns else None
     noise = max((_most_apart(each, skipped, halved) for each in kept), default=0)
     limit = min(max(least, LIP_NOISE_FACTOR * noise), most)
     if spoken and max(_most_apart(each, skipped, halved) for each in spoken) <= limit:

@@ -43,6 +43,28 @@ WHOLE_FRAMES: Final[ComparedParts] = ((1.0, 1.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
+class Videos:
+    """A source and its result.
+
+    Attributes:
+        before, after: the files of source and result.
+        source, result: their pictures.
+        length: of the result in seconds.
+    """
+
+    before: Source
+    after: Source
+    source: VideoStream
+    result: VideoStream
+    length: float
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Displayed width and height of source and result."""
+        return (self.source.width, self.source.height), (self.result.width, self.result.height)
+
+
+@dataclass(frozen=True, slots=True)
 class FramePair:
     """The frames of both videos at one moment.
 
@@ -100,12 +122,10 @@ def near_keyframes(source: Source, video: VideoStream) -> MomentChooser:
 
 
 def frame_pairs(
-    before: Source,
-    after: Source,
+    videos: Videos,
     instants: Sequence[float],
-    after_instants: Sequence[float],
+    shown: Sequence[float],
     *,
-    video: VideoStream,
     shape: Shape,
     parts: ComparedParts = WHOLE_FRAMES,
     reach: float | None = None,
@@ -113,21 +133,20 @@ def frame_pairs(
     """The frames of both files at each instant, in order, up to the bound on reading.
 
     Args:
-        before, after: source and result.
-        instants: seconds of the source, which must not go down.
-        after_instants: the same moments in the result, which must not go down.
-        video: the source's picture.
+        videos: source and result.
+        instants: seconds of the source, in order.
+        shown: the same moments in the result, in order.
         shape: of the grids.
-        parts: the parts of source and result that show the same.
-        reach: seconds around a moment whose frames may explain it; None for `reach_of`.
+        parts: the parts with the same content.
+        reach: seconds around a moment whose frames count; None for `reach_of`.
 
     Raises:
         MediaUnusable: one of them cannot be read.
     """
     with (
         within_budget(),
-        bounded(before, MOMENTS_BUDGET) as first_reader,
-        bounded(after, MOMENTS_BUDGET) as second_reader,
+        bounded(videos.before, MOMENTS_BUDGET) as first_reader,
+        bounded(videos.after, MOMENTS_BUDGET) as second_reader,
         opened(first_reader, "the video before") as first,
         opened(second_reader, "the result") as second,
     ):
@@ -135,16 +154,16 @@ def frame_pairs(
         if first_stream is None or second_stream is None:
             raise MediaUnusable("there is no picture to compare", code="media_no_streams")
         old_grid, new_grid = Gridder(shape, parts[0]), Gridder(shape, parts[1])
-        reach = reach_of(video) if reach is None else reach
-        for instant, shown, (old, around), new in zip(
+        reach = reach_of(videos.source) if reach is None else reach
+        for instant, moment, (old, around), new in zip(
             instants,
-            after_instants,
-            _around(first, first_stream, instants, reach, video.fps, old_grid),
-            frames_at(second, second_stream, after_instants),
+            shown,
+            _around(first, first_stream, instants, reach, videos.source.fps, old_grid),
+            frames_at(second, second_stream, shown),
             strict=True,
         ):
             if old is not None and new is not None:
-                yield FramePair(instant, shown, old, new, around, new_grid(new))
+                yield FramePair(instant, moment, old, new, around, new_grid(new))
             # No further moment is begun after half of the bytes.
             if min(first_reader.left, second_reader.left) < MOMENTS_BUDGET // 2:
                 return

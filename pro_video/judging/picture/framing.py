@@ -11,12 +11,12 @@ from pro_video.judging.picture.frame_pairs import (
     WHOLE_FRAMES,
     ComparedParts,
     FramePair,
+    Videos,
     frame_pairs,
 )
 from pro_video.judging.picture.grids import Gridder, Shape, halve
 from pro_video.judging.picture.similarity import similarity, steps
 from pro_video.media.info import VideoStream
-from pro_video.media.reading.open import Source
 from pro_video.media.reading.orientation import Orientation
 
 SAME_SHAPE: Final = 0.01
@@ -47,27 +47,18 @@ class Framing:
     turned: Orientation | None = None
 
 
-def find_framing(
-    before: Source,
-    after: Source,
-    *,
-    source: VideoStream,
-    result: VideoStream,
-    shape: Shape,
-    instant: float,
-    shown: float,
-) -> Framing:
+def find_framing(videos: Videos, shape: Shape, instant: float, shown: float) -> Framing:
     """The best framing: by the shapes, else by one moment.
 
     Args:
-        before, after: source and result.
-        source, result: their pictures.
+        videos: source and result.
         shape: of the grids.
         instant, shown: a moment in the middle, in seconds of source and result.
 
     Raises:
         MediaUnusable: one of them cannot be read.
     """
+    source, result = videos.source, videos.result
     ratio = _aspect(result) / _aspect(source)
     if min(abs(ratio - 1), abs(_stored(result) / _stored(source) - 1)) <= SAME_SHAPE:
         return Framing()
@@ -78,9 +69,7 @@ def find_framing(
     cropped: ComparedParts = ((1.0, part) if wider else (part, 1.0), (1.0, 1.0))
     found: list[tuple[float, Framing]] = []
     for parts in (WHOLE_FRAMES, bars, cropped):
-        for pair in frame_pairs(
-            before, after, [instant], [shown], video=source, shape=shape, parts=parts
-        ):
+        for pair in frame_pairs(videos, [instant], [shown], shape=shape, parts=parts):
             found.append((_most_alike(pair, pair.grid, shape), Framing(parts, exact=False)))
             if parts == WHOLE_FRAMES:
                 found += _sideways(pair, shape)

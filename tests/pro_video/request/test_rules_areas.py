@@ -196,8 +196,6 @@ def test_no_areas_are_never_widened_to_the_whole_frame() -> None:
 
 def test_a_plan_takes_only_the_kinds_it_knows() -> None:
     kinds = AnnotationArea.model_json_schema()["properties"]["kind"]["enum"]
-    request = check([area(kind, box(0.4 - i / 10, 0.1)) for i, kind in enumerate(kinds)])
-    types = [
-        mask.type for mask in inpainting_plan(request.annotation_areas, request.inpainting).masks
-    ]
+    plan = plan_of([area(kind, box(0.4 - i / 10, 0.1)) for i, kind in enumerate(kinds)])
+    types = [mask.type for mask in plan.masks]
     assert types == ["remove", "remove_only_ocr", "keep"]

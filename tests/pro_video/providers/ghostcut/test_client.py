@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from pro_video.core.retrying import Backoff
 from pro_video.net.http_session import Timeouts
 from pro_video.providers.ghostcut.client import GhostCutClient, signature
 from pro_video.providers.ghostcut.models import SubmittedWork, planted
+from tests.pro_video.providers.emulators import everything_shown
 from tests.support.scripted import Asked, Reply, ScriptedServer
 
 KEY = "c4n4ry-app-key"
@@ -446,13 +446,8 @@ async def test_no_secret_leaves_the_client(reply: Reply, caplog: pytest.LogCaptu
         async with ScriptedServer(reply) as server, client_of(server.url) as client:
             with pytest.raises(ProVideoError) as caught:
                 await client.submit(body)
-            shown = [repr(client), str(client), repr(vars(client)["_session"])]
-    error: BaseException | None = caught.value
-    shown += ["".join(traceback.format_exception(caught.value)), caplog.text]
-    while error is not None:
-        shown += [repr(error), str(error), repr(vars(error))]
-        error = error.__cause__ or error.__context__
-    assert "c4n4ry" not in "\n".join(shown)
+            shown = everything_shown(client, caught.value, caplog.text)
+    assert "c4n4ry" not in shown
 
 
 @pytest.mark.parametrize(("key", "secret"), [("", "s"), ("k", ""), ("k\r\nX: c4n4ry", "s")])

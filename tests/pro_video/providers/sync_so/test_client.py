@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.net.http_session import Timeouts
 from pro_video.providers.sync_so.client import SyncSoClient
 from pro_video.providers.sync_so.models import Generation, planted
+from tests.pro_video.providers.emulators import everything_shown
 from tests.support.scripted import Asked, Reply, ScriptedServer
 
 KEY = "sk-c4n4ry-api-key"
@@ -585,13 +585,8 @@ async def test_no_secret_leaves_the_client(reply: Reply, caplog: pytest.LogCaptu
         ):
             with pytest.raises(ProVideoError) as caught:
                 await client.create(body, "k")
-            shown = [repr(client), str(client), repr(vars(client)["_session"])]
-    error: BaseException | None = caught.value
-    shown += ["".join(traceback.format_exception(caught.value)), caplog.text]
-    while error is not None:
-        shown += [repr(error), str(error), repr(vars(error))]
-        error = error.__cause__ or error.__context__
-    assert "c4n4ry" not in "\n".join(shown)
+            shown = everything_shown(client, caught.value, caplog.text)
+    assert "c4n4ry" not in shown
 
 
 async def test_the_key_stays_at_its_origin() -> None:
