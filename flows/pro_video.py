@@ -19,8 +19,16 @@ from pro_video.core.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ON
 from pro_video.core.settings import get_settings
 from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import JobResult, StageResult
-from pro_video.request.check import AnnotationArea, JobRequest, Segment
-from pro_video.request.models import Language, LipSyncModel, Quality, Resolution, SyncMode
+from pro_video.request.check import JobRequest
+from pro_video.request.models import (
+    AnnotationArea,
+    Language,
+    LipSyncModel,
+    Quality,
+    Resolution,
+    Segment,
+    SyncMode,
+)
 from pro_video.request.rules_files import check_media
 from tasks.attempts.attempts import run_attempts
 from tasks.lip_sync import LipSyncStep

@@ -17,8 +17,8 @@ from flows.parameters import (
 from pro_video.core.progress import INPAINTING_ONLY_MESSAGE, Stage
 from pro_video.judging.verdict import OnDoubt
 from pro_video.records import JobResult
-from pro_video.request.check import AnnotationArea, InpaintingRequest
-from pro_video.request.models import Language, Quality, Resolution
+from pro_video.request.check import InpaintingRequest
+from pro_video.request.models import AnnotationArea, Language, Quality, Resolution
 from pro_video.request.rules_files import check_inpainting_media
 from tasks.attempts.attempts import run_attempts
 from tasks.inpainting import InpaintingStep

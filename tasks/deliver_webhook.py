@@ -32,7 +32,7 @@ from pro_video.core.stopping import Stopped, StopReason, current_stop
 from pro_video.core.waiting import pause
 from pro_video.net.gate import Gate
 from pro_video.s3.storage import Storage
-from pro_video.webhooks.post import Answer, post
+from pro_video.webhooks.post import PostResult, post
 from pro_video.webhooks.records import Delivery, Try, WebhookTarget, delivery_key, gone_key
 from pro_video.webhooks.signing import signed_headers
 from tasks.connections.connections import connections
@@ -184,7 +184,7 @@ async def _try_once(
     return record.after(made, pause=_next_pause(record, answer))
 
 
-def _next_pause(record: Delivery, answer: Answer) -> float | None:
+def _next_pause(record: Delivery, answer: PostResult) -> float | None:
     made = len(record.tries) + 1
     if made >= len(record.delays):
         return None

@@ -12,7 +12,6 @@ from pro_video.core.settings import get_settings
 from pro_video.core.waiting import Observation
 from pro_video.providers.ghostcut.client import GhostCutClient
 from pro_video.providers.ghostcut.models import (
-    Mask,
     Work,
     build_submit_request,
     estimate_cost,
@@ -20,7 +19,7 @@ from pro_video.providers.ghostcut.models import (
     planted,
 )
 from pro_video.providers.ghostcut.plan import inpainting_plan
-from pro_video.providers.ghostcut.status import Confirmed
+from pro_video.providers.ghostcut.status import ConfirmingObserver
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request.check import InpaintingRequest
 from pro_video.s3.storage import Storage
@@ -46,7 +45,7 @@ class GhostCut(Provider[Work]):
 
     def __init__(self, client: GhostCutClient) -> None:
         self._client = client
-        self._confirmed = Confirmed()
+        self._observer = ConfirmingObserver()
 
     @property
     def deadline_hours(self) -> float:
@@ -75,7 +74,7 @@ class GhostCut(Provider[Work]):
         return found
 
     def observe(self, found: Work) -> Observation[Work]:
-        return self._confirmed(found)
+        return self._observer(found)
 
     async def result_url(self, job_id: str) -> str:
         found = await self.read(job_id)
@@ -112,7 +111,7 @@ class InpaintingStep(PaidStep):
         body = build_submit_request(
             video_url=await storage.presign(self.files.video.key, life),
             name=reference,
-            masks=[Mask(mask.type, mask.start, mask.end, mask.region) for mask in plan.masks],
+            masks=plan.masks,
             mode=plan.mode,
             language=plan.language,
             resolution=plan.resolution,

@@ -28,7 +28,7 @@ from pro_video.media.probe import COUNT_BUDGET, probe, probe_file
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.request.limits import MediaLimits
-from pro_video.request.problems import Findings
+from pro_video.request.problems import Problems
 from pro_video.request.rules_files import check_inpainting_media, check_media
 from pro_video.request.rules_segments import check_source
 from pro_video.s3.storage import Storage
@@ -191,7 +191,7 @@ async def with_problems_of_files(
     problems = list(refused.problems)
     seen: set[str] = set()
     for field, source in [("video", video), *audios]:
-        found = Findings()
+        found = Problems()
         if not isinstance(source, str) or source in seen or source.startswith(("http:", "https:")):
             continue
         seen.add(source)

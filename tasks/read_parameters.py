@@ -14,7 +14,7 @@ from pro_video.request.check import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.request.rules_files import audible_seconds
+from pro_video.request.rules_warnings import audible_seconds
 from pro_video.request.timeline import Timeline, lip_sync_timeline
 from tasks.probe_sources import with_problems_of_files
 from tasks.run.job import Job

@@ -9,17 +9,13 @@ import pytest
 
 from pro_video.core.errors import RequestRefused
 from pro_video.media.info import AudioStream, MediaInfo, VideoStream
-from pro_video.request.check import (
-    AnnotationArea,
-    JobRequest,
-    check_inpainting_request,
-    check_request,
-)
+from pro_video.request.check import JobRequest, check_inpainting_request, check_request
 from pro_video.request.limits import MediaLimits
+from pro_video.request.models import AnnotationArea
 from pro_video.request.rules_files import check_inpainting_media, check_media
 
 A, B = "s3://bucket/a.wav", "s3://bucket/b.wav"
-PICTURE = VideoStream(1280, 720, 25.0, "h264", 0, 250, 10.0)
+PICTURE = VideoStream(1280, 720, 25.0, "h264", 0, 10.0)
 SOUND = AudioStream("pcm_s16le", 48000, 1, 3.0)
 VIDEO = MediaInfo("mp4", 10.0, 1_000_000, PICTURE, SOUND)
 AUDIO = MediaInfo("wav", 3.0, 300_000, None, SOUND)
