@@ -11,12 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pro_video.core.clock import SYSTEM_CLOCK, Clock
-from pro_video.core.errors import (
-    CredentialsRefused,
-    JobFailed,
-    OutcomeUnknown,
-    ServiceUnavailable,
-)
+from pro_video.core.errors import CredentialsRefused, JobFailed, OutcomeUnknown, ServiceUnavailable
 from pro_video.core.retrying import Backoff
 from pro_video.net.http_session import Timeouts
 from pro_video.providers.api_client import ApiClient, best_match, checked_secret

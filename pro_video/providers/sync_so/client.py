@@ -79,10 +79,7 @@ class SyncSoClient(ApiClient[str]):
         self._refusals = Refusals(clock)
 
     async def create(
-        self,
-        body: bytes,
-        idempotency_key: str,
-        before_sending: Callable[[], None] | None = None,
+        self, body: bytes, idempotency_key: str, before_sending: Callable[[], None] | None = None
     ) -> Generation:
         """Create the generation that ``body`` asks for, or get the one that the key already made.
 

@@ -150,22 +150,10 @@ def test_types_and_rules_are_reported_together() -> None:
         ({"segments": [segment(0, 10**400)]}, "segments[0].end", "wrong_type"),
         ({"segments": [segment(True, 2)]}, "segments[0].start", "wrong_type"),
         ({"segments": [segment(1, 1.29)]}, "segments[0].end", "segment_too_short"),
-        (
-            {"segments": [segment(1, 3), segment(2.9, 4)]},
-            "segments[1].start",
-            "segments_overlap",
-        ),
-        (
-            {"segments": [segment(2.9, 4), segment(1, 3)]},
-            "segments[0].start",
-            "segments_overlap",
-        ),
+        ({"segments": [segment(1, 3), segment(2.9, 4)]}, "segments[1].start", "segments_overlap"),
+        ({"segments": [segment(2.9, 4), segment(1, 3)]}, "segments[0].start", "segments_overlap"),
         ({"segments": [segment(0, 9), segment(1, 2)]}, "segments[1].start", "segments_overlap"),
-        (
-            {"segments": [segment(1, 1.3), segment(1.3, 3)]},
-            "segments[0].end",
-            "segment_too_short",
-        ),
+        ({"segments": [segment(1, 1.3), segment(1.3, 3)]}, "segments[0].end", "segment_too_short"),
         ({"segments": [segment(audio_start=1)]}, "segments[0].audio_end", "crop_incomplete"),
         ({"segments": [segment(audio_end=1)]}, "segments[0].audio_start", "crop_incomplete"),
         (
@@ -304,7 +292,7 @@ def test_an_inpainting_request_checks_source_and_areas_together() -> None:
         ("annotation_areas[0].kind", "kind_tier"),
     }
     with pytest.raises(RequestRefused) as caught:
-        check_inpainting_request("s3://b/in.mp4", [], allow_local_files=False)
+        check_inpainting_request("s3://bucket/in.mp4", [], allow_local_files=False)
     assert pairs(list(caught.value.problems)) == {("annotation_areas", "areas_missing")}
     request = check_inpainting_request(
         "/data/in.mp4", [area()], {"language": "zh"}, allow_local_files=True

@@ -1,8 +1,8 @@
 """Measures the time from a provider's end of a generation to the end of the job's wait.
 
-Runs lip-sync jobs on a local stack of its own whose polls are far apart, once with doorbells and,
+Runs lip-sync jobs on a local stack of its own whose polls are far apart, once with callbacks and,
 on request, once without, and prints the time from the emulator's end of each generation to the
-end of the job's wait for it. Usage: ``python -m benchmarks.doorbell_lag --jobs 100 --compare``.
+end of the job's wait for it. Usage: ``python -m benchmarks.callback_lag --jobs 100 --compare``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,7 @@ from prefect.deployments import arun_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from deployments.local.running import running_stack
-from deployments.local.stack import (
-    Stack,
-    free_port_base,
-    open_stack,
-    port_base_from_environment,
-)
+from deployments.local.stack import Stack, free_port_base, open_stack, port_base_from_environment
 from deployments.local.supervisor import run
 from pro_video.core.job_names import JobKeys
 from sandbox.media.sample import describe, make_sample
@@ -46,32 +41,32 @@ _PAUSE = 0.5
 
 @dataclass(frozen=True)
 class _QuietStack(Stack):
-    """A stack whose jobs look rarely, with or without doorbells."""
+    """A stack whose jobs poll rarely, with or without callbacks."""
 
     poll_seconds: float = 15.0
-    doorbells: bool = True
+    callbacks: bool = True
 
     def environment(self) -> dict[str, str]:
         changed = super().environment()
         changed["PRO_VIDEO_PORT_BASE"] = str(self.port_base)
         changed["PRO_VIDEO_POLL_SECONDS"] = str(self.poll_seconds)
-        if not self.doorbells:
+        if not self.callbacks:
             changed["PRO_VIDEO_PUBLIC_URL"] = ""
         return changed
 
 
 def quiet_stack(
-    folder: Path, poll_seconds: float, doorbells: bool
+    folder: Path, poll_seconds: float, callbacks: bool
 ) -> AbstractContextManager[dict[str, Any]]:
     """Such a stack in a process of its own, stopped at the end; its description."""
-    arguments = ["--serve", "--poll", str(poll_seconds), *([] if doorbells else ["--silent"])]
-    return running_stack(folder, module="benchmarks.doorbell_lag", arguments=arguments)
+    arguments = ["--serve", "--poll", str(poll_seconds), *([] if callbacks else ["--silent"])]
+    return running_stack(folder, module="benchmarks.callback_lag", arguments=arguments)
 
 
-def serve(folder: Path, poll_seconds: float, doorbells: bool) -> int:
+def serve(folder: Path, poll_seconds: float, callbacks: bool) -> int:
     """Be the stack."""
     base = open_stack(folder, port_base_from_environment() or free_port_base())
-    stack = _QuietStack(**vars(base), poll_seconds=poll_seconds, doorbells=doorbells)
+    stack = _QuietStack(**vars(base), poll_seconds=poll_seconds, callbacks=callbacks)
     return run(stack, output=subprocess.DEVNULL)
 
 
@@ -126,12 +121,12 @@ def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def measure(folder: Path, options: argparse.Namespace, *, doorbells: bool) -> None:
+def measure(folder: Path, options: argparse.Namespace, *, callbacks: bool) -> None:
     """One run, and a line about it."""
     sample = describe(make_sample(folder / "sample", width=160, height=90, seconds=2.0))
     parameters = {"video": sample["video"], "segments": sample["segments"]}
-    name = "on" if doorbells else "off"
-    with quiet_stack(folder / f"stack-{name}", options.poll, doorbells) as description:
+    name = "on" if callbacks else "off"
+    with quiet_stack(folder / f"stack-{name}", options.poll, callbacks) as description:
         url = f"{description['sync_so']['base_url']}/_sandbox/settings"
         httpx.put(url, json={"seconds_per_job": options.seconds}, trust_env=False)
         changed = {
@@ -145,7 +140,7 @@ def measure(folder: Path, options: argparse.Namespace, *, doorbells: bool) -> No
         found = sorted(lags(description, jobs))
     p95 = found[min(len(found) - 1, int(0.95 * len(found)))]
     sys.stdout.write(
-        f"doorbells {name:3}   {len(found)} jobs, polls up to {options.poll:g} s apart: "
+        f"callbacks {name:3}   {len(found)} jobs, polls up to {options.poll:g} s apart: "
         f"median {statistics.median(found):.2f} s, p95 {p95:.2f} s, longest {found[-1]:.2f} s "
         f"(load {os.getloadavg()[1]:.1f})\n"
     )
@@ -153,13 +148,13 @@ def measure(folder: Path, options: argparse.Namespace, *, doorbells: bool) -> No
 
 
 def main() -> int:
-    """Entry of ``python -m benchmarks.doorbell_lag``."""
+    """Entry of ``python -m benchmarks.callback_lag``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=10)
     parser.add_argument("--at-once", type=int, default=20, help="jobs at the same time")
-    parser.add_argument("--poll", type=float, default=15.0, help="longest pause between two looks")
+    parser.add_argument("--poll", type=float, default=15.0, help="longest pause between two polls")
     parser.add_argument("--seconds", type=float, default=12.0, help="time of a generation")
-    parser.add_argument("--compare", action="store_true", help="also without doorbells")
+    parser.add_argument("--compare", action="store_true", help="also without callbacks")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--silent", action="store_true", help=argparse.SUPPRESS)
@@ -167,9 +162,9 @@ def main() -> int:
     if options.serve:
         return serve(options.folder, options.poll, not options.silent)
     with tempfile.TemporaryDirectory() as name:
-        measure(Path(name), options, doorbells=True)
+        measure(Path(name), options, callbacks=True)
         if options.compare:
-            measure(Path(name), options, doorbells=False)
+            measure(Path(name), options, callbacks=False)
     return 0
 
 
