@@ -2,7 +2,7 @@
 
 Two automations mark a job as crashed when its heartbeats stop or never begin. A third reschedules
 crashed jobs; any worker resumes them after their last record. A job that crashed too often fails:
-see :class:`tasks.run.recoveries.History`.
+see :class:`tasks.connections.run_history.RunHistory`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from tasks.run.recoveries import SHORTEST_SILENCE, SILENT, TAKEN_UP
+from tasks.connections.run_history import SHORTEST_SILENCE, SILENT, TAKEN_UP
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

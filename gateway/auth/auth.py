@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from gateway.app.context import Context
 from gateway.app.problems import ProblemError
 from gateway.auth.token_store import LOCAL_OWNER
-from pro_video.net.exchange import is_loopback
+from pro_video.net.addresses import is_loopback
 
 _BEARER = HTTPBearer(
     auto_error=False,

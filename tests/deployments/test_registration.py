@@ -222,7 +222,7 @@ def faulty_store(prefect_api_url: str, tmp_path: Path) -> Iterator[FaultyStore]:
     with start_s3(
         tmp_path / "s3", access_key="an-access-key", secret_key="c4n4ry-secret"
     ) as server:
-        yield FaultyStore(server.endpoint_url, prefect_api_url, tmp_path / "prefect")
+        yield FaultyStore(server.url, prefect_api_url, tmp_path / "prefect")
 
 
 @pytest.mark.timeout(300)

@@ -89,11 +89,7 @@ async def test_ranges_are_pinned_and_cover_the_file_once(
     asked = sorted(
         tuple(map(int, re.findall(r"\d+", text or ""))) for text in source.ranges("/v.mp4")
     )
-    assert asked == [
-        (0, PART - 1),
-        (PART, 2 * PART - 1),
-        (2 * PART, len(DATA) - 1),
-    ]
+    assert asked == [(0, PART - 1), (PART, 2 * PART - 1), (2 * PART, len(DATA) - 1)]
     assert [headers.get("if-match") for _, headers in source.requests].count('"v1"') == 2
 
 
@@ -147,8 +143,7 @@ async def test_one_stream_that_breaks_begins_anew(
         pytest.param(SourceFile(DATA, ranges=False, cuts=[PART + MIB] * 9), id="stream"),
         pytest.param(SourceFile(DATA, cuts=[1000] * 99), id="ranges"),
         pytest.param(
-            SourceFile(DATA, ranges=False, framing="chunked", cuts=[PART + MIB] * 9),
-            id="chunked",
+            SourceFile(DATA, ranges=False, framing="chunked", cuts=[PART + MIB] * 9), id="chunked"
         ),
         pytest.param(SourceFile(DATA, statuses=[503] * 99), id="always 503"),
         pytest.param(SourceFile(raw_head=b"NONSENSE\r\n\r\n"), id="not http"),
@@ -407,7 +402,7 @@ async def test_a_lost_answer_to_the_completion_is_looked_after(
     key: str,
 ) -> None:
     storage = make_storage(client=once_client)
-    faults({"call": "complete", "kind": "lost_answer", "match": {"key": key}})
+    faults({"call": "complete_multipart_upload", "kind": "lost_answer", "match": {"key": key}})
     result = await storage.fetch(source.add("/v.mp4", SourceFile(DATA)), key)
     assert result.size == len(DATA)
     assert stored(s3_client, key) == DATA
@@ -424,7 +419,7 @@ async def test_a_completion_that_fails_leaves_nothing(
     kind: str,
 ) -> None:
     storage = make_storage(client=once_client)
-    faults({"call": "complete", "kind": kind, "match": {"key": key}})
+    faults({"call": "complete_multipart_upload", "kind": kind, "match": {"key": key}})
     with pytest.raises(StorageUnavailable):
         await storage.fetch(source.add("/v.mp4", SourceFile(DATA)), key)
     await nothing_left(storage, s3_client, key)
