@@ -55,6 +55,9 @@ demo: $(STAMP) ## Watch one job go through the whole chain; VIDEO=clip.mp4 takes
 up: $(STAMP) ## Start the local stack (Prefect, sandbox, worker) in the foreground; Ctrl-C stops it
 	@$(BIN)/pro-video up
 
+# Python compiles a module once and pytest rewrites an assertion once, not each process anew.
+test chaos: export PYTHONDONTWRITEBYTECODE =
+
 test: $(STAMP) ## Run all tests
 	@$(BIN)/python -m pytest
 

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 
 from deployments.local.database import VARIABLE
-from deployments.local.running import running_stack
+from deployments.local.stack_process import running_stack
 from sandbox.media.sample import describe, make_sample
 
 _WAIT_SECONDS = 600.0

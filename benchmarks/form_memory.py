@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from deployments.local.running import running_stack
+from deployments.local.stack_process import running_stack
 from sandbox.media.sample import Sample, describe, make_sample
 
 _FORM = "/api/v1/video-editors/pro-sync-process"

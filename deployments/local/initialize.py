@@ -1,4 +1,4 @@
-"""Makes a started stack usable: bucket, blocks, deployments; then says that it is ready."""
+"""Makes a started stack usable: bucket, blocks and deployments. Then prints its addresses."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from deployments.local.stack import port_base_from_environment as port_base
 from pro_video.core.errors import StorageRefused, TransientError
 from pro_video.s3.storage import make_client
 
-logger = logging.getLogger("pro_video.setup")
+logger = logging.getLogger("pro_video.initialize")
 
-# A cold start of the Prefect server on a slow machine, with its database made anew, in seconds.
-_PATIENCE = 420.0
-_PAUSE = 0.25
-# Between two messages about the wait, in seconds.
-_WORD_SECONDS = 5.0
-# From here on the messages name the log to look at, in seconds.
-_LONG = 40.0
-# A process that ended as often as this does not come up.
+# A first start of the Prefect server, which makes its database, on a slow machine.
+_WAIT_SECONDS = 420.0
+_PAUSE_SECONDS = 0.25
+# Between two messages about the wait.
+_MESSAGE_SECONDS = 5.0
+# After this the messages name the folder of the logs.
+_LOGS_SECONDS = 40.0
+# A process that ended this often does not start.
 _MOST_ENDS = 10
 _TAIL_LINES = 15
 
@@ -40,7 +40,7 @@ Check = Callable[[], Awaitable[bool]]
 
 
 class NotReady(Exception):
-    """A part of the stack did not come up in time, or ends again and again.
+    """A part of the stack does not answer in time, or ends again and again.
 
     Attributes:
         process: its name.
@@ -51,21 +51,21 @@ class NotReady(Exception):
         self.process = process
 
 
-class Waiting:
-    """Waits for the parts of a stack, and says for which."""
+class Startup:
+    """Waits for the parts of a stack, and logs which of them are missing."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._begun = time.monotonic()
         self._log = stack.logs / "supervisord.log"
         self._log_begins = self._log.stat().st_size if self._log.exists() else 0
-        self._next_word = self._begun + _WORD_SECONDS
+        self._next_message = self._begun + _MESSAGE_SECONDS
 
     async def until(self, parts: Mapping[str, tuple[str, Check]]) -> None:
-        """Wait for parts, given as the name of the process of each and what tells that it answers.
+        """Wait for parts, by name, each with its process and a check that it answers.
 
         Raises:
-            NotReady: one did not come up.
+            NotReady: one does not answer.
         """
         left = dict(parts)
         while left:
@@ -73,17 +73,17 @@ class Waiting:
                 if await answers():
                     del left[part]
             now = time.monotonic()
-            late = now - self._begun > _PATIENCE
+            late = now - self._begun > _WAIT_SECONDS
             for part, (process, _) in left.items():
                 if late or self._ends(process) >= _MOST_ENDS:
                     raise NotReady(part, process)
-            if left and now > self._next_word:
-                self._next_word = now + _WORD_SECONDS
-                place = f"; see {self._stack.logs}" if now - self._begun > _LONG else ""
-                said = ", ".join(left) + place
-                logger.info("  %3.0f s  waiting for %s", now - self._begun, said)
+            if left and now > self._next_message:
+                self._next_message = now + _MESSAGE_SECONDS
+                place = f"; see {self._stack.logs}" if now - self._begun > _LOGS_SECONDS else ""
+                missing = ", ".join(left) + place
+                logger.info("  %3.0f s  waiting for %s", now - self._begun, missing)
             if left:
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _ends(self, process: str) -> int:
         """The number of times that a process of the stack ended since the wait began."""
@@ -95,13 +95,13 @@ class Waiting:
             return 0
 
 
-async def set_up(stack: Stack) -> None:
+async def initialize(stack: Stack) -> None:
     """Wait for every server, and register with Prefect.
 
     Raises:
-        NotReady: one did not come up.
+        NotReady: one does not answer.
     """
-    waiting = Waiting(stack)
+    startup = Startup(stack)
     async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
 
         def at(url: str) -> Check:
@@ -122,13 +122,13 @@ async def set_up(stack: Stack) -> None:
         if cluster := stack.database.cluster:
             answers = partial(asyncio.to_thread, cluster.answers)
             parts = {"PostgreSQL": ("postgres", answers), **parts}
-        await waiting.until(parts)
+        await startup.until(parts)
         await _register()
         parts = {
             "the worker": ("worker", worker_is_online),
             "the gateway": ("gateway", at(f"{stack.url('Gateway')}/readyz")),
         }
-        await waiting.until(parts)
+        await startup.until(parts)
 
 
 async def _register() -> None:
@@ -140,7 +140,7 @@ async def _register() -> None:
 
 
 def ensure_bucket(stack: Stack) -> bool:
-    """Make the bucket; one that exists stays as it is. False while S3 does not answer."""
+    """Create the bucket, unless it exists. False while S3 does not answer."""
     s3 = make_client(
         endpoint_url=stack.url("S3"),
         region=REGION,
@@ -160,7 +160,7 @@ def ensure_bucket(stack: Stack) -> bool:
 
 
 async def worker_is_online() -> bool:
-    """Has a worker of the pool said that it is there?"""
+    """Is a worker of the pool online?"""
     from prefect import get_client
 
     async with get_client() as client:
@@ -169,7 +169,7 @@ async def worker_is_online() -> bool:
 
 
 def write_description(stack: Stack) -> None:
-    """Write ``stack.json``, whole or not at all; its readers need the keys in it."""
+    """Write ``stack.json`` in one step. It holds the sandbox's keys."""
     temporary = stack.folder / ".stack.json"
     temporary.touch(mode=0o600)
     temporary.write_text(json.dumps(stack.describe(), indent=2) + "\n", encoding="utf-8")
@@ -183,7 +183,7 @@ def tail(log: Path) -> str:
 
 
 def main() -> int:
-    """Entry of ``python -m deployments.local.setup``."""
+    """Entry of ``python -m deployments.local.initialize``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
@@ -194,7 +194,7 @@ def main() -> int:
         # The supervisor stops, and everything with it.
         failed.callback(os.kill, os.getppid(), signal.SIGTERM)
         try:
-            asyncio.run(set_up(stack))
+            asyncio.run(initialize(stack))
         except NotReady as error:
             log = stack.logs / f"{error.process}.log"
             logger.error("The stack is not ready: %s. The end of %s:\n%s", error, log, tail(log))

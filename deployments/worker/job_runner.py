@@ -1,7 +1,7 @@
 """Runs flow runs as coroutines of one event loop in a separate thread, and stops them on demand.
 
 The loop is not the worker's, so that a busy job never delays the worker's polling and heartbeat.
-Prefect's flow engine also claims SIGTERM on the main thread, and would take it from the worker.
+On the main thread, Prefect's flow engine would also replace the worker's handler of SIGTERM.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from prefect.settings import (
 )
 from prefect.utilities.callables import get_call_parameters
 
-from deployments.worker.callbacks import listen_for_bells
-from deployments.worker.heartbeat import HEARTBEAT_SECONDS
+from deployments.worker.callbacks import listen_for_callbacks
+from deployments.worker.settings import HEARTBEAT_SECONDS
 from pro_video.core.retrying import keep_running
 from pro_video.core.settings import Settings, get_settings, use_settings
 from pro_video.core.stopping import StopReason, StopSignal, use_stop
@@ -45,27 +45,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefect.workers.pro_video")
 
-# One page of the API; with more runs being cancelled at once, the next look takes the rest.
+# One page of the API; the next poll takes the rest.
 _CANCELLING_PAGE = 200
-_WIND_UP_SECONDS = 3.0
+_CANCEL_SECONDS = 3.0
 
 
 def heartbeat() -> int:
     """Pause between two heartbeats of a job in seconds.
 
-    A slower one in Prefect's settings is not obeyed: the automations that notice lost workers
-    would take every job for lost.
+    A longer one in Prefect's settings is ignored: the automations that notice lost workers would
+    take every job for lost.
     """
     configured = get_current_settings().flows.heartbeat_frequency
     return HEARTBEAT_SECONDS if configured is None else min(configured, HEARTBEAT_SECONDS)
 
 
-class JobHost:
+class JobRunner:
     """The jobs of one worker process.
 
     Args:
-        cancel_poll_seconds: pause between two looks for runs that a user cancels. One request
-        serves all jobs.
+        cancel_poll_seconds: pause between two requests for cancelled runs, each for all jobs.
     """
 
     def __init__(self, *, cancel_poll_seconds: float) -> None:
@@ -78,11 +77,11 @@ class JobHost:
         self._watchers: list[Future[None]] = []
 
     def start(self) -> None:
-        """Start the thread, its event loop, and the watches that serve all jobs."""
+        """Start the thread, its event loop, and the tasks that serve all jobs."""
         self._thread.start()
         watches: dict[str, Callable[[], Awaitable[None]]] = {
             "The watch of cancelled runs": self._watch_cancellations,
-            "The listener to doorbells": listen_for_bells,
+            "The listener to callbacks": listen_for_callbacks,
             "The watch of ended runs": watch_ends,
         }
         self._watchers = [
@@ -95,31 +94,31 @@ class JobHost:
         try:
             self._loop.run_forever()
         finally:
-            self._loop.run_until_complete(self._wind_up())
+            self._loop.run_until_complete(self._cancel_all())
             self._loop.close()
 
-    async def _wind_up(self) -> None:
+    async def _cancel_all(self) -> None:
         # The remaining tasks are watchers, and jobs that did not stop in time.
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(left, timeout=_WIND_UP_SECONDS)
+            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
         await asyncio.get_running_loop().shutdown_asyncgens()
 
     def submit(
         self, flow: Flow[..., Any], flow_run: FlowRun, settings: Settings | None = None
     ) -> Future[State[Any]]:
-        """Run a flow run in the host's loop; the future holds its final (or handed over) state.
+        """Run a flow run in the thread's loop; the future holds its final (or handed over) state.
 
-        A run that is here already goes on as it is. It comes a second time when the server missed
-        its heartbeats, because the server or the network was away, and took it for lost.
+        A run that is here already continues. It comes a second time when its heartbeats did not
+        reach the server, which took it for lost.
         """
         stop = StopSignal()
         with self._lock:
             present = self._futures.get(flow_run.id)
             if present is not None:
-                logger.info("Job %s runs here already and goes on", flow_run.id)
+                logger.info("Job %s runs here already and continues", flow_run.id)
                 return present
             self._stops[flow_run.id] = stop
             future = asyncio.run_coroutine_threadsafe(
@@ -174,7 +173,7 @@ class JobHost:
             return frozenset(self._stops)
 
     async def _watch_cancellations(self) -> None:
-        # Looking at the truth, not listening to events, cannot miss a cancellation.
+        # Unlike a subscription to events, reading the states misses no cancellation.
         async with get_client() as client:
             while True:
                 await asyncio.sleep(self._cancel_poll_seconds)
@@ -185,8 +184,8 @@ class JobHost:
                 except httpx.HTTPStatusError as error:
                     logger.warning("Prefect refuses to list cancelled runs: %s", error)
                 except httpx.HTTPError as error:
-                    # The server is away: jobs go on, and the next look is soon.
-                    logger.debug("Could not look for cancelled runs: %s", type(error).__name__)
+                    # The server is away: jobs continue, and the next request is soon.
+                    logger.debug("Could not read the cancelled runs: %s", type(error).__name__)
                 else:
                     for flow_run_id in cancelling:
                         self.stop(flow_run_id, StopReason.CANCELLED)
@@ -211,9 +210,9 @@ class JobHost:
         if pending:
             _, late = await asyncio.wait(pending, timeout=grace_seconds)
             if late:
-                logger.warning("%d jobs did not let go in time", len(late))
+                logger.warning("%d jobs did not stop in time", len(late))
         for watcher in self._watchers:
             watcher.cancel()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            await asyncio.to_thread(self._thread.join, _WIND_UP_SECONDS + 2)
+            await asyncio.to_thread(self._thread.join, _CANCEL_SECONDS + 2)

@@ -1,5 +1,5 @@
-"""Takes up the jobs of a process that died on this machine at once, without waiting for
-heartbeats."""
+"""Reschedules jobs whose worker was lost: at once those of a process of this machine, without
+waiting for heartbeats, and later those that their automation missed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ logger = logging.getLogger("prefect.workers.pro_video")
 _PAGE = 200
 _PAGES = 100
 
-# So long a run may stay crashed before it is taken up without its automation, in seconds; also the
-# pause between two looks.
+# How long a run may stay crashed before it is rescheduled without its automation; also the pause
+# between two requests.
 _CRASHED_SECONDS = 30.0
 
 
@@ -48,23 +48,22 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-async def take_up_orphans(work_pool: str) -> int:
-    """Schedule the runs anew whose process on this machine is gone; how many there were.
+async def take_up_lost_jobs(work_pool: str) -> int:
+    """Reschedule the runs whose process on this machine is gone; their number.
 
-    Called before this process has jobs of its own, so a run with this process' own id is an
-    orphan too: in a restarted container ids repeat. Each lost process counts as a crash in the
-    run's history.
+    Called before this process has jobs of its own, so a run with this process' own id is lost too:
+    in a restarted container ids repeat. Each lost process counts as a crash in the run's history.
     """
     taken = 0
     try:
-        for flow_run_id in await _orphans(work_pool):
+        for flow_run_id in await _lost_jobs(work_pool):
             async with get_client() as client:
                 state = (await client.read_flow_run(flow_run_id)).state
                 if state is None or not (state.is_running() or state.is_pending()):
-                    # It has ended, or waits for its next worker: another one was faster.
+                    # It has ended, or another worker has rescheduled it.
                     continue
-                # Not named Crashed: the automation for that name would schedule the job a second
-                # time, perhaps when it runs already.
+                # Not named Crashed: the automation for that name would reschedule the job again,
+                # perhaps when it runs already.
                 lost: State[Any] = Crashed(name="WorkerLost", message=DIED)
                 answer = await client.set_flow_run_state(flow_run_id, lost)
                 if answer.status is not SetStateStatus.ACCEPT:
@@ -72,34 +71,34 @@ async def take_up_orphans(work_pool: str) -> int:
                     continue
                 taken += await _take_up(client, flow_run_id)
     except (httpx.HTTPError, ObjectNotFound) as error:
-        # The heartbeat automations find them too, only later.
-        logger.warning("Could not look for jobs of lost processes: %s", type(error).__name__)
+        # The automations find them too, only later.
+        logger.warning("Could not read the jobs of lost processes: %s", type(error).__name__)
     if taken:
-        logger.info("Took up %d jobs of lost processes of this machine", taken)
+        logger.info("Rescheduled %d jobs of lost processes of this machine", taken)
     return taken
 
 
-async def keep_taking_up_crashed(work_pool: str) -> None:
-    """Schedule crashed runs anew that nothing else schedules, again and again until cancelled.
+async def take_up_crashed_jobs(work_pool: str) -> None:
+    """Reschedule crashed runs that stay crashed, again and again until cancelled.
 
-    An automation does so at once, but it hears of a crash by an event, and a server that restarts
-    or is overloaded loses events. The state is not lost.
+    An automation does so at once, but a server that restarts or is overloaded loses the event that
+    triggers it. The state is not lost.
     """
     while True:
         try:
             async with get_client() as client:
                 for flow_run_id in await _left_crashed(client, work_pool):
                     if await _take_up(client, flow_run_id):
-                        logger.info("Took up the crashed job %s", flow_run_id)
+                        logger.info("Rescheduled the crashed job %s", flow_run_id)
         except (httpx.HTTPError, ObjectNotFound) as error:
-            # The server is away, or a run was deleted meanwhile: the next look is soon.
-            logger.debug("Could not take up crashed jobs: %s", type(error).__name__)
+            # The server is away, or a run was deleted meanwhile: the next request is soon.
+            logger.debug("Could not reschedule crashed jobs: %s", type(error).__name__)
         await asyncio.sleep(_CRASHED_SECONDS)
 
 
 async def _take_up(client: PrefectClient, flow_run_id: UUID) -> bool:
-    # Read again: another worker may have been faster. Not by force: what has completed meanwhile
-    # must be refused.
+    # Read again: another worker may have rescheduled it. Not by force: Prefect must refuse a run
+    # that has completed meanwhile.
     state = (await client.read_flow_run(flow_run_id)).state
     if state is None or not state.is_crashed():
         return False
@@ -109,10 +108,10 @@ async def _take_up(client: PrefectClient, flow_run_id: UUID) -> bool:
 
 
 async def fail_if_lost_too_often(client: PrefectClient, flow_run: FlowRun) -> bool:
-    """End a run that crashed again and again before its flow could begin; True when that is done.
+    """Fail a run that crashed too often before its flow began; True when that was done.
 
-    The flow has the same bound, but a run that cannot be submitted at all never comes to it. The
-    run that a worker is handed has no history, so its states are read for each start.
+    The flow has the same bound, but a run that cannot be submitted never reaches it. Prefect gives
+    the worker a run without its history, so the states are read at each start.
     """
     try:
         history = await read_history(client, str(flow_run.id))
@@ -147,7 +146,7 @@ async def _runs(
     )
 
 
-async def _orphans(work_pool: str) -> list[UUID]:
+async def _lost_jobs(work_pool: str) -> list[UUID]:
     here = f"{socket.gethostname()}:"
     found: list[UUID] = []
     async with get_client() as client:

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from deployments.local.stack import Stack, free_port_base, stop_signal
 
-# A cold start with its database made anew, on a slow and busy machine, in seconds.
+# A first start, which makes the database, on a slow and busy machine.
 START_SECONDS = 480.0
 STOP_SECONDS = 60.0
 _PAUSE = 0.2
@@ -26,12 +26,12 @@ class StackNotReady(Exception):
 
 
 class StackProcess:
-    """The command that runs a stack; the caller that starts it also stops it.
+    """The command that runs a stack. The caller that starts it has to stop it.
 
     Args:
         folder: of the stack; its description appears there as ``stack.json``.
         port_base: the first of its ports.
-        module: what to run: ``deployments.local.up``, or another that takes ``--folder`` as well.
+        module: to run: ``deployments.local.up``, or another one that takes ``--folder``.
         arguments: further ones.
         directory: its working directory; by default this process's own.
     """
@@ -83,7 +83,7 @@ class StackProcess:
         """Start the command without waiting for anything.
 
         Args:
-            output: takes what its processes say; None drops it.
+            output: takes the output of its processes; None drops it.
             environment: of the command; by default this process's own with the stack's ports.
         """
         # A stack that was killed has left one.
@@ -95,7 +95,7 @@ class StackProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if output is None else output,
             stderr=subprocess.STDOUT,
-            # Its own group: Ctrl-C reaches it through its owner alone.
+            # Its own group: Ctrl-C reaches it only through this process.
             start_new_session=True,
         )
 
@@ -119,7 +119,7 @@ class StackProcess:
         return found
 
     def stop(self, order: signal.Signals = signal.SIGTERM, *, seconds: float = STOP_SECONDS) -> int:
-        """Stop it; what does not obey in time is killed. Returns the exit status."""
+        """Stop it, after ``seconds`` by SIGKILL; the exit status."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(order)
         try:

@@ -1,5 +1,5 @@
-"""Follows one job as a client of Prefect: its state for the words, its artifact for the
-percentage."""
+"""Follows one job as a client of Prefect: the stage is the state's name, the percentage an
+artifact."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _PAUSE = 0.4
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One look at the job; ``entered`` tells that its stage is a new one."""
+class JobStatus:
+    """The job at one moment; ``entered``: for the first time in this stage."""
 
     name: str
     message: str
@@ -33,7 +33,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnd:
     """The job's final state and result."""
 
     state_name: str
@@ -42,18 +42,18 @@ class Ended:
 
 
 async def follow_job(
-    parameters: dict[str, Any], show: Callable[[Seen], None], *, limit: float
-) -> Ended:
-    """Start a job through its deployment and look at it until it ends.
+    parameters: dict[str, Any], show: Callable[[JobStatus], None], *, limit: float
+) -> JobEnd:
+    """Start a job through its deployment and read its status until it ends.
 
     Args:
         parameters: of ``pro-video/local``.
-        show: told every look.
-        limit: longest time in seconds.
+        show: called with each status.
+        limit: most seconds.
 
     Raises:
         TimeoutError: it did not end in time.
-        ValueError: its run ended without a result of its own.
+        ValueError: it ended without a result.
     """
     run = await arun_deployment("pro-video/local", parameters=parameters, timeout=0)
     deadline = time.monotonic() + limit
@@ -70,12 +70,12 @@ async def follow_job(
                 if entered:
                     last = state_name
                 name = state_name if running or state.is_final() else "Waiting for the worker"
-                show(Seen(name, state.message or "", percent, entered and running))
+                show(JobStatus(name, state.message or "", percent, entered and running))
                 if state.is_final():
                     result = await state.aresult(raise_on_failure=False)
                     if not isinstance(result, JobResult):
                         raise ValueError(f"The run ended as {state_name}: {state.message}")
-                    return Ended(state_name, state.message or "", result)
+                    return JobEnd(state_name, state.message or "", result)
             if time.monotonic() > deadline:
                 raise TimeoutError("the job did not end in time")
             await asyncio.sleep(_PAUSE)
