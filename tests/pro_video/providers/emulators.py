@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
-from sandbox.kit.server import start_app
+from sandbox.common.server import start_app
 
 
 class Emulator:
