@@ -11,8 +11,8 @@ from prefect import task
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
+    FieldProblem,
     MediaUnusable,
-    Problem,
     RequestRefused,
     SourceRefused,
     TransientError,
@@ -55,7 +55,7 @@ async def probe_files(
     """
     storage = (await connections()).storage
     named, audios = sources_of(request)
-    problems: list[Problem] = []
+    problems: list[FieldProblem] = []
     video = await _probe(storage, files.video, named, problems)
     infos: list[MediaInfo | None] = []
     sent: list[StoredFile] = []
@@ -74,7 +74,7 @@ async def probe_files(
 
 
 async def _probe(
-    storage: Storage, file: StoredFile, one: NamedSource, problems: list[Problem]
+    storage: Storage, file: StoredFile, one: NamedSource, problems: list[FieldProblem]
 ) -> MediaInfo | None:
     """Probe one object of the bucket; None when it is unusable, which is added as a problem."""
     reader = cast(BinaryIO, await storage.reader(file.key, byte_budget=READ_BUDGET))
@@ -91,7 +91,7 @@ async def _converted(
     file: StoredFile,
     info: MediaInfo | None,
     one: NamedSource,
-    problems: list[Problem],
+    problems: list[FieldProblem],
 ) -> tuple[StoredFile, MediaInfo | None]:
     """The audio as it is sent: unchanged, or as WAV beside it. A refused audio stays unchanged."""
     longest = MediaLimits().audio_seconds
@@ -114,9 +114,9 @@ async def _converted(
 
 async def problems_of(
     storage: Storage, files: Sequence[tuple[NamedSource, StoredFile]]
-) -> list[Problem]:
+) -> list[FieldProblem]:
     """The problems of uploaded files as media."""
-    problems: list[Problem] = []
+    problems: list[FieldProblem] = []
     for one, file in files:
         await _probe(storage, file, one, problems)
     return problems
@@ -127,7 +127,7 @@ def _refuse(
     video: MediaInfo | None,
     audios: Sequence[NamedSource],
     infos: Sequence[MediaInfo | None],
-    problems: Sequence[Problem],
+    problems: Sequence[FieldProblem],
 ) -> None:
     """Raise RequestRefused with the problems of the files and those that the rest shows."""
     if isinstance(request, InpaintingRequest):
@@ -166,7 +166,7 @@ async def with_problems_of_files(
     return RequestRefused(problems, code=refused.code)
 
 
-async def _look(one: NamedSource) -> list[Problem]:
+async def _look(one: NamedSource) -> list[FieldProblem]:
     try:
         if one.source.startswith("s3://"):
             storage = (await connections()).storage

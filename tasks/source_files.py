@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pro_video.core.errors import Problem, ProVideoError
+from pro_video.core.errors import FieldProblem, ProVideoError
 from pro_video.core.redaction import redact_url
 from pro_video.request.check import InpaintingRequest, JobRequest
 
@@ -22,11 +22,11 @@ class NamedSource:
         """The whole name as the user gave it, without the query of a link."""
         return redact_url(self.source) if "://" in self.source else self.source
 
-    def problem(self, error: ProVideoError) -> Problem:
+    def problem(self, error: ProVideoError) -> FieldProblem:
         """The problem of the file, for a response that names every field."""
         named = self.name in error.message
         message = error.message if named else f"{self.name}: {error.message}"
-        return Problem(self.field, message, error.code or type(error).__name__)
+        return FieldProblem(self.field, message, error.code or type(error).__name__)
 
 
 def sources_of(
