@@ -6,7 +6,7 @@ its reading makes a result unusable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -31,7 +31,7 @@ from pro_video.media.reading.open import Source
 from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.check import JobRequest
 from pro_video.request.rules_warnings import audible_seconds
-from pro_video.request.timeline import Timeline, lip_sync_timeline
+from pro_video.request.timeline import lip_sync_timeline
 
 Stage = Literal["lip-sync", "inpainting"]
 
@@ -76,46 +76,34 @@ def judge_lip_sync(
         like=video,
         what="the lip-sync result",
     )
-    info = checked.info
-    if not checked.comparable or info is None or info.video is None or video.video is None:
-        return _judgement("lip-sync", checked)
-    heard = [audible_seconds(segment, audio_infos[segment.audio]) for segment in request.segments]
-    timeline = lip_sync_timeline(
-        video.duration, request.segments, heard, request.lip_sync.sync_mode
-    ).observed(info.duration)
-    findings: list[Finding] = []
-    try:
-        videos = Videos(source, result, video.video, info.video, info.duration)
-        findings += check_lip_sync_picture(videos, request.segments, timeline)
-        findings += _lip_sync_sound(
-            source, result, audios, request, heard, timeline, video, info.duration
-        )
-    except MediaUnusable as error:
-        findings.append(_not_compared(error))
-    return _judgement("lip-sync", checked, findings)
 
-
-def _lip_sync_sound(
-    source: Source,
-    result: Source,
-    audios: Mapping[str, Source],
-    request: JobRequest,
-    heard: list[float],
-    timeline: Timeline,
-    video: MediaInfo,
-    length: float,
-) -> list[Finding]:
-    """The findings about the sound outside and inside the segments."""
-    kept = untouched(request.segments, timeline, length, NEAR) if video.audio is not None else []
-    # Messages use the indexes of the user's list, which may have another order.
-    compared = [
-        (
-            replace(line, segment=request.positions[line.segment]) if request.positions else line,
-            audios[request.segments[line.segment].audio],
+    def compare(videos: Videos) -> Iterator[Finding]:
+        mode = request.lip_sync.sync_mode
+        heard = [audible_seconds(each, audio_infos[each.audio]) for each in request.segments]
+        timeline = lip_sync_timeline(video.duration, request.segments, heard, mode)
+        timeline = timeline.observed(videos.length)
+        yield from check_lip_sync_picture(videos, request.segments, timeline)
+        kept = untouched(request.segments, timeline, videos.length, NEAR)
+        # Messages use the indexes of the user's list, which may have another order.
+        compared = [
+            (
+                replace(part, segment=request.positions[part.segment])
+                if request.positions
+                else part,
+                audios[request.segments[part.segment].audio],
+            )
+            for part in segments_to_compare(request.segments, heard, timeline, videos.length)
+        ]
+        yield from check_sound(
+            source,
+            result,
+            kept=kept if video.audio is not None else [],
+            at=timeline.at,
+            compared=compared,
+            length=videos.length,
         )
-        for line in segments_to_compare(request.segments, heard, timeline, length)
-    ]
-    return check_sound(source, result, kept=kept, at=timeline.at, compared=compared, length=length)
+
+    return _judgement("lip-sync", checked, (source, result), video, compare)
 
 
 def judge_inpainting(
@@ -150,19 +138,14 @@ def judge_inpainting(
         lines=int(plan.resolution.removesuffix("p")),
         what="the text removal's result",
     )
-    info = checked.info
-    if not checked.comparable or info is None or info.video is None or video.video is None:
-        return _judgement("inpainting", checked)
-    findings: list[Finding] = []
-    try:
-        videos = Videos(source, result, video.video, info.video, info.duration)
-        findings += check_text_removal_picture(videos, plan, video.duration)
+
+    def compare(videos: Videos) -> Iterator[Finding]:
+        yield from check_text_removal_picture(videos, plan, video.duration)
         if video.audio is not None:
-            kept = [(0.0, min(video.duration, info.duration))]
-            findings += check_sound(source, result, kept=kept, length=info.duration)
-    except MediaUnusable as error:
-        findings.append(_not_compared(error))
-    return _judgement("inpainting", checked, findings)
+            kept = [(0.0, min(video.duration, videos.length))]
+            yield from check_sound(source, result, kept=kept, length=videos.length)
+
+    return _judgement("inpainting", checked, (source, result), video, compare)
 
 
 def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
@@ -177,17 +160,32 @@ def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
     return Judgement(verdict=Verdict.DOUBTFUL, warnings=(warning,))
 
 
-def _not_compared(error: MediaUnusable) -> Finding:
-    return Finding(
-        "output_not_judged", f"The result was not compared with its source: {error.message}."
-    )
-
-
-def _judgement(stage: Stage, checked: FileCheck, more: Iterable[Finding] = ()) -> Judgement:
-    """The judgement, with findings that make the result unusable first."""
-    findings = sorted([*checked.findings, *more], key=lambda finding: not finding.unusable)
+def _judgement(
+    stage: Stage,
+    checked: FileCheck,
+    files: tuple[Source, Source],
+    video: MediaInfo,
+    compare: Callable[[Videos], Iterable[Finding]],
+) -> Judgement:
+    """The judgement of a file's own findings and of the comparison with its source, with findings
+    that make the result unusable first."""
+    findings, info = list(checked.findings), checked.info
+    if (
+        checked.comparable
+        and info is not None
+        and info.video is not None
+        and video.video is not None
+    ):
+        try:
+            # One by one: findings before the error stay.
+            for finding in compare(Videos(*files, video.video, info.video, info.duration)):
+                findings.append(finding)
+        except MediaUnusable as error:
+            fact = f"The result was not compared with its source: {error.message}."
+            findings.append(Finding("output_not_judged", fact))
+    findings.sort(key=lambda finding: not finding.unusable)
     verdict = Verdict.GOOD
     if findings:
         verdict = Verdict.UNUSABLE if findings[0].unusable else Verdict.DOUBTFUL
     warnings = tuple(finding.warning(stage) for finding in findings)
-    return Judgement(verdict=verdict, warnings=warnings, info=checked.info)
+    return Judgement(verdict=verdict, warnings=warnings, info=info)
