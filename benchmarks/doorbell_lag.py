@@ -39,7 +39,7 @@ from deployments.local.stack import (
 )
 from deployments.local.supervisor import run
 from pro_video.job import JobKeys
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 
 _PAUSE = 0.5
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from sandbox.media.sample import describe
+from sandbox.media.sample.make_sample import describe
 from tests.canary import places
 from tests.canary.places import Place, Prefect
 from tests.flows.jobs import Jobs

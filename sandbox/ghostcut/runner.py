@@ -27,8 +27,9 @@ from sandbox.ghostcut.works import Work, WorkBook, is_running
 from sandbox.kit.faults import Fault
 from sandbox.kit.media_pool import MediaPool, WorkerDiedError
 from sandbox.kit.timing import Tasks, job_seconds, sleep_until
-from sandbox.media import MediaError, inpaint
-from sandbox.media.inpaint import Mask
+from sandbox.media import MediaError
+from sandbox.media.inpainting import inpaint
+from sandbox.media.inpainting.inpaint import Mask
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sandbox.media.areas import pixel_box
-from sandbox.media.pictures import Picture, to_frame
-from sandbox.media.reading import PicturesByTime, VideoReader
-from sandbox.media.sound import SoundReader
-from sandbox.media.writing import Samples
+from sandbox.media.files.mp4_writer import Samples
+from sandbox.media.files.pictures import Picture, to_frame
+from sandbox.media.files.sound_reader import SoundReader
+from sandbox.media.files.video_reader import PicturesByTime, VideoReader
+from sandbox.media.inpainting.masks import pixel_box
 
 Region = tuple[float, float, float, float]
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)

@@ -15,7 +15,7 @@ from sandbox.kit.faults import Fault
 from sandbox.kit.media_pool import WorkerDiedError
 from sandbox.kit.timing import job_seconds, sleep_until
 from sandbox.media import MediaError
-from sandbox.media.lip_sync import LipSyncResult, SegmentPlan
+from sandbox.media.lip_sync.lip_sync import LipSyncResult, SegmentPlan
 from sandbox.sync_so.catalogue import ERROR_CODES, expected_seconds
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record
 from sandbox.sync_so.fault_names import MEDIA_KINDS

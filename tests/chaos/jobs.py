@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.local.stack import BUCKET
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 from tests.chaos.world import World
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})

@@ -21,7 +21,7 @@ from deployments.gateway.job_body import JobBody
 from deployments.gateway.problems import Problem
 from pro_video.verdict import JobWarning
 from sandbox.media.measure import correlation_at, psnr
-from sandbox.media.sample import Sample, make_sample
+from sandbox.media.sample.make_sample import Sample, make_sample
 from tests.deployments.frontend import (
     CHROMIUM,
     PAGE,

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local.setup import NotReady, Waiting
 from deployments.local.stack import open_stack
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 from tests.flows.jobs import Jobs
 from tests.local_stack import LocalStack, own_port_base, wait_until
 

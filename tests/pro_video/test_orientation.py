@@ -18,7 +18,7 @@ from pro_video.inspection.grids import Gridder, Shape
 from pro_video.inspection.orientation import Orientation
 from pro_video.media import probe
 from pro_video.preview import make_preview
-from sandbox.media.pictures import from_frame, orientation
+from sandbox.media.files.pictures import from_frame, orientation
 from tests.pro_video.clips import Picture, write_clip
 
 _ONE = 0x10000

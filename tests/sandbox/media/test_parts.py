@@ -11,17 +11,18 @@ import pytest
 from PIL import Image
 
 from sandbox.ghostcut.media_work import inspect_source
-from sandbox.media import coons, measure
-from sandbox.media.areas import Box, pixel_box
+from sandbox.media import measure
 from sandbox.media.errors import MediaError
-from sandbox.media.holes import dilated, fill_holes
-from sandbox.media.motion import Matcher, Points, moved, phase_correlation
-from sandbox.media.presence import Change, EdgeWatcher, changes, showings
-from sandbox.media.reading import PicturesByTime, VideoReader
-from sandbox.media.sample import Sample, make_sample, sample_main
-from sandbox.media.scene import cloudy
-from sandbox.media.sound import SoundReader
-from sandbox.media.speech import speech, write_wav
+from sandbox.media.files.sound_reader import SoundReader
+from sandbox.media.files.video_reader import PicturesByTime, VideoReader
+from sandbox.media.inpainting import coons
+from sandbox.media.inpainting.holes import dilated, fill_holes
+from sandbox.media.inpainting.masks import Box, pixel_box
+from sandbox.media.inpainting.motion import Matcher, Points, moved, phase_correlation
+from sandbox.media.inpainting.presence import Change, EdgeWatcher, changes, showings
+from sandbox.media.sample.make_sample import Sample, make_sample, sample_main
+from sandbox.media.sample.scene import cloudy
+from sandbox.media.sample.speech import speech, write_wav
 from sandbox.sync_so.media_work import probe
 from tests.sandbox.media.clips import write_clip
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sandbox.media.areas import Bitmap
-from sandbox.media.pictures import Plane
+from sandbox.media.files.pictures import Plane
+from sandbox.media.inpainting.masks import Bitmap
 
 EDGE = 36
 """Luma step over two pixels that counts as an edge; film grain and soft texture stay below."""

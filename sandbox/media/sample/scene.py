@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sandbox.media.files.pictures import Picture
 from sandbox.media.overlays import halve, yuv
-from sandbox.media.pictures import Picture
 
 Floats = npt.NDArray[np.floating]
 GRAIN = 1.5

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
 
+from sandbox.media.files.mp4_writer import Format, PictureFormat, Samples
+from sandbox.media.files.pictures import Picture, Plane, from_frame, to_frame
 from sandbox.media.overlays import text
-from sandbox.media.pictures import Picture, Plane, from_frame, to_frame
-from sandbox.media.writing import Format, PictureFormat, Samples
 
 FAULTS = (
     "picture_unchanged",

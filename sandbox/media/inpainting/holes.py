@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sandbox.media.areas import Bitmap
+from sandbox.media.inpainting.masks import Bitmap
 
 Floats = npt.NDArray[np.floating]
 

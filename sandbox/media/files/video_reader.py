@@ -20,7 +20,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from sandbox.media.errors import MediaError
-from sandbox.media.pictures import Picture, from_frame, orientation
+from sandbox.media.files.pictures import Picture, from_frame, orientation
 
 TOLERANT: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}

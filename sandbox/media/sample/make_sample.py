@@ -14,10 +14,10 @@ import numpy as np
 
 from sandbox.media import overlays
 from sandbox.media.errors import MediaError
+from sandbox.media.files.mp4_writer import Format, Mp4Writer
 from sandbox.media.overlays import Overlay, Region
-from sandbox.media.scene import Scene
-from sandbox.media.speech import RATE, ambience, speech, write_wav
-from sandbox.media.writing import Format, Mp4Writer
+from sandbox.media.sample.scene import Scene
+from sandbox.media.sample.speech import RATE, ambience, speech, write_wav
 
 SUBTITLES = ("The road goes on\nbeyond the hills", "Tomorrow we shall\nsee the sea")
 CRF = 15

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sandbox.media.errors import MediaError
-from sandbox.media.timeline import SYNC_MODES, Range, build
+from sandbox.media.lip_sync.timeline import SYNC_MODES, Range, build
 
 LENGTHS = {
     # mode: output length for audio longer (150) and shorter (60) than the range (100)

@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.media.areas import TIME_SLACK, Mask
 from sandbox.media.errors import MediaError
-from sandbox.media.filling import Filler
-from sandbox.media.passthrough import SoundPassage
-from sandbox.media.reading import VideoReader
-from sandbox.media.spoiling import CUT_BY_FAULT, FAULTS, Spoiler
-from sandbox.media.writing import Mp4Writer
+from sandbox.media.files.mp4_writer import Mp4Writer
+from sandbox.media.files.video_reader import VideoReader
+from sandbox.media.inpainting.filling import Filler
+from sandbox.media.inpainting.masks import TIME_SLACK, Mask
+from sandbox.media.inpainting.sound_copy import SoundPassage
+from sandbox.media.result_faults import CUT_BY_FAULT, FAULTS, Spoiler
 
 __all__ = ["FAULTS", "InpaintResult", "Mask", "inpaint"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sandbox.media.sound import ScratchSound, SoundReader
-from sandbox.media.timeline import Piece
-from sandbox.media.writing import Samples
+from sandbox.media.files.mp4_writer import Samples
+from sandbox.media.files.sound_reader import ScratchSound, SoundReader
+from sandbox.media.lip_sync.timeline import Piece
 
 FADE_SECONDS = 0.003
 BLOCK = 16384

@@ -6,9 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from sandbox.media import marks
 from sandbox.media.errors import MediaError
-from sandbox.media.lip_sync import LipSyncResult, SegmentPlan, lip_sync
+from sandbox.media.files.pictures import Picture
+from sandbox.media.lip_sync import visible_marks
+from sandbox.media.lip_sync.lip_sync import LipSyncResult, SegmentPlan, lip_sync
 from sandbox.media.measure import (
     audio_samples,
     best_lag,
@@ -18,9 +19,8 @@ from sandbox.media.measure import (
     pictures_at,
     squared_error,
 )
-from sandbox.media.pictures import Picture
-from sandbox.media.sample import Sample
-from sandbox.media.speech import speech, write_wav
+from sandbox.media.sample.make_sample import Sample
+from sandbox.media.sample.speech import speech, write_wav
 from tests.sandbox.media.clips import psnr, write_clip
 
 QUIET = (0.0, 0.7, 1.0, 1.0)
@@ -36,8 +36,8 @@ def duration_of(path: Path, kind: str) -> float:
 
 
 def marked(picture: Picture) -> bool:
-    edge = picture.y[: marks.edge_size(picture.height)]
-    return bool(np.abs(edge.astype(int) - marks.EDGE_COLOUR[0]).mean() < 12)
+    edge = picture.y[: visible_marks.edge_size(picture.height)]
+    return bool(np.abs(edge.astype(int) - visible_marks.EDGE_COLOUR[0]).mean() < 12)
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +260,8 @@ def test_variable_frame_rate_is_kept(tmp_path: Path) -> None:
 def test_marks_are_the_same_each_time_and_leave_most_of_the_picture(panning: Sample) -> None:
     (plain,) = pictures_at(panning.clip, [0.2])
     one, two = plain.copy(), plain.copy()
-    marks.draw(one, 0.7)
-    marks.draw(two, 0.7)
+    visible_marks.draw(one, 0.7)
+    visible_marks.draw(two, 0.7)
     for before, first, second in zip(plain.planes(), one.planes(), two.planes(), strict=True):
         assert np.array_equal(first, second)
         assert 0.005 < np.mean(first != before) < 0.05

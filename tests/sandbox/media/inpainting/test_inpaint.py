@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from sandbox.media import overlays
-from sandbox.media.areas import Mask, pixel_box
 from sandbox.media.errors import MediaError
-from sandbox.media.filling import Filler
-from sandbox.media.inpaint import inpaint
+from sandbox.media.files.mp4_writer import Format, Mp4Writer
+from sandbox.media.files.pictures import Picture
+from sandbox.media.files.video_reader import VideoReader
+from sandbox.media.inpainting.filling import Filler
+from sandbox.media.inpainting.inpaint import inpaint
+from sandbox.media.inpainting.masks import Mask, pixel_box
 from sandbox.media.measure import frame_times, pictures_at
-from sandbox.media.pictures import Picture
-from sandbox.media.reading import VideoReader
-from sandbox.media.sample import Sample
-from sandbox.media.writing import Format, Mp4Writer
+from sandbox.media.sample.make_sample import Sample
 from tests.sandbox.media.clips import psnr, write_clip
 
 ALL_TIMES = [0.02 + 0.2 * number for number in range(20)]

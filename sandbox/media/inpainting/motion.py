@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sandbox.media.areas import Bitmap
-from sandbox.media.pictures import Plane
+from sandbox.media.files.pictures import Plane
+from sandbox.media.inpainting.masks import Bitmap
 
 MAX_POINTS = 5000
 OUTLIER = 40

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sandbox.media.inpaint import Mask, inpaint
-from sandbox.media.lip_sync import SegmentPlan, lip_sync
-from sandbox.media.pictures import Picture
-from sandbox.media.sample import Sample
-from sandbox.media.spoiling import LATE_SECONDS, Spoiler
-from sandbox.media.writing import Format
+from sandbox.media.files.mp4_writer import Format
+from sandbox.media.files.pictures import Picture
+from sandbox.media.inpainting.inpaint import Mask, inpaint
+from sandbox.media.lip_sync.lip_sync import SegmentPlan, lip_sync
+from sandbox.media.result_faults import LATE_SECONDS, Spoiler
+from sandbox.media.sample.make_sample import Sample
 from tests.sandbox.media.clips import psnr, shown
 
 TIMES = [0.1, 2.5, 3.5]

@@ -11,12 +11,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from sandbox.media.areas import Bitmap, Box, Mask, pixel_box
-from sandbox.media.holes import dilated
-from sandbox.media.motion import Matcher, Points, Shift, phase_correlation
-from sandbox.media.pictures import Plane
-from sandbox.media.presence import SETTLE_SECONDS, EdgeWatcher, changes, showings
-from sandbox.media.reading import TimedPicture, VideoReader
+from sandbox.media.files.pictures import Plane
+from sandbox.media.files.video_reader import TimedPicture, VideoReader
+from sandbox.media.inpainting.holes import dilated
+from sandbox.media.inpainting.masks import Bitmap, Box, Mask, pixel_box
+from sandbox.media.inpainting.motion import Matcher, Points, Shift, phase_correlation
+from sandbox.media.inpainting.presence import SETTLE_SECONDS, EdgeWatcher, changes, showings
 
 REACH_SECONDS = 1.5
 """How far outside a window clean pictures are looked for; covers windows that miss the text."""

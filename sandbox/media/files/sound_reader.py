@@ -9,8 +9,8 @@ import av
 import numpy as np
 
 from sandbox.media.errors import MediaError
-from sandbox.media.reading import container_start, media_errors, open_container
-from sandbox.media.writing import Samples
+from sandbox.media.files.mp4_writer import Samples
+from sandbox.media.files.video_reader import container_start, media_errors, open_container
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 GAP_SECONDS = 0.02

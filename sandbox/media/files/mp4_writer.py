@@ -18,7 +18,7 @@ import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from sandbox.media.pictures import Picture, to_frame
+from sandbox.media.files.pictures import Picture, to_frame
 
 Samples = npt.NDArray[np.float32]
 """Sound, frames x channels, full scale 1.0."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from av.audio.stream import AudioStream
 
-from sandbox.media.reading import container_start, media_errors, open_container
-from sandbox.media.sound import SoundReader
-from sandbox.media.writing import Mp4Writer
+from sandbox.media.files.mp4_writer import Mp4Writer
+from sandbox.media.files.sound_reader import SoundReader
+from sandbox.media.files.video_reader import container_start, media_errors, open_container
 
 MP4_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 """Codecs whose packets are copied; other sound is encoded as AAC, because MP4 players need it."""

@@ -16,17 +16,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from sandbox.media import marks, spoiling
+from sandbox.media import result_faults
 from sandbox.media.errors import MediaError
-from sandbox.media.pictures import Picture
-from sandbox.media.reading import PicturesByTime, VideoReader
-from sandbox.media.sound import ScratchSound, SoundReader
-from sandbox.media.splice import Crop, soundtrack
-from sandbox.media.timeline import Piece, Range, build
-from sandbox.media.writing import Mp4Writer, Samples
+from sandbox.media.files.mp4_writer import Mp4Writer, Samples
+from sandbox.media.files.pictures import Picture
+from sandbox.media.files.sound_reader import ScratchSound, SoundReader
+from sandbox.media.files.video_reader import PicturesByTime, VideoReader
+from sandbox.media.lip_sync import visible_marks
+from sandbox.media.lip_sync.soundtrack import Crop, soundtrack
+from sandbox.media.lip_sync.timeline import Piece, Range, build
 
 CRF = 17
-FAULTS = (*spoiling.FAULTS, "silence_outside")
+FAULTS = (*result_faults.FAULTS, "silence_outside")
 MARK = "sync."
 """The text of the free plans' watermark here."""
 SOUND_AHEAD_SECONDS = 0.5
@@ -158,8 +159,8 @@ class _Job:
     def run(self, out: Path, segment_out: Path | None) -> LipSyncResult:
         length = self.pieces[-1].out_end / self.rate if self.pieces else 0.0
         if self.fault == "wrong_duration":
-            length *= 1 - spoiling.CUT_BY_FAULT
-        spoiler = spoiling.Spoiler(self.fault, self.reader, MARK)
+            length *= 1 - result_faults.CUT_BY_FAULT
+        spoiler = result_faults.Spoiler(self.fault, self.reader, MARK)
         retimed = any(piece.retimed for piece in self.pieces)
         time_base = 1 / self.reader.fps if retimed else self.reader.time_base
         inside = [piece for piece in self.pieces if piece.segment is not None]
@@ -175,7 +176,7 @@ class _Job:
                 if piece.segment is not None and self.fault != "picture_unchanged":
                     centre = round(time * self.rate) - piece.out_start
                     level = self.crops[piece.segment].loudness(centre, self.rate)
-                    marks.draw(picture, level)
+                    visible_marks.draw(picture, level)
                 spoilt = spoiler.picture(picture)
                 if spoilt is None:
                     continue
@@ -205,7 +206,7 @@ class _Job:
         original: SoundReader | None,
         length: float,
         stack: ExitStack,
-        spoiler: spoiling.Spoiler,
+        spoiler: result_faults.Spoiler,
     ) -> _Output:
         with_sound = self.fault != "audio_dropped"
         writer = Mp4Writer(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sandbox.media.writing import Samples
+from sandbox.media.files.mp4_writer import Samples
 
 RATE = 48_000
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sandbox.media import coons
-from sandbox.media.areas import Bitmap, Box
-from sandbox.media.holes import Floats, fill_holes
-from sandbox.media.motion import Shift, moved
-from sandbox.media.pictures import Picture, Plane
+from sandbox.media.files.pictures import Picture, Plane
+from sandbox.media.inpainting import coons
+from sandbox.media.inpainting.holes import Floats, fill_holes
+from sandbox.media.inpainting.masks import Bitmap, Box
+from sandbox.media.inpainting.motion import Shift, moved
 
 MARGIN = 8
 """Pixels around the rectangle that take part, for the seam and for what no picture shows."""

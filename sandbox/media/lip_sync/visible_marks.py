@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sandbox.media.pictures import Picture
+from sandbox.media.files.pictures import Picture
 
 EDGE_COLOUR = (150, 60, 50)
 """Y, U, V of the edge: a clear green-cyan that real footage hardly has at its border."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sandbox.media import coons, temporal
-from sandbox.media.analysis import (
+from sandbox.media.files.pictures import Picture, Plane
+from sandbox.media.files.video_reader import PicturesByTime, TimedPicture, VideoReader
+from sandbox.media.inpainting import coons, temporal
+from sandbox.media.inpainting.analysis import (
     REACH_SECONDS,
     Analysis,
     Event,
@@ -18,13 +20,11 @@ from sandbox.media.analysis import (
     standing_text,
     static_boxes,
 )
-from sandbox.media.areas import Bitmap, Box, Mask, pixel_box, protected
-from sandbox.media.holes import Floats, coarse, dilated, fill_holes, neighbours
-from sandbox.media.motion import Matcher, Shift
-from sandbox.media.pictures import Picture, Plane
-from sandbox.media.presence import edges
-from sandbox.media.reading import PicturesByTime, TimedPicture, VideoReader
-from sandbox.media.temporal import MARGIN, Reference
+from sandbox.media.inpainting.holes import Floats, coarse, dilated, fill_holes, neighbours
+from sandbox.media.inpainting.masks import Bitmap, Box, Mask, pixel_box, protected
+from sandbox.media.inpainting.motion import Matcher, Shift
+from sandbox.media.inpainting.presence import edges
+from sandbox.media.inpainting.temporal import MARGIN, Reference
 
 BAD_MATCH = 20.0
 """Difference left around the rectangle from which on a reference shows something else."""
