@@ -38,7 +38,7 @@ from deployments.local.stack import (
     port_base_from_environment,
 )
 from deployments.local.supervisor import run
-from pro_video.job import JobKeys
+from pro_video.core.job_names import JobKeys
 from sandbox.media.sample.make_sample import describe, make_sample
 
 _PAUSE = 0.5

@@ -105,7 +105,7 @@ def gateway_pid(port: int) -> int:
         except OSError:
             # Processes end while they are looked at, and others' may not be read.
             continue
-        if marker in environment and b"deployments.gateway" in command:
+        if marker in environment and b"gateway" in command:
             return int(entry.name)
     raise RuntimeError("the gateway's process was not found; this needs Linux")
 

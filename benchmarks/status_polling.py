@@ -34,13 +34,13 @@ import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.polling_client import Plan, Tally, Target, poll
-from deployments.connection import ConnectionSettings
-from deployments.gateway.settings import GatewaySettings
-from deployments.gateway.token_store import new_token, save_entries
 from deployments.local.running import running_process
 from deployments.local.setup import ensure_bucket
 from deployments.local.stack import BUCKET, REGION, Stack, free_port_base, open_stack
 from deployments.register import register
+from deployments.save_blocks import ConnectionSettings
+from gateway.app.settings import GatewaySettings
+from gateway.auth.token_store import new_token, save_entries
 
 _START_SECONDS = 180.0
 _CONNECT_SECONDS = 5.0

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 
-from pro_video.storage import Gate, Storage, make_client
+from pro_video.s3.storage import Gate, Storage, make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

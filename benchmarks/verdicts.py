@@ -31,12 +31,12 @@ from PIL import Image, ImageFilter
 
 from benchmarks import corpus
 from benchmarks.corpus import AREA, SEGMENT, Clip, File, Sound
-from pro_video.inpainting_plan import inpainting_plan
-from pro_video.judging import judge_inpainting, judge_lip_sync
-from pro_video.media import probe
-from pro_video.media_info import MediaInfo
-from pro_video.request import JobRequest, Segment, check_areas
-from pro_video.verdict import Judgement, Verdict
+from pro_video.judging.judge import judge_inpainting, judge_lip_sync
+from pro_video.judging.verdict import Judgement, Verdict
+from pro_video.media.info import MediaInfo
+from pro_video.media.probe import probe
+from pro_video.providers.ghostcut.plan import inpainting_plan
+from pro_video.request.check import JobRequest, Segment, check_areas
 
 Change = Callable[[Clip], Clip]
 STAGES = ("lip-sync", "inpainting")

@@ -31,12 +31,12 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from pro_video.inpainting_plan import inpainting_plan
-from pro_video.judging import judge_inpainting, judge_lip_sync
-from pro_video.media import probe
-from pro_video.media_info import MediaInfo
-from pro_video.request import JobRequest, Segment, check_areas
-from pro_video.verdict import Verdict
+from pro_video.judging.judge import judge_inpainting, judge_lip_sync
+from pro_video.judging.verdict import Verdict
+from pro_video.media.info import MediaInfo
+from pro_video.media.probe import probe
+from pro_video.providers.ghostcut.plan import inpainting_plan
+from pro_video.request.check import JobRequest, Segment, check_areas
 
 FPS = 25
 RATE = 48000
@@ -168,7 +168,7 @@ def info(path: Path) -> MediaInfo:
 
 
 def lip_sync_checks(source: Path, result: Path, audio: Path, read: list[Counting]) -> None:
-    """The judgement of `tasks.verify.verify_lip_sync`."""
+    """The judgement of `tasks.check_results.verify_lip_sync`."""
     request = JobRequest(video="s3://b/v", segments=(Segment(start=1.0, end=3.0, audio="a"),))
     judgement = judge_lip_sync(
         reading(source, read),
@@ -183,7 +183,7 @@ def lip_sync_checks(source: Path, result: Path, audio: Path, read: list[Counting
 
 
 def removal_checks(source: Path, result: Path, audio: Path, read: list[Counting]) -> None:
-    """The judgement of `tasks.verify.verify_inpainting`."""
+    """The judgement of `tasks.check_results.verify_inpainting`."""
     before = info(source)
     areas, options = check_areas(
         [{"kind": "erase", "region": {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.1}}]

@@ -2,7 +2,7 @@
 Safe to repeat.
 
 Makes the block types, the blocks whose values the environment gives (see
-:mod:`deployments.connection`), the work pool, the deployments of ``prefect.yaml``, and the
+:mod:`deployments.save_blocks`), the work pool, the deployments of ``prefect.yaml``, and the
 automations that notice lost workers. Existing ones are brought up to date, nothing is removed.
 """
 
@@ -24,13 +24,13 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deployments.connection import ConnectionSettings, prove_given, save_blocks
-from deployments.recovery import save_automations
+from deployments.automations import save_automations
+from deployments.save_blocks import ConnectionSettings, prove_given, save_blocks
 from deployments.worker import ProVideoWorker
 from deployments.worker.settings import get_worker_settings
-from pro_video.errors import StorageRefused, TransientError
-from pro_video.settings import get_settings
-from tasks.store_proof import prove_stores
+from pro_video.core.errors import StorageRefused, TransientError
+from pro_video.core.settings import get_settings
+from tasks.connections.bucket_proof import prove_stores
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -7,26 +7,26 @@ from prefect.client.schemas.objects import State
 
 from flows.parameters import ON_DOUBT, parameter
 from flows.text_inpainting import text_inpainting_flow
-from pro_video.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
+from pro_video.core.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
+from pro_video.core.settings import get_settings
+from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import JobResult, StageResult
-from pro_video.request import AnnotationArea, JobRequest, Segment
-from pro_video.request_models import Language, LipSyncModel, Quality, Resolution, SyncMode
-from pro_video.rules.files import check_media
-from pro_video.settings import get_settings
-from pro_video.verdict import OnDoubt, Verdict
-from tasks.attempts import run_attempts
-from tasks.ending import completed, ending
-from tasks.job import Job, running_job
-from tasks.ledger import REQUEST
+from pro_video.request.check import AnnotationArea, JobRequest, Segment
+from pro_video.request.models import Language, LipSyncModel, Quality, Resolution, SyncMode
+from pro_video.request.rules_files import check_media
+from tasks.attempts.attempts import run_attempts
 from tasks.lip_sync import LipSyncStep
-from tasks.options import RESULTS
-from tasks.probing import probe_files
-from tasks.requests import checked_request, media_by_source, timeline_of
+from tasks.probe_sources import probe_files
+from tasks.read_parameters import checked_request, media_by_source, timeline_of
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
-from tasks.subflow import adopt_inpainting
-from tasks.upload import upload_sources
-from tasks.using import use_result
+from tasks.run.ending import completed, ending
+from tasks.run.job import Job, running_job
+from tasks.run.job_state import REQUEST
+from tasks.run.options import RESULTS
+from tasks.run.subflow import adopt_inpainting
+from tasks.upload_sources import upload_sources
+from tasks.use_result import use_result
 
 
 @flow(name="pro-video", **RESULTS)

@@ -6,22 +6,22 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
 from flows.parameters import ON_DOUBT, parameter
-from pro_video.progress import INPAINTING_ONLY_MESSAGE, Stage
+from pro_video.core.progress import INPAINTING_ONLY_MESSAGE, Stage
+from pro_video.judging.verdict import OnDoubt
 from pro_video.records import JobResult
-from pro_video.request import AnnotationArea, InpaintingRequest
-from pro_video.request_models import Language, Quality, Resolution
-from pro_video.rules.files import check_inpainting_media
-from pro_video.verdict import OnDoubt
-from tasks.attempts import run_attempts
-from tasks.ending import completed, ending
+from pro_video.request.check import AnnotationArea, InpaintingRequest
+from pro_video.request.models import Language, Quality, Resolution
+from pro_video.request.rules_files import check_inpainting_media
+from tasks.attempts.attempts import run_attempts
 from tasks.inpainting import InpaintingStep
-from tasks.job import Job, running_job
-from tasks.ledger import REQUEST
-from tasks.options import RESULTS
-from tasks.probing import probe_files
-from tasks.requests import checked_inpainting_request
-from tasks.upload import own_file, upload_sources
-from tasks.using import use_result
+from tasks.probe_sources import probe_files
+from tasks.read_parameters import checked_inpainting_request
+from tasks.run.ending import completed, ending
+from tasks.run.job import Job, running_job
+from tasks.run.job_state import REQUEST
+from tasks.run.options import RESULTS
+from tasks.upload_sources import own_file, upload_sources
+from tasks.use_result import use_result
 
 
 @flow(name="text-inpainting", **RESULTS)

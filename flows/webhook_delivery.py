@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.parameters import parameter
-from tasks.webhook_delivery import run_delivery
+from tasks.deliver_webhook import run_delivery
 
 
 @flow(name="webhook-delivery")

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pro_video import errors
-from pro_video.job import FINDINGS_LABEL
-from pro_video.media_info import MediaInfo
-from pro_video.verdict import JobWarning, Judgement, Verdict
+from pro_video.core import errors
+from pro_video.core.job_names import FINDINGS_LABEL
+from pro_video.core.job_warning import JobWarning
+from pro_video.judging.verdict import Judgement, Verdict
+from pro_video.media.info import MediaInfo
 
 
 class Record(BaseModel):

@@ -9,8 +9,13 @@ from typing import Any
 
 from prefect import get_run_logger, task
 
-from pro_video.errors import TransientError
-from pro_video.ghostcut.models import (
+from pro_video.core.errors import TransientError
+from pro_video.core.job_names import attempt_reference, references_from
+from pro_video.core.progress import Stage
+from pro_video.core.redaction import redact_url
+from pro_video.core.settings import get_settings
+from pro_video.media.info import MediaInfo
+from pro_video.providers.ghostcut.models import (
     Mask,
     Work,
     build_submit_request,
@@ -18,11 +23,8 @@ from pro_video.ghostcut.models import (
     expected_seconds,
     planted,
 )
-from pro_video.ghostcut.status import Confirmed
-from pro_video.inpainting_plan import inpainting_plan
-from pro_video.job import attempt_reference, references_from
-from pro_video.media_info import MediaInfo
-from pro_video.progress import Stage
+from pro_video.providers.ghostcut.plan import inpainting_plan
+from pro_video.providers.ghostcut.status import Confirmed
 from pro_video.records import (
     Outcome,
     Prepared,
@@ -34,22 +36,20 @@ from pro_video.records import (
     UploadedFiles,
     Verified,
 )
-from pro_video.redaction import redact_url
-from pro_video.request import InpaintingRequest
-from pro_video.settings import get_settings
-from pro_video.storage import Storage
-from tasks.access import ghostcut_client, once_allowed
-from tasks.attempts import copied
-from tasks.bells import doorbell_url
-from tasks.connections import connections
-from tasks.job import Job, current_job
-from tasks.ledger import INPAINTING
-from tasks.options import PERSISTED
-from tasks.preparing import is_kept, keep_request
-from tasks.storing import bring_result
-from tasks.submitting import Sender, submit_once
-from tasks.verify import verify_inpainting
-from tasks.waiting import follow
+from pro_video.request.check import InpaintingRequest
+from pro_video.s3.storage import Storage
+from tasks.attempts.access import ghostcut_client, once_allowed
+from tasks.attempts.attempts import copied
+from tasks.attempts.follow import follow
+from tasks.attempts.prepare import is_kept, keep_request
+from tasks.attempts.store_result import bring_result
+from tasks.attempts.submit import Sender, submit_once
+from tasks.callbacks.wake import doorbell_url
+from tasks.check_results import verify_inpainting
+from tasks.connections.connections import connections
+from tasks.run.job import Job, current_job
+from tasks.run.job_state import INPAINTING
+from tasks.run.options import PERSISTED
 
 
 @task(name="inpainting: prepare", **PERSISTED)
@@ -179,7 +179,7 @@ def _work_id(submission: Submission) -> str:
 
 @dataclass(frozen=True)
 class InpaintingStep:
-    """The text removal of one job, for :mod:`tasks.attempts` and :mod:`tasks.using`."""
+    """The text removal of one job, for :mod:`tasks.attempts` and :mod:`tasks.use_result`."""
 
     job: Job
     request: InpaintingRequest

@@ -8,10 +8,22 @@ from datetime import datetime
 
 from prefect import task
 
-from pro_video.errors import TransientError
-from pro_video.job import attempt_reference, references_from
-from pro_video.media_info import MediaInfo
-from pro_video.progress import Stage
+from pro_video.core.errors import TransientError
+from pro_video.core.job_names import attempt_reference, references_from
+from pro_video.core.progress import Stage
+from pro_video.core.retrying import Backoff
+from pro_video.core.settings import get_settings
+from pro_video.media.info import MediaInfo
+from pro_video.providers.sync_so.models import (
+    AudioInput,
+    Generation,
+    SegmentInput,
+    build_generation_request,
+    estimate_cost,
+    expected_seconds,
+    planted,
+)
+from pro_video.providers.sync_so.status import observe
 from pro_video.records import (
     Outcome,
     Prepared,
@@ -22,32 +34,20 @@ from pro_video.records import (
     UploadedFiles,
     Verified,
 )
-from pro_video.request import JobRequest
-from pro_video.retrying import Backoff
-from pro_video.settings import get_settings
-from pro_video.storage import Storage
-from pro_video.sync_so.models import (
-    AudioInput,
-    Generation,
-    SegmentInput,
-    build_generation_request,
-    estimate_cost,
-    expected_seconds,
-    planted,
-)
-from pro_video.sync_so.status import observe
-from tasks.access import once_allowed, sync_so_client
-from tasks.attempts import copied
-from tasks.bells import doorbell_url
-from tasks.connections import connections
-from tasks.job import Job, current_job
-from tasks.ledger import LIP_SYNC
-from tasks.options import PERSISTED
-from tasks.preparing import is_kept, keep_request
-from tasks.storing import bring_result
-from tasks.submitting import Sender, submit_once
-from tasks.verify import verify_lip_sync
-from tasks.waiting import follow
+from pro_video.request.check import JobRequest
+from pro_video.s3.storage import Storage
+from tasks.attempts.access import once_allowed, sync_so_client
+from tasks.attempts.attempts import copied
+from tasks.attempts.follow import follow
+from tasks.attempts.prepare import is_kept, keep_request
+from tasks.attempts.store_result import bring_result
+from tasks.attempts.submit import Sender, submit_once
+from tasks.callbacks.wake import doorbell_url
+from tasks.check_results import verify_lip_sync
+from tasks.connections.connections import connections
+from tasks.run.job import Job, current_job
+from tasks.run.job_state import LIP_SYNC
+from tasks.run.options import PERSISTED
 
 
 @task(name="lip-sync: prepare", **PERSISTED)
@@ -188,7 +188,7 @@ def _generation_id(submission: Submission) -> str:
 
 @dataclass(frozen=True)
 class LipSyncStep:
-    """The lip-sync of one job, for :mod:`tasks.attempts` and :mod:`tasks.using`."""
+    """The lip-sync of one job, for :mod:`tasks.attempts.attempts` and :mod:`tasks.use_result`."""
 
     job: Job
     request: JobRequest

@@ -14,13 +14,13 @@ from datetime import datetime
 from prefect import task
 from prefect.context import FlowRunContext
 
-from pro_video.errors import SourceRefused
+from pro_video.core.errors import SourceRefused
 from pro_video.records import Record, StageResult, StoredFile, UploadedFiles
-from pro_video.request import JobRequest
-from tasks.connections import connections
-from tasks.job import current_job
-from tasks.options import PERSISTED
-from tasks.upload import stored_file
+from pro_video.request.check import JobRequest
+from tasks.connections.connections import connections
+from tasks.run.job import current_job
+from tasks.run.options import PERSISTED
+from tasks.upload_sources import stored_file
 
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests.local_stack import LocalStack, running_stack
+from tests.support.stack import LocalStack, running_stack
 
 if TYPE_CHECKING:
-    from tests.flows.stories import Stories
+    from tests.support.background_jobs import Stories
 
-pytest_plugins = ["tests.skips"]
+pytest_plugins = ["tests.support.prefect_server", "tests.support.skips"]
 
 # How quickly examples are made says more about the machine than about a test.
 settings.register_profile(
@@ -35,7 +35,7 @@ _ON_THE_STACK = (
 )
 _OF_STORIES = ("tests/flows/", "tests/test_canary.py")
 _ALONE = ("tests/deployments/test_registration.py", "tests/deployments/test_frontend.py")
-_GATEWAY = "tests/deployments/gateway"
+_GATEWAY = "tests/gateway"
 _FIRST = ("stack", _GATEWAY, "tests/deployments", "tests/sandbox/media")
 
 
@@ -45,6 +45,8 @@ def _group(nodeid: str) -> str:
     path = nodeid.partition("::")[0]
     if path.startswith(_ON_THE_STACK):
         return "stack"
+    if path.startswith("tests/gateway/events/"):
+        return "tests/gateway/events"
     return _GATEWAY if path.startswith(_GATEWAY) else path.rpartition("/")[0]
 
 
@@ -87,7 +89,7 @@ def stories(
 ) -> Iterator[Stories]:
     """The stories of all modules of which there are tests to run, on the shared stack."""
     # Prefect takes seconds to import, which tests without a stack need not pay.
-    from tests.flows.stories import begun_stories
+    from tests.support.background_jobs import begun_stories
 
     modules = {item.module.__name__ for item in request.session.items if hasattr(item, "module")}
     with (

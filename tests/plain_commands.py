@@ -27,7 +27,7 @@ from prefect.settings import (
 from prefect.testing.cli import CycloptsCliRunner
 
 from sandbox.media.sample.make_sample import describe, make_sample
-from tests.local_stack import running_stack
+from tests.support.stack import running_stack
 
 # A worker on a busy machine imports Prefect, fetches its pool, and looks once for runs.
 _WORKER_SECONDS = 180.0

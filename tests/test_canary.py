@@ -19,11 +19,11 @@ import httpx
 import pytest
 
 from sandbox.media.sample.make_sample import describe
-from tests.canary import places
-from tests.canary.places import Place, Prefect
-from tests.flows.jobs import Jobs
-from tests.flows.stories import Setting, Stories, story
-from tests.local_stack import LocalStack
+from tests.support import secret_places
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.jobs import Jobs
+from tests.support.secret_places import Place, Prefect
+from tests.support.stack import LocalStack
 
 pytestmark = pytest.mark.timeout(1000)
 
@@ -201,11 +201,11 @@ def test_work_pools_deployments_automations_and_blocks(
 
 
 def test_output_of_worker_and_supervisor(ended: Ended, all_keys: dict[str, set[str]]) -> None:
-    assert leaks(places.output(ended.jobs.stack), all_keys) == []
+    assert leaks(secret_places.output(ended.jobs.stack), all_keys) == []
 
 
 def test_objects_and_records(ended: Ended, all_keys: dict[str, set[str]]) -> None:
-    found = list(places.objects(ended.jobs.stack, ended.ids.values()))
+    found = list(secret_places.objects(ended.jobs.stack, ended.ids.values()))
     assert any(place.endswith("/job.json") for place, _ in found)
     assert any("-submitted" in place for place, _ in found)
     assert leaks(found, all_keys) == []

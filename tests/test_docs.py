@@ -35,7 +35,7 @@ DOCUMENTS = sorted(
     ]
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
-PRODUCT = ("pro_video", "tasks", "flows", "deployments", "sandbox")
+PRODUCT = ("pro_video", "tasks", "flows", "gateway", "deployments", "sandbox")
 
 # Commands of other people that a reader is expected to have.
 FOREIGN = {"cd", "git", "curl", "docker", "pip", "uv", "aws", "export"}
@@ -207,7 +207,7 @@ def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
 
     from flows.pro_video import pro_video_flow
     from flows.text_inpainting import text_inpainting_flow
-    from pro_video.request import AnnotationArea, Segment
+    from pro_video.request.check import AnnotationArea, Segment
 
     flow: dict[str, Flow[..., Any]] = {
         "pro-video/local": pro_video_flow,
@@ -279,6 +279,14 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
         if not target.exists() or (in_document and heading not in headings(target)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_files_named_in_the_text_exist(path: Path) -> None:
+    text = re.sub(r"^```(?:console|bash|sh).*?^```", "", path.read_text(), flags=re.M | re.S)
+    folders = "|".join([*PRODUCT, "tests", "benchmarks", "docs", "examples"])
+    named = re.findall(rf"(?<![\w/.{{])((?:{folders})/[\w/.*-]*[\w/*])", text)
+    assert [name for name in named if not list(ROOT.glob(name))] == []
 
 
 def headings(path: Path) -> set[str]:

@@ -36,7 +36,7 @@ def test_a_skip_that_is_not_allowed_fails_the_run(
     )
     known = pytester.makefile(".txt", known="# reasons\n\nknown")
     more = pytester.makefile(".txt", more=f"other\n{ABSENT}")
-    run = ("-p", "xdist", "-n", processes, "-p", "tests.skips", "--allowed-skips", known)
+    run = ("-p", "xdist", "-n", processes, "-p", "tests.support.skips", "--allowed-skips", known)
     failed = pytester.runpytest_subprocess(*run)
     assert failed.ret == pytest.ExitCode.TESTS_FAILED
     failed.stdout.fnmatch_lines(["*not allowed*", "*test_other: other", f"test_two.py: {ABSENT}"])

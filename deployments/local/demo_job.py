@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pro_video.media import probe
+from pro_video.media.probe import probe
 
 # Of the sample's spoken lines.
 _LINE_SECONDS = 2.2

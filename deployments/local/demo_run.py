@@ -14,7 +14,7 @@ from prefect import get_client
 from prefect.deployments import arun_deployment
 
 from pro_video.records import JobResult
-from tasks.progress import percent_of, read_artifact
+from tasks.run.progress import percent_of, read_artifact
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -15,7 +15,7 @@ from prefect.settings import get_current_settings
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
-from deployments.known_hosts import KnownHosts, host_name
+from pro_video.net.known_hosts import KnownHosts, host_name
 
 
 def guarded(app: ASGIApp, allowed_origins: str) -> KnownHosts:

@@ -31,7 +31,7 @@ class StackProcess:
     Args:
         folder: of the stack; its description appears there as ``stack.json``.
         port_base: the first of its ports.
-        module: what to run: ``deployments.up``, or a module that takes ``--folder`` as that does.
+        module: what to run: ``deployments.local.up``, or another that takes ``--folder`` as well.
         arguments: further ones.
     """
 
@@ -40,7 +40,7 @@ class StackProcess:
         folder: Path,
         port_base: int,
         *,
-        module: str = "deployments.up",
+        module: str = "deployments.local.up",
         arguments: Sequence[str] = (),
     ) -> None:
         self.folder = folder.resolve()
@@ -162,7 +162,7 @@ def running_stack(
     *,
     port_base: int | None = None,
     log: Path | None = None,
-    module: str = "deployments.up",
+    module: str = "deployments.local.up",
     arguments: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """The description of a stack that runs while the block does.

@@ -20,8 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.local.stack import BUCKET, DEFAULT_PORT_BASE, REGION, Stack, open_stack
 from deployments.local.stack import port_base_from_environment as port_base
-from pro_video.errors import StorageRefused, TransientError
-from pro_video.storage import make_client
+from pro_video.core.errors import StorageRefused, TransientError
+from pro_video.s3.storage import make_client
 
 logger = logging.getLogger("pro_video.setup")
 
@@ -133,8 +133,8 @@ async def set_up(stack: Stack) -> None:
 
 async def _register() -> None:
     # Imported late: Prefect takes seconds to import, without any message about the wait.
-    from deployments.connection import ConnectionSettings
     from deployments.register import register
+    from deployments.save_blocks import ConnectionSettings
 
     await register(ConnectionSettings())
 

@@ -11,8 +11,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deployments.heartbeat import HEARTBEAT_SECONDS
 from deployments.local.database import Database, choose_database
+from deployments.worker.heartbeat import HEARTBEAT_SECONDS
 
 BUCKET = "pro-video"
 REGION = "us-east-1"
@@ -155,7 +155,7 @@ class Stack:
         """The stack's processes by name, those that others need first."""
         python = [sys.executable, "-m"]
         sandbox = [*python, "sandbox"]
-        waiting = [*python, "deployments.local.waiting"]
+        waiting = [*python, "deployments.local.start_when_ready"]
         server = ["deployments.local.prefect_server"]
         server += ["--host", HOST, "--port", str(self.port("Prefect"))]
         worker = ["prefect", "worker", "start", "--pool", "pro-video", "--type", "pro-video"]
@@ -186,7 +186,7 @@ class Stack:
             "ghostcut": emulator("ghostcut", "GhostCut"),
             "setup": [*python, "deployments.local.setup", "--folder", str(self.folder)],
             "worker": [*waiting, "--url", f"{self.prefect_api_url}/health", *worker],
-            "gateway": [*python, "deployments.gateway", "--host", HOST],
+            "gateway": [*python, "gateway", "--host", HOST],
         }
 
 

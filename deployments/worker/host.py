@@ -31,13 +31,13 @@ from prefect.settings import (
 )
 from prefect.utilities.callables import get_call_parameters
 
-from deployments.heartbeat import HEARTBEAT_SECONDS
-from deployments.worker.bells import listen_for_bells
-from pro_video.retrying import keep_running
-from pro_video.settings import Settings, get_settings, use_settings
-from pro_video.stopping import StopReason, StopSignal, use_stop
-from tasks.ending import AlreadyCompleted
-from tasks.webhook_watch import watch_ends
+from deployments.worker.callbacks import listen_for_bells
+from deployments.worker.heartbeat import HEARTBEAT_SECONDS
+from pro_video.core.retrying import keep_running
+from pro_video.core.settings import Settings, get_settings, use_settings
+from pro_video.core.stopping import StopReason, StopSignal, use_stop
+from tasks.run.ending import AlreadyCompleted
+from tasks.webhooks.watch import watch_ends
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -25,8 +25,8 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Crashed, Failed
 
-from pro_video.errors import DiedTooOften
-from tasks.recoveries import DIED, TAKEN_UP, read_history
+from pro_video.core.errors import DiedTooOften
+from tasks.run.recoveries import DIED, TAKEN_UP, read_history
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -27,11 +27,11 @@ from deployments.worker.orphans import (
 )
 from deployments.worker.settings import get_worker_settings
 from deployments.worker.signals import stopped_by_signals
-from pro_video.errors import StorageRefused, TransientError
-from pro_video.retrying import keep_running
-from pro_video.settings import Settings, get_settings
-from pro_video.stopping import StopReason
-from tasks.store_proof import prove_stores
+from pro_video.core.errors import StorageRefused, TransientError
+from pro_video.core.retrying import keep_running
+from pro_video.core.settings import Settings, get_settings
+from pro_video.core.stopping import StopReason
+from tasks.connections.bucket_proof import prove_stores
 
 if TYPE_CHECKING:
     import anyio.abc

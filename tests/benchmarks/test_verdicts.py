@@ -17,7 +17,7 @@ from benchmarks.verdicts import (
     Change,
     Judge,
 )
-from pro_video.verdict import Verdict
+from pro_video.judging.verdict import Verdict
 
 
 @pytest.fixture(scope="module")

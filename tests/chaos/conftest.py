@@ -10,7 +10,7 @@ from tests.chaos.jobs import Clips
 from tests.chaos.lives import Suite
 from tests.chaos.suite import open_suite
 from tests.chaos.world import World
-from tests.local_stack import LocalStack
+from tests.support.stack import LocalStack
 
 _LIMIT_SECONDS = 240.0
 

@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter, deque
 
-from pro_video.checkpoints import NAMES
+from pro_video.core.checkpoints import NAMES
 from tests.chaos.jobs import FINAL, Clips, Job
 from tests.chaos.lives import Kill, Suite, Walk, begin, events_of, walk
 from tests.chaos.table import UNDISTURBED

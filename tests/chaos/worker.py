@@ -31,11 +31,11 @@ from deployments.worker import ProVideoWorker
 from deployments.worker.host import JobHost
 from deployments.worker.worker import _load_flow
 from flows.pro_video import pro_video_flow
-from pro_video import checkpoints
-from pro_video.settings import Settings
-from pro_video.stopping import StopReason
-from pro_video.transfers.workers import default_workers
-from tasks.job import current_job
+from pro_video.core import checkpoints
+from pro_video.core.settings import Settings
+from pro_video.core.stopping import StopReason
+from pro_video.net.threads import default_workers
+from tasks.run.job import current_job
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State

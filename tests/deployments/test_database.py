@@ -20,7 +20,7 @@ import pytest
 from deployments.local import postgres
 from deployments.local.database import VARIABLE, choose_database
 from deployments.local.postgres import DATABASE, PORT, USER, Cluster, program
-from tests.local_stack import wait_until
+from tests.support.stack import wait_until
 
 WHEEL = postgres.why_not()
 needs_wheel = pytest.mark.skipif(WHEEL is not None, reason=f"PostgreSQL: {WHEEL}")

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.gateway.job_body import JobBody
-from deployments.gateway.problems import Problem
-from pro_video.verdict import JobWarning
+from gateway.app.problems import Problem
+from gateway.jobs.job_body import JobBody
+from pro_video.core.job_warning import JobWarning
 from sandbox.media.measure import correlation_at, psnr
 from sandbox.media.sample.make_sample import Sample, make_sample
 from tests.deployments.frontend import (
@@ -30,7 +30,7 @@ from tests.deployments.frontend import (
     look_at,
     serving_site,
 )
-from tests.local_stack import LocalStack, wait_until
+from tests.support.stack import LocalStack, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_stack import LocalStack
+from tests.support.stack import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,10 +16,10 @@ from typing import IO, Any
 import httpx
 import pytest
 
-from pro_video.storage import make_client
+from pro_video.s3.storage import make_client
 from sandbox.s3 import start_s3
-from tests.deployments.gateway.kit import free_port
-from tests.local_stack import wait_until
+from tests.gateway.gateways import free_port
+from tests.support.stack import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -192,7 +192,7 @@ def test_worker_and_gateway(protected: Protected) -> None:
 
     with (
         protected.running("prefect", "worker", "start", "--pool", "pro-video") as worker,
-        protected.running("deployments.gateway", "--port", str(port)),
+        protected.running("gateway", "--port", str(port)),
     ):
         wait_until(online, START_SECONDS, "the worker is online")
         wait_until(reached, START_SECONDS, "the gateway reaches Prefect")

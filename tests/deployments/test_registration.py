@@ -20,10 +20,10 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 
 from deployments.register import DeploymentFile, read_deployments
-from pro_video.storage import make_client
-from pro_video.transfers.proof import NO_CONDITIONS
+from pro_video.s3.proof import NO_CONDITIONS
+from pro_video.s3.storage import make_client
 from sandbox.s3 import start_s3
-from tests.local_stack import LocalStack
+from tests.support.stack import LocalStack
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 DEPLOYMENTS = {each.entrypoint.rpartition(".")[2]: each for each in read_deployments()}
@@ -273,7 +273,7 @@ def test_a_bucket_that_lies_is_not_registered(lying_store: LyingStore) -> None:
 @pytest.mark.timeout(300)
 def test_no_worker_starts_on_a_bucket_that_lies(lying_store: LyingStore) -> None:
     saving = (
-        "import asyncio; from deployments.connection import ConnectionSettings, save_blocks; "
+        "import asyncio; from deployments.save_blocks import ConnectionSettings, save_blocks; "
         "asyncio.run(save_blocks(ConnectionSettings()))"
     )
     assert lying_store.run("-c", saving).returncode == 0

@@ -19,8 +19,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.local.setup import NotReady, Waiting
 from deployments.local.stack import open_stack
 from sandbox.media.sample.make_sample import describe, make_sample
-from tests.flows.jobs import Jobs
-from tests.local_stack import LocalStack, own_port_base, wait_until
+from tests.support.jobs import Jobs
+from tests.support.stack import LocalStack, own_port_base, wait_until
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -87,7 +87,7 @@ def test_a_bad_choice_of_a_database_is_refused(tmp_path: Path) -> None:
 
 def test_the_demo_says_at_once_that_a_port_is_taken(tmp_path: Path) -> None:
     base = own_port_base(tmp_path / "stack")
-    command = [sys.executable, "-m", "deployments.demo", "--folder", str(tmp_path / "demo")]
+    command = [sys.executable, "-m", "deployments.local.demo", "--folder", str(tmp_path / "demo")]
     with socket.create_server(("127.0.0.1", base + 1)):
         done = subprocess.run(
             [*command, "--out", str(tmp_path / "out")],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sandbox.media.sample.make_sample import Sample
-from tests.flows.stories import Setting, Stories
+from tests.support.background_jobs import Setting, Stories
 
 
 @pytest.fixture(scope="session")

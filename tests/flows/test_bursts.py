@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_provider_faults import fault, of_job
-from tests.local_stack import wait_until
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.stack import wait_until
 
 pytestmark = pytest.mark.timeout(1000)
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flows.jobs import Jobs
-from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.jobs import Jobs
 
 pytestmark = pytest.mark.timeout(1000)
 

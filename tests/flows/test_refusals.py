@@ -11,10 +11,10 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from sandbox.media.lip_sync.lip_sync import SegmentPlan, lip_sync
 from sandbox.media.sample.make_sample import Sample
-from tests.flows.jobs import Jobs
-from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
-from tests.local_stack import wait_until
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.jobs import Jobs
+from tests.support.stack import wait_until
 
 pytestmark = pytest.mark.timeout(1000)
 

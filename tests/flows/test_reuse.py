@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pro_video.records import JobResult
-from tests.flows.jobs import Jobs
-from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_seed_cases import area
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.jobs import Jobs
 
 pytestmark = pytest.mark.timeout(1000)
 

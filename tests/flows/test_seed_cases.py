@@ -27,8 +27,8 @@ from sandbox.media.measure import (
     psnr,
 )
 from sandbox.media.sample.make_sample import Sample, describe
-from tests.flows.jobs import Followed, Jobs
-from tests.flows.stories import Setting, Stories, story
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.jobs import Followed, Jobs
 
 pytestmark = pytest.mark.timeout(1000)
 

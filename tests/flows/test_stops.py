@@ -17,11 +17,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 
 from deployments.local.stack import open_stack
-from tests.flows.jobs import Jobs
-from tests.flows.stories import Setting, Stories, story
 from tests.flows.test_provider_faults import fault, of_job
 from tests.flows.test_seed_cases import area
-from tests.local_stack import LocalStack, wait_until
+from tests.support.background_jobs import Setting, Stories, story
+from tests.support.jobs import Jobs
+from tests.support.stack import LocalStack, wait_until
 
 pytestmark = pytest.mark.timeout(1000)
 

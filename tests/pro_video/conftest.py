@@ -11,10 +11,10 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from pro_video.storage import Storage, Workers, client_config, make_client
+from pro_video.s3.storage import Storage, Workers, client_config, make_client
 from sandbox.s3 import start_s3
-from tests.pro_video.source_server import SourceServer, serving
-from tests.pro_video.storage_kit import (
+from tests.support.source_server import SourceServer, serving
+from tests.support.storage import (
     ACCESS_KEY,
     BUCKET,
     LOCAL,

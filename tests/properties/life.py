@@ -11,11 +11,18 @@ from typing import TypeVar
 
 from prefect.logging import disable_run_logger
 
-from pro_video.errors import OutcomeUnknown, ProVideoError, TransientError
-from pro_video.ghostcut.models import Work
-from pro_video.ghostcut.status import observe as observe_work
-from pro_video.job import JobKeys
-from pro_video.progress import Stage
+from pro_video.core.errors import OutcomeUnknown, ProVideoError, TransientError
+from pro_video.core.job_names import JobKeys
+from pro_video.core.job_warning import JobWarning
+from pro_video.core.progress import Stage
+from pro_video.core.settings import get_settings
+from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
+from pro_video.core.waiting import Observation
+from pro_video.judging.verdict import Judgement, Verdict
+from pro_video.providers.ghostcut.models import Work
+from pro_video.providers.ghostcut.status import observe as observe_work
+from pro_video.providers.sync_so.models import Generation
+from pro_video.providers.sync_so.status import observe as observe_generation
 from pro_video.records import (
     Acceptance,
     Outcome,
@@ -26,22 +33,16 @@ from pro_video.records import (
     Submission,
     Verified,
 )
-from pro_video.settings import get_settings
-from pro_video.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.storage import Storage
-from pro_video.sync_so.models import Generation
-from pro_video.sync_so.status import observe as observe_generation
-from pro_video.verdict import JobWarning, Judgement, Verdict
-from pro_video.waiting import Observation
-from tasks.attempts import AttemptFailed, close_attempt, copied, run_attempts
-from tasks.job import Job
-from tasks.ledger import INPAINTING, LIP_SYNC, Ledger
-from tasks.past import Past, attempt_label
-from tasks.preparing import is_kept, keep_request
-from tasks.storing import bring_result
-from tasks.submitting import Sender, submit_once
-from tasks.using import use_result
-from tasks.waiting import follow
+from pro_video.s3.storage import Storage
+from tasks.attempts.attempts import AttemptFailed, close_attempt, copied, run_attempts
+from tasks.attempts.follow import follow
+from tasks.attempts.past import Past, attempt_label
+from tasks.attempts.prepare import is_kept, keep_request
+from tasks.attempts.store_result import bring_result
+from tasks.attempts.submit import Sender, submit_once
+from tasks.run.job import Job
+from tasks.run.job_state import INPAINTING, LIP_SYNC, Ledger
+from tasks.use_result import use_result
 from tests.properties.providers import ProviderJob, ProviderModel
 from tests.properties.world import JOB_ID, Bucket, Life, Watched, World, begin_life
 

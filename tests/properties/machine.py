@@ -22,11 +22,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from pro_video.settings import get_settings
-from pro_video.stopping import StopReason, StopSignal
-from pro_video.verdict import OnDoubt, Verdict
-from tasks.bells import bells
-from tasks.ledger import INPAINTING, LIP_SYNC
+from pro_video.core.settings import get_settings
+from pro_video.core.stopping import StopReason, StopSignal
+from pro_video.judging.verdict import OnDoubt, Verdict
+from tasks.callbacks.wake import bells
+from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tests.properties.life import RESULT_KEYS, live
 from tests.properties.providers import LONGEST_LAG, Plan, ProviderJob, ProviderModel
 from tests.properties.world import Life, World

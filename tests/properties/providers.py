@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import count
 from typing import Literal
 
-from pro_video.errors import (
+from pro_video.core.errors import (
     AccountBlocked,
     CredentialsRefused,
     OutcomeUnknown,

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from pro_video.settings import get_settings, use_settings
-from tasks.ledger import INPAINTING, LIP_SYNC
+from pro_video.core.settings import get_settings, use_settings
+from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tests.properties.machine import Event, Faults, Planned, ProviderSteps, Trouble
 from tests.properties.providers import LONGEST_LAG, Plan
 from tests.properties.world import Life

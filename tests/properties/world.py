@@ -10,13 +10,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pro_video.clock import VirtualClock
-from pro_video.errors import LinkExpired, StorageUnavailable, TransferInterrupted
-from pro_video.job import JobKeys
-from pro_video.progress import Stage
-from pro_video.storage import Naming, OnProgress, Storage, StoredObject
-from pro_video.verdict import OnDoubt, Verdict
-from tasks.progress import ProgressReporter
+from pro_video.core.clock import VirtualClock
+from pro_video.core.errors import LinkExpired, StorageUnavailable, TransferInterrupted
+from pro_video.core.job_names import JobKeys
+from pro_video.core.progress import Stage
+from pro_video.judging.verdict import OnDoubt, Verdict
+from pro_video.s3.storage import Naming, OnProgress, Storage, StoredObject
+from tasks.run.progress import ProgressReporter
 
 JOB_ID = "00000000-0000-4000-8000-000000000001"
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pro_video.clock import VirtualClock
-from pro_video.job import JobKeys, attempt_reference
-from pro_video.progress import Stage
+from pro_video.core.clock import VirtualClock
+from pro_video.core.job_names import JobKeys, attempt_reference
+from pro_video.core.progress import Stage
 from pro_video.records import Prepared
-from pro_video.storage import Storage, make_client
+from pro_video.s3.storage import Storage, make_client
 from sandbox.s3 import start_s3
-from tasks.job import Job
-from tasks.ledger import LIP_SYNC, Ledger
-from tasks.preparing import keep_request
-from tests.tasks.receiver import Receiver, receiving
+from tasks.attempts.prepare import keep_request
+from tasks.run.job import Job
+from tasks.run.job_state import LIP_SYNC, Ledger
+from tests.tasks.webhooks.receiver import Receiver, receiving
 
 if TYPE_CHECKING:
-    from tasks.progress import ProgressReporter
+    from tasks.run.progress import ProgressReporter
 
 
 @pytest.fixture(scope="session")

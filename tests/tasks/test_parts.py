@@ -13,13 +13,13 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from pro_video import errors
+from pro_video.core import errors
 from pro_video.records import JobError, StageResult, StoredFile, UploadedFiles
-from tasks.bells import Bells
-from tasks.job import Job, current_job
-from tasks.ledger import INPAINTING, LIP_SYNC
-from tasks.options import worth_another_try
-from tasks.report import report_markdown
+from tasks.callbacks.wake import Bells
+from tasks.run.job import Job, current_job
+from tasks.run.job_state import INPAINTING, LIP_SYNC
+from tasks.run.options import worth_another_try
+from tasks.run.report import report_markdown
 
 
 def stored(key: str) -> StoredFile:

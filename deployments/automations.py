@@ -1,0 +1,121 @@
+"""Automations by which a Prefect server notices lost workers and hands their jobs to another one.
+
+Two automations mark a job as crashed, when its heartbeat stays away or never came; a third
+schedules a crashed job anew, whereupon any worker takes it up where its records end. A job that
+has crashed too often is ended by the worker that would run it, or by its flow: see
+:class:`tasks.run.recoveries.History`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from tasks.run.recoveries import SHORTEST_SILENCE, SILENT, TAKEN_UP
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+_ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")
+_LEFT = ("AwaitingRetry", "Scheduled", "Late", "Paused", "Suspended")
+
+
+def automations(deployment_ids: list[str], notice_seconds: float) -> list[AutomationCore]:
+    """The automations for the given deployments.
+
+    Args:
+        deployment_ids: the deployments whose runs are recovered.
+        notice_seconds: silence after which a job counts as lost; at least three heartbeats,
+            because one may get lost by itself.
+
+    Raises:
+        ValueError: the time is shorter than three heartbeats.
+    """
+    shortest = SHORTEST_SILENCE.total_seconds()
+    if notice_seconds < shortest:
+        raise ValueError(f"notice a lost worker after {shortest:g} s or later")
+    runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+    ours = ResourceSpecification(
+        {
+            "prefect.resource.role": "deployment",
+            "prefect.resource.id": [f"prefect.deployment.{each}" for each in deployment_ids],
+        }
+    )
+    each_run = {"prefect.resource.id"}
+    over = {f"prefect.flow-run.{name}" for name in (*_ENDS, *_LEFT)}
+    lost = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name="Crashed",
+        message=SILENT,
+    )
+    return [
+        AutomationCore(
+            name="pro-video: notice lost workers",
+            description="A job whose heartbeat stays away has lost its worker.",
+            trigger=EventTrigger(
+                match=runs,
+                match_related=ours,
+                for_each=each_run,
+                after={"prefect.flow-run.heartbeat"},
+                expect={"prefect.flow-run.heartbeat", *over},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=timedelta(seconds=notice_seconds),
+            ),
+            actions=[lost],
+        ),
+        AutomationCore(
+            name="pro-video: notice workers lost at the start of a job",
+            description="A job that was handed to a worker and never began has lost it.",
+            trigger=EventTrigger(
+                match=runs,
+                match_related=ours,
+                for_each=each_run,
+                after={"prefect.flow-run.Pending", "prefect.flow-run.Submitting"},
+                expect={"prefect.flow-run.Running", "prefect.flow-run.heartbeat", *over},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=timedelta(seconds=2 * notice_seconds),
+            ),
+            actions=[lost],
+        ),
+        AutomationCore(
+            name="pro-video: take up lost jobs",
+            description="A crashed job is scheduled anew and goes on where its records end.",
+            trigger=EventTrigger(
+                match=runs,
+                match_related=ours,
+                for_each=each_run,
+                expect={"prefect.flow-run.Crashed"},
+                posture=Posture.Reactive,
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.SCHEDULED,
+                    name="AwaitingRetry",
+                    message=TAKEN_UP,
+                    # Not by force: an automation that fires late, when the job has completed,
+                    # must be refused.
+                )
+            ],
+        ),
+    ]
+
+
+async def save_automations(
+    client: PrefectClient, deployment_ids: list[str], notice_seconds: float
+) -> None:
+    """Make the automations, or bring those that exist up to date."""
+    for automation in automations(deployment_ids, notice_seconds):
+        found = await client.read_automations_by_name(automation.name)
+        if found:
+            await client.update_automation(found[0].id, automation)
+        else:
+            await client.create_automation(automation)

@@ -1,0 +1,36 @@
+"""``make up``: the whole local stack in the foreground; Ctrl-C stops all of it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from deployments.local.stack import DEFAULT_PORT_BASE, open_stack, port_base_from_environment
+from deployments.local.supervisor import StackRuns, run
+
+logger = logging.getLogger("pro_video.up")
+
+
+def main() -> int:
+    """Entry of ``python -m deployments.local.up``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(".sandbox"))
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        port_base = port_base_from_environment() or DEFAULT_PORT_BASE
+        stack = open_stack(options.folder, port_base)
+        stack.require_free_ports("make up")
+        for note in stack.database.notes:
+            logger.info("%s", note)
+        logger.info("Starting Pro Video on ports %d and up; Ctrl-C stops it.", port_base)
+        return run(stack)
+    except (ValueError, StackRuns) as error:
+        logger.error("%s", error)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

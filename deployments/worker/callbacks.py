@@ -1,0 +1,65 @@
+"""Wakes the waits of this process when the gateway has received a provider's callback.
+
+The gateway does not know which worker waits for a job, so it emits a Prefect event that every
+worker receives. A worker that misses one loses nothing: its waits poll the provider anyway, only
+later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+
+from pro_video.core.clock import SYSTEM_CLOCK, Clock
+from pro_video.core.retrying import Backoff
+from tasks.callbacks.event import EVENT, rung
+from tasks.callbacks.wake import Bells, bells
+
+logger = logging.getLogger("prefect.workers.pro_video")
+
+_RECONNECT = Backoff(first=0.5, factor=2.0, longest=30.0, jitter=0.5)
+# A connection that lasted this long was a good one: the next pause is short again.
+_GOOD_SECONDS = 60.0
+
+
+async def listen_for_bells(registry: Bells = bells, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Wake the waits of each event of a provider's callback, until cancelled.
+
+    Args:
+        registry: the bells to ring.
+        clock: source of time for the pauses between connections.
+    """
+    failures = 0
+    while True:
+        began = clock.monotonic()
+        try:
+            await _listen(registry)
+        except Exception as error:  # noqa: BLE001 - polling goes on; a listener must never end
+            logger.debug("No doorbells at the moment: %s", type(error).__name__)
+        failures = 1 if clock.monotonic() - began >= _GOOD_SECONDS else failures + 1
+        if failures == 3:
+            logger.warning("Prefect's event stream cannot be followed; jobs are polled meanwhile")
+        await clock.sleep(_RECONNECT.pause(failures))
+
+
+async def _listen(registry: Bells) -> None:
+    """Follow one connection to its end."""
+    wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
+    # Events of the last minute are sent again at the begin: they cause one extra read each.
+    subscriber = get_events_subscriber(filter=wanted, reconnection_attempts=0)
+    try:
+        await subscriber.__aenter__()
+        logger.debug("Listening for doorbells")
+        async for event in subscriber:
+            found = rung(event.resource.root)
+            if found is not None:
+                heard = registry.ring(*found)
+                logger.debug("A doorbell of %s rang for %d waits here", found[0], heard)
+            # Many events at once must not hold up the jobs that share this loop.
+            await asyncio.sleep(0)
+    finally:
+        # Also when the entering itself was ended: its connection may stand already.
+        await subscriber.__aexit__(None, None, None)

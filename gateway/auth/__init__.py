@@ -1,0 +1,1 @@
+"""Owners of requests: tokens, and limits per owner."""

@@ -1,0 +1,1 @@
+"""The editor's multipart form, received part by part."""

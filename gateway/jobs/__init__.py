@@ -1,0 +1,1 @@
+"""The job as a resource: create, list, read, cancel, retry, accept."""

@@ -1,0 +1,67 @@
+"""The delivery log: the messages to a job's receiver, and all tries of each."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from pydantic import ValidationError
+
+from gateway.app.context import Context
+from gateway.app.problems import problem_responses
+from gateway.app.services import Caller, Parts
+from gateway.jobs.legacy import JobId
+from gateway.jobs.views import View
+from gateway.uploads.bucket import in_thread, list_objects
+from pro_video.s3.storage import Storage
+from pro_video.webhooks.records import Delivery, deliveries_prefix
+from tasks.webhooks.announce import RECORD_BYTES
+
+router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+
+_MOST = 200
+_AT_ONCE = 8
+
+
+class DeliveryLog(View):
+    """All messages of a job."""
+
+    deliveries: list[Delivery]
+
+
+@router.get(
+    "/{job_id}/webhooks",
+    summary="Webhook deliveries of a job",
+    responses=problem_responses(401, 403, 404, 422, 429, 503),
+)
+async def read_log(job_id: JobId, owner: Caller, services: Parts, context: Context) -> DeliveryLog:
+    """Each message of the job with every try: when, how long, and what the receiver answered."""
+    await services.runs.of_owner(owner, job_id)
+    storage = await context.storage()
+    prefix = deliveries_prefix(str(job_id))
+
+    def keys() -> list[str]:
+        return [found.key for found in list_objects(storage, prefix)][:_MOST]
+
+    return DeliveryLog(deliveries=await deliveries(storage, await in_thread(context.threads, keys)))
+
+
+async def deliveries(storage: Storage, keys: list[str]) -> list[Delivery]:
+    """The deliveries behind the keys of their records, in the order of what happened.
+
+    Raises:
+        ProVideoError: the bucket.
+    """
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(key: str) -> Delivery | None:
+        async with free:
+            raw = await storage.get_bytes(key, RECORD_BYTES)
+        try:
+            return None if raw is None else Delivery.model_validate_json(raw)
+        except ValidationError:
+            # Not ours, or of a version that we cannot read.
+            return None
+
+    found = await asyncio.gather(*(read(key) for key in keys))
+    return sorted((one for one in found if one is not None), key=lambda one: one.timestamp)

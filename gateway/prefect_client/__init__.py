@@ -1,0 +1,1 @@
+"""Prefect's client on an event loop of its own, with deadlines."""

@@ -1,0 +1,1 @@
+"""Status reads of polling clients, with few requests to Prefect."""

@@ -1,0 +1,229 @@
+"""Reads of jobs for polling clients, with few requests to Prefect.
+
+One read from Prefect renews all jobs that are polled, and a response serves all clients for a
+short time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway.app.context import GatewayContext
+from gateway.app.problems import not_found
+from gateway.jobs.runs import UNFINISHED, Run, Runs, owner_tag
+from gateway.status.batch_cache import GatheredCache
+from gateway.status.cache import FlightCache
+from gateway.status.responses import Answer
+from pro_video.core.job_names import JobKeys
+from pro_video.core.job_warning import JobWarning
+from pro_video.core.progress import Stage
+from pro_video.core.settings import get_settings
+from tasks.run.progress_artifact import artifacts_of, percent_in
+
+_BATCH = 200
+# While Prefect takes long to answer, a status may be this much older than usual, in seconds.
+_LATE_SECONDS = 4.0
+_CACHED = 20_000
+_REPORT_BYTES = 4 * 1024 * 1024
+# A link is handed out again for this part of its life at most.
+_LINK_SHARE = 0.25
+_START = {stage.value.name: stage.value.start for stage in Stage}
+
+
+class ReportError(BaseModel):
+    """The reason of a job's failure in its report."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    stage: str = ""
+    kind: str = ""
+    message: str = ""
+    code: str | None = None
+    provider: str | None = None
+    request_id: str | None = None
+
+
+class Report(BaseModel):
+    """The part of a job's report (``job.json``) that a view needs."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: str
+    message: str = ""
+    output_key: str | None = None
+    fallback_key: str | None = None
+    rejected_key: str | None = None
+    accepted_by: str | None = None
+    accepted_at: datetime | None = None
+    warnings: tuple[JobWarning, ...] = ()
+    preview_key: str | None = None
+    metadata: dict[str, Any] = {}
+    timings: dict[str, float] = {}
+    estimated_cost_usd: str | float | None = None
+    error: ReportError | None = None
+    completed_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The present state of a job in Prefect.
+
+    Attributes:
+        run: the run.
+        percent: how far it is, 0 to 100; fits the stage of the run's state and never falls.
+    """
+
+    run: Run
+    percent: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The report and files of an ended job in the bucket, with fresh links."""
+
+    report: Report | None
+    output_url: str | None = None
+    fallback_url: str | None = None
+    rejected_url: str | None = None
+    preview_url: str | None = None
+
+
+@dataclass
+class _Cached:
+    """A snapshot, and the answer that was made of it."""
+
+    snapshot: Snapshot
+    answer: Answer | None = None
+
+
+class StatusReader:
+    """The reads of one gateway."""
+
+    def __init__(self, context: GatewayContext, runs: Runs) -> None:
+        self._context = context
+        self._runs = runs
+        self._cache: GatheredCache[UUID, _Cached] = GatheredCache(
+            self._look,
+            seconds=context.settings.status_cache_seconds,
+            late=_LATE_SECONDS,
+            size=_CACHED,
+            batch=_BATCH,
+        )
+        self._ended: FlightCache[tuple[UUID, UUID], Ended] = FlightCache(size=_CACHED)
+        self._shown: OrderedDict[UUID, float] = OrderedDict()
+
+    async def snapshot(self, owner: str, job_id: UUID) -> Snapshot:
+        """A job of the owner, as it was at most the cache's time ago.
+
+        Raises:
+            ProblemError: 404, also for another owner's job; 503 when Prefect is away.
+        """
+        return (await self._cached(owner, job_id)).snapshot
+
+    async def answer(
+        self, owner: str, job_id: UUID, render: Callable[[Snapshot], Awaitable[bytes]]
+    ) -> Answer:
+        """The response that ``render`` makes of :meth:`snapshot`, once for each snapshot."""
+        cached = await self._cached(owner, job_id)
+        if cached.answer is None:
+            cached.answer = Answer.of(await render(cached.snapshot))
+        return cached.answer
+
+    def ready(self, owner: str, job_id: UUID) -> Answer | None:
+        """The same, when it was made already for a job of the owner and is young enough."""
+        found = self._cache.fresh(job_id)
+        if found is None or owner_tag(owner) not in found.snapshot.run.tags:
+            return None
+        return found.answer
+
+    async def _cached(self, owner: str, job_id: UUID) -> _Cached:
+        found = await self._cache.get(job_id)
+        if found is None or owner_tag(owner) not in found.snapshot.run.tags:
+            raise not_found("job")
+        return found
+
+    async def _look(self, ids: Sequence[UUID]) -> dict[UUID, _Cached]:
+        runs, percents = await asyncio.gather(self._runs.by_ids(ids), self._percents(ids))
+        return {run.id: self._renewed(run, percents.get(run.id, 0.0)) for run in runs.values()}
+
+    def _renewed(self, run: Run, percent: float) -> _Cached:
+        snapshot = Snapshot(run, self._coherent(run, percent))
+        earlier = self._cache.peek(run.id)
+        # The view of a job that ended has links, which grow old; that of a crashed one turns with
+        # time alone.
+        if earlier is not None and run.state.type in UNFINISHED and snapshot == earlier.snapshot:
+            return _Cached(snapshot, earlier.answer)
+        return _Cached(snapshot)
+
+    async def snapshots(self, runs: list[Run]) -> list[Snapshot]:
+        """Runs that were just read, with their percentages."""
+        percents = await self._percents([run.id for run in runs])
+        return [Snapshot(run, self._coherent(run, percents.get(run.id, 0.0))) for run in runs]
+
+    def forget(self, job_id: UUID) -> None:
+        """Look anew at a job that was just changed."""
+        self._cache.forget(job_id)
+
+    async def ended(self, run: Run) -> Ended:
+        """The report and links of a job that ended; empty when there is no report of this end."""
+        life = get_settings().link_hours * 3600
+        return await self._ended.get(
+            (run.id, run.state.id), lambda: self._read_end(run, life), seconds=life * _LINK_SHARE
+        )
+
+    async def close(self) -> None:
+        """End the reads that are under way."""
+        await self._cache.close()
+
+    def _coherent(self, run: Run, percent: float) -> float:
+        """A percentage that is not below the start of the stage, nor below an earlier one.
+
+        Jobs write the state first and the percentage after it, and may die in between.
+        """
+        start = _START.get(run.state.name, 0.0) if run.state.type == "RUNNING" else 0.0
+        shown = max(percent, start, self._shown.pop(run.id, 0.0))
+        self._shown[run.id] = shown
+        while len(self._shown) > _CACHED:
+            self._shown.popitem(last=False)
+        return shown
+
+    async def _percents(self, ids: Sequence[UUID]) -> dict[UUID, float]:
+        if not ids:
+            return {}
+        answer = await self._context.api.call("POST", "/artifacts/filter", json=artifacts_of(ids))
+        found: dict[UUID, float] = {}
+        for artifact in answer.json():
+            found.setdefault(UUID(artifact["flow_run_id"]), percent_in(artifact.get("data")))
+        return found
+
+    async def _read_end(self, run: Run, life: float) -> Ended:
+        storage = await self._context.storage()
+        raw = await storage.get_bytes(JobKeys(str(run.id)).report, _REPORT_BYTES)
+        try:
+            report = Report.model_validate_json(raw) if raw is not None else None
+        except ValidationError:
+            report = None
+        # A report of an earlier end, before a retry, says nothing of this one.
+        if report is None or report.status != run.state.type.lower():
+            return Ended(None)
+        if run.state.message is not None and report.message != run.state.message:
+            return Ended(None)
+
+        async def link(key: str | None) -> str | None:
+            return None if key is None else await storage.presign(key, life)
+
+        return Ended(
+            report,
+            output_url=await link(report.output_key),
+            fallback_url=await link(report.fallback_key),
+            rejected_url=await link(report.rejected_key),
+            preview_url=await link(report.preview_key),
+        )

@@ -1,0 +1,1 @@
+"""Uploads straight to the bucket, and the removal of abandoned ones."""

@@ -1,0 +1,1 @@
+"""The base of all other packages: errors, time, waiting, retrying, settings, stopping."""

@@ -1,0 +1,197 @@
+"""The verdict on a result that was paid for: one call reads all it needs and collects all it sees.
+
+Each function is one piece of work for `inspection.examine`: it opens the files itself, and no limit
+of its reading makes a result unusable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final, Literal
+
+from pro_video.core.errors import MediaUnusable
+from pro_video.judging.findings import Finding
+from pro_video.judging.picture.changes import check_lips_changed, check_picture_changed, untouched
+from pro_video.judging.result_checks import Checked, check_output, expected_duration, same_duration
+from pro_video.judging.sound.heard import NEAR, check_sound, lines
+from pro_video.judging.verdict import Judgement, Verdict
+from pro_video.media.info import MediaInfo
+from pro_video.media.reading.open import Source
+from pro_video.providers.ghostcut.plan import InpaintingPlan
+from pro_video.request.check import JobRequest
+from pro_video.request.rules_files import audible_seconds
+from pro_video.request.timeline import Timeline, lip_sync_timeline
+
+Stage = Literal["lip-sync", "inpainting"]
+
+READ_BUDGET: Final = 1024 * 1024 * 1024
+"""Bytes that a judgement may read of one file: all its looks together, and the blocks around."""
+
+
+def judge_lip_sync(
+    source: Source,
+    result: Source,
+    audios: Mapping[str, Source],
+    *,
+    request: JobRequest,
+    audio_infos: Mapping[str, MediaInfo],
+    video: MediaInfo,
+    size: int,
+    expected_size: int | None = None,
+) -> Judgement:
+    """The verdict on a lip-sync result.
+
+    Args:
+        source: the video that was sent: a path or a seekable stream.
+        result: what came back.
+        audios: the audio of each segment, by its source string (`Segment.audio`).
+        request: the checked request.
+        audio_infos: the probes of the audios, by the same strings.
+        video: the probe of the source.
+        size: bytes of the result as they are stored.
+        expected_size: bytes that the provider announced, when it did.
+
+    Raises:
+        TransientError: a file cannot be reached at the moment.
+    """
+    checked = check_output(
+        result,
+        size=size,
+        expected_size=expected_size,
+        duration=expected_duration(
+            video, request.segments, audio_infos, request.lip_sync.sync_mode
+        ),
+        sound=True,
+        like=video,
+        what="the lip-sync result",
+    )
+    info = checked.info
+    if not checked.comparable or info is None or info.video is None or video.video is None:
+        return _judgement("lip-sync", checked)
+    heard = [audible_seconds(segment, audio_infos[segment.audio]) for segment in request.segments]
+    timeline = lip_sync_timeline(
+        video.duration, request.segments, heard, request.lip_sync.sync_mode
+    ).observed(info.duration)
+    findings: list[Finding] = []
+    try:
+        findings += check_lips_changed(
+            source,
+            result,
+            request.segments,
+            timeline,
+            length=info.duration,
+            source=video.video,
+            result=info.video,
+        )
+        findings += _lip_sync_sound(
+            source, result, audios, request, heard, timeline, video, info.duration
+        )
+    except MediaUnusable as error:
+        findings.append(_not_compared(error))
+    return _judgement("lip-sync", checked, findings)
+
+
+def _lip_sync_sound(
+    source: Source,
+    result: Source,
+    audios: Mapping[str, Source],
+    request: JobRequest,
+    heard: list[float],
+    timeline: Timeline,
+    video: MediaInfo,
+    length: float,
+) -> list[Finding]:
+    """The sound of the source outside the segments, and that of their audios inside."""
+    kept = untouched(request.segments, timeline, length, NEAR) if video.audio is not None else []
+    # Messages name a segment as the user does, whose list may have another order.
+    compared = [
+        (
+            replace(line, segment=request.positions[line.segment]) if request.positions else line,
+            audios[request.segments[line.segment].audio],
+        )
+        for line in lines(request.segments, heard, timeline, length)
+    ]
+    return check_sound(source, result, kept=kept, at=timeline.at, compared=compared, length=length)
+
+
+def judge_inpainting(
+    source: Source,
+    result: Source,
+    *,
+    plan: InpaintingPlan,
+    video: MediaInfo,
+    size: int,
+    expected_size: int | None = None,
+) -> Judgement:
+    """The verdict on a text removal.
+
+    Args:
+        source: the video that was sent: a path or a seekable stream.
+        result: what came back.
+        plan: what was asked for; its times are those of ``source``.
+        video: the probe of the source.
+        size: bytes of the result as they are stored.
+        expected_size: bytes that the provider announced, when it did.
+
+    Raises:
+        TransientError: a file cannot be reached at the moment.
+    """
+    checked = check_output(
+        result,
+        size=size,
+        expected_size=expected_size,
+        duration=same_duration(video),
+        sound=video.audio is not None,
+        like=video,
+        lines=int(plan.resolution.removesuffix("p")),
+        what="the text removal's result",
+    )
+    info = checked.info
+    if not checked.comparable or info is None or info.video is None or video.video is None:
+        return _judgement("inpainting", checked)
+    findings: list[Finding] = []
+    try:
+        findings += check_picture_changed(
+            source,
+            result,
+            plan,
+            video.duration,
+            length=info.duration,
+            source=video.video,
+            result=info.video,
+        )
+        if video.audio is not None:
+            kept = [(0.0, min(video.duration, info.duration))]
+            findings += check_sound(source, result, kept=kept, length=info.duration)
+    except MediaUnusable as error:
+        findings.append(_not_compared(error))
+    return _judgement("inpainting", checked, findings)
+
+
+def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
+    """The verdict where reading met a limit of time or memory: nothing is known against the file.
+
+    Args:
+        stage: of the result.
+        error: of `inspection.examine`.
+    """
+    fact = f"The {stage} result was not checked: {error.message}."
+    warning = Finding("output_not_judged", fact).warning(stage)
+    return Judgement(verdict=Verdict.DOUBTFUL, warnings=(warning,))
+
+
+def _not_compared(error: MediaUnusable) -> Finding:
+    return Finding(
+        "output_not_judged", f"The result was not compared with its source: {error.message}."
+    )
+
+
+def _judgement(stage: Stage, checked: Checked, more: Iterable[Finding] = ()) -> Judgement:
+    """The judgement of findings, with those that make the result unusable first."""
+    findings = sorted([*checked.findings, *more], key=lambda finding: not finding.unusable)
+    verdict = Verdict.GOOD
+    if findings:
+        verdict = Verdict.UNUSABLE if findings[0].unusable else Verdict.DOUBTFUL
+    warnings = tuple(finding.warning(stage) for finding in findings)
+    return Judgement(verdict=verdict, warnings=warnings, info=checked.info)

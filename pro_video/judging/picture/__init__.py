@@ -1,0 +1,1 @@
+"""Checks of the picture of a result against its source."""

@@ -1,0 +1,1 @@
+"""Checks of the sound of a result against its source and the new audio."""

@@ -1,0 +1,47 @@
+"""The verdict of the checks on a result that was paid for, and its warnings for the user.
+
+A verdict never takes a result away: a good or doubtful one is delivered, a doubtful one may be held
+when the user asked for that, and an unusable one stays named and linked.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pro_video.core.job_warning import JobWarning
+from pro_video.media.info import MediaInfo
+
+OnDoubt = Literal["deliver", "hold"]
+"""Handling of a doubtful result: it is delivered with warnings, or the job stops with it."""
+
+
+class Verdict(StrEnum):
+    """The usability of a result.
+
+    ``GOOD``: as expected. ``DOUBTFUL``: something is not as expected; the result is delivered with
+    warnings. ``UNUSABLE``: no video, not decodable, cut short, silent although its source has
+    sound, or nothing of the source in it.
+    """
+
+    GOOD = "good"
+    DOUBTFUL = "doubtful"
+    UNUSABLE = "unusable"
+
+
+class Judgement(BaseModel):
+    """The verdict on one result.
+
+    Attributes:
+        verdict: good, doubtful or unusable.
+        warnings: the findings; for an unusable result the first one is the reason.
+        info: the probe of the file; None when it could not be read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    verdict: Verdict
+    warnings: tuple[JobWarning, ...] = ()
+    info: MediaInfo | None = None

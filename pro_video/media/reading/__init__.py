@@ -1,0 +1,1 @@
+"""Reads the structure of a media file: streams, lengths, orientation, type."""

@@ -1,0 +1,132 @@
+"""Warnings about a valid request whose outcome may surprise; they stop nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pro_video.core.job_warning import JobWarning
+from pro_video.media.info import MediaInfo
+from pro_video.request import limits
+from pro_video.request.models import Segment
+
+if TYPE_CHECKING:
+    from pro_video.request.check import JobRequest
+
+_LATE = 0.1
+
+
+def media_warnings(
+    request: JobRequest, video: MediaInfo, audios: Mapping[str, MediaInfo]
+) -> tuple[JobWarning, ...]:
+    """Warnings about a valid request.
+
+    Args:
+        request: from `check_request`.
+        video: the probe of its video.
+        audios: the probe of each audio, by the source string of the segment.
+    """
+    told = list(video_warnings(video))
+    if video.video is not None and video.video.variable_frame_rate:
+        told.append(
+            note(
+                "video",
+                "frame_rate_varies",
+                "The video's frame rate varies, and Sync.so asks for a constant one; lip movements "
+                "may drift",
+            )
+        )
+    if video.video is not None and not video.video.stated:
+        told.append(
+            note(
+                "video",
+                "video_length_not_stated",
+                "The video does not state its length, as live recordings do, and Sync.so may "
+                "refuse it; if it does, write the file again (remux)",
+            )
+        )
+    for index, segment in enumerate(request.segments):
+        path, length = request.segment_path(index), segment.end - segment.start
+        spare = audible_seconds(segment, audios[segment.audio]) - length
+        if spare > limits.AUDIO_END_MARGIN and request.lip_sync.sync_mode == "cut_off":
+            told.append(
+                note(
+                    path,
+                    "audio_longer",
+                    f"The audio of {path} is {spare:.2f} s longer than the segment, and cut_off "
+                    f"drops the rest: {spare:.2f} s of audio are lost",
+                    segment,
+                )
+            )
+        elif spare < -limits.AUDIO_END_MARGIN:
+            told.append(
+                note(
+                    path,
+                    "audio_shorter",
+                    f"The audio of {path} is {-spare:.2f} s shorter than the segment; the sync "
+                    f"mode {request.lip_sync.sync_mode} decides what follows",
+                    segment,
+                )
+            )
+    return tuple(told)
+
+
+def video_warnings(video: MediaInfo) -> tuple[JobWarning, ...]:
+    """The part of it that is of the video alone."""
+    told = []
+    if video.audio is not None and video.audio.tracks > 1:
+        told.append(
+            note(
+                "video",
+                "sound_tracks_lost",
+                f"The video has {video.audio.tracks} sound tracks, and results have one: only the "
+                "first one counts",
+            )
+        )
+    if video.subtitles:
+        told.append(
+            note(
+                "video",
+                "subtitles_lost",
+                f"The video has {video.subtitles} tracks of subtitles, and results have none",
+            )
+        )
+    if video.video is not None and video.video.start > _LATE:
+        told.append(
+            note(
+                "video",
+                "picture_begins_late",
+                f"The video's first picture comes {video.video.start:.2f} s after the begin of its "
+                "sound; times are counted from the first picture",
+            )
+        )
+    return tuple(told)
+
+
+def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
+    """Length of the audio that a segment uses, in seconds: its crop, or the whole."""
+    if segment.audio_start is not None and segment.audio_end is not None:
+        return segment.audio_end - segment.audio_start
+    return audio.audio.duration if audio.audio is not None else 0.0
+
+
+def moved(field: str, code: str, given: float, length: float, last: str, end: float) -> JobWarning:
+    """The note on an end that was moved inside its file."""
+    return note(
+        field,
+        code,
+        f"{field} ({given:.2f} s) is {given - length:.2f} s after the end of the {last} "
+        f"({length:.2f} s); it was moved to {end:.2f} s",
+    )
+
+
+def note(field: str, code: str, message: str, segment: Segment | None = None) -> JobWarning:
+    """A warning about a field of the request, at the time of a segment."""
+    return JobWarning(
+        code=code,
+        message=message,
+        stage="request",
+        field=field,
+        start=segment.start if segment else None,
+        end=segment.end if segment else None,
+    )

@@ -1,0 +1,1 @@
+"""Bytes into and out of the bucket: parts, ranges, checksums, copies."""

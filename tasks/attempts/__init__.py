@@ -1,0 +1,1 @@
+"""A paid attempt at a provider: prepare, submit, follow, store."""

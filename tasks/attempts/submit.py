@@ -1,0 +1,341 @@
+"""Sends a paid request at most once, also when the response is lost."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from pro_video.core.checkpoints import reach
+from pro_video.core.errors import (
+    AccountBlocked,
+    CredentialsRefused,
+    OutcomeUnknown,
+    ProviderRefused,
+    RequestConflict,
+    ServiceUnavailable,
+    StorageRefused,
+    TerminalError,
+    TransientError,
+)
+from pro_video.core.retrying import Backoff
+from pro_video.core.settings import get_settings
+from pro_video.core.stopping import current_stop
+from pro_video.core.waiting import WaitPolicy, pause, until_slot
+from pro_video.records import Failure, Prepared, Submission
+from pro_video.s3.storage import Storage
+from tasks.attempts.access import once_allowed
+from tasks.run.job import Job
+
+logger = logging.getLogger("prefect.pro_video.submit")
+
+# A body holds some links and rectangles; anything near this size is not ours.
+_LARGEST_BODY = 4 * 1024 * 1024
+_LARGEST_MARK = 1024
+# Sends of one attempt, each after a search that found nothing.
+_MOST_SENDS = 3
+# Between two looks of a search.
+_FIRST_PAUSE = 5.0
+_LONGEST_PAUSE = 60.0
+# A look holds for so many seconds. A worker counts as lost after 90 s at the least: one that looked
+# longer ago before its send may have a successor by then.
+_LOOK_HOLDS = 30.0
+# Looks before one send; between each two of them the machine stood still.
+_MOST_LOOKS = 10
+# Begins of one turn; before each but the first its marks were removed from the bucket.
+_MOST_BEGINS = 3
+# Between two tries to reach a provider that is away.
+_PATIENCE = Backoff(first=2.0, longest=60.0)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sender:
+    """The calls of one provider.
+
+    Attributes:
+        step: ``lip-sync`` or ``inpainting``.
+        send: send the exact bytes once, and call the function directly before they leave: it raises
+            when nothing may be sent any more. Raises ``OutcomeUnknown`` when the answer is lost.
+        find: look for the job of the attempt, or of a later one, at the provider, by its reference,
+            among the jobs that were created since the given time.
+        adopt: read a job that the provider named itself.
+        search_seconds: how long a listing may lag behind a submit, in seconds; 0 is one look.
+    """
+
+    step: str
+    send: Callable[[bytes, Callable[[], None]], Awaitable[Submission]]
+    find: Callable[[datetime], Awaitable[Submission | None]]
+    adopt: Callable[[str], Awaitable[Submission]]
+    search_seconds: float
+
+
+class _TakenOver(Exception):
+    """Another worker submits this attempt now."""
+
+
+class _Removed(Exception):
+    """The marks of this turn are gone from the bucket."""
+
+
+class _TooLate(Exception):
+    """So much time has passed since the last look that nothing may be sent on its word."""
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One worker's turn at submitting one attempt.
+
+    Attributes:
+        token: names this turn.
+        doubt: seconds for which the provider has to be searched before anything is sent, because
+            something may have been sent before; None when nothing was.
+        since: when the first worker was about to send it, or earlier.
+    """
+
+    job: Job
+    storage: Storage
+    prepared: Prepared
+    sender: Sender
+    token: str
+    doubt: float | None
+    since: datetime
+
+    def widened(self) -> _Turn:
+        """This turn, searching back to the job's begin: nothing of a job is older than its run,
+        whatever the clocks of its machines say."""
+        return replace(self, since=min(self.since, self.job.ledger.created_at))
+
+    async def check(self) -> Callable[[], None]:
+        """Return while no later turn has begun; what is returned raises once that is long ago.
+
+        A turn that begins looks for this one's job over the time that a listing may lag, which is
+        longer than a send: a job that is sent directly after a check is found by the successor. A
+        machine may stand still between the two, for minutes, with all its clocks or without.
+
+        Raises:
+            _TakenOver: a later turn has begun.
+            _Removed: nobody can tell.
+        """
+        clock = self.job.clock
+        monotonic, wall = clock.monotonic(), clock.time()
+        held_by = await self.storage.get_bytes(_turn_key(self.prepared), _LARGEST_MARK)
+        if held_by is None:
+            raise _Removed
+        if held_by != self.token.encode():
+            raise _TakenOver
+
+        def recent() -> None:
+            passed = max(clock.monotonic() - monotonic, clock.time() - wall)
+            if passed > _LOOK_HOLDS:
+                raise _TooLate(f"{passed:.0f} s have passed since the last look")
+
+        return recent
+
+
+async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Sender) -> Submission:
+    """Get the attempt accepted, or learn why it is refused.
+
+    Before the first send a mark is set in the bucket, by one worker only. A worker that finds the
+    mark set, or is not the job's first, looks for the job at the provider before sending,
+    because an answer may have been lost, and the mark with it. A job that the run's labels name is
+    followed as it is. Of several workers that hold the same job, the last one to come sends, and
+    the others find its job.
+
+    Raises:
+        OutcomeUnknown: sent, lost, and not found; nobody can say. A retry of the run looks again.
+        DeadlineExceeded: the account had no free slot in time; nothing was created.
+        TransientError: the provider cannot be asked now.
+        Stopped: the job was cancelled or is handed over.
+    """
+    known = job.past.provider_job(sender.step, prepared.attempt)
+    if known is not None:
+        return await _patiently(job, partial(sender.adopt, known))
+    turn = await _begin(job, storage, prepared, sender)
+    try:
+        for _ in range(_MOST_BEGINS):
+            try:
+                return await _submit(turn)
+            except _Removed:
+                logger.warning("%s: its marks were removed from the bucket.", prepared.reference)
+                again = await _begin(job, storage, prepared, sender)
+                turn = replace(again, doubt=sender.search_seconds).widened()
+        raise StorageRefused(
+            f"The records of {prepared.reference} are removed from the bucket again and again",
+            code="record_missing",
+        )
+    except _TakenOver:
+        logger.warning("%s: submitted by another worker. Looking for it.", prepared.reference)
+        found = await _search(turn.widened(), get_settings().slot_deadline_hours * 3600)
+        if found is None:
+            raise OutcomeUnknown(
+                f"Another worker has submitted {prepared.reference}, and it is not found.",
+                code="taken_over",
+            ) from None
+        return found
+
+
+async def _begin(job: Job, storage: Storage, prepared: Prepared, sender: Sender) -> _Turn:
+    token = uuid.uuid4().hex
+    await storage.put_bytes(_turn_key(prepared), token.encode(), content_type="text/plain")
+    reach("submit.before-mark", sender.step)
+    key = f"{prepared.body_key}-sent"
+    # Looked for first, because there are servers that accept the condition and do not heed it.
+    mark = await storage.get_bytes(key, _LARGEST_MARK)
+    if mark is None:
+        # The token makes the bytes differ from those of every other writer.
+        own = f"{job.now().isoformat()} {token}".encode()
+        if not await storage.put_bytes(key, own, content_type="text/plain", if_absent=True):
+            mark = await storage.get_bytes(key, _LARGEST_MARK) or b""
+    reach("submit.marked", sender.step)
+    since = min(job.now(), prepared.prepared_at)
+    # The attempt's own record may be younger than its first send: Prefect goes on with a task whose
+    # result could not be written.
+    since = min(since, _moment(mark or b"", default=since))
+    turn = _Turn(job, storage, prepared, sender, token, _doubt(job, prepared, sender, mark), since)
+    return turn if turn.doubt is None else turn.widened()
+
+
+def _doubt(job: Job, prepared: Prepared, sender: Sender, mark: bytes | None) -> float | None:
+    if mark is not None or prepared.reference in job.past.sent:
+        return sender.search_seconds
+    if job.past.starts > 1:
+        # A send of an earlier process is older than this one; a listing lags behind it no more
+        # than behind any other.
+        begun = job.clock.monotonic() - job.past.began_at
+        return max(0.0, sender.search_seconds - begun)
+    return None
+
+
+async def _submit(turn: _Turn) -> Submission:
+    prepared, sender = turn.prepared, turn.sender
+    uncertain = turn.doubt is not None
+    if turn.doubt is not None:
+        found = await _search(turn, turn.doubt)
+        if found is not None:
+            return found
+    body = await turn.storage.get_bytes(prepared.body_key, _LARGEST_BODY)
+    if body is None:
+        raise StorageRefused(
+            f"The prepared request {prepared.body_key} is gone from the bucket; start a new job",
+            code="record_missing",
+        )
+    unknown: OutcomeUnknown | RequestConflict
+    for _ in range(_MOST_SENDS):
+        try:
+            return await _send(turn, body)
+        except OutcomeUnknown as error:
+            uncertain = True
+            unknown = error
+            logger.warning("%s: %s Looking for the job.", prepared.reference, error.message)
+            if error.job_id is not None:
+                return await _patiently(turn.job, partial(sender.adopt, error.job_id))
+        except RequestConflict as error:
+            # The key is this attempt's alone: an earlier send arrived, whoever's, and whatever
+            # became of its records.
+            uncertain = True
+            unknown = error
+            turn = turn.widened()
+            logger.warning("%s: %s Looking for the job.", prepared.reference, error.message)
+        except (ProviderRefused, AccountBlocked, CredentialsRefused) as error:
+            if uncertain:
+                # The refusal is of this send; an earlier one may have been accepted.
+                raise
+            return _refused(turn.job, error)
+        found = await _search(turn, sender.search_seconds)
+        if found is not None:
+            return found
+    raise unknown
+
+
+async def _send(turn: _Turn, body: bytes) -> Submission:
+    step = turn.sender.step
+
+    async def send() -> Submission:
+        for _ in range(_MOST_LOOKS):
+            recent = await turn.check()
+            reach("submit.before-send", step)
+            turn.job.past.sent.add(turn.prepared.reference)
+            try:
+                submission = await turn.sender.send(body, recent)
+            except _TooLate as late:
+                logger.warning("%s: %s. Looking again.", turn.prepared.reference, late)
+                continue
+            reach("submit.answered", step)
+            return submission
+        raise ServiceUnavailable("This machine stands still again and again; nothing was sent.")
+
+    async def told(error: TransientError, elapsed: float, seconds: float) -> None:
+        logger.info("Waiting for a free slot since %.0f s: %s", elapsed, error.message)
+
+    settings = get_settings()
+    policy = WaitPolicy(
+        deadline=settings.slot_deadline_hours * 3600, first=2.0, longest=settings.poll_seconds * 3
+    )
+    return await _patiently(
+        turn.job,
+        lambda: until_slot(
+            send,
+            policy,
+            clock=turn.job.clock,
+            stop=current_stop(),
+            on_wait=told,
+        ),
+    )
+
+
+async def _search(turn: _Turn, search_seconds: float) -> Submission | None:
+    """Look several times over the time that a listing may lag; None when it was never there."""
+    job = turn.job
+    until = job.clock.monotonic() + search_seconds
+    seconds = _FIRST_PAUSE
+    while True:
+        found = await _patiently(job, lambda: turn.sender.find(turn.since))
+        left = until - job.clock.monotonic()
+        if found is not None or left <= 0:
+            return found
+        await pause(min(seconds, left), clock=job.clock, stop=current_stop())
+        seconds = min(seconds * 2, _LONGEST_PAUSE)
+
+
+async def _patiently(job: Job, call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call again while the provider cannot be reached or refuses the account, up to the
+    deadline for a slot.
+
+    Only for what is safe to repeat: looks, and sends that surely did not arrive.
+    """
+    deadline = job.clock.monotonic() + get_settings().slot_deadline_hours * 3600
+    failures = 0
+    while True:
+        try:
+            return await once_allowed(job, call)
+        except OutcomeUnknown:
+            raise
+        except TransientError as error:
+            if job.clock.monotonic() >= deadline:
+                raise
+            failures += 1
+            seconds = _PATIENCE.pause(failures, error.retry_after)
+            logger.warning("%s Trying again in %.0f s.", error.message, seconds)
+        await pause(seconds, clock=job.clock, stop=current_stop())
+
+
+def _refused(job: Job, error: TerminalError) -> Submission:
+    return Submission(submitted_at=job.now(), refusal=Failure.of(error))
+
+
+def _turn_key(prepared: Prepared) -> str:
+    return f"{prepared.body_key}-turn"
+
+
+def _moment(mark: bytes, *, default: datetime) -> datetime:
+    """The time in a mark; a mark that cannot be read says nothing."""
+    try:
+        return datetime.fromisoformat(mark.decode().partition(" ")[0])
+    except ValueError:
+        return default

@@ -1,0 +1,1 @@
+"""Wakes a waiting task when a provider's callback arrives."""

@@ -1,0 +1,1 @@
+"""Prefect blocks, and the clients made from them."""

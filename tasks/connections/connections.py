@@ -1,0 +1,181 @@
+"""Turns the Prefect blocks into clients: the bucket, Sync.so and GhostCut."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import partial
+
+import httpx
+from prefect import get_client
+
+from pro_video.core.errors import StorageRefused
+from pro_video.core.settings import Settings, get_settings
+from pro_video.s3.storage import Storage
+from tasks.connections.blocks import GhostCutCredentials, SyncSoCredentials
+from tasks.connections.bucket import BucketDocument, KeptStorage, read_bucket
+from tasks.connections.bucket_proof import prove_when_reachable
+
+logger = logging.getLogger("prefect.pro_video.connections")
+
+# A changed key is picked up within this time, in seconds, without a read per task of a thousand
+# jobs.
+_BLOCK_LIFE = 30.0
+# Buckets that the blocks have named in the life of a process; jobs that began there go on there.
+_MOST_PLACES = 4
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The bucket and the providers' credentials of one job."""
+
+    storage: Storage
+    sync_so: SyncSoCredentials
+    ghostcut: GhostCutCredentials
+
+
+Loaded = tuple[BucketDocument, SyncSoCredentials, GhostCutCredentials]
+
+
+class ConnectionCache:
+    """The connections of jobs with the same settings, read anew from the blocks now and then.
+
+    Args:
+        load: reads the blocks.
+        prove: tries out a bucket before jobs use it.
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Awaitable[Loaded]],
+        *,
+        prove: Callable[[Storage], Awaitable[None]] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load = load
+        self._prove = prove
+        self._now = now
+        self._loaded_at = float("-inf")
+        self._storage = KeptStorage(now)
+        self._current: Connections | None = None
+        self._places: OrderedDict[str, Storage] = OrderedDict()
+        self._is_reading = False
+
+    def expire(self, seconds: float) -> None:
+        """Let the next asker read the blocks again if that was done longer ago than this."""
+        if self._now() - self._loaded_at > seconds:
+            self._loaded_at = float("-inf")
+
+    async def get(self) -> Connections:
+        """The connections; those that were read last while Prefect is away.
+
+        Raises:
+            StorageRefused: naming a block that does not exist, or what its bucket lacks.
+            httpx.HTTPError: Prefect is away and never answered.
+        """
+        current, now = self._current, self._now()
+        if current is not None and (self._is_reading or now - self._loaded_at <= _BLOCK_LIFE):
+            return current
+        try:
+            self._current = await self._read()
+        except httpx.HTTPError as error:
+            if current is None:
+                raise
+            logger.debug("Could not read the blocks anew: %s", type(error).__name__)
+            return current
+        self._loaded_at = now
+        self._places[self._current.storage.place] = self._current.storage
+        while len(self._places) > _MOST_PLACES:
+            self._places.popitem(last=False)
+        return self._current
+
+    async def staying_in(self, place: str) -> Connections:
+        """The connections with the bucket of a job that began there, whatever the blocks name now.
+
+        Raises:
+            StorageRefused: this process has not seen that bucket; naming both.
+            httpx.HTTPError: as :meth:`get`.
+        """
+        try:
+            current = await self.get()
+        except StorageRefused:
+            if self._current is None or place not in self._places:
+                raise
+            current = self._current
+        if current.storage.place == place:
+            return current
+        if place not in self._places:
+            raise StorageRefused(
+                f"This job began in {place}, where its records are; the S3 Bucket block now names "
+                f"{current.storage.place}. Register {place} again and retry this run, or start a "
+                "new job, which buys anew.",
+                code="other_bucket",
+            )
+        return replace(current, storage=self._places[place])
+
+    async def _read(self) -> Connections:
+        # Of a thousand askers one reads; the others go on with what there is.
+        self._is_reading = True
+        try:
+            bucket, sync_so, ghostcut = await self._load()
+            storage = await self._storage.of(bucket)
+            if self._prove is not None:
+                await self._prove(storage)
+            return Connections(storage, sync_so, ghostcut)
+        finally:
+            self._is_reading = False
+
+
+_caches: dict[Settings, ConnectionCache] = {}
+_place: ContextVar[str | None] = ContextVar("pro_video_place", default=None)
+
+
+def stay_in(place: str) -> None:
+    """Let the running job use this bucket alone, from now on; see :attr:`Storage.place`."""
+    _place.set(place)
+
+
+async def _load(name: str) -> Loaded:
+    async with get_client() as client:
+        bucket = await read_bucket(client, name)
+    try:
+        sync_so = await SyncSoCredentials.aload(name)
+        ghostcut = await GhostCutCredentials.aload(name)
+    except ValueError as error:
+        # Prefect's text names the block, and nothing of its content.
+        raise StorageRefused(
+            f"{error} Make the blocks with python -m deployments.register, or in Prefect's UI.",
+            code="block_missing",
+        ) from None
+    return bucket, sync_so, ghostcut
+
+
+async def connections() -> Connections:
+    """The clients of the blocks named by the setting ``PRO_VIDEO_BLOCK``.
+
+    Raises:
+        StorageRefused: naming a block that does not exist, or the bucket that the running job
+            began in, which is another one than the block's.
+    """
+    settings = get_settings()
+    if settings not in _caches:
+        _caches[settings] = ConnectionCache(
+            partial(_load, settings.block), prove=prove_when_reachable
+        )
+    place = _place.get()
+    if place is None:
+        return await _caches[settings].get()
+    return await _caches[settings].staying_in(place)
+
+
+def expire_connections(seconds: float) -> None:
+    """Let the next :func:`connections` read the blocks again if that was done longer ago than this
+    many seconds."""
+    cache = _caches.get(get_settings())
+    if cache is not None:
+        cache.expire(seconds)

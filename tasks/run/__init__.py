@@ -1,0 +1,1 @@
+"""The frame of a job: its request, state, progress, report and end."""

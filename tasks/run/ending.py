@@ -1,0 +1,263 @@
+"""The final state of a job's flow run, for every outcome and exception."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+from prefect import get_client, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort, ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
+
+from pro_video.core.checkpoints import reach
+from pro_video.core.errors import (
+    OutcomeUnknown,
+    OutputHeld,
+    ProVideoError,
+    RequestRefused,
+    TransientError,
+)
+from pro_video.core.progress import Stage
+from pro_video.core.settings import get_settings
+from pro_video.core.stopping import Stopped, StopReason
+from pro_video.records import JobError, JobResult
+from tasks.attempts.attempts import AttemptFailed, close_attempt
+from tasks.connections.connections import connections
+from tasks.run.job import Job
+from tasks.run.report import write_report
+from tasks.run.unexpected import tell_unexpected
+from tasks.webhooks.announce import announce
+
+_LOOK_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True)
+class SubflowFailed(Exception):
+    """A subflow of this job ended as failed; its error is this job's."""
+
+    error: JobError
+
+
+class PrefectAway(Exception):
+    """Prefect's API did not answer in the middle of a job; nothing is wrong with the job."""
+
+
+class AlreadyCompleted(Abort):
+    """Another process has completed this job; this one leaves it as it is.
+
+    Two processes work on a job when one was taken for lost and was not. Prefect's engine ends such
+    a run without a state of its own.
+
+    Attributes:
+        state: the run's state at the server.
+    """
+
+    def __init__(self, state: State[Any]) -> None:
+        super().__init__("Another process has completed this job.")
+        self.state = state
+
+
+@dataclass
+class Ending:
+    """The final state of a flow run; there when the body of :func:`ending` is over."""
+
+    state: State[JobResult] | None = None
+
+    @property
+    def final(self) -> State[JobResult]:
+        if self.state is None:
+            raise RuntimeError("the job has not ended")
+        return self.state
+
+
+# The begin of a failed run's message, before the reason, by the stage it failed in.
+_FAILED_IN: Final[dict[Stage | None, str]] = {
+    None: "Not begun",
+    Stage.UPLOADING: "Upload failed",
+    Stage.LIP_SYNC_PROCESSING: "Lip-sync failed",
+    Stage.LIP_SYNC_COMPLETED: "Lip-sync failed",
+    Stage.INPAINTING_STARTING: "Text inpainting failed",
+    Stage.INPAINTING_PROCESSING: "Text inpainting failed",
+    Stage.COMPLETED: "Report failed",
+}
+
+
+@asynccontextmanager
+async def ending(job: Job) -> AsyncIterator[Ending]:
+    """Run a flow's steps and turn every way they can end into a final state.
+
+    A job that Prefect's API left alone is taken up again like one whose worker was lost, and counts
+    as such. An unexpected exception is reported like every other reason.
+    """
+    end = Ending()
+    try:
+        yield end
+    except Stopped as stopped:
+        end.state = await _stopped(job, stopped.reason)
+    except AttemptFailed as failed:
+        end.state = await _failed(job, _error(job, failed.error))
+        await _close(job, failed)
+    except SubflowFailed as failed:
+        end.state = await _failed(job, failed.error)
+    except ProVideoError as error:
+        end.state = await _failed(job, _error(job, error))
+    except (httpx.HTTPError, PrefectAway) as error:
+        # Every other party's errors are ProVideoErrors: only Prefect's own client raises these.
+        end.state = Crashed(message=f"Prefect's API did not answer: {_shown(error)}")
+    except Exception as error:  # noqa: BLE001 - told with its traceback, as the job's end
+        end.state = await _failed(job, _unexpected(job, error))
+    reach("ending.final")
+
+
+def _shown(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"status {error.response.status_code}"
+    return str(error) if isinstance(error, PrefectAway) else type(error).__name__
+
+
+async def _close(job: Job, failed: AttemptFailed) -> None:
+    try:
+        storage = (await connections()).storage
+        await close_attempt(job, storage, failed.step, failed.attempt, failed.copy)
+    except ProVideoError as trouble:
+        # The state must still say why the job failed. The next retry reports the same failure
+        # once more, and the one after it goes on.
+        get_run_logger().warning("Could not close the attempt: %s", trouble.message)
+
+
+async def completed(job: Job, message: str) -> State[JobResult]:
+    """The state of a job whose result is stored, judged and used.
+
+    Raises:
+        AlreadyCompleted: another process was faster.
+    """
+    await _leave_if_completed(job)
+    result = job.ledger.result(job.job_id, status="completed", message=message, ended_at=job.now())
+    if not job.is_subflow:
+        await job.show(result.findings)
+        await write_report(result)
+        await job.reporter.stage(Stage.COMPLETED)
+    result = await _with_links(result)
+    await _announce(job, result)
+    return Completed(message=message, data=result)
+
+
+async def _failed(job: Job, error: JobError) -> State[JobResult]:
+    result = await _told(job, "failed", error.message, error)
+    return Failed(message=error.message, data=result)
+
+
+async def _stopped(job: Job, reason: StopReason) -> State[Any]:
+    awaited, unsure = job.ledger.awaited, job.ledger.unsure
+    if reason is StopReason.HANDOVER:
+        rest = f"; {awaited} goes on" if awaited else ""
+        return AwaitingRetry(message=f"Handed over by a worker that stops{rest}")
+    message = f"Cancelled during: {job.reporter.stage_name}. "
+    if awaited:
+        message += (
+            f"{awaited} goes on at the provider and is billed there; retry this run to pick its "
+            "result up."
+        )
+    elif unsure:
+        message += f"A {unsure} may have been created; retry this run to look for it."
+    else:
+        message += "No provider's job is going on."
+    return Cancelled(message=message, data=await _told(job, "cancelled", message, None))
+
+
+async def _told(job: Job, status: str, message: str, error: JobError | None) -> JobResult:
+    """The result of a job that did not complete, reported as far as that is possible."""
+    await _leave_if_completed(job)
+    result = job.ledger.result(
+        job.job_id, status=status, message=message, ended_at=job.now(), error=error
+    )
+    if not job.is_subflow:
+        await job.show(result.findings)
+    try:
+        if not job.is_subflow:
+            await write_report(result)
+        result = await _with_links(result)
+    except ProVideoError as trouble:
+        # The bucket may be what failed the job; its state still says why.
+        get_run_logger().warning("Could not write the report: %s", trouble.message)
+    await _announce(job, result)
+    return result
+
+
+async def _leave_if_completed(job: Job) -> None:
+    """Write nothing about a job that is complete: no second end, no worse one."""
+    if job.is_subflow:
+        return
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS), get_client() as client:
+            state = (await client.read_flow_run(UUID(job.job_id))).state
+    except (httpx.HTTPError, TimeoutError, ObjectNotFound) as error:
+        # Without this read the end is still right, only shown a second time.
+        get_run_logger().debug("Could not read the run's state: %s", type(error).__name__)
+        return
+    if state is not None and state.is_completed():
+        await job.reporter.settle()
+        raise AlreadyCompleted(state)
+
+
+async def _announce(job: Job, result: JobResult) -> None:
+    if not job.is_subflow:
+        await announce(result)
+
+
+def _error(job: Job, error: ProVideoError) -> JobError:
+    lead = _FAILED_IN[job.reporter.current]
+    if isinstance(error, RequestRefused):
+        lead = "Request refused"
+    elif isinstance(error, OutputHeld):
+        lead = "Held"
+    message = f"{lead}: {error.message}"
+    if isinstance(error, OutcomeUnknown):
+        message += " The job may exist at the provider; retry this run to look for it again."
+    elif isinstance(error, TransientError):
+        message += " Retry this run to go on from here."
+    return JobError(
+        stage=_stage_label(job),
+        kind=type(error).__name__,
+        message=message,
+        code=error.code,
+        provider=error.provider,
+        request_id=error.request_id,
+    )
+
+
+def _stage_label(job: Job) -> str:
+    return (job.reporter.current or Stage.UPLOADING).label
+
+
+def _unexpected(job: Job, error: Exception) -> JobError:
+    shown = tell_unexpected(job.job_id, error)
+    return JobError(
+        stage=_stage_label(job),
+        kind=type(error).__name__,
+        message=f"Unexpected error: {shown}. Retry this run to go on from here; nothing that was "
+        "bought is bought again. The log of the run says where it happened.",
+        code="unexpected",
+    )
+
+
+async def _with_links(result: JobResult) -> JobResult:
+    """Add the signed links; only in the run's result, never in a report or state."""
+    storage = (await connections()).storage
+    life = get_settings().link_hours * 3600
+    update: dict[str, Any] = {}
+    if result.output_key is not None:
+        update["output_url"] = await storage.presign(result.output_key, life)
+        update["output_url_expires_at"] = result.completed_at + timedelta(seconds=life)
+    if result.fallback_key is not None:
+        update["fallback_url"] = await storage.presign(result.fallback_key, life)
+    if result.rejected_key is not None:
+        update["rejected_url"] = await storage.presign(result.rejected_key, life)
+    return result.model_copy(update=update)

@@ -1,0 +1,168 @@
+"""The job that the running flow or task belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from prefect import get_run_logger
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+
+from pro_video.core.clock import SYSTEM_CLOCK, Clock
+from pro_video.core.job_names import JobKeys
+from pro_video.core.job_warning import JobWarning
+from pro_video.records import Findings
+from tasks.attempts.past import Past, read_labels, remembered_place
+from tasks.connections.connections import connections, stay_in
+from tasks.run.job_state import Ledger
+from tasks.run.progress import ProgressReporter
+from tasks.run.recoveries import check_recoveries
+from tasks.run.turns import Turn
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a flow, or the part of it that a subflow does.
+
+    Attributes:
+        job_id: id of the outermost flow run.
+        run_id: id of the flow run that executes now; differs from ``job_id`` in a subflow.
+        keys: names of the job's objects.
+        reporter: shows its progress.
+        ledger: the facts of the job so far.
+        clock: source of time.
+        turn: taken while this process works for the job, and not only waits.
+        past: the facts of the job's earlier processes.
+    """
+
+    job_id: str
+    run_id: str
+    keys: JobKeys
+    reporter: ProgressReporter
+    ledger: Ledger
+    clock: Clock
+    turn: Turn = field(default_factory=Turn)
+    past: Past = field(default_factory=Past)
+
+    @property
+    def is_subflow(self) -> bool:
+        return self.job_id != self.run_id
+
+    async def begin(self) -> None:
+        """Take up what an earlier process of this job has shown, and learn where its objects are.
+
+        A job that was at work at several deaths waits until no other one of this kind is.
+
+        Raises:
+            StorageRefused: the job began in another bucket than the blocks name now.
+            DiedTooOften: this job's workers were lost again and again.
+            Stopped: the job was cancelled or is handed over.
+        """
+        self.past.began_at = self.clock.monotonic()
+        self.past.labels = await read_labels(self.job_id)
+        storage = (await connections()).storage
+        stay_in(await remembered_place(self.job_id, self.past.labels, storage.place))
+        self.ledger.bucket = (await connections()).storage.bucket
+        await self.reporter.resume()
+        history = await check_recoveries(self.job_id)
+        self.past.starts, self.ledger.retries = history.starts, history.retries
+        self.reporter.was_lost = history.losses > 0
+        if history.suspect:
+            self.turn.needed = True
+            await self.turn.take()
+
+    async def warn(self, stage: str, warnings: Sequence[JobWarning]) -> None:
+        """Tell of what a rule or a check says: in the log once, and in every view of the job.
+
+        Args:
+            stage: ``request``, or whose result it is; what was said of it before is withdrawn.
+            warnings: may be none.
+        """
+        self.ledger.warn(stage, warnings)
+        for warning in self.ledger.warnings[stage]:
+            if warning not in self.ledger.told.warnings:
+                get_run_logger().warning(
+                    "Job %s: %s: %s", self.job_id, warning.stage, warning.message
+                )
+        await self.show(Findings(warnings=self.ledger.all_warnings()))
+
+    async def show(self, findings: Findings) -> None:
+        """Show findings before the job's report does, and where no report is read."""
+        if findings != self.ledger.told:
+            self.ledger.told = findings
+            shown = findings.model_dump_json(exclude_defaults=True)
+            await self.reporter.facts({"findings": shown})
+
+    def now(self) -> datetime:
+        """The time, with its zone."""
+        return datetime.fromtimestamp(self.clock.time(), UTC)
+
+
+_current: contextvars.ContextVar[Job | None] = contextvars.ContextVar("pro_video_job", default=None)
+
+
+def current_job() -> Job:
+    """The job of the running flow.
+
+    Raises:
+        LookupError: outside of :func:`running_job`.
+    """
+    job = _current.get()
+    if job is None:
+        raise LookupError("no job is running here")
+    return job
+
+
+@contextlib.contextmanager
+def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
+    """Make the running flow run's job the current one; for the body of a flow.
+
+    A flow that another flow of this project calls belongs to the caller's job.
+
+    Raises:
+        RuntimeError: no flow run is running.
+    """
+    run_id = flow_run.id
+    if run_id is None:
+        raise RuntimeError("A job exists only inside of a flow run")
+    parent = _current.get()
+    shown: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if parent is None:
+        job = Job(
+            job_id=run_id,
+            run_id=run_id,
+            keys=JobKeys(run_id),
+            reporter=ProgressReporter(run_id, clock=clock),
+            ledger=Ledger(created_at=_asked_at(clock), told=_told_before()),
+            clock=clock,
+        )
+    else:
+        job = dataclasses.replace(parent, run_id=run_id)
+        shown = parent.reporter.showing_on(run_id)
+    token = _current.set(job)
+    try:
+        with shown:
+            yield job
+    finally:
+        _current.reset(token)
+        if parent is None:
+            job.turn.release()
+
+
+def _told_before() -> Findings:
+    """The findings that an earlier process of the running job has shown."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context is not None else None
+    return Findings() if run is None else Findings.of(run.labels)
+
+
+def _asked_at(clock: Clock) -> datetime:
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None and context.flow_run.created:
+        return context.flow_run.created
+    return datetime.fromtimestamp(clock.time(), UTC)

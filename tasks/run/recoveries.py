@@ -1,0 +1,156 @@
+"""Counts a job's retries and its losses of a worker, and ends a job with too many losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.objects import StateType
+
+from pro_video.core.errors import DiedTooOften
+from pro_video.core.progress import RESULT_MESSAGE, Stage
+from pro_video.core.settings import get_settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import State
+
+TAKEN_UP: Final = "Taken up again after its worker was lost."
+"""Message of the state in which a lost job waits for its next worker, without a user's retry."""
+SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
+"""Message of the crash that missing heartbeats tell of."""
+DIED: Final = "The worker's process died; this machine noticed at its restart."
+"""Message of the crash that a worker's successor tells of."""
+SHORTEST_SILENCE: Final = timedelta(seconds=90)
+"""No silence is noticed sooner: three heartbeats."""
+
+# An end that a person saw.
+_SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
+_UNDER_WAY = frozenset({StateType.RUNNING, StateType.PENDING})
+_WAITING = {stage.value.name for stage in Stage if stage.waits}
+_SHOWN = {stage.value.name for stage in Stage}
+# A job with so many losses while at work then works alone.
+_SUSPECT = 2
+# So much more often a job may lose workers while it does nothing that could harm them.
+_WHILE_WAITING = 10
+
+
+@dataclass(frozen=True)
+class History:
+    """Retries and crashes of a job, from its states.
+
+    Attributes:
+        retries: how often a user has sent it on its way again after it had ended.
+        crashes: how often it was at work when its worker was lost, or crashed by itself, since
+            then, or since the job began.
+        losses: how often its worker was lost at all, also while it waited.
+        last_crash: message of the last of those losses.
+        starts: how often a process has begun with it.
+    """
+
+    retries: int = 0
+    crashes: int = 0
+    losses: int = 0
+    last_crash: str = ""
+    starts: int = 0
+
+    @classmethod
+    def of(cls, states: Iterable[State[Any]]) -> History:
+        """Read the states of one flow run, in any order.
+
+        Only what leads from an end back into the queue is a retry. A process that was taken for
+        lost and still works may add states behind an end, even a second end; an automation that
+        fires late may put an ended job into the queue. Neither is a user's request to pay again.
+        """
+        retries = crashes = losses = starts = 0
+        last_crash = ""
+        before: State[Any] | None = None
+        for state in sorted(states, key=lambda each: each.timestamp):
+            ended = before is not None and before.type in _SEEN
+            if state.type is StateType.SCHEDULED and ended and state.message != TAKEN_UP:
+                retries += 1
+                crashes, losses, last_crash = 0, 0, ""
+            elif state.type is StateType.CRASHED and before is not None and _is_loss(before, state):
+                losses += 1
+                crashes += _was_at_work(before, state)
+                last_crash = state.message or ""
+            elif state.type is StateType.RUNNING and not (before and before.is_running()):
+                starts += 1
+            before = state
+        return cls(retries, crashes, losses, last_crash, starts)
+
+    @property
+    def suspect(self) -> bool:
+        """Was it at work at so many deaths that it works alone from now on?"""
+        return self.crashes >= max(1, min(_SUSPECT, get_settings().max_recoveries))
+
+    def check(self) -> None:
+        """Raise when the job's workers were lost too often.
+
+        Raises:
+            DiedTooOften: more often than the setting ``PRO_VIDEO_MAX_RECOVERIES`` at work, or ten
+                times as often while it waited.
+        """
+        allowed = get_settings().max_recoveries
+        last = f" The last time: {self.last_crash}" if self.last_crash else ""
+        if self.crashes > allowed:
+            told = f"lost {self.crashes} times while it worked; {allowed} are allowed"
+        elif self.losses > _WHILE_WAITING * (allowed + 1):
+            told = f"lost {self.losses} times"
+        else:
+            return
+        raise DiedTooOften(
+            f"The process of this job was {told}. Look at the workers' logs and memory, then retry "
+            f"this run.{last}",
+            code="died_too_often",
+        )
+
+
+def _is_loss(before: State[Any], crash: State[Any]) -> bool:
+    """Is this a new loss, and not a second report of an earlier one?
+
+    Several processes look for missing heartbeats, and a server that was away reports them late,
+    perhaps for a run that waits for its next worker or has it.
+    """
+    if before.type not in _UNDER_WAY:
+        return False
+    return crash.message != SILENT or crash.timestamp - before.timestamp >= SHORTEST_SILENCE
+
+
+def _was_at_work(before: State[Any], crash: State[Any]) -> bool:
+    """Did the job do what may end a process: read, transfer, check?
+
+    States before the first stage are Prefect's own, and the state while a provider works is a
+    wait. A crash that its own process reports counts against the job, except in a wait.
+    """
+    if before.name in _WAITING and before.message != RESULT_MESSAGE:
+        return False
+    return before.name in _SHOWN or crash.message not in (SILENT, DIED)
+
+
+async def read_history(client: PrefectClient, job_id: str) -> History:
+    """The history of a job.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    return History.of(await client.read_flow_run_states(UUID(job_id)))
+
+
+async def check_recoveries(job_id: str) -> History:
+    """End a job whose worker was lost too often, instead of taking it up again and again.
+
+    Returns:
+        The job's history.
+
+    Raises:
+        DiedTooOften: more often than allowed since the job began or was retried by hand.
+    """
+    async with get_client() as client:
+        history = await read_history(client, job_id)
+    history.check()
+    return history

@@ -1,0 +1,1 @@
+"""Messages to the receiver that a job's owner named."""

@@ -1,0 +1,89 @@
+"""Prefect's client on a loop of its own: answers, errors and ends reach who asked."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from gateway.prefect_client.loop import open_upstream
+from tests.gateway.gateways import World
+
+
+def upstreams() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "prefect"]
+
+
+async def test_answers_and_errors(world: World) -> None:
+    async def healthy(client: PrefectClient) -> tuple[bool, str]:
+        return await client.api_healthcheck() is None, threading.current_thread().name
+
+    async def fail(client: PrefectClient) -> None:
+        raise ValueError("no")
+
+    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
+        async with open_upstream() as upstream:
+            assert await upstream.run(healthy) == (True, "prefect")
+            with pytest.raises(ValueError, match="no"):
+                await upstream.run(fail)
+
+
+async def test_work_goes_on_while_the_callers_loop_is_busy(world: World) -> None:
+    done = threading.Event()
+
+    async def steps(client: PrefectClient) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        done.set()
+
+    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
+        async with open_upstream() as upstream:
+            asked = asyncio.create_task(upstream.run(steps))
+            await asyncio.sleep(0)
+            deadline = time.monotonic() + 10
+            # This loop takes no step meanwhile.
+            while not done.is_set() and time.monotonic() < deadline:
+                time.sleep(0.001)  # noqa: ASYNC251
+            assert done.is_set()
+            await asked
+
+
+async def test_caller_who_leaves_ends_the_work(world: World) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    async def wait(client: PrefectClient) -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
+        async with open_upstream() as upstream:
+            asked = asyncio.create_task(upstream.run(wait))
+            assert await asyncio.to_thread(began.wait, 10)
+            asked.cancel()
+            assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_closing_ends_what_is_under_way(world: World) -> None:
+    before = set(upstreams())
+    began = threading.Event()
+
+    async def wait(client: PrefectClient) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
+        async with open_upstream() as upstream:
+            asked = asyncio.create_task(upstream.run(wait))
+            assert await asyncio.to_thread(began.wait, 10)
+        found = await asyncio.gather(asked, return_exceptions=True)
+        assert isinstance(found[0], asyncio.CancelledError)
+        with pytest.raises(RuntimeError, match="closed"):
+            await upstream.run(wait)
+    assert set(upstreams()) <= before

@@ -1,0 +1,101 @@
+"""A gateway that is killed in the middle of a form, and what it leaves in the bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.app.context import open_context
+from gateway.app.settings import GatewaySettings
+from gateway.jobs.runs import Runs
+from gateway.uploads.sweeper import sweep
+from tests.gateway.gateways import FORM, Gateway, World, form, free_port, key_of, until
+
+MIB = 1024 * 1024
+
+
+@contextlib.contextmanager
+def gateway_process(
+    world: World, token_block: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "--port", str(port)],
+        env={
+            **os.environ,
+            "PREFECT_API_URL": world.prefect_api_url,
+            "PRO_VIDEO_GATEWAY_TOKEN_BLOCK": token_block,
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def answers() -> bool:
+        assert process.poll() is None
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    try:
+        until(answers, 60)
+        yield process, port
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.mark.timeout(180)
+def test_what_a_killed_gateway_leaves_goes_within_an_hour(gateway: Gateway, world: World) -> None:
+    with gateway.client() as client:
+        whole = client.post(FORM, **form()).json()["job_id"]
+    world.set_state(whole, "COMPLETED", "Completed")
+    used = key_of(world.run(whole)["parameters"]["video"])
+    objects, unfinished = map(set, world.traces("uploads/"))
+
+    audio = (
+        b'--xyz\r\nContent-Disposition: form-data; name="audio_files"; filename="a.wav"\r\n'
+        b"Content-Type: audio/wav\r\n\r\n" + b"a" * 1000 + b"\r\n"
+    )
+    video = (
+        b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n'
+        b"Content-Type: video/mp4\r\n\r\n" + b"v" * (12 * MIB)
+    )
+    head = (
+        f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Content-Type: multipart/form-data; boundary=xyz\r\n"
+        f"Content-Length: {100 * MIB}\r\n\r\n"
+    )
+
+    def left() -> tuple[set[str], set[str]]:
+        now_objects, now_unfinished = map(set, world.traces("uploads/"))
+        return now_objects - objects, now_unfinished - unfinished
+
+    with (
+        gateway_process(world, "tokens-of-a-killed-gateway") as (process, port),
+        socket.create_connection(("127.0.0.1", port), 30) as connection,
+    ):
+        connection.sendall(head.encode() + audio + video)
+        until(lambda: all(left()), 60)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+
+    async def swept_after(minutes: float) -> None:
+        async with open_context(GatewaySettings()) as context:
+            await sweep(context, Runs(context), datetime.now(UTC) + timedelta(minutes=minutes))
+
+    # As long as it may still be coming in, by another gateway's sweep.
+    asyncio.run(swept_after(25))
+    assert all(left())
+    asyncio.run(swept_after(45))
+    assert left() == (set(), set())
+    # A retry of the job that came of a whole form may need its files.
+    assert world.content(used)

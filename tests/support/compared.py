@@ -1,0 +1,75 @@
+"""Clips without sound, and the two comparisons of pictures as the checks of a result make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pro_video.judging.findings import Finding
+from pro_video.judging.picture.changes import check_lips_changed, check_picture_changed
+from pro_video.media.info import VideoStream
+from pro_video.media.probe import probe
+from pro_video.providers.ghostcut.plan import InpaintingPlan, inpainting_plan
+from pro_video.request.check import Segment, check_areas
+from pro_video.request.timeline import lip_sync_timeline
+from tests.support.clips import write_clip
+
+WIDTH, HEIGHT, SECONDS = 320, 192, 3.0
+LOGO = {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.2}
+
+
+def clip(folder: Path, name: str, draw: Any, **more: Any) -> Path:
+    return write_clip(
+        folder / f"{name}.mp4",
+        width=more.pop("width", WIDTH),
+        height=more.pop("height", HEIGHT),
+        seconds=SECONDS,
+        draw=draw,
+        sound=False,
+        **more,
+    )
+
+
+def plan(*areas: dict[str, Any]) -> InpaintingPlan:
+    checked, options = check_areas(areas)
+    return inpainting_plan(checked, options, SECONDS)
+
+
+def picture(path: Path) -> VideoStream:
+    found = probe(path, size=path.stat().st_size).video
+    assert found is not None
+    return found
+
+
+def compare(before: Path, after: Path, planned: InpaintingPlan) -> list[Finding]:
+    return check_picture_changed(
+        before,
+        after,
+        planned,
+        SECONDS,
+        length=SECONDS,
+        source=picture(before),
+        result=picture(after),
+    )
+
+
+def codes(findings: list[Finding]) -> list[str]:
+    return [finding.code for finding in findings]
+
+
+def area(kind: str, region: dict[str, float], **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "region": region, **more}
+
+
+def lips(before: Path, after: Path, start: float, end: float) -> list[Finding]:
+    segments = [Segment(start=start, end=end, audio="a")]
+    timeline = lip_sync_timeline(SECONDS, segments, [end - start], "cut_off")
+    return check_lips_changed(
+        before,
+        after,
+        segments,
+        timeline,
+        length=SECONDS,
+        source=picture(before),
+        result=picture(after),
+    )

@@ -1,0 +1,46 @@
+"""A Prefect server that the tests of the gateway share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from deployments.local.running import running_process
+from deployments.local.stack import open_stack
+from tests.support.stack import own_port_base, wait_until
+
+_START_SECONDS = 300.0
+
+
+@pytest.fixture(scope="session")
+def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a Prefect server of its own, or of ``PRO_VIDEO_TEST_PREFECT_API_URL``, which
+    makes repeated runs short. Its flow runs are not executed."""
+    running = os.environ.get("PRO_VIDEO_TEST_PREFECT_API_URL")
+    if running:
+        yield running
+        return
+    folder = tmp_path_factory.mktemp("prefect")
+    stack = open_stack(folder, own_port_base(folder))
+    url = stack.prefect_api_url
+    with ExitStack() as closing:
+        processes = [
+            closing.enter_context(running_process(stack, name, {"PREFECT_UI_ENABLED": "false"}))
+            for name in ("postgres", "prefect")
+            if name in stack.commands()
+        ]
+
+        def answers() -> bool:
+            for process in processes:
+                assert process.poll() is None, (stack.logs / "prefect.log").read_text()[-2000:]
+            try:
+                return httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        wait_until(answers, _START_SECONDS, "Prefect answers")
+        yield url

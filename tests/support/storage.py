@@ -1,0 +1,39 @@
+"""Common parts of the storage's tests: sizes, short patience, and reads of a bucket."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from pro_video.core.retrying import Backoff
+from pro_video.net.gate import Gate
+from pro_video.s3.storage import Tuning
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MIB = 1024 * 1024
+BUCKET = "jobs-bucket"
+REGION: Final = "eu-central-1"
+ACCESS_KEY = "test-access-key"
+SECRET_KEY = "test-secret-key"
+# S3's smallest part: the shortest files that take the multipart path.
+PART = 5 * MIB
+QUICK = Tuning(
+    part_size=PART,
+    workers=3,
+    backoff=Backoff(first=0.01, longest=0.05, tries=5),
+    restarts=2,
+)
+LOCAL = Gate(allow_private=True, connect_timeout=5.0, read_timeout=10.0)
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    """Bytes that differ everywhere, the same for the same seed."""
+    return random.Random(seed).randbytes(size)
+
+
+def unfinished(client: S3Client, key: str) -> list[str]:
+    """Ids of the multipart uploads that are left for a key."""
+    answer = client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
+    return [upload["UploadId"] for upload in answer.get("Uploads", []) if upload["Key"] == key]

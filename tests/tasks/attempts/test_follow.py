@@ -1,0 +1,245 @@
+"""The wait for a provider's job: hours of it, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from pro_video.core.errors import (
+    AccountBlocked,
+    CredentialsRefused,
+    DeadlineExceeded,
+    JobFailed,
+    JobFailedRetryable,
+    ProVideoError,
+    ServiceUnavailable,
+)
+from pro_video.core.progress import Stage
+from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
+from pro_video.core.waiting import Observation
+from pro_video.providers.ghostcut.models import Work
+from pro_video.providers.ghostcut.status import Confirmed
+from pro_video.records import Outcome, Prepared, Submission
+from tasks.attempts.follow import follow
+from tasks.run.job import Job
+
+HOUR = 3600.0
+
+
+class Watched:
+    """A provider's job that ends at a moment of virtual time, well or with an error."""
+
+    def __init__(self, job: Job, ends_at: float, error: Exception | None = None) -> None:
+        self.job = job
+        self.ends_at = job.clock.time() + ends_at
+        self.error = error
+        self.looks = 0
+        self.away: list[Exception] = []
+
+    async def fetch(self) -> bool:
+        self.looks += 1
+        if self.away:
+            raise self.away.pop()
+        return self.job.clock.time() >= self.ends_at
+
+    def observe(self, over: bool) -> Observation[bool]:
+        if over and self.error is not None:
+            raise self.error
+        return Observation(done=over, value=over)
+
+
+async def wait(job: Job, watched: Watched, *, submitted: float = 0.0, hours: float = 6) -> Outcome:
+    """Follow a job that was accepted ``submitted`` seconds ago."""
+    accepted = datetime.fromtimestamp(job.clock.time() - submitted, UTC)
+    prepared = Prepared(
+        attempt=1,
+        reference="pv-1",
+        body_key="k",
+        prepared_at=accepted,
+        expected_seconds=600,
+    )
+    return await follow(
+        job,
+        prepared,
+        Submission(provider_job_id="p-1", submitted_at=accepted),
+        step="lip-sync",
+        provider="sync-so",
+        stage=Stage.LIP_SYNC_PROCESSING,
+        deadline_hours=hours,
+        fetch=watched.fetch,
+        observe=watched.observe,
+        what="Sync.so generation p-1",
+    )
+
+
+def reasons(job: Job) -> list[str | None]:
+    """The causes of standing still that were shown, each once."""
+    found: list[str | None] = cast("Any", job.reporter).reasons
+    return found
+
+
+async def test_five_hours_are_waited_for_with_few_looks(job: Job) -> None:
+    watched = Watched(job, 5 * HOUR)
+    outcome = await wait(job, watched)
+    assert outcome.failure is None
+    assert 5 * HOUR <= (outcome.finished_at - job.ledger.created_at).total_seconds() < 5.1 * HOUR
+    assert watched.looks < 5 * HOUR / 5
+
+
+async def test_the_shown_progress_only_rises(job: Job) -> None:
+    await wait(job, Watched(job, 1200))
+    reporter: Any = job.reporter
+    assert reporter.fractions == sorted(reporter.fractions)
+    assert 0 < reporter.fractions[-1] <= 1
+
+
+async def test_the_deadline_counts_from_the_submission(job: Job) -> None:
+    begun = job.clock.monotonic()
+    with pytest.raises(DeadlineExceeded, match=r"generation p-1.*may still go on"):
+        await wait(job, Watched(job, 9 * HOUR), submitted=4 * HOUR)
+    assert job.clock.monotonic() - begun == pytest.approx(2 * HOUR, abs=60)
+
+
+async def test_a_retry_after_the_deadline_gets_the_whole_time_again(job: Job) -> None:
+    outcome = await wait(job, Watched(job, 5 * HOUR), submitted=7 * HOUR)
+    assert outcome.failure is None
+
+
+@pytest.mark.parametrize("error", [JobFailed, JobFailedRetryable])
+async def test_the_providers_failure_is_kept_not_raised(job: Job, error: type[JobFailed]) -> None:
+    outcome = await wait(job, Watched(job, 100, error("Broken.", code="x")))
+    assert outcome.failure is not None
+    assert (outcome.failure.kind, outcome.failure.code) == (error.__name__, "x")
+    assert outcome.failure.retryable is (error is JobFailedRetryable)
+
+
+async def test_paid_work_that_is_held_back_is_waited_for(job: Job) -> None:
+    """A top-up unlocks it; another attempt would be a second payment."""
+    watched = Watched(job, 100, AccountBlocked("Locked.", provider="ghostcut", code="83"))
+
+    async def top_up() -> None:
+        await job.clock.sleep(2 * HOUR)
+        watched.error = None
+
+    topping_up = asyncio.create_task(top_up())
+    outcome = await wait(job, watched)
+    await topping_up
+    assert outcome.failure is None
+    assert job.clock.monotonic() < 2.1 * HOUR
+    locked = "Locked. See to the account of GhostCut. The job goes on by itself."
+    assert reasons(job) == [locked, None]
+
+
+async def test_paid_work_that_stays_held_back_is_looked_at_by_a_retry(job: Job) -> None:
+    watched = Watched(job, 100, AccountBlocked("Locked.", provider="ghostcut", code="83"))
+    with pytest.raises(DeadlineExceeded, match=r"Locked\. See to the account.*Retry the run"):
+        await wait(job, watched)
+
+
+REFUSED = (
+    CredentialsRefused("HTTP 401", provider="sync.so", code="http_401"),
+    "Sync.so refuses the key; correct the block sync-so-credentials/pro-video. "
+    "The job goes on by itself.",
+)
+OWING = (
+    AccountBlocked("Sync.so blocks the account: pay.", provider="sync.so", code="http_402"),
+    "Sync.so blocks the account: pay. See to the account of Sync.so. The job goes on by itself.",
+)
+
+
+@pytest.mark.parametrize(("error", "reason"), [REFUSED, OWING])
+async def test_a_refused_look_says_nothing_about_the_job(
+    job: Job, error: ProVideoError, reason: str
+) -> None:
+    watched = Watched(job, 4 * HOUR)
+    watched.away = [error] * 100
+    outcome = await wait(job, watched)
+    assert outcome.failure is None
+    # One state says why, however often it was looked at, and one that it goes on.
+    assert reasons(job) == [reason, None]
+
+
+async def test_a_look_that_stays_refused_ends_at_the_deadline(job: Job) -> None:
+    watched = Watched(job, HOUR)
+    watched.away = [REFUSED[0]] * 5000
+    with pytest.raises(DeadlineExceeded, match="refuses the key; correct the block"):
+        await wait(job, watched, hours=2)
+    assert job.clock.monotonic() == pytest.approx(2 * HOUR, abs=60)
+
+
+async def test_work_that_was_never_started_is_a_failed_attempt(job: Job) -> None:
+    outcome = await wait(job, Watched(job, 100, AccountBlocked("No points.", code="73")))
+    assert outcome.failure is not None
+    assert outcome.failure.code == "73"
+
+
+async def test_a_provider_that_is_away_for_a_while_ends_nothing(job: Job) -> None:
+    watched = Watched(job, 1000)
+    watched.away = [ServiceUnavailable("Away.") for _ in range(20)]
+    assert (await wait(job, watched)).failure is None
+
+
+@pytest.mark.parametrize("reason", StopReason)
+async def test_an_order_to_stop_ends_the_wait_at_once(job: Job, reason: StopReason) -> None:
+    stop = StopSignal()
+    watched = Watched(job, 5 * HOUR)
+    looked = watched.fetch
+
+    async def fetch() -> bool:
+        if watched.looks == 3:
+            stop.set(reason)
+        return await looked()
+
+    watched.fetch = fetch  # type: ignore[method-assign]
+    with use_stop(stop), pytest.raises(Stopped) as raised:
+        await wait(job, watched)
+    assert raised.value.reason is reason
+    assert watched.looks <= 4
+
+
+async def follow_statuses(job: Job, statuses: list[int]) -> tuple[Outcome, list[float]]:
+    """The wait for a work whose looks show these statuses, and the moments of its looks."""
+    looked_at: list[float] = []
+
+    async def fetch() -> Work:
+        looked_at.append(job.clock.monotonic())
+        return Work(id="7", status=statuses[len(looked_at) - 1])
+
+    accepted = datetime.fromtimestamp(job.clock.time(), UTC)
+    outcome = await follow(
+        job,
+        Prepared(
+            attempt=1, reference="pv-1", body_key="k", prepared_at=accepted, expected_seconds=600
+        ),
+        Submission(provider_job_id="7", submitted_at=accepted),
+        step="inpainting",
+        provider="ghostcut",
+        stage=Stage.INPAINTING_PROCESSING,
+        deadline_hours=6,
+        fetch=fetch,
+        observe=Confirmed(),
+        what="GhostCut work 7",
+    )
+    return outcome, looked_at
+
+
+async def test_an_unlisted_failure_is_looked_at_again_a_pause_later(job: Job) -> None:
+    outcome, looked_at = await follow_statuses(job, [0, 404, 404])
+    assert outcome.failure is not None
+    assert (outcome.failure.kind, outcome.failure.code) == ("JobFailed", "404")
+    assert looked_at[2] - looked_at[1] >= 1
+
+
+async def test_an_unlisted_value_that_passes_ends_nothing(job: Job) -> None:
+    outcome, looked_at = await follow_statuses(job, [0, 404, 0, 404, 1])
+    assert outcome.failure is None
+    assert len(looked_at) == 5
+
+
+async def test_a_listed_failure_ends_the_wait_at_once(job: Job) -> None:
+    outcome, looked_at = await follow_statuses(job, [0, 20])
+    assert outcome.failure is not None
+    assert len(looked_at) == 2
