@@ -29,9 +29,9 @@ def pictures_at(path: Path, times: Sequence[float]) -> list[Picture]:
 
 def _bitmap(picture: Picture, region: Region, without: Sequence[Region]) -> npt.NDArray[np.bool_]:
     bitmap = np.zeros(picture.y.shape, np.bool_)
-    bitmap[pixel_box(region, picture.width, picture.height).slices()] = True
+    bitmap[pixel_box(region, picture.width, picture.height)] = True
     for hole in without:
-        bitmap[pixel_box(hole, picture.width, picture.height).slices()] = False
+        bitmap[pixel_box(hole, picture.width, picture.height)] = False
     return bitmap
 
 

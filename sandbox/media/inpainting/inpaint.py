@@ -14,7 +14,7 @@ from pathlib import Path
 from sandbox.media.errors import MediaError
 from sandbox.media.files.mp4_writer import Mp4Writer
 from sandbox.media.files.video_reader import VideoReader
-from sandbox.media.inpainting.filling import Filler
+from sandbox.media.inpainting.eraser import Eraser
 from sandbox.media.inpainting.masks import TIME_SLACK, Mask
 from sandbox.media.inpainting.sound_copy import SoundPassage
 from sandbox.media.result_faults import CUT_BY_FAULT, FAULTS, Spoiler
@@ -23,11 +23,13 @@ __all__ = ["FAULTS", "InpaintResult", "Mask", "inpaint"]
 
 MARK = "GhostCut"
 """The text of its watermark here."""
+REACH_SECONDS = 1.5
+"""How far before the range to keep pictures without an overlay are looked for."""
 
 
 @dataclass(frozen=True)
 class InpaintResult:
-    """The written file: seconds, pictures, and the number of erase masks that changed any."""
+    """The written file: seconds, pictures, and the number of masks that changed any."""
 
     duration: float
     frames: int
@@ -92,21 +94,18 @@ def inpaint(
                 channels=encoded.channels if encoded else 0,
             )
         )
-        filler = None
-        if fault != "picture_unchanged":
-            others = stack.enter_context(VideoReader(video, max_short_side=max_height))
-            filler = Filler(
-                reader, others, masks, whole_frame=whole_frame_text, begin=start, end=end
-            )
+        if whole_frame_text:
+            masks = [*masks, Mask("remove_only_ocr", start, end, (0.0, 0.0, 1.0, 1.0))]
+        if fault == "picture_unchanged":
+            masks = ()
+        eraser = Eraser(masks, reader.width, reader.height, float(reader.fps))
         shift = round((reader.origin + start) / float(reader.time_base))
         frames = 0
-        for item in reader.pictures(start):
+        for item in eraser.erased(reader.pictures(max(0.0, start - REACH_SECONDS))):
             if item.time < start - TIME_SLACK:
                 continue
             if item.time >= end - TIME_SLACK:
                 break
-            if filler is not None:
-                filler.apply(item.picture, item.pts, item.time)
             spoilt = spoiler.picture(item.picture)
             if spoilt is None:
                 continue
@@ -116,4 +115,4 @@ def inpaint(
                 sound.advance(writer, item.time - start)
         if with_sound:
             sound.finish(writer)
-    return InpaintResult(round(length, 6), frames, filler.changed if filler else 0)
+    return InpaintResult(round(length, 6), frames, eraser.changed)

@@ -1,9 +1,9 @@
-"""Mask rectangles in pixels, and which of their samples may change."""
+"""Mask rectangles: what is asked for, and the pixels that they mean."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from sandbox.media.errors import MediaError
 
 Bitmap = npt.NDArray[np.bool_]
+Box = tuple[slice, slice]
+"""Rows and columns of a luma plane."""
 KINDS = ("remove", "remove_only_ocr", "keep")
 TIME_SLACK = 1e-3
 """Seconds by which a picture's time may miss a window's edge, so that decimals do not decide."""
@@ -45,41 +47,8 @@ class Mask:
             raise MediaError("a mask window ends before it starts")
 
     def active(self, time: float) -> bool:
+        """Whether the picture shown at `time` seconds belongs to the window."""
         return self.start - TIME_SLACK <= time < self.end - TIME_SLACK
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle in pixels, right and bottom exclusive; all even."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    def halved(self) -> Box:
-        """The same rectangle on a chroma plane."""
-        return Box(self.left // 2, self.top // 2, self.right // 2, self.bottom // 2)
-
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    def grown(self, x: int, y: int, width: int, height: int) -> Box:
-        """Larger by x and y pixels on each side, within a frame of width x height."""
-        return Box(
-            max(0, self.left - x),
-            max(0, self.top - y),
-            min(width, self.right + x),
-            min(height, self.bottom + y),
-        )
 
 
 def pixel_box(region: tuple[float, float, float, float], width: int, height: int) -> Box:
@@ -88,27 +57,18 @@ def pixel_box(region: tuple[float, float, float, float], width: int, height: int
     Even, because a chroma sample stands for 2 x 2 pixels and would leak over an odd edge.
     """
 
-    def low(value: float, size: int) -> int:
-        return min(max(0, math.floor((value * size + 1e-3) / 2) * 2), size - 2)
-
-    def high(value: float, size: int) -> int:
-        return min(max(2, math.ceil((value * size - 1e-3) / 2) * 2), size)
+    def span(low: float, high: float, size: int) -> slice:
+        first = min(max(0, math.floor((low * size + 1e-3) / 2) * 2), size - 2)
+        last = min(math.ceil((high * size - 1e-3) / 2) * 2, size)
+        return slice(first, max(last, first + 2))
 
     x0, y0, x1, y1 = region
-    left, top = low(x0, width), low(y0, height)
-    return Box(left, top, max(high(x1, width), left + 2), max(high(y1, height), top + 2))
+    return span(y0, y1, height), span(x0, x1, width)
 
 
-def protected(masks: Sequence[Mask], time: float, width: int, height: int) -> Bitmap | None:
-    """Chroma-sized bitmap of what `keep` masks protect at `time`; None when nothing is."""
-    boxes = [
-        pixel_box(mask.region, width, height).halved()
-        for mask in masks
-        if mask.kind == "keep" and mask.active(time)
-    ]
-    if not boxes:
-        return None
-    bitmap = np.zeros((height // 2, width // 2), np.bool_)
-    for box in boxes:
-        bitmap[box.slices()] = True
-    return bitmap
+def bitmap(masks: Iterable[Mask], width: int, height: int) -> Bitmap:
+    """The pixels of a frame that are in any of the masks."""
+    pixels = np.zeros((height, width), np.bool_)
+    for mask in masks:
+        pixels[pixel_box(mask.region, width, height)] = True
+    return pixels

@@ -13,9 +13,8 @@ from sandbox.media.errors import MediaError
 from sandbox.media.files.mp4_writer import Format, Mp4Writer
 from sandbox.media.files.pictures import Picture
 from sandbox.media.files.video_reader import VideoReader
-from sandbox.media.inpainting.filling import Filler
 from sandbox.media.inpainting.inpaint import inpaint
-from sandbox.media.inpainting.masks import Mask, pixel_box
+from sandbox.media.inpainting.masks import Mask
 from sandbox.media.measure import frame_times, pictures_at
 from sandbox.media.sample.make_sample import Sample
 from tests.sandbox.media.clips import psnr, write_clip
@@ -87,8 +86,8 @@ def test_subtitles_are_replaced_by_what_was_behind(
     assert psnr(out, sample.clip, ALL_TIMES, without=holes) > 38
     assert psnr(out, sample.clip, ALL_TIMES, sample.protected_region) > 36
     logo = sample.watermark_region
-    before = psnr(sample.clip, sample.clean, ALL_TIMES, logo)
-    assert psnr(out, sample.clean, ALL_TIMES, logo) > max(20.0, before + 2)
+    assert psnr(sample.clip, sample.clean, ALL_TIMES, logo) < 20
+    assert psnr(out, sample.clean, ALL_TIMES, logo) > 30
     assert packets(out) == packets(sample.clip)
     assert frame_times(out) == pytest.approx(frame_times(sample.clip), abs=1e-6)
 
@@ -107,31 +106,6 @@ def test_windows_that_miss_the_text_a_little(
     # Pictures outside the window are left, with text or without.
     outside = [line.start + 0.05] if shift[0] > 0 else [start - 0.1]
     assert psnr(out, panning.clip, outside, area) > 38
-
-
-@pytest.mark.parametrize("kind", ["remove", "remove_only_ocr"])
-def test_no_sample_changes_where_it_must_not(panning: Sample, kind: str) -> None:
-    masks = masks_of(panning, kind, 0.4, 1.2)
-    allowed = np.zeros((216, 384), np.bool_)
-    logo = np.zeros((216, 384), np.bool_)
-    allowed[pixel_box(panning.subtitle_region, 384, 216).slices()] = True
-    logo[pixel_box(panning.watermark_region, 384, 216).slices()] = True
-    allowed[pixel_box(panning.protected_region, 384, 216).slices()] = False
-    changed_text = 0
-    with VideoReader(panning.clip) as reader, VideoReader(panning.clip) as others:
-        filler = Filler(reader, others, masks, whole_frame=False)
-        for item in reader.pictures():
-            before = item.picture.copy()
-            filler.apply(item.picture, item.pts, item.time)
-            free = (allowed | logo) if 0.4 <= item.time < 1.2 else logo
-            for index, (old, new) in enumerate(
-                zip(before.planes(), item.picture.planes(), strict=True)
-            ):
-                changed = old != new
-                assert not (changed & ~(free[::2, ::2] if index else free)).any()
-                if index == 0:
-                    changed_text += int(np.count_nonzero(changed & allowed))
-    assert changed_text > 1000
 
 
 def test_three_areas_act_only_in_their_own_window(tmp_path: Path) -> None:
