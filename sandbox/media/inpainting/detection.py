@@ -28,6 +28,8 @@ CUT = 22.0
 """Mean difference of neighbouring pictures, in luma steps, from which on it is another shot."""
 STIR = 1.5
 """Pixels that a picture moves while edges stand, at least."""
+RESTING = 0.1
+"""Pixels up to which a feature has not moved from one picture to the next."""
 ANALYSED_WIDTH = 640
 
 
@@ -85,8 +87,11 @@ class Camera:
         dx = dy = 0.0
         if points is not None:
             ends, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, points.copy())
-            if found.any():
-                dx, dy = np.median((ends - points)[found == 1], axis=0).tolist()
+            moves = (ends - points)[found == 1]
+            # Text that no mask covers rests, with the clearest features of the picture.
+            moves = moves[np.hypot(moves[:, 0], moves[:, 1]) > RESTING]
+            if len(moves):
+                dx, dy = np.median(moves, axis=0).tolist()
         left = difference(dx, dy)
         # Interpolation alone takes a part of the grain's difference away.
         if not left < 0.75 * still:

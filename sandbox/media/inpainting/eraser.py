@@ -118,7 +118,7 @@ class Eraser:
         for area, where, seen in erased:
             self._fill(area, item.picture, now, hole, where, seen=seen)
         free = self._usable & ~hole
-        np.copyto(self._last, now, where=free[..., None])
+        cv2.copyTo(now, free.view(np.uint8), self._last)
         self._known |= free
         return item
 
@@ -168,5 +168,5 @@ def _continue(pixels: Pixels, missing: Bitmap, unusable: Bitmap) -> None:
     if shares.all():
         pixels[missing] = 128
         return
-    small = cv2.inpaint(small, (shares > 0).astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    small = cv2.inpaint(small, (shares > 0).astype(np.uint8), 3, cv2.INPAINT_NS)
     pixels[missing] = cv2.resize(small, pixels.shape[1::-1])[missing]
