@@ -5,9 +5,9 @@ from pathlib import Path
 import av
 import pytest
 
-from sandbox.ghostcut.media_work import inspect_source
+from sandbox.ghostcut.work.processing import inspect_source
 from sandbox.media.files.video_reader import PicturesByTime, VideoReader
-from sandbox.sync_so.media_work import probe
+from sandbox.sync_so.work.processing import probe
 from tests.sandbox.media.clips import write_clip
 
 
