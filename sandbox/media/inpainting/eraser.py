@@ -168,5 +168,5 @@ def _continue(pixels: Pixels, missing: Bitmap, unusable: Bitmap) -> None:
     if shares.all():
         pixels[missing] = 128
         return
-    small = cv2.inpaint(small, (shares > 0).astype(np.uint8), 3, cv2.INPAINT_NS)
+    small = cv2.inpaint(small, (shares > 0).astype(np.uint8), 3, cv2.INPAINT_TELEA)
     pixels[missing] = cv2.resize(small, pixels.shape[1::-1])[missing]
