@@ -21,7 +21,7 @@ from gateway.app.problems import Problem
 from gateway.jobs.job_body import JobBody
 from pro_video.core.job_warning import JobWarning
 from sandbox.media.measure import correlation_at, psnr
-from sandbox.media.sample import Sample, make_sample
+from sandbox.media.sample.make_sample import Sample, make_sample
 from tests.deployments.frontend import (
     CHROMIUM,
     PAGE,
