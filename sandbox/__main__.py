@@ -100,9 +100,7 @@ def _all(options: argparse.Namespace) -> int:
         # A session of its own keeps the terminal's Ctrl-C away; the pipe ends it with this process.
         subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "sandbox",
+                *(sys.executable, "-P", "-m", "sandbox"),
                 name,
                 f"--host={options.host}",
                 f"--port={options.port_base + offset}",

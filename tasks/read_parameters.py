@@ -1,4 +1,4 @@
-"""Turns a flow's parameters into a checked request, with the worker's limits."""
+"""Turns a flow's parameters into a checked request, within the worker's limits."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 from pro_video.core.errors import RequestRefused
 from pro_video.core.settings import get_settings
 from pro_video.media.info import MediaInfo
-from pro_video.records import ProbedFiles, UploadedFiles
 from pro_video.request.check import (
     InpaintingRequest,
     JobRequest,
     check_inpainting_request,
     check_request,
 )
-from pro_video.request.rules_files import audible_seconds
+from pro_video.request.rules_warnings import audible_seconds
 from pro_video.request.timeline import Timeline, lip_sync_timeline
 from tasks.probe_sources import with_problems_of_files
 from tasks.run.job import Job
@@ -41,8 +40,8 @@ async def checked_request(job: Job, **fields: Any) -> JobRequest:
             for index, segment in enumerate(fields["segments"][: settings.max_segments])
         ]
         raise await with_problems_of_files(refused, fields["video"], audios) from None
-    job.ledger.display_name = request.display_name
-    job.ledger.segments_count = len(request.segments)
+    job.state.display_name = request.display_name
+    job.state.segments_count = len(request.segments)
     return request
 
 
@@ -66,18 +65,8 @@ async def checked_inpainting_request(
     except RequestRefused as refused:
         raise await with_problems_of_files(refused, video, []) from None
     if not job.is_subflow:
-        job.ledger.display_name = display_name
+        job.state.display_name = display_name
     return request
-
-
-def media_by_source(
-    sources: Sequence[str], files: UploadedFiles, probed: ProbedFiles
-) -> dict[str, MediaInfo]:
-    """The probe of each audio, by the source string of its segments."""
-    return {
-        source: probed.audios[index]
-        for source, index in zip(sources, files.audio_of_segment, strict=True)
-    }
 
 
 def timeline_of(
@@ -86,8 +75,8 @@ def timeline_of(
     video: MediaInfo,
     result: MediaInfo | None,
 ) -> Timeline:
-    """How the video's time maps to that of its lip-sync result; as predicted where it is not known
-    what the result is."""
+    """The map from the video's time to that of its lip-sync result; the predicted one when the
+    result could not be read."""
     heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
     predicted = lip_sync_timeline(
         video.duration, request.segments, heard, request.lip_sync.sync_mode

@@ -1,8 +1,7 @@
 """Reuses the lip-sync result of an earlier job when only the annotation areas differ.
 
-Such a job costs only the text removal. The bytes of video and audios, the segments and the lip-sync
-options have to be the same. A job that is equal to the last one, areas included, is a request for
-a new lip-sync and buys one.
+Such a job costs only the text removal. Its video, audios, segments and lip-sync options have to be
+the same. A job whose areas are the same too is a request for a new lip-sync and buys one.
 """
 
 from __future__ import annotations
@@ -20,12 +19,9 @@ from pro_video.request.check import JobRequest
 from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
-from tasks.upload_sources import stored_file
 
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""
-
-_LARGEST_ENTRY = 64 * 1024
 
 
 class Reusable(Record):
@@ -33,7 +29,7 @@ class Reusable(Record):
 
     Attributes:
         job_id: the job that bought it.
-        areas: fingerprint of the areas of the last job that used it.
+        areas: fingerprint of the areas in the last job that used it.
         stage: the finished stage, with the key of its result.
     """
 
@@ -43,18 +39,21 @@ class Reusable(Record):
 
 
 class Reused(Record):
-    """Whether a job takes over an earlier lip-sync; decided once."""
+    """The lip-sync that a job takes over, or None; decided once.
+
+    Its import path is a data format, like those of :mod:`pro_video.records`.
+    """
 
     stage: StageResult | None = None
 
 
 def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) -> str:
-    """Identifies a lip-sync by what goes into it.
+    """Identifies a lip-sync by its inputs.
 
-    The bytes are identified by size and ETag, which S3 derives from them. Where it does not
-    (encrypted buckets) or where files came in other parts, equal bytes are not recognised and the
-    lip-sync is bought: never the wrong way round.
+    Size and ETag identify the bytes of a file. The ETag of equal bytes differs in encrypted buckets
+    and after an upload in other parts; the lip-sync is then bought. The converse never happens.
     """
+    copies = dict(zip(request.audios, files.audios, strict=True))
     return _digest(
         {
             "owner": owner,
@@ -65,10 +64,10 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
                     segment.end,
                     segment.audio_start,
                     segment.audio_end,
-                    files.audios[audio].size,
-                    files.audios[audio].etag,
+                    copies[segment.audio].size,
+                    copies[segment.audio].etag,
                 ]
-                for segment, audio in zip(request.segments, files.audio_of_segment, strict=True)
+                for segment in sorted(request.segments, key=lambda segment: segment.start)
             ],
             "options": request.lip_sync.model_dump(mode="json"),
         }
@@ -76,7 +75,7 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
 
 
 def areas_fingerprint(request: JobRequest) -> str:
-    """Identifies what a job does after the lip-sync."""
+    """Identifies the part of a job behind the lip-sync."""
     return _digest(
         {
             "areas": [area.model_dump(mode="json") for area in request.annotation_areas],
@@ -87,7 +86,7 @@ def areas_fingerprint(request: JobRequest) -> str:
 
 @task(name="lip-sync: reuse", **PERSISTED)
 async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles) -> Reused:
-    """Take over the lip-sync of an earlier job when there is the same one.
+    """Take over the lip-sync of an earlier job with the same inputs, if there is one.
 
     Args:
         record: key of this step's record.
@@ -96,7 +95,7 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
     """
     job = current_job()
     storage = (await connections()).storage
-    raw = await storage.get_bytes(_key(request, files), _LARGEST_ENTRY)
+    raw = await storage.get_bytes(_key(request, files))
     if raw is None:
         return Reused()
     entry = Reusable.model_validate_json(raw)
@@ -111,9 +110,9 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
             storage.uri(source.key), job.keys.lip_sync_result, content_type="video/mp4"
         )
     except SourceRefused:
-        # Removed since the look; it is bought anew.
+        # Removed in the meantime.
         return Reused()
-    return Reused(stage=_taken_over(entry, stored_file(copied), job.now()))
+    return Reused(stage=_taken_over(entry, StoredFile.of(copied), job.now()))
 
 
 async def remember_lip_sync(request: JobRequest, files: UploadedFiles, stage: StageResult) -> None:

@@ -14,7 +14,7 @@ import httpx
 from gateway.app.problems import unavailable
 from gateway.callbacks.settings import DoorbellSettings, secrets_of
 from pro_video.core.settings import get_settings
-from pro_video.net.exchange import Answer, HttpSession, Timeouts
+from pro_video.net.http_session import HttpResponse, HttpSession, Timeouts
 from tasks.connections.blocks import GhostCutCredentials, SyncSoCredentials
 
 logger = logging.getLogger("pro_video.gateway.doorbells")
@@ -100,7 +100,7 @@ async def _sync_so(settings: DoorbellSettings) -> tuple[str, ...]:
         answer = await api.send(
             "GET", _SYNC_SO_SECRET, headers={"x-api-key": block.api_key.get_secret_value()}
         )
-    body = answer.json() if isinstance(answer, Answer) and answer.status == 200 else None
+    body = answer.json() if isinstance(answer, HttpResponse) and answer.status == 200 else None
     secret = body.get("secret") if isinstance(body, dict) else None
     if not isinstance(secret, str) or not secret:
         raise SecretsUnknown

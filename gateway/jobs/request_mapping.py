@@ -145,18 +145,16 @@ def wire_name(path: str) -> str:
 
 
 def flow_parameters(wire: Wire, request: JobRequest) -> dict[str, Any]:
-    """Parameters of the flow; segments in the client's order, so that later errors name its
-    index.
+    """Parameters of the flow.
 
     Args:
         wire: the client's request.
         request: from :func:`product_request`.
     """
     options = wire.options if isinstance(wire.options, Mapping) else {}
-    placed = sorted(zip(request.positions, request.segments, strict=True), key=lambda pair: pair[0])
     return {
         "video": request.video,
-        "segments": [segment.model_dump(mode="json") for _, segment in placed],
+        "segments": [segment.model_dump(mode="json") for segment in request.segments],
         "annotation_areas": [area.model_dump(mode="json") for area in request.annotation_areas],
         "display_name": request.display_name or "",
         **request.lip_sync.model_dump(mode="json"),

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
+from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.jobs.runs import RETRYABLE, Run
 from gateway.status.status import Ended, Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
+from tasks.connections.run_history import end_status
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
 
-# A run whose worker died is taken up again by another one; until then it has not failed.
-_RECOVERY = timedelta(minutes=5)
-_FINAL: dict[str, Status] = {
-    "COMPLETED": "completed",
-    "FAILED": "failed",
-    "CRASHED": "failed",
-    "CANCELLED": "cancelled",
-}
 _STAGES = {stage.value.name: stage.label for stage in Stage}
 # Fields that a job's report gives more fully than its run.
 _REPORTED = (
@@ -163,11 +157,8 @@ def created_view(run: Run) -> JobCreated:
 
 def status_of(run: Run, now: datetime | None = None) -> Status:
     """One of the four words for the run's state."""
-    status = _FINAL.get(run.state.type, "processing")
-    if run.state.type == "CRASHED":
-        age = (now or datetime.now(UTC)) - run.state.timestamp
-        return "processing" if age < _RECOVERY else status
-    return status
+    age = (now or datetime.now(UTC)) - run.state.timestamp
+    return end_status(StateType(run.state.type), age) or "processing"
 
 
 def summary(snapshot: Snapshot) -> JobSummary:
@@ -180,7 +171,7 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
     run = snapshot.run
     report = ended.report if ended else None
     metadata: dict[str, Any] = {"segments_count": len(run.segments_data)}
-    metadata |= report.metadata if report else {}
+    metadata |= report.metadata.model_dump(mode="json") if report else {}
     # A job that failed reports the results that it has; what it began is among its facts.
     metadata |= {name: fact for name, fact in run.facts.items() if metadata.get(name) is None}
     fields: dict[str, Any] = _summary_fields(snapshot) | {

@@ -15,8 +15,10 @@ from typing import TypeVar
 from gateway.app.problems import ProblemError
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.errors import translated
+from pro_video.s3.objects import Target
 from pro_video.s3.storage import Storage
-from pro_video.s3.transfers.multipart import MultipartUpload, Part, Target, put_object
+from pro_video.s3.transfers.multipart import MultipartUpload, Part
+from pro_video.s3.transfers.small_objects import put_object
 
 logger = logging.getLogger("pro_video.gateway.bucket")
 
@@ -38,7 +40,7 @@ class Listed:
 
 def target_of(storage: Storage, key: str, content_type: str) -> Target:
     """The target of an object, for the writing functions of `pro_video.s3.transfers.multipart`."""
-    return storage._target(key, content_type)
+    return storage.target(key, content_type)
 
 
 def list_objects(storage: Storage, prefix: str) -> Iterator[Listed]:

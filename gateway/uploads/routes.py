@@ -11,7 +11,7 @@ from gateway.app.json_body import read_object
 from gateway.app.problems import FieldProblem, invalid, problem_responses
 from gateway.app.services import Caller, IdempotencyKey, Parts
 from gateway.uploads.direct_uploads import UPLOAD_ID, UploadRequest, UploadView
-from pro_video.request.check import problems_from_validation
+from pro_video.request.problems import problems_from_validation
 
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 

@@ -1,4 +1,4 @@
-"""Settings of a worker, from its environment (``PRO_VIDEO_…``); a job has parameters instead."""
+"""Settings of a worker, from its environment (``PRO_VIDEO_…``); parameters belong to a job."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ class Settings(BaseSettings):
     block: str = Field("pro-video", description="Name of the Prefect blocks to use.")
     max_segments: int = Field(10, ge=1, description="Segments allowed in one job.")
     touching_segments: Literal["trim", "refuse"] = Field(
-        "trim",
-        description="Segments that touch: end the former 0.05 s earlier, or refuse the job.",
+        "trim", description="Segments that touch: end the former 0.05 s earlier, or refuse the job."
     )
     allow_local_files: bool = Field(False, description="May jobs name files on the worker's disk?")
     allow_private_addresses: bool = Field(
@@ -35,7 +34,7 @@ class Settings(BaseSettings):
         24.0, gt=0, le=168, description="Life of the links given to providers and users, in hours."
     )
     poll_seconds: float = Field(
-        10.0, gt=0, description="Longest pause between two looks at a provider's job, in seconds."
+        10.0, gt=0, description="Longest pause between two polls of a provider's job, in seconds."
     )
     lip_sync_deadline_hours: float = Field(
         6.0, gt=0, description="Longest wait for one lip-sync, in hours."

@@ -1,9 +1,8 @@
-"""The request of a job, and its check, which names every problem in one error.
+"""The request of a job and its check, which names every problem in one error.
 
-`check_request` takes what a caller sent, whether raw JSON or models that were validated before,
-and returns a `JobRequest` that the rest of the product relies on, or raises `RequestRefused` with
-every problem. Nothing here touches the network; `pro_video.request.rules_files` checks the same
-request against what the files really are.
+`check_request` takes raw JSON or validated models and returns a `JobRequest`, or raises
+`RequestRefused` with every problem. Nothing here uses the network; `pro_video.request.rules_files`
+checks the same request against its files.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from pro_video.core.job_warning import JobWarning
 from pro_video.request import limits
 from pro_video.request.models import (
     AnnotationArea,
-    AreaKind,
     InpaintingOptions,
     LipSyncOptions,
-    Region,
     RequestModel,
     Segment,
 )
-from pro_video.request.problems import Findings, problems_from_validation, read_leniently
+from pro_video.request.problems import Problems, read_leniently
 from pro_video.request.rules_areas import check_area_list
 from pro_video.request.rules_segments import (
     check_lip_sync,
@@ -35,29 +32,13 @@ from pro_video.request.rules_segments import (
 )
 from pro_video.request.touching_segments import Touching, keep_apart
 
-__all__ = [
-    "AnnotationArea",
-    "AreaKind",
-    "InpaintingOptions",
-    "InpaintingRequest",
-    "JobRequest",
-    "LipSyncOptions",
-    "Region",
-    "Segment",
-    "check_areas",
-    "check_inpainting_request",
-    "check_request",
-    "problems_from_validation",
-]
-
 M = TypeVar("M", bound=BaseModel)
 
 
 class JobRequest(RequestModel):
-    """A whole job, as `check_request` returns it: checked, with its segments in order of time.
+    """A whole job, checked by `check_request`, with its segments in the user's order.
 
-    ``positions[i]`` is the place of ``segments[i]`` in the list the user gave, so that later errors
-    name the user's index. ``warnings`` tell what was changed and what may surprise.
+    ``warnings`` name changes and possible surprises.
     """
 
     video: str = Field(
@@ -82,22 +63,17 @@ class JobRequest(RequestModel):
     display_name: str | None = Field(
         None, title="Name", description="A name for the job, up to 200 characters."
     )
-    positions: tuple[int, ...] = Field(
-        (), title="Positions", description="Index of each segment in the list that was given."
-    )
     warnings: SkipJsonSchema[tuple[JobWarning, ...]] = ()
 
-    def segment_path(self, index: int) -> str:
-        """The path of ``segments[index]`` in the user's list, for errors."""
-        return f"segments[{self.positions[index] if self.positions else index}]"
-
-    def check(self, *, max_segments: int, allow_local_files: bool) -> JobRequest:
-        """`check_request` for a request that exists as a model already."""
-        return check_request(self, max_segments=max_segments, allow_local_files=allow_local_files)
+    @property
+    def audios(self) -> tuple[str, ...]:
+        """The distinct audios, in the order of time; so the job's copies are numbered."""
+        in_time = sorted(self.segments, key=lambda segment: segment.start)
+        return tuple(dict.fromkeys(segment.audio for segment in in_time))
 
 
 class InpaintingRequest(RequestModel):
-    """Text removal alone: a video and where to act in it."""
+    """Text removal alone: a video and its annotation areas."""
 
     video: str
     annotation_areas: tuple[AnnotationArea, ...]
@@ -112,10 +88,10 @@ def check_request(
     allow_local_files: bool,
     touching: Touching = "trim",
 ) -> JobRequest:
-    """The checked request, its segments in order of time.
+    """The checked request.
 
     Args:
-        raw: the fields of `JobRequest`; each value as raw JSON data or as the model, also mixed.
+        raw: the fields of `JobRequest`, each as raw JSON data or as a model.
         max_segments: segments allowed in one job.
         allow_local_files: may a source be a path on this machine?
         touching: handling of segments that touch; `rules_files.check_media` trims.
@@ -123,7 +99,7 @@ def check_request(
     Raises:
         RequestRefused: with every problem at once, wrong types and broken rules together.
     """
-    found = Findings()
+    found = Problems()
     given = _fields_of(raw, found)
     video, name = _text_of(given, "video", found), _text_of(given, "display_name", found)
     segments = _list_of(Segment, given.get("segments"), "segments", found)
@@ -146,65 +122,31 @@ def check_request(
             "text would be removed; give one erase_text area of the whole frame, or leave the "
             "quality at basic",
         )
-    order, sound = _in_order(segments or ())
-    earlier = raw.positions if isinstance(raw, JobRequest) else ()
-    # Only looked at here: the times stay the user's until the files are known.
-    keep_apart(sound, [f"segments[{n}]" for n in order], limits.MIN_GAP, touching, found, [])
+    # Checked only: the user's times stay until the files are known.
+    keep_apart(segments or (), limits.MIN_GAP, touching, found, [])
     found.raise_if_any()
     return JobRequest(
         video=(video or "").strip(),
-        segments=tuple(sound),
+        segments=tuple(segment for segment in segments or () if segment),
         annotation_areas=tuple(areas or ()),
         lip_sync=lip_sync or LipSyncOptions(),
         inpainting=inpainting or InpaintingOptions(),
         display_name=name,
-        positions=tuple(earlier[index] if earlier else index for index in order),
         warnings=raw.warnings if isinstance(raw, JobRequest) else (),
     )
-
-
-def _in_order(segments: Sequence[Segment | None]) -> tuple[list[int], list[Segment]]:
-    """The segments that could be read, in order of time, and their places in the list."""
-    read = [(index, segment) for index, segment in enumerate(segments) if segment is not None]
-    read.sort(key=lambda item: item[1].start)
-    return [index for index, _ in read], [segment for _, segment in read]
-
-
-def check_areas(
-    areas: Sequence[object], options: object = None
-) -> tuple[tuple[AnnotationArea, ...], InpaintingOptions]:
-    """Checked areas and options of a text removal without segments; at least one area.
-
-    Raises:
-        RequestRefused: with every problem at once.
-    """
-    found = Findings()
-    checked = _check_areas(areas, options, found)
-    found.raise_if_any()
-    return checked
 
 
 def check_inpainting_request(
     video: object, areas: Sequence[object], options: object = None, *, allow_local_files: bool
 ) -> InpaintingRequest:
-    """The checked request of a text removal alone.
+    """The checked request of a text removal alone; it has at least one area.
 
     Raises:
         RequestRefused: with every problem at once.
     """
-    found = Findings()
+    found = Problems()
     source = _text_of({"video": video}, "video", found)
     check_source(source, "video", found, local=allow_local_files)
-    checked_areas, checked_options = _check_areas(areas, options, found)
-    found.raise_if_any()
-    return InpaintingRequest(
-        video=(source or "").strip(), annotation_areas=checked_areas, inpainting=checked_options
-    )
-
-
-def _check_areas(
-    areas: object, options: object, found: Findings
-) -> tuple[tuple[AnnotationArea, ...], InpaintingOptions]:
     read = _list_of(AnnotationArea, areas, "annotation_areas", found)
     inpainting = _one_of(InpaintingOptions, options, "inpainting", found)
     if read:
@@ -215,16 +157,21 @@ def _check_areas(
             "areas_missing",
             "is empty; give at least one area, for example one erase_text area of the whole frame",
         )
-    return tuple(area for area in read or () if area), inpainting or InpaintingOptions()
+    found.raise_if_any()
+    return InpaintingRequest(
+        video=(source or "").strip(),
+        annotation_areas=tuple(area for area in read or () if area),
+        inpainting=inpainting or InpaintingOptions(),
+    )
 
 
-def _fields_of(raw: object, found: Findings) -> dict[str, object]:
+def _fields_of(raw: object, found: Problems) -> dict[str, object]:
     if isinstance(raw, JobRequest):
         return {name: getattr(raw, name) for name in JobRequest.model_fields}
     if not isinstance(raw, Mapping):
         found.add("request", "wrong_type", "must be an object with named fields")
         return {}
-    known = set(JobRequest.model_fields) - {"positions", "warnings"}
+    known = set(JobRequest.model_fields) - {"warnings"}
     for name in raw:
         if name not in known:
             found.add(
@@ -235,7 +182,7 @@ def _fields_of(raw: object, found: Findings) -> dict[str, object]:
     return {name: raw[name] for name in known if name in raw}
 
 
-def _text_of(given: Mapping[str, object], name: str, found: Findings) -> str | None:
+def _text_of(given: Mapping[str, object], name: str, found: Problems) -> str | None:
     value = given.get(name)
     if value is None and name == "video":
         found.add(name, "missing", "is missing; give the address of the video")
@@ -244,8 +191,8 @@ def _text_of(given: Mapping[str, object], name: str, found: Findings) -> str | N
     return value if isinstance(value, str) else None
 
 
-def _list_of(model: type[M], raw: object, name: str, found: Findings) -> list[M | None] | None:
-    """The models of a list; None in the place of an entry, or of the list, that cannot be read."""
+def _list_of(model: type[M], raw: object, name: str, found: Problems) -> list[M | None] | None:
+    """The models of a list; None for an unreadable entry, or for an unreadable list."""
     if raw is None:
         return []
     if isinstance(raw, str | bytes | Mapping) or not isinstance(raw, Sequence):
@@ -256,5 +203,5 @@ def _list_of(model: type[M], raw: object, name: str, found: Findings) -> list[M 
     ]
 
 
-def _one_of(model: type[M], raw: object, name: str, found: Findings) -> M | None:
+def _one_of(model: type[M], raw: object, name: str, found: Problems) -> M | None:
     return model() if raw is None else read_leniently(model, raw, name, found)

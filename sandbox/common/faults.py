@@ -82,6 +82,10 @@ class Fault:
         return value if isinstance(value, str) else default
 
 
+NO_FAULT = Fault("", "")
+"""Stands for the absence of a fault where a kind is compared."""
+
+
 class FaultQueue:
     """Faults in order; the first that fits a call acts on it and is used up by one."""
 

@@ -1,46 +1,38 @@
-"""Fetch a job's input over HTTP, as the vendor's worker does after it has accepted the job."""
+"""Fetching a job's input over HTTP after the job was accepted."""
 
 import asyncio
 import functools
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 
 class FetchError(Exception):
-    """The input could not be had; the text gives the reason without the address's query string."""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A fetched file: bytes on disk and the declared media type (empty when there was none)."""
-
-    size: int
-    content_type: str
+    """The input could not be fetched; the message does not contain the address."""
 
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """One TLS context for all clients: to load the certificates takes tens of milliseconds."""
+    """One TLS context for all clients: loading the certificates takes tens of milliseconds."""
     return httpx.create_ssl_context(trust_env=False)
 
 
 async def fetch(
     url: str, path: Path, *, max_bytes: int, timeout: float = 60.0, read_timeout: float = 20.0
-) -> Fetched:
-    """Stream an http(s) address to `path`, which is replaced only when the body came whole.
+) -> int:
+    """Stream an http(s) address to `path`, which is replaced when the body is whole.
 
-    `timeout` bounds the whole transfer and `read_timeout` each silence in it, in seconds. Raises
-    FetchError for any failure, a status other than 200, or a body beyond `max_bytes`.
+    Returns the size in bytes. `timeout` bounds the whole transfer, `read_timeout` each silence in
+    it, in seconds. Raises FetchError for a failure, a status other than 200, and a body beyond
+    `max_bytes`.
     """
     partial = path.with_name(path.name + ".partial")
     try:
         async with asyncio.timeout(timeout):
             return await _stream(url, path, partial, max_bytes, read_timeout)
     except TimeoutError as error:
-        raise FetchError(f"no whole answer within {timeout:g} s") from error
+        raise FetchError(f"no complete response within {timeout:g} s") from error
     except httpx.InvalidURL as error:
         raise FetchError("the address is malformed") from error
     except httpx.HTTPError as error:
@@ -49,9 +41,7 @@ async def fetch(
         partial.unlink(missing_ok=True)
 
 
-async def _stream(
-    url: str, path: Path, partial: Path, max_bytes: int, read_timeout: float
-) -> Fetched:
+async def _stream(url: str, path: Path, partial: Path, max_bytes: int, read_timeout: float) -> int:
     limits = httpx.Timeout(read_timeout, connect=10.0)
     async with (
         httpx.AsyncClient(
@@ -69,4 +59,4 @@ async def _stream(
                     raise FetchError(f"the file is larger than {max_bytes} bytes")
                 await asyncio.to_thread(file.write, chunk)
         await asyncio.to_thread(partial.replace, path)
-        return Fetched(size, response.headers.get("content-type", ""))
+        return size

@@ -19,10 +19,9 @@ the call took effect and only its answer is lost or spoilt.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from sandbox.common.faults import Fault
@@ -92,32 +91,6 @@ class CutBody(Response):
                 "more_body": True,
             }
         )
-        await cut(scope, receive, flush=True)
-
-
-class CutFile(FileResponse):
-    """The headers of a whole file, its first `keep` bytes, then a closed connection."""
-
-    def __init__(self, path: Path, keep: int, headers: Mapping[str, str]) -> None:
-        super().__init__(path, headers=headers)
-        self._keep = keep
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size = (await asyncio.to_thread(Path(self.path).stat)).st_size
-        self.headers["Content-Length"] = str(size)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
-        file = await asyncio.to_thread(Path(self.path).open, "rb")
-        with file:
-            left = self._keep
-            while left > 0 and (chunk := await asyncio.to_thread(file.read, min(left, 1 << 16))):
-                left -= len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await cut(scope, receive, flush=True)
 
 

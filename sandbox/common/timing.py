@@ -17,7 +17,12 @@ def job_seconds(switches: SwitchBoard, real_seconds: float) -> float:
     emulator finishes the job when it would have.
     """
     fixed = switches["seconds_per_job"]
-    return float(fixed) if fixed is not None else real_seconds * float(switches["time_scale"])
+    return float(fixed) if fixed is not None else scaled(switches, real_seconds)
+
+
+def scaled(switches: SwitchBoard, real_seconds: float) -> float:
+    """Seconds here for a time span of the vendor."""
+    return real_seconds * float(switches["time_scale"])
 
 
 async def sleep_until(when: float) -> None:

@@ -1,8 +1,8 @@
-"""Announces ends of jobs to their receivers that no job has announced itself.
+"""Announces the ends that jobs could not announce to their receivers themselves.
 
-A job that is cancelled before it runs, whose process dies, or that ends while the bucket is away,
-cannot announce its end. The watch reads Prefect's list of ended runs, so that no end is missed.
-Announcing twice is harmless, therefore any number of processes may watch at the same time.
+A job cannot announce its end when it is cancelled before it runs, when its process dies, or while
+the bucket cannot be reached. The watch reads Prefect's list of ended runs. Announcing twice has no
+effect, so that any number of processes may watch at the same time.
 """
 
 from __future__ import annotations
@@ -15,26 +15,17 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import FlowRunSort
-from pydantic import ValidationError
 
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import end_message
 from pro_video.records import Findings, JobResult
 from pro_video.webhooks.records import EventType
 from tasks.connections.connections import connections
-from tasks.run.recoveries import History
+from tasks.connections.prefect_queries import read_ended_runs
+from tasks.connections.run_history import END_TYPES, EndStatus, RunHistory, end_status
 from tasks.webhooks.announce import (
     DEFAULT_DEPLOYMENT,
-    RECORD_BYTES,
     TAG,
     UNREACHABLE,
     announce_event,
@@ -49,26 +40,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect.pro_video.webhooks")
 
 _PAUSE = 20.0
-# Ends older than this were looked at by every earlier round, or have lost their interest.
+# The watch leaves older ends alone: earlier looks have covered them.
 _WINDOW = timedelta(hours=24)
-# The job's own announcement comes first; this only follows up.
+# The job itself announces first.
 _GRACE = timedelta(seconds=10)
-# A crashed job is normally taken up again; one that stays crashed for this long has failed.
-_CRASH_STAYS = timedelta(minutes=15)
 _PAGE = 200
 _MOST_PAGES = 50
 _KNOWN = 50_000
 
-_WORDS: dict[StateType, tuple[EventType, str]] = {
-    StateType.COMPLETED: ("job.completed", "completed"),
-    StateType.FAILED: ("job.failed", "failed"),
-    StateType.CRASHED: ("job.failed", "failed"),
-    StateType.CANCELLED: ("job.cancelled", "cancelled"),
-}
-
 
 async def watch_ends(*, pause: float = _PAUSE) -> None:
-    """Announce missed ends, for ever; only a cancellation ends it.
+    """Announce missed ends until cancelled.
 
     Args:
         pause: seconds between two looks.
@@ -79,52 +61,60 @@ async def watch_ends(*, pause: float = _PAUSE) -> None:
             async with get_client() as client:
                 await watch.look(client, (await connections()).storage, datetime.now(UTC))
         except (*UNREACHABLE, ValueError) as error:
-            # ValueError: a block is not there yet.
+            # ValueError: a block is still missing.
             logger.debug("Could not look for ended jobs: %s", type(error).__name__)
         await asyncio.sleep(pause)
 
 
 class EndWatch:
-    """Remembers which ends it has seen to, so that each costs its look once."""
+    """Remembers the ends that it has handled, so that each is looked up once."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[UUID, None] = OrderedDict()
 
     async def look(self, client: PrefectClient, storage: Storage, now: datetime) -> int:
-        """One look at the ended jobs; how many of them were announced or found announced.
+        """Look once at the ended jobs; the number of those that are announced now.
 
         Raises:
-            ProVideoError, httpx.HTTPError: a look or an announcement failed; the next look goes on.
+            ProVideoError, httpx.HTTPError: a read or an announcement failed; the next look goes on.
         """
         seen = 0
         for page in range(_MOST_PAGES):
-            runs = await _ended(client, now - _WINDOW, page)
+            runs = await read_ended_runs(
+                client,
+                tag=TAG,
+                types=END_TYPES,
+                since=now - _WINDOW,
+                limit=_PAGE,
+                offset=page * _PAGE,
+            )
             for run in runs:
-                seen += await self._see_to(client, storage, run, now)
+                seen += await self._handle(client, storage, run, now)
             if len(runs) < _PAGE:
                 break
         return seen
 
-    async def _see_to(
+    async def _handle(
         self, client: PrefectClient, storage: Storage, run: FlowRun, now: datetime
     ) -> bool:
         state = run.state
-        if state is None or state.type not in _WORDS or state.id in self._known:
+        if state is None or state.id in self._known:
             return False
-        stays = _CRASH_STAYS if state.type is StateType.CRASHED else _GRACE
-        if now - state.timestamp < stays:
+        age = now - state.timestamp
+        status = end_status(state.type, age)
+        if status is None or age < _GRACE:
             return False
         states = await client.read_flow_run_states(run.id)
-        retries = History.of(each for each in states if each.timestamp <= state.timestamp).retries
-        type_, _ = _WORDS[state.type]
+        history = RunHistory.of(each for each in states if each.timestamp <= state.timestamp)
+        type_: EventType = f"job.{status}"  # type: ignore[assignment]
         kept = await announce_event(
             client,
             storage,
             str(run.id),
             type_,
-            await _data(storage, run, state),
+            await _data(storage, run, state, status),
             state.timestamp,
-            round_=retries + 1,
+            round_=history.retries + 1,
             deployment_name=await _deployment_name(client, run),
         )
         self._known[state.id] = None
@@ -133,37 +123,20 @@ class EndWatch:
         return kept is not None
 
 
-async def _ended(client: PrefectClient, since: datetime, page: int) -> list[FlowRun]:
-    return await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[TAG]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_WORDS))),
-            end_time=FlowRunFilterEndTime(after_=since),
-        ),
-        sort=FlowRunSort.END_TIME_DESC,
-        limit=_PAGE,
-        offset=page * _PAGE,
-    )
-
-
-async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, Any]:
-    """The message's data: from the job's report where it tells of this end, else from the
-    state."""
-    _, status = _WORDS[state.type]
-    raw = await storage.get_bytes(JobKeys(str(run.id)).report, RECORD_BYTES * 16)
-    try:
-        report = None if raw is None else JobResult.model_validate_json(raw)
-    except ValidationError:
-        report = None
-    if report is not None and report.status == status and report.message == state.message:
+async def _data(
+    storage: Storage, run: FlowRun, state: State[Any], status: EndStatus
+) -> dict[str, Any]:
+    """The data of the message: from the job's report of this end, or from the state when there is
+    no such report."""
+    raw = await storage.get_bytes(JobKeys(str(run.id)).report)
+    report = JobResult.of_end(raw, status, state.message)
+    if report is not None:
         return end_data(report)
     data: dict[str, Any] = {
         "status": status,
         "message": end_message(status, state.message),
-        "output_key": report.output_key if report and report.status == status else None,
-        **(report.findings if report and report.status == status else Findings()).model_dump(
-            mode="json"
-        ),
+        "output_key": None,
+        **Findings().model_dump(mode="json"),
         "error": None,
     }
     if status == "failed":

@@ -72,8 +72,8 @@ async def test_a_known_length_saves_early_looks(clock: VirtualClock) -> None:
     assert len(job.looked) < 25
     assert job.looked[-1] - 600 < 5
     # Near the expected end the looks are frequent, long after it they are rare again.
-    assert policy.pause(looks=9, elapsed=599) == 2
-    assert policy.pause(looks=30, elapsed=2000) == 120
+    assert policy.pause(polls=9, elapsed=599) == 2
+    assert policy.pause(polls=30, elapsed=2000) == 120
 
 
 async def test_jitter_keeps_waiters_apart() -> None:
@@ -216,7 +216,7 @@ async def test_a_look_that_hangs_is_given_up(clock: VirtualClock) -> None:
             await asyncio.Event().wait()
         return Observation(True, "result")
 
-    policy = WaitPolicy(deadline=100, look_limit=0.05)
+    policy = WaitPolicy(deadline=100, poll_limit=0.05)
     assert await asyncio.wait_for(wait_for(look, policy, clock=clock), 10) == "result"
     assert calls == 2
 
@@ -306,7 +306,7 @@ async def test_a_signal_set_before_looks_at_nothing(clock: VirtualClock) -> None
     assert not job.looked
 
 
-async def test_the_doorbell_brings_the_look_forward() -> None:
+async def test_a_wake_brings_the_poll_forward() -> None:
     wake = asyncio.Event()
     done = False
     looks = 0
@@ -315,7 +315,7 @@ async def test_the_doorbell_brings_the_look_forward() -> None:
         nonlocal looks, done
         looks += 1
         if looks == 1:
-            # Rings while the look is under way, too: that ring must not be lost.
+            # Set during a poll: that wake must not be lost.
             done = True
             asyncio.get_running_loop().call_soon(wake.set)
             return Observation(False, "running", next_poll=300)
@@ -326,10 +326,10 @@ async def test_the_doorbell_brings_the_look_forward() -> None:
     assert looks == 2
 
 
-async def test_a_ringing_doorbell_does_not_become_a_loop(clock: VirtualClock) -> None:
+async def test_repeated_wakes_do_not_become_a_loop(clock: VirtualClock) -> None:
     class Stuck(asyncio.Event):
         def clear(self) -> None:
-            """Rung again before anyone can look."""
+            """Set again before the next poll."""
 
     wake = Stuck()
     wake.set()

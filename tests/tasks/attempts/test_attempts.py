@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
@@ -11,9 +11,11 @@ from pro_video.core.errors import DeadlineExceeded, JobFailed, JobFailedRetryabl
 from pro_video.core.job_names import attempt_reference
 from pro_video.records import Failure, Outcome, Prepared, StoredFile, StoredResult, Submission
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, close_attempt, run_attempts
+from tasks.attempts.attempts import run_attempts
+from tasks.attempts.step import PaidStep
+from tasks.lip_sync import SyncSo
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
-from tasks.run.job_state import LIP_SYNC
 
 GOOD = "good"
 PERMANENT = Failure.of(JobFailed("Broken.", code="broken"))
@@ -21,16 +23,18 @@ PASSING = Failure.of(JobFailedRetryable("Busy.", code="busy"))
 REFUSED = Failure.of(ProviderRefused("No.", code="no"))
 
 
-@dataclass
-class Script:
-    """A provider step whose attempts end as listed; each is bought once and remembered."""
+class Script(PaidStep):
+    """A lip-sync whose attempts end as listed; each is bought once and remembered."""
 
-    job: Job
-    bucket: Storage
-    ends: Sequence[str | Failure | Exception]
-    name: str = LIP_SYNC
-    provider_job: str = "Sync.so generation"
-    bought: list[int] = field(default_factory=list)
+    provider = SyncSo
+
+    def __init__(
+        self, job: Job, bucket: Storage, ends: Sequence[str | Failure | Exception]
+    ) -> None:
+        self.job = job
+        self.bucket = bucket
+        self.ends = ends
+        self.bought: list[int] = []
 
     async def storage(self) -> Storage:
         return self.bucket
@@ -57,7 +61,7 @@ class Script:
         )
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        assert self.job.ledger.awaited == f"Sync.so generation p-{prepared.attempt}"
+        assert self.job.state.awaited == f"Sync.so generation p-{prepared.attempt}"
         end = self.ends[prepared.attempt - 1]
         if isinstance(end, Exception):
             raise end
@@ -77,8 +81,8 @@ async def failing(script: Script) -> AttemptFailed:
 
 def retried(job: Job) -> Job:
     """The job in its next run, after its end was seen."""
-    retries = job.ledger.retries + 1
-    return replace(job, ledger=replace(job.ledger, retries=retries, awaited=None))
+    retries = job.state.retries + 1
+    return replace(job, state=replace(job.state, retries=retries, awaited=None))
 
 
 async def test_a_good_attempt_is_the_only_one(job: Job, storage: Storage) -> None:
@@ -87,7 +91,7 @@ async def test_a_good_attempt_is_the_only_one(job: Job, storage: Storage) -> Non
     assert (found.attempt, found.provider_job_id) == (1, "p-1")
     assert found.reference == f"pv-{job.job_id}-lip-sync-1"
     assert script.bought == [1]
-    assert job.ledger.awaited is None
+    assert job.state.awaited is None
 
 
 async def test_a_failure_that_may_pass_is_tried_again_by_itself(job: Job, storage: Storage) -> None:
