@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from gateway.app.app import create_app
-from gateway.app.logs import configure_logging
-from gateway.app.malloc import restrain
 from gateway.app.server import allow_files, server_config
-from gateway.app.settings import get_gateway_settings
+from gateway.base.logs import configure_logging
+from gateway.base.malloc import restrain
+from gateway.base.settings import get_gateway_settings
 from gateway.events.routes import end_streams
 
 

@@ -9,8 +9,8 @@ import sys
 
 import httpx
 
-from gateway.app.settings import get_gateway_settings
 from gateway.auth.token_store import StoredToken, load_entries, new_token, save_entries
+from gateway.base.settings import get_gateway_settings
 
 
 async def create(owner: str) -> str:

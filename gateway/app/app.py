@@ -18,8 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import health, openapi_document
 from gateway.app.context import open_context
-from gateway.app.logs import RequestIds
-from gateway.app.problems import (
+from gateway.app.services import open_services
+from gateway.base.draining_response import Lingering
+from gateway.base.logs import RequestIds
+from gateway.base.problems import (
     FieldProblem,
     ProblemError,
     invalid,
@@ -28,12 +30,10 @@ from gateway.app.problems import (
     request_id_of,
     unavailable,
 )
-from gateway.app.services import open_services
-from gateway.app.settings import GatewaySettings
+from gateway.base.settings import GatewaySettings
 from gateway.callbacks import routes as callback_routes
 from gateway.events import routes as event_routes
-from gateway.forms.draining_response import Lingering
-from gateway.jobs import legacy, webhook_log
+from gateway.jobs import delivery_log, legacy
 from gateway.jobs import routes as job_routes
 from gateway.prefect_client.api import PrefectRefused
 from gateway.status.quick_reads import QuickReads
@@ -84,7 +84,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         legacy,
         job_routes,
         event_routes,
-        webhook_log,
+        delivery_log,
         upload_routes,
         callback_routes,
         health,

@@ -14,10 +14,10 @@ import httpx
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from gateway.app.malloc import trim
-from gateway.app.problems import unavailable
-from gateway.app.settings import GatewaySettings
 from gateway.auth.token_store import TokenStore
+from gateway.base.malloc import trim
+from gateway.base.problems import unavailable
+from gateway.base.settings import GatewaySettings
 from gateway.prefect_client.api import PrefectApi
 from gateway.prefect_client.loop import Upstream, open_upstream
 from pro_video.core.errors import ProVideoError

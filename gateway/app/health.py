@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.app.context import Context, GatewayContext
-from gateway.app.problems import ProblemError
+from gateway.base.problems import ProblemError
+from gateway.base.single_flight import FlightCache
 from gateway.prefect_client.api import PrefectRefused
-from gateway.status.cache import FlightCache
 from pro_video.core.errors import ProVideoError
 
 router = APIRouter(tags=["health"])

@@ -12,10 +12,10 @@ from pydantic.json_schema import models_json_schema
 from starlette.staticfiles import StaticFiles
 
 from gateway.app.context import Context
-from gateway.app.problems import Problem, ProblemError
+from gateway.base.problems import Problem, ProblemError
 from gateway.events.history import JobEvent
-from gateway.forms.form_body import REFERENCE, FormTexts, form_schema
-from gateway.jobs.job_body import JobBody
+from gateway.jobs.form_schema import REFERENCE, FormTexts, form_schema
+from gateway.jobs.request_models import JobBody
 from gateway.uploads.direct_uploads import UploadRequest
 from pro_video.core.settings import get_settings
 

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gateway.app.problems import ProblemError, problem_response
-from gateway.app.settings import GatewaySettings
-from gateway.forms.draining_response import Lingering
+from gateway.base.draining_response import Lingering
+from gateway.base.problems import ProblemError, problem_response
+from gateway.base.settings import GatewaySettings
 
 _REFUSAL = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 

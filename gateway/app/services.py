@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from gateway.app.context import GatewayContext
-from gateway.auth.auth import CurrentOwner
-from gateway.auth.limits import Pace, Usage
+from gateway.auth.owner import CurrentOwner
+from gateway.auth.rate_limits import Pace, Usage
 from gateway.forms.admission import Places
-from gateway.jobs.runs import Runs
-from gateway.status.status import StatusReader
+from gateway.prefect_client.runs import Runs
+from gateway.status.status_reader import StatusReader
 from gateway.uploads.direct_uploads import DirectUploads, check_idempotency_key
 from gateway.uploads.orphan_uploads import Leftovers
 

@@ -21,12 +21,12 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 
-from gateway.app.problems import unavailable
+from gateway.base.problems import unavailable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-    from gateway.app.settings import GatewaySettings
+    from gateway.base.settings import GatewaySettings
     from gateway.prefect_client.loop import Upstream
 
 OWNER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from gateway.app.problems import ProblemError
+from gateway.base.problems import ProblemError
 
 
 class BodyReader:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.app.context import Context, GatewayContext
-from gateway.app.problems import ProblemError, problem_responses, unavailable
+from gateway.base.problems import ProblemError, problem_responses, unavailable
 from gateway.callbacks.body import BodyReader, ClientDisconnect
 from gateway.callbacks.replay_cache import Memory
 from gateway.callbacks.secrets import ProviderSecrets, open_secrets

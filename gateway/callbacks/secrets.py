@@ -11,7 +11,7 @@ from functools import partial
 
 import httpx
 
-from gateway.app.problems import unavailable
+from gateway.base.problems import unavailable
 from gateway.callbacks.settings import DoorbellSettings, secrets_of
 from pro_video.core.settings import get_settings
 from pro_video.net.exchange import Answer, HttpSession, Timeouts

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.jobs.runs import Run, RunState
 from gateway.jobs.views import JobSummary, Status, View, summary
-from gateway.status.status import Snapshot
+from gateway.prefect_client.runs import Run, RunState
+from gateway.status.status_reader import Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 

@@ -20,11 +20,11 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from pydantic import TypeAdapter
 
-from gateway.app.problems import ProblemError, not_found
+from gateway.base.problems import ProblemError, not_found
 from gateway.events.history import History, Moment
-from gateway.jobs.runs import Run, Runs, RunState
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
-from gateway.status.status import StatusReader
+from gateway.prefect_client.runs import Run, Runs, RunState
+from gateway.status.status_reader import StatusReader
 from pro_video.core.retrying import Backoff, keep_running
 
 logger = logging.getLogger("pro_video.gateway.events")

@@ -15,8 +15,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.app.context import Context
-from gateway.app.problems import ProblemError, problem_responses
 from gateway.app.services import Caller, Parts
+from gateway.base.problems import ProblemError, problem_responses
 from gateway.events.hub import EventHub, Seat
 from gateway.events.stream import HEARTBEAT, EventStream, frame
 from gateway.jobs.legacy import JobId

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from gateway.app.problems import ProblemError
+from gateway.base.problems import ProblemError
 
 # Each holds its connection, and what the server has read of it ahead, at most 64 KiB.
 _MOST_WAITING = 64

@@ -13,8 +13,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from gateway.app.problems import ProblemError
-from gateway.app.settings import GatewaySettings
+from gateway.base.problems import ProblemError
+from gateway.base.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

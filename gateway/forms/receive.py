@@ -5,11 +5,11 @@ from __future__ import annotations
 import mimetypes
 from concurrent.futures import ThreadPoolExecutor
 
-from gateway.app.problems import FieldProblem, ProblemError
-from gateway.app.settings import GatewaySettings
+from gateway.base.problems import FieldProblem, ProblemError
+from gateway.base.settings import GatewaySettings
+from gateway.bucket.objects import ObjectWriter, target_of
 from gateway.forms.multipart import PartHead
 from gateway.jobs.request_mapping import LONGEST_JSON
-from gateway.uploads.bucket import ObjectWriter, target_of
 from pro_video.core.job_names import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.core.settings import get_settings
 from pro_video.s3.storage import Storage

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
-from gateway.app.problems import ProblemError
-from gateway.jobs.runs import NewJob, Runs
+from gateway.base.problems import ProblemError
 from gateway.jobs.views import JobCreated, created_view
 from gateway.jobs.webhook_config import WebhookBody, keep_webhook
+from gateway.prefect_client.runs import NewJob, Runs
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.storage import Storage
 

@@ -12,7 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from gateway.app.context import Context, GatewayContext
-from gateway.app.problems import (
+from gateway.app.services import Caller, IdempotencyKey, Parts, Poller, Services
+from gateway.base.draining_response import Lingering
+from gateway.base.problems import (
     FieldProblem,
     ProblemError,
     problem_of,
@@ -20,12 +22,11 @@ from gateway.app.problems import (
     problem_responses,
     request_id_of,
 )
-from gateway.app.services import Caller, IdempotencyKey, Parts, Poller, Services
-from gateway.forms.draining_response import Lingering
-from gateway.forms.form_body import FORM_BODY
+from gateway.bucket.objects import discard
 from gateway.forms.multipart import ClientGone, boundary_of, form_too_large, read_form
 from gateway.forms.receive import FormReceiver, no_room
 from gateway.jobs.create_job import create_job
+from gateway.jobs.form_schema import FORM_BODY
 from gateway.jobs.request_mapping import (
     Wire,
     distinct_refs,
@@ -33,7 +34,6 @@ from gateway.jobs.request_mapping import (
     loads,
     product_request,
 )
-from gateway.jobs.runs import CreateUnknown, NewJob, fingerprint_of
 from gateway.jobs.views import JobCreated, JobView, job_view, status_of
 from gateway.jobs.webhook_config import (
     WebhookBody,
@@ -41,9 +41,9 @@ from gateway.jobs.webhook_config import (
     webhook_content,
     webhook_tags,
 )
-from gateway.status.responses import Answer
-from gateway.status.status import Snapshot
-from gateway.uploads.bucket import discard
+from gateway.prefect_client.runs import CreateUnknown, NewJob, fingerprint_of
+from gateway.status.status_reader import Snapshot
+from gateway.status.status_response import Answer
 from gateway.uploads.direct_uploads import upload_prefix
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.storage import Storage

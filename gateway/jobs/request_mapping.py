@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from gateway.app.problems import FieldProblem, invalid
+from gateway.base.problems import FieldProblem, invalid
 from pro_video.core.errors import RequestRefused
 from pro_video.core.settings import get_settings
 from pro_video.judging.verdict import OnDoubt

@@ -10,11 +10,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from gateway.app.context import Context
-from gateway.app.json_body import read_object
-from gateway.app.problems import problem_responses
 from gateway.app.services import Caller, IdempotencyKey, Parts, Poller, Services
+from gateway.base.json_body import read_object
+from gateway.base.problems import problem_responses
 from gateway.jobs import create_job as creation
-from gateway.jobs.job_body import JOB_EXAMPLE
 from gateway.jobs.legacy import (
     JOB_LINKS,
     STATUS_RESPONSES,
@@ -24,7 +23,7 @@ from gateway.jobs.legacy import (
     read_job,
 )
 from gateway.jobs.request_mapping import Wire, flow_parameters, product_request
-from gateway.jobs.runs import UNFINISHED, NewJob, Run, fingerprint_of
+from gateway.jobs.request_models import JOB_EXAMPLE
 from gateway.jobs.sources import Refused, Sources
 from gateway.jobs.views import (
     JobCreated,
@@ -35,6 +34,7 @@ from gateway.jobs.views import (
     summary,
 )
 from gateway.jobs.webhook_config import checked_webhook, webhook_tags
+from gateway.prefect_client.runs import UNFINISHED, NewJob, Run, fingerprint_of
 from pro_video.core.settings import get_settings
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])

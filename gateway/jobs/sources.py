@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from gateway.app.problems import ProblemError
-from gateway.auth.limits import owner_prefix
-from gateway.jobs.runs import Runs
+from gateway.auth.rate_limits import owner_prefix
+from gateway.base.problems import ProblemError
+from gateway.prefect_client.runs import Runs
 from gateway.uploads.direct_uploads import UPLOAD_ID, DirectUploads
 from pro_video.core.errors import SourceRefused
 from pro_video.s3.storage import Storage, parse_s3_uri

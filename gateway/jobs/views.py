@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.jobs.runs import RETRYABLE, Run
-from gateway.status.status import Ended, Snapshot
+from gateway.prefect_client.runs import RETRYABLE, Run
+from gateway.status.status_reader import Ended, Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
 

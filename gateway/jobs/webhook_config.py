@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from gateway.app.problems import FieldProblem, unavailable
+from gateway.base.problems import FieldProblem, unavailable
 from pro_video.core.errors import SourceRefused, TransferInterrupted
 from pro_video.core.settings import get_settings
 from pro_video.net.gate import Gate

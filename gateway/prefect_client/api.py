@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import httpx
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from gateway.app.problems import unavailable
+from gateway.base.problems import unavailable
 
 if TYPE_CHECKING:
     from gateway.prefect_client.loop import Upstream

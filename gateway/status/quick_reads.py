@@ -13,9 +13,9 @@ from uuid import UUID
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app.context import GatewayContext
-from gateway.app.problems import ProblemError
 from gateway.app.services import Services
-from gateway.status.responses import Answer
+from gateway.base.problems import ProblemError
+from gateway.status.status_response import Answer
 
 _ID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _PATH = re.compile(f"/api/v1/(?:video-editors/pro-job/({_ID})/status|jobs/({_ID}))")

@@ -15,11 +15,11 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.app.context import GatewayContext
-from gateway.app.problems import ProblemError, invalid_field, not_found, unavailable
-from gateway.auth.limits import Usage, owner_prefix
+from gateway.auth.rate_limits import Usage, owner_prefix
+from gateway.base.problems import ProblemError, invalid_field, not_found, unavailable
+from gateway.bucket.objects import discard, in_thread, list_objects, target_of
 from gateway.forms.receive import no_room
-from gateway.jobs.runs import fingerprint_of
-from gateway.uploads.bucket import discard, in_thread, list_objects, target_of
+from gateway.prefect_client.runs import fingerprint_of
 from pro_video.core.job_names import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.core.settings import get_settings
 from pro_video.s3.errors import error_code, translated

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import ValidationError
 
-from gateway.app.json_body import read_object
-from gateway.app.problems import FieldProblem, invalid, problem_responses
 from gateway.app.services import Caller, IdempotencyKey, Parts
+from gateway.base.json_body import read_object
+from gateway.base.problems import FieldProblem, invalid, problem_responses
 from gateway.uploads.direct_uploads import UPLOAD_ID, UploadRequest, UploadView
 from pro_video.request.check import problems_from_validation
 

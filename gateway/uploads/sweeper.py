@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from gateway.app.context import GatewayContext
-from gateway.app.problems import ProblemError
-from gateway.jobs.runs import Runs
-from gateway.uploads.bucket import (
+from gateway.base.problems import ProblemError
+from gateway.bucket.objects import (
     Listed,
     abort_uploads,
     discard,
@@ -20,6 +19,7 @@ from gateway.uploads.bucket import (
     list_objects,
     list_unfinished,
 )
+from gateway.prefect_client.runs import Runs
 from gateway.uploads.direct_uploads import RECORD
 from gateway.uploads.orphan_uploads import Leftovers
 from pro_video.core.errors import ProVideoError

@@ -19,8 +19,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from gateway.app.app import create_app
 from gateway.app.server import server_config
-from gateway.app.settings import GatewaySettings
-from gateway.jobs.runs import UNFINISHED
+from gateway.base.settings import GatewaySettings
+from gateway.prefect_client.runs import UNFINISHED
 from pro_video.s3.storage import Storage
 from tests.gateway.relay import Relay, relaying
 

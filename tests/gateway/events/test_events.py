@@ -22,15 +22,15 @@ from prefect.states import Cancelled, Completed, Failed, Running, Scheduled
 from starlette.types import Message
 
 from gateway.app.app import create_app
-from gateway.app.problems import ProblemError
-from gateway.app.settings import GatewaySettings
 from gateway.auth.token_store import LOCAL_OWNER
+from gateway.base.problems import ProblemError
+from gateway.base.settings import GatewaySettings
 from gateway.events.hub import EventHub
 from gateway.events.routes import EventSettings, Streams, end_streams
 from gateway.events.stream import EventStream
-from gateway.jobs.runs import TAG, owner_tag
+from gateway.prefect_client.runs import TAG, owner_tag
 from pro_video.core.progress import Stage
-from tests.gateway.events.serving import eventually, serving
+from tests.gateway.asgi_server import eventually, serving
 
 PATIENCE = 30.0
 

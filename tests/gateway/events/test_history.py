@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.events.history import History, Moment
-from gateway.jobs.runs import Run, RunState
+from gateway.prefect_client.runs import Run, RunState
 from pro_video.core.job_names import FINDINGS_LABEL
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage

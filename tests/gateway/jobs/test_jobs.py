@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.jobs.runs import Run, RunState
 from gateway.jobs.views import job_view
-from gateway.status.status import Snapshot
+from gateway.prefect_client.runs import Run, RunState
+from gateway.status.status_reader import Snapshot
 from pro_video.core.job_names import FINDINGS_LABEL, JobKeys, accepted_label, fact_label
 from pro_video.core.job_warning import JobWarning, Place
 from pro_video.records import Acceptance, Findings

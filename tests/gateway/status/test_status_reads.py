@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app.settings import GatewaySettings
+from gateway.base.settings import GatewaySettings
 from pro_video.core.progress import Stage
 from tests.gateway.gateways import JOBS, TOKENS, Gateway, World, json_job, serving, until
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from gateway.app.context import open_context
-from gateway.app.settings import GatewaySettings
-from gateway.jobs.runs import Runs
+from gateway.base.settings import GatewaySettings
+from gateway.prefect_client.runs import Runs
 from gateway.uploads.orphan_uploads import Leftovers
 from gateway.uploads.sweeper import sweep, tidy
 from tests.gateway.gateways import (

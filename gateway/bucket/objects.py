@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from gateway.app.problems import ProblemError
+from gateway.base.problems import ProblemError
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.errors import translated
 from pro_video.s3.storage import Storage

@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 
 from gateway.app.context import Context
-from gateway.app.problems import problem_responses
 from gateway.app.services import Caller, Parts
+from gateway.base.problems import problem_responses
+from gateway.bucket.objects import in_thread, list_objects
 from gateway.jobs.legacy import JobId
 from gateway.jobs.views import View
-from gateway.uploads.bucket import in_thread, list_objects
 from pro_video.s3.storage import Storage
 from pro_video.webhooks.records import Delivery, deliveries_prefix
 from tasks.webhooks.announce import RECORD_BYTES

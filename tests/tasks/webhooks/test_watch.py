@@ -17,9 +17,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
 
 from flows.webhook_delivery import webhook_delivery_flow
-from gateway.jobs.runs import Run
 from gateway.jobs.views import job_view
-from gateway.status.status import Ended, Report, Snapshot
+from gateway.prefect_client.runs import Run
+from gateway.status.status_reader import Ended, Report, Snapshot
 from pro_video.core.job_names import JobKeys
 from pro_video.records import JobError, JobResult
 from pro_video.s3.storage import Storage, make_client

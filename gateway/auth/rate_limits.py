@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.app.context import GatewayContext
-from gateway.app.problems import ProblemError
-from gateway.status.cache import FlightCache
-from gateway.uploads.bucket import in_thread, list_objects
+from gateway.base.problems import ProblemError
+from gateway.base.single_flight import FlightCache
+from gateway.bucket.objects import in_thread, list_objects
 
 _OWNERS = 10_000
 _USAGE_LIFE = 30.0

@@ -1,6 +1,6 @@
 """The editor's form, as the OpenAPI document describes it.
 
-As in :mod:`gateway.jobs.job_body`, the product's own rules check what comes; names that are
+As in :mod:`gateway.jobs.request_models`, the product's own rules check what comes; names that are
 not listed are ignored, as the editor's first system did.
 """
 
@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.jobs.job_body import (
+from gateway.jobs.request_mapping import LONGEST_REF
+from gateway.jobs.request_models import (
     JOB_EXAMPLE,
     PRINTABLE,
     AudioInput,
@@ -19,7 +20,6 @@ from gateway.jobs.job_body import (
     RegionBody,
     SegmentBody,
 )
-from gateway.jobs.request_mapping import LONGEST_REF
 from gateway.jobs.webhook_config import WebhookBody
 from pro_video.request import limits
 

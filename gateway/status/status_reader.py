@@ -17,11 +17,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gateway.app.context import GatewayContext
-from gateway.app.problems import not_found
-from gateway.jobs.runs import UNFINISHED, Run, Runs, owner_tag
+from gateway.base.problems import not_found
+from gateway.base.single_flight import FlightCache
+from gateway.prefect_client.runs import UNFINISHED, Run, Runs, owner_tag
 from gateway.status.batch_cache import GatheredCache
-from gateway.status.cache import FlightCache
-from gateway.status.responses import Answer
+from gateway.status.status_response import Answer
 from pro_video.core.job_names import JobKeys
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from gateway.app.problems import ProblemError
+from gateway.base.problems import ProblemError
 from gateway.jobs.request_mapping import LONGEST_JSON, loads
 
 _SECONDS = 30.0

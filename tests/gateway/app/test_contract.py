@@ -20,7 +20,7 @@ from tests.gateway.gateways import TOKENS, Gateway, World, serving
 
 pytest.importorskip("schemathesis")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Links that have to be followed; which ones of the many is chance.
 _LINKS = 8
 
@@ -42,7 +42,7 @@ def judge(gateway: Gateway, folder: Path, *options: str) -> str:
     command += [f"{gateway.url}/openapi.json", "--seed", "4711", "--continue-on-failure", *options]
     environment = {
         **os.environ,
-        "SCHEMATHESIS_HOOKS": "tests.gateway.schema_hooks",
+        "SCHEMATHESIS_HOOKS": "tests.gateway.app.schema_hooks",
         "PYTHONPATH": str(ROOT),
     }
     # In a folder of its own: it keeps what it found for the next run.

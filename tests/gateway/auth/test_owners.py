@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from gateway import tokens as command
-from gateway.app.settings import GatewaySettings, get_gateway_settings
 from gateway.auth.token_store import GatewayTokens, new_token
+from gateway.base.settings import GatewaySettings, get_gateway_settings
 from tests.gateway.gateways import FORM, JOBS, UPLOADS, Gateway, World, form, json_job, until
 
 

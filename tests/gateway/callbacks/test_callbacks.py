@@ -20,15 +20,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.app.context import open_context
-from gateway.app.problems import ProblemError, problem_response
-from gateway.app.settings import GatewaySettings
+from gateway.base.problems import ProblemError, problem_response
+from gateway.base.settings import GatewaySettings
 from gateway.callbacks import routes
 from gateway.callbacks.body import BodyReader
 from gateway.callbacks.replay_cache import Memory
 from gateway.callbacks.routes import Doorbells
 from gateway.callbacks.secrets import CachedSecrets, ProviderSecrets, SecretsUnknown
 from pro_video.providers.sync_so.signature import signature
-from tests.gateway.events.serving import serving
+from tests.gateway.asgi_server import serving
 
 OLD, NEW = "whsec_old", "whsec_new"
 APP_OLD, APP_NEW = "app-secret-old", "app-secret-new"

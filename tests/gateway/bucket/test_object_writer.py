@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.uploads.bucket import PART_SIZE, ObjectWriter, _PartBuffer
+from gateway.bucket.objects import PART_SIZE, ObjectWriter, _PartBuffer
 from pro_video.s3.transfers.multipart import Target
 from tests.gateway.gateways import BUCKET
 

@@ -9,8 +9,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.app.context import Context
-from gateway.app.problems import ProblemError
 from gateway.auth.token_store import LOCAL_OWNER
+from gateway.base.problems import ProblemError
 from pro_video.net.exchange import is_loopback
 
 _BEARER = HTTPBearer(

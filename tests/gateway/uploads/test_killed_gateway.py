@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.app.context import open_context
-from gateway.app.settings import GatewaySettings
-from gateway.jobs.runs import Runs
+from gateway.base.settings import GatewaySettings
+from gateway.prefect_client.runs import Runs
 from gateway.uploads.sweeper import sweep
 from tests.gateway.gateways import FORM, Gateway, World, form, free_port, key_of, until
 

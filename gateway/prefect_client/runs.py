@@ -21,7 +21,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from gateway.app.context import GatewayContext
-from gateway.app.problems import ProblemError, not_found, unavailable
+from gateway.base.problems import ProblemError, not_found, unavailable
 from gateway.prefect_client.api import PrefectRefused
 from pro_video.core.job_names import accepted_label, fact_label
 from pro_video.records import Acceptance, Findings
