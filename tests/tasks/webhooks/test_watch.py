@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,9 +22,8 @@ from gateway.prefect_client.runs import Run
 from gateway.status.status_reader import Ended, Report, Snapshot
 from pro_video.core.job_names import JobKeys
 from pro_video.records import JobError, JobResult
-from pro_video.s3.storage import Storage, make_client
+from pro_video.s3.storage import Storage
 from pro_video.webhooks.records import Delivery, EventType, gone_key, webhook_id
-from sandbox.s3 import start_s3
 from tasks.webhooks.announce import (
     TAG,
     announce_event,
@@ -43,27 +42,6 @@ HOUR = timedelta(hours=1)
 @flow(name="job-of-a-test")
 async def nothing() -> None:
     """Never runs."""
-
-
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
-    with start_s3(
-        tmp_path_factory.mktemp("s3"),
-        host="127.0.0.1",
-        port=0,
-        access_key="test-access-key",
-        secret_key="test-secret-key",
-        region="us-east-1",
-    ) as server:
-        client = make_client(
-            endpoint_url=server.endpoint_url,
-            region="us-east-1",
-            access_key="test-access-key",
-            secret_key="test-secret-key",
-        )
-        client.create_bucket(Bucket="hooks")
-        yield Storage(client, "hooks", allow_private=True)
-        client.close()
 
 
 @dataclass
