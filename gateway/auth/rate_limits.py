@@ -1,4 +1,4 @@
-"""Limits per owner: the pace of requests and the bytes of uploads in the bucket."""
+"""Limits of the rate of requests per owner, as token buckets."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.app.context import GatewayContext
 from gateway.base.problems import ProblemError
-from gateway.base.single_flight import FlightCache
-from gateway.bucket.objects import in_thread, list_objects
+from gateway.base.settings import GatewaySettings
 
 _OWNERS = 10_000
-_USAGE_LIFE = 30.0
 
 
 @dataclass
-class _Bucket:
+class _TokenBucket:
     tokens: float
-    at: float
+    filled_at: float
 
 
-class Pace:
-    """A token bucket per owner: an average rate with bursts.
+class RateLimiter:
+    """A token bucket per owner: an average rate, with bursts.
 
     Args:
         rate: requests per second.
@@ -37,58 +34,48 @@ class Pace:
         self._rate = rate
         self._burst = float(burst)
         self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, _TokenBucket] = OrderedDict()
 
     def take(self, owner: str) -> None:
         """Count one request.
 
         Raises:
-            ProblemError: 429, with the time until there is room again.
+            ProblemError: 429, with the seconds until there is a token again.
         """
         now = self._clock()
-        bucket = self._buckets.setdefault(owner, _Bucket(self._burst, now))
+        bucket = self._buckets.setdefault(owner, _TokenBucket(self._burst, now))
         self._buckets.move_to_end(owner)
         while len(self._buckets) > _OWNERS:
             self._buckets.popitem(last=False)
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
-        bucket.at = now
+        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.filled_at) * self._rate)
+        bucket.filled_at = now
         if bucket.tokens < 1:
             raise ProblemError(
                 429,
                 "too_many_requests",
-                "Too many requests. Slow down; a status is not fresher than a second anyway.",
+                "You send more requests per second than allowed. This one was not handled; slow "
+                "down.",
                 retry_after=(1 - bucket.tokens) / self._rate,
             )
         bucket.tokens -= 1
 
 
-class Usage:
-    """Bytes of the owners' uploads: counted in the bucket, which is the truth, now and then."""
+@dataclass(frozen=True)
+class RateLimits:
+    """The limits of one application.
 
-    def __init__(self, context: GatewayContext) -> None:
-        self._context = context
-        self._counted: FlightCache[str, int] = FlightCache(size=_OWNERS)
-        self._added: dict[str, int] = {}
+    Attributes:
+        requests: requests other than status reads.
+        status_reads: reads of statuses.
+    """
 
-    async def room(self, owner: str) -> int:
-        """Bytes that the owner may still store; not below 0."""
-        counted = await self._counted.get(owner, lambda: self._count(owner), seconds=_USAGE_LIFE)
-        used = counted + self._added.get(owner, 0)
-        return max(0, self._context.settings.stored_bytes - used)
+    requests: RateLimiter
+    status_reads: RateLimiter
 
-    def add(self, owner: str, size: int) -> None:
-        """Note bytes that were promised or stored since the last count."""
-        self._added[owner] = self._added.get(owner, 0) + size
-
-    async def _count(self, owner: str) -> int:
-        self._added.pop(owner, None)
-        storage = await self._context.storage()
-        return await in_thread(
-            self._context.threads,
-            lambda: sum(found.size for found in list_objects(storage, owner_prefix(owner))),
+    @classmethod
+    def of(cls, settings: GatewaySettings) -> RateLimits:
+        """The limits of the settings."""
+        return cls(
+            requests=RateLimiter(settings.requests_per_second, settings.request_burst),
+            status_reads=RateLimiter(settings.status_reads_per_second, settings.status_read_burst),
         )
-
-
-def owner_prefix(owner: str) -> str:
-    """The prefix of an owner's uploads."""
-    return f"uploads/{owner}/"

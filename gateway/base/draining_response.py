@@ -11,11 +11,11 @@ _SECONDS = 2.0
 _BYTES = 32 * 1024 * 1024
 
 
-class Lingering(Response):
-    """Sends ``response`` at once, goes on reading for a moment, then closes the connection.
+class DrainingResponse(Response):
+    """Sends ``response`` at once, drains the request for a moment, then closes the connection.
 
-    A server that closes while bytes are on their way makes the client's system throw the answer
-    away, so that it sees a broken connection in the place of, say, a 413.
+    A server that closes its connection while bytes are on their way resets it, and the client's
+    system discards the response: the client sees a broken connection instead of, say, a 413.
     """
 
     def __init__(self, response: Response) -> None:

@@ -1,4 +1,4 @@
-"""One JSON object per line, with the ids of request and job; never a query, which may be signed."""
+"""Logs as one JSON object per line. They hold no query, which may be a signature."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXTRAS = ("method", "path", "status", "milliseconds", "owner", "job_id", "clien
 
 
 class JsonFormatter(logging.Formatter):
-    """Log records as JSON; texts pass through the redaction of secrets."""
+    """Formats log records as JSON and redacts secrets in their texts."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -58,13 +58,13 @@ def configure_logging(level: int = logging.INFO) -> None:
         other.handlers = []
         other.propagate = True
     logging.getLogger("uvicorn").setLevel(level)
-    # Requests with their queries, and every broken form.
+    # They log queries and every malformed form.
     for name in ("httpx", "uvicorn.access", "python_multipart"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class RequestIds:
-    """Gives each request an id, or keeps the client's, and writes the access log."""
+    """ASGI middleware: gives each request an id, or keeps the client's, and logs the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -81,7 +81,7 @@ class RequestIds:
         began = time.monotonic()
         status = 0
 
-        async def sending(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -95,7 +95,7 @@ class RequestIds:
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send_with_id)
         finally:
             self._log(scope, status, began)
             _current.reset(token)

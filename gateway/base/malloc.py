@@ -1,4 +1,4 @@
-"""Keeps the gateway's memory close to what it uses, where the C library can (glibc)."""
+"""Makes glibc return free memory; other C libraries are left alone."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ _KEPT = 2 * 1024 * 1024
 
 
 def restrain() -> None:
-    """Make the C library give large buffers back at once, and keep one heap for all threads.
+    """Return large buffers at once, and keep one heap for all threads.
 
-    Without this the parts of uploads end up in a heap per thread, and glibc raises the size from
-    which it maps memory separately with each large buffer that is freed. To be called before there
-    are other threads.
+    By default the parts of uploads end up in one heap per thread, and glibc raises the size from
+    which it maps memory separately with each large buffer that is freed. Call this before other
+    threads start.
     """
     _call("mallopt", _M_ARENA_MAX, 1)
     _call("mallopt", _M_MMAP_THRESHOLD, _LARGE)
-    # Otherwise each piece from the network would take memory and give it back.
+    # A lower threshold would return and take memory with each read from the network.
     _call("mallopt", _M_TRIM_THRESHOLD, _KEPT)
 
 
 def trim() -> None:
-    """Collect garbage and let the C library return free memory.
-
-    Describing S3 to boto3 leaves some MB of free lists behind that nothing later needs.
-    """
+    """Collect garbage and return free memory: boto3's description of S3 leaves some MB of it."""
     gc.collect()
     _call("malloc_trim", 0)
 

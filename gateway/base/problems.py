@@ -1,4 +1,4 @@
-"""Errors of the API: RFC 9457 problem documents with stable codes and the offending fields."""
+"""Errors of the API as problem documents (RFC 9457), with stable codes and the wrong fields."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ from pro_video.core.errors import ProVideoError, TransientError
 logger = logging.getLogger("pro_video.gateway")
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER: dict[str, Any] = {
+    "Retry-After": {
+        "description": "Seconds after which another try may succeed.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
+"""Headers of a response to be tried again, in the OpenAPI document."""
+
 _LONGEST_TEXT = 500
 
 
 class FieldProblem(BaseModel):
-    """One offending field."""
+    """One field that breaks a rule."""
 
     model_config = ConfigDict(frozen=True)
 
     field: str = Field(
-        description="Path of the field in the wire's own names.",
+        description="Path of the field, in the names of the request.",
         examples=["segments_data[1].endTime"],
     )
     code: str = Field(description="Stable name of the rule.", examples=["end_before_start"])
-    message: str = Field(description="The rule and the way out.")
+    message: str = Field(description="The rule, and how to meet it.")
 
 
 class Problem(BaseModel):
@@ -49,17 +57,19 @@ class Problem(BaseModel):
     request_id: str | None = Field(
         None, description="Also in the X-Request-Id header and in the gateway's log."
     )
-    errors: list[FieldProblem] = Field(default_factory=list, description="The offending fields.")
+    errors: list[FieldProblem] = Field(
+        default_factory=list, description="The fields that break rules."
+    )
 
 
 class ProblemError(Exception):
-    """Raised anywhere in the gateway to answer with a problem document.
+    """The response is a problem document.
 
     Args:
         status: HTTP status.
         code: stable name for machines; becomes ``/problems/<code>``.
-        detail: safe to show: no key, no signed link.
-        errors: the offending fields.
+        detail: for people; holds no key and no signed link.
+        errors: the fields that break rules.
         retry_after: seconds after which another try may succeed; becomes ``Retry-After``.
         headers: further headers, for example ``WWW-Authenticate``.
     """
@@ -90,7 +100,7 @@ def invalid(errors: Sequence[FieldProblem]) -> ProblemError:
     return ProblemError(
         422,
         "invalid_request",
-        f"The request breaks rules in: {names}."[:_LONGEST_TEXT],
+        f"The request was refused. Correct these fields: {names}."[:_LONGEST_TEXT],
         errors=errors,
     )
 
@@ -101,8 +111,8 @@ def invalid_field(field: str, code: str, message: str) -> ProblemError:
 
 
 def not_found(what: str) -> ProblemError:
-    """404, also for another owner's resource: its existence is not disclosed."""
-    return ProblemError(404, f"{what}_not_found", f"There is no such {what}.")
+    """404, also for another owner's resource, whose existence is not disclosed."""
+    return ProblemError(404, f"{what}_not_found", f"You have no {what} of this id.")
 
 
 def unavailable(what: str, *, retry_after: float = 5.0) -> ProblemError:
@@ -110,34 +120,29 @@ def unavailable(what: str, *, retry_after: float = 5.0) -> ProblemError:
     return ProblemError(
         503,
         "upstream_unavailable",
-        f"{what} does not answer at the moment. Try again later; nothing was changed.",
+        f"{what} does not answer at the moment. Nothing was changed; try again later.",
         retry_after=retry_after,
     )
 
 
 def request_id_of(request: Request) -> str | None:
-    """The request's id, as the logging middleware has set it."""
+    """The id that the logging middleware gave the request."""
     value = request.scope.get("state", {}).get("request_id")
     return value if isinstance(value, str) else None
 
 
-def problem_document(error: ProblemError, request_id: str | None) -> dict[str, Any]:
-    """The body of the answer."""
-    return Problem(
-        type=f"/problems/{error.code}",
-        title=HTTPStatus(error.status).phrase,
-        status=error.status,
-        code=error.code,
-        detail=error.detail,
-        request_id=request_id,
-        errors=list(error.errors),
-    ).model_dump(mode="json")
-
-
 def problem_response(error: ProblemError, request_id: str | None) -> JSONResponse:
-    """The whole answer."""
+    """The response to a request that failed."""
     return JSONResponse(
-        problem_document(error, request_id),
+        Problem(
+            type=f"/problems/{error.code}",
+            title=HTTPStatus(error.status).phrase,
+            status=error.status,
+            code=error.code,
+            detail=error.detail,
+            request_id=request_id,
+            errors=list(error.errors),
+        ).model_dump(mode="json"),
         status_code=error.status,
         media_type=MEDIA_TYPE,
         headers=error.headers,
@@ -145,13 +150,7 @@ def problem_response(error: ProblemError, request_id: str | None) -> JSONRespons
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """A route's problems in the OpenAPI document; for ``responses=`` of a route."""
-    retry_after = {
-        "Retry-After": {
-            "description": "Seconds after which another try may succeed.",
-            "schema": {"type": "integer", "minimum": 1},
-        }
-    }
+    """The problems of a route in the OpenAPI document, for its ``responses=``."""
     described: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         entry: dict[str, Any] = {
@@ -159,13 +158,13 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         if status in (429, 503):
-            entry["headers"] = retry_after
+            entry["headers"] = RETRY_AFTER
         described[status] = entry
     return described
 
 
 def problem_of(error: ProVideoError) -> ProblemError:
-    """The problem document for an error of the storage; the log has the cause."""
+    """503 for an error of the storage; the cause is logged."""
     logger.error("%s: %s", type(error).__name__, error.message)
     after = error.retry_after if isinstance(error, TransientError) else None
     return unavailable("The storage", retry_after=after or 5.0)

@@ -21,7 +21,7 @@ class GatewaySettings(BaseSettings):
         "pro-video/local", description="The deployment whose flow runs are the jobs."
     )
     max_connections: int = Field(
-        4000, ge=1, description="Open connections; who comes on top is answered with a 503."
+        4000, ge=1, description="Open connections; further ones are answered with 503."
     )
     header_seconds: float = Field(
         10.0, gt=0, description="A client whose request headers take longer is cut off."
@@ -60,11 +60,9 @@ class GatewaySettings(BaseSettings):
     requests_per_second: float = Field(50.0, gt=0, description="Requests of one owner, on average.")
     request_burst: int = Field(200, ge=1, description="Requests of one owner at once.")
     status_reads_per_second: float = Field(
-        1000.0, gt=0, description="Reads of statuses of one owner, on average; not in the above."
+        1000.0, gt=0, description="Status reads of one owner, on average; not counted as requests."
     )
-    status_read_burst: int = Field(
-        2000, ge=1, description="Reads of statuses of one owner at once."
-    )
+    status_read_burst: int = Field(2000, ge=1, description="Status reads of one owner at once.")
 
     # The form.
     max_form_bytes: int = Field(6 * _GIB, gt=0, description="Largest form, in bytes.")
@@ -73,13 +71,15 @@ class GatewaySettings(BaseSettings):
         4, ge=1, description="Forms received at the same time; each holds about 10 MiB."
     )
     form_queue_seconds: float = Field(
-        10.0, ge=0, description="A form waits this long for a place among those that are received."
+        10.0, ge=0, description="A form waits this long until it may be received."
     )
     form_idle_seconds: float = Field(
         20.0, gt=0, description="A form that sends nothing for this time is refused."
     )
     form_bytes_per_second: float = Field(
-        4096.0, ge=0, description="A form must bring this rate on average after half a minute."
+        4096.0,
+        ge=0,
+        description="Lowest average rate of a form, in bytes per second.",
     )
     form_rate_grace_seconds: float = Field(
         30.0, ge=0, description="Time before the average rate of a form counts."
@@ -100,8 +100,7 @@ class GatewaySettings(BaseSettings):
     status_cache_seconds: float = Field(
         1.0,
         ge=0,
-        description="A status may be this old, so that many pollers cost one read; while Prefect "
-        "takes long to answer, 4 s more.",
+        description="Longest age of a status, in seconds; 4 s more while Prefect answers slowly.",
     )
 
     @field_validator("source_prefixes")

@@ -1,4 +1,4 @@
-"""A small cache: concurrent reads of the same key share one read upstream."""
+"""A cache whose concurrent reads of the same key share one read upstream (single flight)."""
 
 from __future__ import annotations
 
@@ -19,36 +19,32 @@ class _Entry(Generic[V]):
     until: float
 
 
-class FlightCache(Generic[K, V]):
-    """Values by key, bounded in number and age; the oldest go first.
+class SingleFlightCache(Generic[K, V]):
+    """Values by key, bounded in number and age; the oldest are dropped first.
 
-    A value's age counts from the begin of the look. A look that fails is not kept, but all who
-    waited for it share its error.
+    The age of a value counts from the begin of its read. Callers of a read that fails share its
+    error, which is not kept.
     """
 
     def __init__(self, *, size: int) -> None:
         self._size = size
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
 
-    async def get(self, key: K, look: Callable[[], Awaitable[V]], *, seconds: float) -> V:
-        """The value, at most ``seconds`` old; a look that is under way is always shared."""
+    async def get(self, key: K, read: Callable[[], Awaitable[V]], *, seconds: float) -> V:
+        """The value, at most ``seconds`` old; a read that is running is always shared."""
         now = time.monotonic()
         entry = self._entries.get(key)
         if entry is None or (entry.value.done() and now >= entry.until):
-            entry = _Entry(asyncio.ensure_future(look()), now + seconds)
+            entry = _Entry(asyncio.ensure_future(read()), now + seconds)
             self._entries[key] = entry
             self._entries.move_to_end(key)
-            entry.value.add_done_callback(lambda done: self._settle(key, done))
+            entry.value.add_done_callback(lambda done: self._drop_failed(key, done))
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)
-        # A client that goes away must not end the read of the others.
+        # A client that leaves must not end the read of the others.
         return await asyncio.shield(entry.value)
 
-    def forget(self, key: K) -> None:
-        """Look anew next time."""
-        self._entries.pop(key, None)
-
-    def _settle(self, key: K, done: asyncio.Future[V]) -> None:
+    def _drop_failed(self, key: K, done: asyncio.Future[V]) -> None:
         if done.cancelled() or done.exception() is not None:
             entry = self._entries.get(key)
             if entry is not None and entry.value is done:

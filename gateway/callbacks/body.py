@@ -1,10 +1,10 @@
-"""Reads the body of an unauthenticated request, bounded in size, in time and in number."""
+"""Reads the body of an unauthenticated request, with bounds on its size, time and number."""
 
 from __future__ import annotations
 
 import asyncio
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from gateway.base.problems import ProblemError
 
@@ -13,9 +13,9 @@ class BodyReader:
     """Reads whole bodies.
 
     Args:
-        max_bytes: size of the largest one.
-        seconds: time for all of its bytes together.
-        at_once: bodies received at the same time; one more is turned away.
+        max_bytes: size of the largest body.
+        seconds: longest time of a body.
+        at_once: bodies received at the same time; further ones are refused.
     """
 
     def __init__(self, *, max_bytes: int, seconds: float, at_once: int) -> None:
@@ -28,20 +28,28 @@ class BodyReader:
 
         Raises:
             ProblemError: 413, 408, or 503 when too many are being received.
-            ClientDisconnect: the sender went away.
+            starlette.requests.ClientDisconnect: the sender disconnected.
         """
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._max_bytes:
             raise self._too_large()
         if self._free <= 0:
-            raise ProblemError(503, "busy", "Too many callbacks at once.", retry_after=5)
+            raise ProblemError(
+                503,
+                "busy",
+                "Too many callbacks are being received. Send it again later.",
+                retry_after=5,
+            )
         self._free -= 1
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._whole(request)
         except TimeoutError:
             raise ProblemError(
-                408, "too_slow", "The body did not come in time.", headers={"Connection": "close"}
+                408,
+                "too_slow",
+                "The body did not arrive in time. Send it again.",
+                headers={"Connection": "close"},
             ) from None
         finally:
             self._free += 1
@@ -58,9 +66,6 @@ class BodyReader:
         return ProblemError(
             413,
             "too_large",
-            f"A callback has at most {self._max_bytes} bytes.",
+            f"The callback has more than {self._max_bytes} bytes.",
             headers={"Connection": "close"},
         )
-
-
-__all__ = ["BodyReader", "ClientDisconnect"]

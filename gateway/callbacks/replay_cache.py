@@ -1,4 +1,4 @@
-"""Remembers recent callbacks, so that a repeated one is not handled again."""
+"""Keys of recent callbacks, so that a repeated one is not handled again."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 
-class Memory:
-    """Remembers keys for a bounded time and in bounded number; the oldest go first.
+class ReplayCache:
+    """Keys, bounded in time and number; the oldest are dropped first.
 
     Args:
-        seconds: how long a key is remembered.
-        size: how many keys at most.
+        seconds: time for which a key is kept.
+        size: most keys.
         monotonic: source of time.
     """
 
@@ -31,8 +31,8 @@ class Memory:
     def __len__(self) -> int:
         return len(self._until)
 
-    def remember(self, key: Hashable) -> bool:
-        """True when the key is new."""
+    def add(self, key: Hashable) -> bool:
+        """Add a key; False when it was there."""
         now = self._monotonic()
         while self._until and next(iter(self._until.values())) <= now:
             self._until.popitem(last=False)
@@ -43,6 +43,6 @@ class Memory:
             self._until.popitem(last=False)
         return True
 
-    def forget(self, key: Hashable) -> None:
-        """Count the key as new next time, because its handling failed."""
+    def discard(self, key: Hashable) -> None:
+        """Remove a key, because the handling of its callback failed."""
         self._until.pop(key, None)

@@ -1,137 +1,84 @@
-"""The editor's form, as the OpenAPI document describes it.
-
-As in :mod:`gateway.jobs.request_models`, the product's own rules check what comes; names that are
-not listed are ignored, as the editor's first system did.
-"""
+"""The schema of the editor's form in the OpenAPI document, derived from the JSON request's."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from gateway.jobs.request_mapping import LONGEST_REF
-from gateway.jobs.request_models import (
-    JOB_EXAMPLE,
-    PRINTABLE,
-    AudioInput,
-    EffectBody,
-    OptionsBody,
-    RegionBody,
-    SegmentBody,
-)
-from gateway.jobs.webhook_config import WebhookBody
-from pro_video.request import limits
-
-_TOLERANT = ConfigDict(extra="allow")
-
-Empty = Annotated[str, Field(max_length=0)]
-"""An optional text field that is there but says nothing."""
-
-
-class FormAudioInput(AudioInput):
-    """The audio of a segment: a piece of it, or the whole without times."""
-
-    model_config = _TOLERANT
-
-    refId: str = Field(
-        min_length=1,
-        max_length=LONGEST_REF,
-        description="The i-th distinct refId, in the order of the segments, belongs to the i-th "
-        "of audio_files.",
-        examples=["line-1"],
-    )
-
-
-class FormSegment(SegmentBody):
-    """A time range of the video, in seconds, and the audio that replaces its speech."""
-
-    model_config = _TOLERANT
-
-    audioInput: FormAudioInput
-
-
-class FormRegion(RegionBody):
-    """A rectangle as fractions of the frame, origin top left."""
-
-    model_config = _TOLERANT
-
-
-class FormEffect(EffectBody):
-    """An annotation area: erase everything, erase text, or protect."""
-
-    model_config = _TOLERANT
-
-    region: FormRegion
-
-
-class FormOptions(OptionsBody):
-    """Options of the providers."""
-
-    model_config = _TOLERANT
-
-
-class FormTexts(BaseModel):
-    """The texts of the form. JSON that was encoded twice is understood too."""
-
-    model_config = _TOLERANT
-
-    segments_data: list[FormSegment] = Field(min_length=1)
-    effects: Annotated[list[FormEffect], Field(max_length=limits.MAX_AREAS)] | Empty | None = Field(
-        None, description="Annotation areas; an invalid one refuses the request."
-    )
-    display_name: str = Field(
-        "",
-        max_length=limits.MAX_NAME,
-        pattern=PRINTABLE,
-        description="A name for the job.",
-        examples=["Spring spot"],
-    )
-    options: FormOptions | Empty | None = None
-    webhook: WebhookBody | Empty | None = None
-
+from gateway.jobs.request_models import JOB_EXAMPLE
 
 REFERENCE = "#/components/schemas/{model}"
-"""The document's path of its schemas."""
+"""The OpenAPI document's path of its schemas."""
+
+_JSON_FIELDS = ("segments_data", "effects", "options", "webhook")
+_FILE = {"type": "string", "format": "binary", "minLength": 1}
+_FILES = {
+    "file": {**_FILE, "description": "The video."},
+    "audio_files": {
+        "type": "array",
+        "items": _FILE,
+        "minItems": 1,
+        "description": "The i-th file belongs to the i-th distinct refId, in the order in which "
+        "the segments first name them.",
+    },
+}
+# Of a request's parts, the webhook alone is as strict in the form.
+_TOLERANT = ("SegmentBody", "AudioInput", "EffectBody", "RegionBody", "OptionsBody")
 
 FORM_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         "multipart/form-data": {
             "schema": {"$ref": REFERENCE.format(model="Form")},
-            "encoding": {
-                name: {"contentType": "application/json"}
-                for name in ("segments_data", "effects", "options", "webhook")
-            },
+            "encoding": {name: {"contentType": "application/json"} for name in _JSON_FIELDS},
             "example": {
                 name: JOB_EXAMPLE[name] for name in ("segments_data", "effects", "display_name")
             },
         }
     },
 }
-"""The request body of the form, as OpenAPI says it."""
+"""The request body of the form, in OpenAPI's terms."""
 
 
-def form_schema(texts: dict[str, Any]) -> dict[str, Any]:
-    """The schema of the whole form.
+def form_schemas(schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema ``Form``, and those of its parts, by name.
+
+    The form ignores unknown names, and optional texts may be empty.
 
     Args:
-        texts: the schema of :class:`FormTexts`.
+        schemas: those of :class:`gateway.jobs.request_models.JobBody` and its parts, by name.
     """
-    file = {"type": "string", "format": "binary", "minLength": 1}
-    files = {
-        "file": {**file, "description": "The video."},
-        "audio_files": {
-            "type": "array",
-            "items": file,
-            "minItems": 1,
-            "description": "The i-th file belongs to the i-th distinct refId, in the order in "
-            "which the segments first name them.",
-        },
+    names = {name: f"Form{name.removesuffix('Body')}" for name in _TOLERANT}
+    references = {
+        REFERENCE.format(model=name): REFERENCE.format(model=new) for name, new in names.items()
     }
-    return {
-        **texts,
+
+    def renamed(schema: Any) -> Any:
+        if isinstance(schema, dict):
+            return {name: renamed(value) for name, value in schema.items()}
+        if isinstance(schema, list):
+            return [renamed(value) for value in schema]
+        return references.get(schema, schema) if isinstance(schema, str) else schema
+
+    found: dict[str, Any] = {
+        new: {**renamed(schemas[name]), "title": new, "additionalProperties": True}
+        for name, new in names.items()
+    }
+    found["FormAudioInput"]["properties"]["refId"]["description"] = (
+        "The i-th distinct refId, in the order of the segments, belongs to the i-th of audio_files."
+    )
+    texts = renamed(schemas["JobBody"]["properties"])
+    for optional in ("effects", "options", "webhook"):
+        texts[optional]["anyOf"].insert(1, {"type": "string", "maxLength": 0})
+    # A text of a form is never null.
+    text, _ = texts["display_name"].pop("anyOf")
+    texts["display_name"] |= {**text, "default": ""}
+    fields = ("segments_data", "effects", "display_name", "options", "webhook")
+    found["Form"] = {
+        "type": "object",
         "title": "Form",
-        "required": [*files, *texts["required"]],
-        "properties": {**files, **texts["properties"]},
+        "description": "Files, and texts. JSON that was encoded twice is understood too.",
+        "properties": {**_FILES, **{name: texts[name] for name in fields}},
+        "required": [*_FILES, "segments_data"],
+        "additionalProperties": True,
     }
+    return found

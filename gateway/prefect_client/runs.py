@@ -1,13 +1,12 @@
-"""Jobs as flow runs: making, finding, cancelling and retrying them.
+"""Jobs as Prefect's flow runs: create, find, cancel, retry, accept.
 
-A job's owner is a tag of its flow run; what else belongs to a job and has no place in Prefect's
-model is a label.
+The owner of a job is a tag of its flow run. Other data without a field in Prefect's model are
+labels.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import secrets
@@ -20,9 +19,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from gateway.app.context import GatewayContext
+from gateway.base.idempotency import check_fingerprint, scoped_key
 from gateway.base.problems import ProblemError, not_found, unavailable
-from gateway.prefect_client.api import PrefectRefused
+from gateway.base.settings import GatewaySettings
+from gateway.prefect_client.api import PrefectApi, PrefectRefused
 from pro_video.core.job_names import accepted_label, fact_label
 from pro_video.records import Acceptance, Findings
 
@@ -41,7 +41,7 @@ _FACTS = ("sync_generation_id", "ghostcut_task_id")
 
 
 class RunState(BaseModel):
-    """The part of a flow run's state that a view needs."""
+    """A flow run's state, with the fields that the gateway uses."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -53,7 +53,7 @@ class RunState(BaseModel):
 
 
 class Run(BaseModel):
-    """The part of a flow run that a view needs."""
+    """A flow run, with the fields that the gateway uses."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -77,21 +77,21 @@ class Run(BaseModel):
 
     @property
     def facts(self) -> dict[str, str]:
-        """The part of the metadata that is known before the job has a report."""
+        """Ids of the providers' jobs, which the running job sets before it has a report."""
         found = {name: self.labels.get(fact_label(name)) for name in _FACTS}
         return {name: value for name, value in found.items() if isinstance(value, str)}
 
     @property
     def findings(self) -> Findings:
-        """The warnings and kept results that the job has told of so far."""
+        """The warnings and kept results that the job has reported so far."""
         return Findings.of(self.labels)
 
 
 _RUNS = TypeAdapter(list[Run])
 
 
-class CreateUnknown(ProblemError):
-    """Prefect was asked for a job, and the answer was lost: the job may exist."""
+class CreateUnanswered(ProblemError):
+    """Prefect did not answer the creation of a flow run: the job may exist."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class NewJob:
         owner: its owner.
         parameters: of the flow.
         segments_data: as the client wrote it.
-        fingerprint: says whether two requests ask for the same.
+        fingerprint: of the request, for repetitions with the same key.
         idempotency_key: the client's, or None.
-        uploads: ids of the uploads it uses, which must stay until it is done.
+        uploads: ids of the uploads that it uses; they are kept until it has ended.
         tags: further tags of the run.
     """
 
@@ -127,22 +127,17 @@ def upload_tag(upload_id: str) -> str:
     return f"upload:{upload_id}"
 
 
-def fingerprint_of(content: object) -> str:
-    """The same for the same JSON data, with its names in any order."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 class Runs:
-    """The jobs of all owners, in Prefect."""
+    """The jobs of all owners."""
 
-    def __init__(self, context: GatewayContext) -> None:
-        self._context = context
-        self._api = context.api
+    def __init__(self, settings: GatewaySettings, api: PrefectApi) -> None:
+        self._settings = settings
+        self._api = api
         self._creating: dict[str, asyncio.Lock] = {}
         self._deployment: tuple[str, float] | None = None
 
     async def create(self, job: NewJob) -> tuple[Run, bool]:
-        """Make a job, or find the one that the same key made before.
+        """A new job, or the one that the same key made before.
 
         Returns:
             The run, and whether it is new.
@@ -151,36 +146,39 @@ class Runs:
             ProblemError: 422 when the key was used with another request, 429 at the owner's limit,
                 503 when Prefect is away.
         """
-        key = _scoped_key(job.owner, job.idempotency_key)
+        # Prefect shares keys among all owners.
+        given = secrets.token_hex(32) if job.idempotency_key is None else job.idempotency_key
+        key = f"gateway-{scoped_key(job.owner, given)}"
         mark = secrets.token_hex(8)
         lock = self._creating.setdefault(job.owner, asyncio.Lock())
-        # One at a time per owner: otherwise fifty at once would all see room below the limit.
+        # One at a time per owner: fifty at once would all see room below the limit.
         async with lock:
             if job.idempotency_key is not None:
                 earlier = await self._by_key(job.owner, key)
                 if earlier is not None:
-                    return _same(earlier, job), False
+                    check_fingerprint(earlier.labels.get(_FINGERPRINT), job.fingerprint)
+                    return earlier, False
             await self.check_room(job.owner)
             run = await self._post(job, key, mark)
         if run.labels.get(_REQUEST) != mark:
-            return _same(run, job), False
+            check_fingerprint(run.labels.get(_FINGERPRINT), job.fingerprint)
+            return run, False
         logger.info("Job created", extra={"job_id": str(run.id), "owner": job.owner})
         return run, True
 
     async def check_room(self, owner: str) -> None:
-        """May the owner have one more job?
+        """Check the owner's number of unfinished jobs.
 
         Raises:
             ProblemError: 429 at the limit.
         """
-        filters = _filters(owner, UNFINISHED)
-        answer = await self._api.call("POST", "/flow_runs/count", json={"flow_runs": filters})
-        limit = self._context.settings.jobs_in_flight
-        if int(answer.json()) >= limit:
+        limit = self._settings.jobs_in_flight
+        if await self._count(_unfinished([TAG, owner_tag(owner)])) >= limit:
             raise ProblemError(
                 429,
                 "too_many_jobs",
-                f"{limit} jobs are unfinished already. Wait until one ends, or cancel one.",
+                f"You have {limit} unfinished jobs, which is the limit. Nothing was started; wait "
+                "until one ends, or cancel one.",
                 retry_after=30,
             )
 
@@ -196,7 +194,7 @@ class Runs:
         return found[0]
 
     async def by_ids(self, ids: Sequence[UUID]) -> dict[UUID, Run]:
-        """Jobs of any owner; for views that check the owner themselves."""
+        """Jobs of any owner; the caller checks the owner."""
         filters = {"id": {"any_": [str(one) for one in ids]}, "tags": {"all_": [TAG]}}
         answer = await self._api.call(
             "POST", "/flow_runs/filter", json={"flow_runs": filters, "limit": len(ids)}
@@ -212,20 +210,18 @@ class Runs:
         sort: str = "EXPECTED_START_TIME_DESC",
     ) -> list[Run]:
         """Jobs of the owner that match Prefect's filters."""
-        body = {"flow_runs": {**_filters(owner), **filters}, "limit": limit, "sort": sort}
+        owned = {"tags": {"all_": [TAG, owner_tag(owner)]}}
+        body = {"flow_runs": {**owned, **filters}, "limit": limit, "sort": sort}
         answer = await self._api.call("POST", "/flow_runs/filter", json=body)
         return _RUNS.validate_json(answer.content)
 
     async def uses_upload(self, upload_id: str, *, ever: bool = False) -> bool:
-        """Does an unfinished job need this upload; or, with ``ever``, is any job's?"""
-        filters: dict[str, Any] = {"tags": {"all_": [TAG, upload_tag(upload_id)]}}
-        if not ever:
-            filters["state"] = {"type": {"any_": list(UNFINISHED)}}
-        answer = await self._api.call("POST", "/flow_runs/count", json={"flow_runs": filters})
-        return int(answer.json()) > 0
+        """Whether an unfinished job uses an upload; with ``ever``, whether any job does."""
+        tags = [TAG, upload_tag(upload_id)]
+        return await self._count({"tags": {"all_": tags}} if ever else _unfinished(tags)) > 0
 
     async def cancel(self, owner: str, job_id: UUID) -> Run:
-        """Ask a job to stop; one that was cancelled before is fine.
+        """Cancel a job; a cancelled job stays as it is.
 
         Raises:
             ProblemError: 404; 409 when it has ended otherwise.
@@ -233,20 +229,23 @@ class Runs:
         run = await self.of_owner(owner, job_id)
         if run.state.type in ("COMPLETED", "FAILED", "CRASHED"):
             raise ProblemError(
-                409, "job_ended", f"The job has ended already ({run.state.type.lower()})."
+                409,
+                "job_ended",
+                f"The job has ended already ({run.state.type.lower()}), so there is nothing to "
+                "cancel. Its results are kept.",
             )
         if run.state.type not in ("CANCELLED", "CANCELLING"):
             await self._set_state(job_id, "CANCELLING", "Cancelling")
             after = await self.of_owner(owner, job_id)
             if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING":
-                # It had run before, so that Prefect expects a process, which is gone.
+                # After an earlier run Prefect waits for that run's process, which is gone.
                 await self._set_state(job_id, "CANCELLED", "Cancelled")
             run = await self.of_owner(owner, job_id)
             logger.info("Job cancelled", extra={"job_id": str(job_id), "owner": owner})
         return run
 
     async def retry(self, owner: str, job_id: UUID) -> Run:
-        """Let a failed or cancelled job go on at the stage that it had reached.
+        """Continue a failed or cancelled job at the stage that it had reached.
 
         Raises:
             ProblemError: 404; 409 when it is not at such an end; 429 at the owner's limit.
@@ -257,7 +256,8 @@ class Runs:
                 raise ProblemError(
                     409,
                     "job_not_retryable",
-                    f"Only a failed or cancelled job can be retried; it is {run.state.name}.",
+                    f"The job is {run.state.name}; only a failed or cancelled one can be retried. "
+                    "Nothing was changed.",
                 )
             await self.check_room(owner)
             await self._set_state(job_id, "SCHEDULED", "AwaitingRetry")
@@ -265,14 +265,14 @@ class Runs:
             return await self.of_owner(owner, job_id)
 
     async def accept(self, owner: str, job_id: UUID, key: str | None) -> None:
-        """Let a job go on with a result of its own that is held or unusable.
+        """Continue a job with its held or unusable result.
 
-        A job that goes on with an accepted result already is left alone.
+        A job that already continues with an accepted result stays as it is.
 
         Args:
-            owner: of the job; the acceptance is in this name.
+            owner: owner of the job, and author of the acceptance.
             job_id: the job.
-            key: object of the result, as the job's end names it; None when it names none.
+            key: object of the rejected result; None when there is none.
 
         Raises:
             ProblemError: 404; 409 when there is nothing to accept; 429 at the owner's limit.
@@ -286,8 +286,8 @@ class Runs:
                 raise ProblemError(
                     409,
                     "nothing_to_accept",
-                    "Only a job that ended with a held or unusable result can go on with it; it is "
-                    f"{run.state.name}.",
+                    f"The job is {run.state.name}, without a held or unusable result to accept. "
+                    "Nothing was changed.",
                 )
             await self.check_room(owner)
             if accepted_label(key) not in run.labels:
@@ -297,6 +297,10 @@ class Runs:
                 )
             await self._set_state(job_id, "SCHEDULED", "AwaitingRetry")
             logger.info("Result accepted", extra={"job_id": str(job_id), "owner": owner})
+
+    async def _count(self, filters: dict[str, Any]) -> int:
+        answer = await self._api.call("POST", "/flow_runs/count", json={"flow_runs": filters})
+        return int(answer.json())
 
     async def _set_state(self, job_id: UUID, kind: str, name: str) -> None:
         try:
@@ -324,7 +328,7 @@ class Runs:
                 _REQUEST: mark,
                 _SEGMENTS: json.dumps(job.segments_data),
             },
-            # Always: the client repeats a request whose answer was lost.
+            # Also without a key of the client: Prefect's client repeats unanswered requests.
             "idempotency_key": key,
             **({"name": name} if name else {}),
         }
@@ -337,11 +341,11 @@ class Runs:
                 "POST", f"/deployments/{deployment}/create_flow_run", json=body
             )
         except ProblemError as problem:
-            raise CreateUnknown(
+            raise CreateUnanswered(
                 problem.status,
                 problem.code,
-                "The job service did not answer; the job may exist. Send the request again with "
-                "the same Idempotency-Key, or look at the list of jobs.",
+                "The job service did not answer in time, so the job may exist. Send the request "
+                "again with the same Idempotency-Key, or look at the list of jobs.",
                 retry_after=5,
             ) from None
         except PrefectRefused as refused:
@@ -352,31 +356,11 @@ class Runs:
 
     async def _deployment_id(self) -> str:
         if self._deployment is None or time.monotonic() - self._deployment[1] > _DEPLOYMENT_LIFE:
-            path = f"/deployments/name/{self._context.settings.deployment}"
+            path = f"/deployments/name/{self._settings.deployment}"
             answer = await self._api.call("GET", path)
             self._deployment = str(answer.json()["id"]), time.monotonic()
         return self._deployment[0]
 
 
-def _filters(owner: str, states: Sequence[str] = ()) -> dict[str, Any]:
-    filters: dict[str, Any] = {"tags": {"all_": [TAG, owner_tag(owner)]}}
-    if states:
-        filters["state"] = {"type": {"any_": list(states)}}
-    return filters
-
-
-def _scoped_key(owner: str, key: str | None) -> str:
-    # Prefect's keys are shared by all owners.
-    given = secrets.token_hex(32) if key is None else key
-    digest = hashlib.sha256(f"{owner}\0{given}".encode("utf-8", "surrogateescape"))
-    return f"gateway-{digest.hexdigest()}"
-
-
-def _same(run: Run, job: NewJob) -> Run:
-    if run.labels.get(_FINGERPRINT) != job.fingerprint:
-        raise ProblemError(
-            422,
-            "idempotency_key_reused",
-            "This Idempotency-Key was used with another request. Use a new key.",
-        )
-    return run
+def _unfinished(tags: Sequence[str]) -> dict[str, Any]:
+    return {"tags": {"all_": list(tags)}, "state": {"type": {"any_": list(UNFINISHED)}}}

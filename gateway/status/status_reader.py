@@ -1,7 +1,7 @@
 """Reads of jobs for polling clients, with few requests to Prefect.
 
-One read from Prefect renews all jobs that are polled, and a response serves all clients for a
-short time.
+One read from Prefect refreshes all jobs that are polled. Each response is made once and serves all
+clients for a short time.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gateway.app.context import GatewayContext
 from gateway.base.problems import not_found
-from gateway.base.single_flight import FlightCache
+from gateway.base.settings import GatewaySettings
+from gateway.base.single_flight import SingleFlightCache
+from gateway.bucket.bucket import Bucket
+from gateway.prefect_client.api import PrefectApi
 from gateway.prefect_client.runs import UNFINISHED, Run, Runs, owner_tag
-from gateway.status.batch_cache import GatheredCache
-from gateway.status.status_response import Answer
+from gateway.status.batch_cache import BatchCache
+from gateway.status.status_response import StatusResponse
 from pro_video.core.job_names import JobKeys
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
@@ -29,11 +31,11 @@ from pro_video.core.settings import get_settings
 from tasks.run.progress_artifact import artifacts_of, percent_in
 
 _BATCH = 200
-# While Prefect takes long to answer, a status may be this much older than usual, in seconds.
+# Seconds that a status may be older than usual while Prefect answers slowly.
 _LATE_SECONDS = 4.0
 _CACHED = 20_000
 _REPORT_BYTES = 4 * 1024 * 1024
-# A link is handed out again for this part of its life at most.
+# A link is given out again during this part of its life.
 _LINK_SHARE = 0.25
 _START = {stage.value.name: stage.value.start for stage in Stage}
 
@@ -52,7 +54,7 @@ class ReportError(BaseModel):
 
 
 class Report(BaseModel):
-    """The part of a job's report (``job.json``) that a view needs."""
+    """A job's report (``job.json``), with the fields that a view shows."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -78,7 +80,7 @@ class Snapshot:
 
     Attributes:
         run: the run.
-        percent: how far it is, 0 to 100; fits the stage of the run's state and never falls.
+        percent: progress, 0 to 100; fits the stage of the run's state and never goes down.
     """
 
     run: Run
@@ -98,51 +100,58 @@ class Ended:
 
 @dataclass
 class _Cached:
-    """A snapshot, and the answer that was made of it."""
+    """A snapshot and its response."""
 
     snapshot: Snapshot
-    answer: Answer | None = None
+    response: StatusResponse | None = None
 
 
 class StatusReader:
     """The reads of one gateway."""
 
-    def __init__(self, context: GatewayContext, runs: Runs) -> None:
-        self._context = context
+    def __init__(
+        self, settings: GatewaySettings, api: PrefectApi, bucket: Bucket, runs: Runs
+    ) -> None:
+        self._api = api
+        self._bucket = bucket
         self._runs = runs
-        self._cache: GatheredCache[UUID, _Cached] = GatheredCache(
-            self._look,
-            seconds=context.settings.status_cache_seconds,
+        self._cache: BatchCache[UUID, _Cached] = BatchCache(
+            self._read,
+            seconds=settings.status_cache_seconds,
             late=_LATE_SECONDS,
             size=_CACHED,
             batch=_BATCH,
         )
-        self._ended: FlightCache[tuple[UUID, UUID], Ended] = FlightCache(size=_CACHED)
+        self._ended: SingleFlightCache[tuple[UUID, UUID], Ended] = SingleFlightCache(size=_CACHED)
         self._shown: OrderedDict[UUID, float] = OrderedDict()
 
     async def snapshot(self, owner: str, job_id: UUID) -> Snapshot:
-        """A job of the owner, as it was at most the cache's time ago.
+        """A job of the owner, at most as old as the cache allows.
 
         Raises:
             ProblemError: 404, also for another owner's job; 503 when Prefect is away.
         """
         return (await self._cached(owner, job_id)).snapshot
 
-    async def answer(
+    async def response(
         self, owner: str, job_id: UUID, render: Callable[[Snapshot], Awaitable[bytes]]
-    ) -> Answer:
-        """The response that ``render`` makes of :meth:`snapshot`, once for each snapshot."""
-        cached = await self._cached(owner, job_id)
-        if cached.answer is None:
-            cached.answer = Answer.of(await render(cached.snapshot))
-        return cached.answer
+    ) -> StatusResponse:
+        """The response with the body that ``render`` makes, once for each snapshot.
 
-    def ready(self, owner: str, job_id: UUID) -> Answer | None:
-        """The same, when it was made already for a job of the owner and is young enough."""
+        Raises:
+            ProblemError: as :meth:`snapshot`.
+        """
+        cached = await self._cached(owner, job_id)
+        if cached.response is None:
+            cached.response = StatusResponse.of(await render(cached.snapshot))
+        return cached.response
+
+    def cached_response(self, owner: str, job_id: UUID) -> StatusResponse | None:
+        """The response for a job of the owner, when it was made before and is young enough."""
         found = self._cache.fresh(job_id)
         if found is None or owner_tag(owner) not in found.snapshot.run.tags:
             return None
-        return found.answer
+        return found.response
 
     async def _cached(self, owner: str, job_id: UUID) -> _Cached:
         found = await self._cache.get(job_id)
@@ -150,17 +159,17 @@ class StatusReader:
             raise not_found("job")
         return found
 
-    async def _look(self, ids: Sequence[UUID]) -> dict[UUID, _Cached]:
+    async def _read(self, ids: Sequence[UUID]) -> dict[UUID, _Cached]:
         runs, percents = await asyncio.gather(self._runs.by_ids(ids), self._percents(ids))
-        return {run.id: self._renewed(run, percents.get(run.id, 0.0)) for run in runs.values()}
+        return {run.id: self._refreshed(run, percents.get(run.id, 0.0)) for run in runs.values()}
 
-    def _renewed(self, run: Run, percent: float) -> _Cached:
+    def _refreshed(self, run: Run, percent: float) -> _Cached:
         snapshot = Snapshot(run, self._coherent(run, percent))
         earlier = self._cache.peek(run.id)
-        # The view of a job that ended has links, which grow old; that of a crashed one turns with
-        # time alone.
+        # The view of an ended job has links, which expire; that of a crashed one changes with time
+        # alone.
         if earlier is not None and run.state.type in UNFINISHED and snapshot == earlier.snapshot:
-            return _Cached(snapshot, earlier.answer)
+            return _Cached(snapshot, earlier.response)
         return _Cached(snapshot)
 
     async def snapshots(self, runs: list[Run]) -> list[Snapshot]:
@@ -169,7 +178,7 @@ class StatusReader:
         return [Snapshot(run, self._coherent(run, percents.get(run.id, 0.0))) for run in runs]
 
     def forget(self, job_id: UUID) -> None:
-        """Look anew at a job that was just changed."""
+        """Read a job again that was just changed."""
         self._cache.forget(job_id)
 
     async def ended(self, run: Run) -> Ended:
@@ -180,13 +189,13 @@ class StatusReader:
         )
 
     async def close(self) -> None:
-        """End the reads that are under way."""
+        """Cancel the running reads."""
         await self._cache.close()
 
     def _coherent(self, run: Run, percent: float) -> float:
-        """A percentage that is not below the start of the stage, nor below an earlier one.
+        """A percentage not below the start of the stage, nor below an earlier one.
 
-        Jobs write the state first and the percentage after it, and may die in between.
+        Jobs write the state before the percentage, and may die in between.
         """
         start = _START.get(run.state.name, 0.0) if run.state.type == "RUNNING" else 0.0
         shown = max(percent, start, self._shown.pop(run.id, 0.0))
@@ -198,20 +207,20 @@ class StatusReader:
     async def _percents(self, ids: Sequence[UUID]) -> dict[UUID, float]:
         if not ids:
             return {}
-        answer = await self._context.api.call("POST", "/artifacts/filter", json=artifacts_of(ids))
+        answer = await self._api.call("POST", "/artifacts/filter", json=artifacts_of(ids))
         found: dict[UUID, float] = {}
         for artifact in answer.json():
             found.setdefault(UUID(artifact["flow_run_id"]), percent_in(artifact.get("data")))
         return found
 
     async def _read_end(self, run: Run, life: float) -> Ended:
-        storage = await self._context.storage()
+        storage = await self._bucket.storage()
         raw = await storage.get_bytes(JobKeys(str(run.id)).report, _REPORT_BYTES)
         try:
             report = Report.model_validate_json(raw) if raw is not None else None
         except ValidationError:
             report = None
-        # A report of an earlier end, before a retry, says nothing of this one.
+        # The report may be of an earlier end, before a retry.
         if report is None or report.status != run.state.type.lower():
             return Ended(None)
         if run.state.message is not None and report.message != run.state.message:

@@ -1,4 +1,4 @@
-"""Responses to status reads: bytes that are made once, with an ``ETag``."""
+"""Conditional responses to status reads: bytes that are made once, with an ``ETag``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-# For the client alone, and to be asked for again each time.
+# Caches may keep it for its client alone, and have to ask again each time.
 _CACHE_CONTROL = "private, no-cache"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One status of one job.
+class StatusResponse:
+    """One view of one job.
 
     Attributes:
         body: the view as JSON.
@@ -24,12 +24,12 @@ class Answer:
     tag: str
 
     @classmethod
-    def of(cls, body: bytes) -> Answer:
-        """The answer with this body; the same body always has the same tag."""
+    def of(cls, body: bytes) -> StatusResponse:
+        """The response with a body; the same body always has the same tag."""
         return cls(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
-    def response(self, if_none_match: str | None) -> Response:
-        """200 with the body, or 304 when ``if_none_match`` says that the client has it."""
+    def to(self, if_none_match: str | None) -> Response:
+        """304 for a client whose ``If-None-Match`` names this response, otherwise 200."""
         headers = {"ETag": self.tag, "Cache-Control": _CACHE_CONTROL}
         if if_none_match is not None and self._is_among(if_none_match):
             return Response(status_code=304, headers=headers)

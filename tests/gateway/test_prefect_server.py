@@ -16,15 +16,15 @@ from websockets.typing import Origin
 
 from deployments.local.prefect_server import guarded
 from tests.deployments.frontend import CHROMIUM, look_at, serving_site
-from tests.gateway.gateways import Gateway, World, free_port
+from tests.gateway.gateways import Gateway, Upstream, free_port
 
 SECRETS = {"include_secrets": True}
 EVIL = "http://evil.example"
 
 
 @pytest.fixture
-def prefect(world: World) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=world.prefect_api_url, timeout=20, trust_env=False) as client:
+def prefect(upstream: Upstream) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=upstream.prefect_api_url, timeout=20, trust_env=False) as client:
         yield client
 
 
@@ -66,9 +66,9 @@ def test_this_machine_gets_what_it_asks_for(prefect: httpx.Client) -> None:
         assert "test-app-secret" in answer.text
 
 
-def test_events_are_for_own_pages(world: World) -> None:
+def test_events_are_for_own_pages(upstream: Upstream) -> None:
     """Browsers send no preflight before they open a websocket to another origin."""
-    address = f"{world.prefect_api_url.replace('http', 'ws', 1)}/events/out"
+    address = f"{upstream.prefect_api_url.replace('http', 'ws', 1)}/events/out"
     with pytest.raises(InvalidStatus, match="403"):
         connect(address, origin=Origin(EVIL), proxy=None).close()
     with connect(address, proxy=None) as socket:
@@ -126,9 +126,9 @@ await fetch('/report', {method: 'POST', body: JSON.stringify(got)})
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 def test_a_page_of_another_origin_in_a_browser(
-    prefect: httpx.Client, world: World, gateway: Gateway, tmp_path: Path
+    prefect: httpx.Client, upstream: Upstream, gateway: Gateway, tmp_path: Path
 ) -> None:
-    given = json.dumps([world.prefect_api_url, gateway.url])
+    given = json.dumps([upstream.prefect_api_url, gateway.url])
     with serving_site(f"http://127.0.0.1:{free_port()}") as site:
         site.files["/"] = ("text/html", PAGE.replace("GIVEN", given).encode())
         got = look_at(f"{site.origin}/", site, tmp_path / "profile", 60)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.gateways import TOKENS, Gateway, World, serving
+from tests.gateway.gateways import TOKENS, Gateway, Upstream, serving
 
 pytest.importorskip("schemathesis")
 
@@ -60,8 +60,10 @@ def number(pattern: str, text: str) -> int:
 
 
 @pytest.mark.timeout(240)
-def test_with_tokens(world: World, tokens: dict[str, str], settled: None, tmp_path: Path) -> None:
-    with serving(world, status_cache_seconds=0.02, token_block=TOKENS) as gateway:
+def test_with_tokens(
+    upstream: Upstream, tokens: dict[str, str], settled: None, tmp_path: Path
+) -> None:
+    with serving(upstream, status_cache_seconds=0.02, token_block=TOKENS) as gateway:
         with gateway.client() as client:
             document: dict[str, Any] = client.get("/openapi.json").json()
         operations = sum(len(path) for path in document["paths"].values())
@@ -71,8 +73,8 @@ def test_with_tokens(world: World, tokens: dict[str, str], settled: None, tmp_pa
     assert number(r"API Links: +(\d+) covered", said) >= _LINKS
 
 
-def test_without_tokens(world: World, settled: None, tmp_path: Path) -> None:
-    with serving(world, status_cache_seconds=0.02) as gateway:
+def test_without_tokens(upstream: Upstream, settled: None, tmp_path: Path) -> None:
+    with serving(upstream, status_cache_seconds=0.02) as gateway:
         jobs = ("--include-path", "/api/v1/jobs")
         judge(
             gateway, tmp_path, *jobs, "--phases", "examples,coverage,fuzzing", "--max-examples", "2"

@@ -12,7 +12,7 @@ import pytest
 from gateway import tokens as command
 from gateway.auth.token_store import GatewayTokens, new_token
 from gateway.base.settings import GatewaySettings, get_gateway_settings
-from tests.gateway.gateways import FORM, JOBS, UPLOADS, Gateway, World, form, json_job, until
+from tests.gateway.gateways import FORM, JOBS, UPLOADS, Gateway, Upstream, form, json_job, until
 
 
 def test_tokens_are_made_listed_and_revoked(
@@ -144,8 +144,8 @@ def refused(answer: httpx.Response, code: str) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_limits(start_gateway: Callable[..., Gateway], world: World) -> None:
-    limited = start_gateway(jobs_in_flight=world.count_unfinished("local") + 1)
+def test_limits(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
+    limited = start_gateway(jobs_in_flight=upstream.count_unfinished("local") + 1)
     with limited.client() as client:
         key = {"Idempotency-Key": f"limit-{limited.url}"}
         first = client.post(JOBS, json=json_job(), headers=key)
@@ -162,8 +162,8 @@ def test_limits(start_gateway: Callable[..., Gateway], world: World) -> None:
         assert [answer.status_code for answer in answers[:3]] == [200] * 3
         refused(answers[3], "too_many_requests")
 
-    before = world.keys("uploads/")
-    stored = sum(len(world.content(key)) for key in before if "/local/" in key)
+    before = upstream.keys("uploads/")
+    stored = sum(len(upstream.content(key)) for key in before if "/local/" in key)
     with start_gateway(stored_bytes=stored + 5000).client() as client:
         refused(client.post(FORM, **form(video=b"v" * 6000)), "storage_limit")
         refused(client.post(UPLOADS, json={"filename": "a.mp4", "size": 6000}), "storage_limit")

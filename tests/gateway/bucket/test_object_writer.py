@@ -7,13 +7,11 @@ import gc
 import hashlib
 import random
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.bucket.objects import PART_SIZE, ObjectWriter, _PartBuffer
+from gateway.bucket.object_writer import PART_SIZE, ObjectWriter, _PartBuffer
 from pro_video.s3.transfers.multipart import Target
 from tests.gateway.gateways import BUCKET
 
@@ -23,25 +21,17 @@ if TYPE_CHECKING:
 _PIECE = 200_003
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
-
-
-def writer_of(s3: S3Client, threads: ThreadPoolExecutor, key: str) -> ObjectWriter:
+def writer_of(s3: S3Client, key: str) -> ObjectWriter:
     target = Target(s3, BUCKET, key, "video/mp4")
-    return ObjectWriter(target, threads, max_bytes=100 * PART_SIZE, name="file")
+    return ObjectWriter(target, max_bytes=100 * PART_SIZE, name="file")
 
 
 @pytest.mark.parametrize(
     "size", [1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE, 3 * PART_SIZE + 17]
 )
-async def test_every_byte_arrives_in_its_place(
-    size: int, s3_client: S3Client, threads: ThreadPoolExecutor
-) -> None:
+async def test_every_byte_arrives_in_its_place(size: int, s3_client: S3Client) -> None:
     content = random.Random(size).randbytes(size)
-    writer = writer_of(s3_client, threads, f"writer/{size}.mp4")
+    writer = writer_of(s3_client, f"writer/{size}.mp4")
     for begin in range(0, size, _PIECE):
         await writer.write(content[begin : begin + _PIECE])
     await writer.finish()
@@ -50,26 +40,22 @@ async def test_every_byte_arrives_in_its_place(
     assert (writer.size, writer.sha256) == (size, hashlib.sha256(content).hexdigest())
 
 
-async def test_a_piece_may_be_larger_than_a_part(
-    s3_client: S3Client, threads: ThreadPoolExecutor
-) -> None:
+async def test_a_piece_may_be_larger_than_a_part(s3_client: S3Client) -> None:
     content = random.Random(7).randbytes(2 * PART_SIZE + 5)
-    writer = writer_of(s3_client, threads, "writer/one-piece.mp4")
+    writer = writer_of(s3_client, "writer/one-piece.mp4")
     await writer.write(content)
     await writer.finish()
     stored = s3_client.get_object(Bucket=BUCKET, Key="writer/one-piece.mp4")["Body"].read()
     assert stored == content
 
 
-async def test_two_buffers_are_enough_for_any_file(
-    s3_client: S3Client, threads: ThreadPoolExecutor
-) -> None:
+async def test_two_buffers_are_enough_for_any_file(s3_client: S3Client) -> None:
     def buffers() -> int:
         return sum(isinstance(one, _PartBuffer) for one in gc.get_objects())
 
     gc.collect()
     before = buffers()
-    writer = writer_of(s3_client, threads, "writer/large.mp4")
+    writer = writer_of(s3_client, "writer/large.mp4")
     most = 0
     for _ in range(6):
         await writer.write(bytes(PART_SIZE))

@@ -1,4 +1,4 @@
-"""The doorbells against senders who are who they say, and against all others."""
+"""Callbacks of authentic senders, and of all others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +19,16 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.app.context import open_context
 from gateway.base.problems import ProblemError, problem_response
-from gateway.base.settings import GatewaySettings
+from gateway.base.refreshed_value import RefreshedValue
+from gateway.base.services import Services
 from gateway.callbacks import routes
 from gateway.callbacks.body import BodyReader
-from gateway.callbacks.replay_cache import Memory
-from gateway.callbacks.routes import Doorbells
-from gateway.callbacks.secrets import CachedSecrets, ProviderSecrets, SecretsUnknown
+from gateway.callbacks.replay_cache import ReplayCache
+from gateway.callbacks.routes import CallbackHandler
+from gateway.callbacks.secrets import ProviderSecrets, Secrets
+from gateway.prefect_client.api import PrefectApi
+from gateway.prefect_client.loop import open_prefect_loop
 from pro_video.providers.sync_so.signature import signature
 from tests.gateway.asgi_server import serving
 
@@ -36,7 +38,7 @@ JOB = "6533643b-aceb-4c40-967e-d9ba9baac39e"
 
 
 @dataclass
-class Upstream:
+class FakePrefect:
     """A server in the place of Prefect's that takes events and can refuse them."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -51,17 +53,16 @@ class Upstream:
         return Starlette(routes=[Route("/api/events", take, methods=["POST"])])
 
     @property
-    def rung(self) -> list[str]:
+    def woken(self) -> list[str]:
         return [event["resource"]["prefect.resource.id"] for event in self.events]
 
 
 @dataclass
-class Door:
-    """A gateway's doorbells, and what they rang upstream."""
+class Callbacks:
+    """A gateway's callback routes, and the Prefect behind them."""
 
     client: httpx.AsyncClient
-    upstream: Upstream
-    bells: Doorbells
+    prefect: FakePrefect
     address: tuple[str, int]
 
     async def sync_so(
@@ -86,33 +87,41 @@ class Door:
         )
 
 
-def fixed(*secrets: str) -> CachedSecrets:
+def secrets_from(
+    read: Callable[[], Awaitable[tuple[str, ...]]], *, life: float = 60.0, pause: float = 2.0
+) -> Secrets:
+    return RefreshedValue(read, name="The secrets", life=life, timeout=10.0, pause=pause)
+
+
+def fixed(*secrets: str) -> Secrets:
     async def read() -> tuple[str, ...]:
         return secrets
 
-    return CachedSecrets(read)
+    return secrets_from(read)
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door(ProviderSecrets(fixed(NEW, OLD), fixed(APP_NEW, APP_OLD))) as opened:
+async def callbacks() -> AsyncIterator[Callbacks]:
+    async with open_callbacks(ProviderSecrets(fixed(NEW, OLD), fixed(APP_NEW, APP_OLD))) as opened:
         yield opened
 
 
 @contextlib.asynccontextmanager
-async def open_door(secrets: ProviderSecrets) -> AsyncIterator[Door]:
-    upstream = Upstream()
-    bells = Doorbells(
-        reader=BodyReader(max_bytes=4096, seconds=0.5, at_once=8),
-        secrets=secrets,
-        heard=Memory(seconds=60),
-    )
+async def open_callbacks(secrets: ProviderSecrets) -> AsyncIterator[Callbacks]:
+    prefect = FakePrefect()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_context(GatewaySettings(upstream_seconds=2)) as context:
-            app.state.context = context
-            app.state.doorbells = bells
+        async with open_prefect_loop() as loop:
+            app.state.services = Services()
+            app.state.services.add(
+                CallbackHandler(
+                    api=PrefectApi(loop, timeout=2),
+                    reader=BodyReader(max_bytes=4096, seconds=0.5, at_once=8),
+                    secrets=secrets,
+                    recent=ReplayCache(seconds=60),
+                )
+            )
             yield
 
     async def on_problem(_: Request, error: Exception) -> Response:
@@ -122,14 +131,14 @@ async def open_door(secrets: ProviderSecrets) -> AsyncIterator[Door]:
     app = FastAPI(lifespan=lifespan)
     app.include_router(routes.router)
     app.add_exception_handler(ProblemError, on_problem)
-    async with serving(upstream.app()) as upstream_url:
-        with temporary_settings({PREFECT_API_URL: f"{upstream_url}/api"}):
+    async with serving(prefect.app()) as prefect_url:
+        with temporary_settings({PREFECT_API_URL: f"{prefect_url}/api"}):
             async with (
                 serving(app) as url,
                 httpx.AsyncClient(base_url=url, trust_env=False) as client,
             ):
                 host, _, port = url.removeprefix("http://").partition(":")
-                yield Door(client, upstream, bells, (host, int(port)))
+                yield Callbacks(client, prefect, (host, int(port)))
 
 
 def generation(status: str = "COMPLETED", job: str = JOB, **more: object) -> bytes:
@@ -140,44 +149,46 @@ def work(status: int = 1, job: int = 4711) -> bytes:
     return json.dumps({"id": job, "processStatus": status, "errorDetail": ""}).encode()
 
 
-async def test_a_signed_webhook_rings_once_for_its_job(door: Door) -> None:
-    answer = await door.sync_so(generation(outputUrl="https://example.com/x?Signature=secret"))
+async def test_a_signed_callback_wakes_its_job_once(callbacks: Callbacks) -> None:
+    answer = await callbacks.sync_so(generation(outputUrl="https://example.com/x?Signature=secret"))
     assert answer.status_code == 200
-    assert door.upstream.rung == [f"pro-video.provider-job.sync-so.{JOB}"]
-    event = door.upstream.events[0]
+    assert callbacks.prefect.woken == [f"pro-video.provider-job.sync-so.{JOB}"]
+    event = callbacks.prefect.events[0]
     assert event["event"] == "pro-video.doorbell"
     # Nothing that the caller says goes further than the id.
     assert "example.com" not in json.dumps(event)
 
 
-async def test_a_callback_is_answered_so_that_ghostcut_does_not_repeat_it(door: Door) -> None:
-    answer = await door.ghostcut(work())
+async def test_a_callback_is_answered_so_that_ghostcut_does_not_repeat_it(
+    callbacks: Callbacks,
+) -> None:
+    answer = await callbacks.ghostcut(work())
     assert (answer.status_code, answer.content) == (200, b"ok")
-    assert door.upstream.rung == ["pro-video.provider-job.ghostcut.4711"]
+    assert callbacks.prefect.woken == ["pro-video.provider-job.ghostcut.4711"]
 
 
-async def test_both_secrets_count_while_one_is_changed(door: Door) -> None:
-    assert (await door.sync_so(generation(job="a"), secret=OLD)).status_code == 200
-    assert (await door.sync_so(generation(job="b"), secret=NEW)).status_code == 200
-    assert (await door.ghostcut(work(job=1), secret=APP_OLD)).status_code == 200
-    assert (await door.ghostcut(work(job=2), secret=APP_NEW)).status_code == 200
-    assert len(door.upstream.rung) == 4
+async def test_both_secrets_count_while_one_is_changed(callbacks: Callbacks) -> None:
+    assert (await callbacks.sync_so(generation(job="a"), secret=OLD)).status_code == 200
+    assert (await callbacks.sync_so(generation(job="b"), secret=NEW)).status_code == 200
+    assert (await callbacks.ghostcut(work(job=1), secret=APP_OLD)).status_code == 200
+    assert (await callbacks.ghostcut(work(job=2), secret=APP_NEW)).status_code == 200
+    assert len(callbacks.prefect.woken) == 4
 
 
-async def test_forged_callbacks_are_refused_without_a_reason(door: Door) -> None:
+async def test_forged_callbacks_are_refused_without_a_reason(callbacks: Callbacks) -> None:
     body = generation()
     stale = time.time() - 301
     answers = [
-        await door.sync_so(body, secret="whsec_guess"),
-        await door.sync_so(body, when=stale),
-        await door.sync_so(body, when=time.time() + 301),
-        await door.sync_so(body, header="t=1,v1=00"),
-        await door.sync_so(body, header="nonsense"),
-        await door.client.post("/doorbells/sync-so", content=body),
-        await door.ghostcut(work(), secret="guess"),
-        await door.client.post("/doorbells/ghostcut", content=work()),
-        # The one provider's signature at the other's door.
-        await door.client.post(
+        await callbacks.sync_so(body, secret="whsec_guess"),
+        await callbacks.sync_so(body, when=stale),
+        await callbacks.sync_so(body, when=time.time() + 301),
+        await callbacks.sync_so(body, header="t=1,v1=00"),
+        await callbacks.sync_so(body, header="nonsense"),
+        await callbacks.client.post("/doorbells/sync-so", content=body),
+        await callbacks.ghostcut(work(), secret="guess"),
+        await callbacks.client.post("/doorbells/ghostcut", content=work()),
+        # The one provider's signature at the other's callbacks.
+        await callbacks.client.post(
             "/doorbells/ghostcut",
             content=body,
             headers={"Sync-Signature": f"t={int(time.time())},v1={signature(NEW, 1, body)}"},
@@ -185,45 +196,45 @@ async def test_forged_callbacks_are_refused_without_a_reason(door: Door) -> None
     ]
     assert {answer.status_code for answer in answers} == {403}
     assert len({answer.content for answer in answers}) == 1
-    assert door.upstream.events == []
+    assert callbacks.prefect.events == []
 
 
-async def test_a_signature_covers_the_raw_bytes(door: Door) -> None:
+async def test_a_signature_covers_the_raw_bytes(callbacks: Callbacks) -> None:
     # The same JSON, written otherwise.
     spaced = b'{ "id": "x",  "status":"COMPLETED", "name": "\xc3\xa9" }'
-    assert (await door.sync_so(spaced)).status_code == 200
+    assert (await callbacks.sync_so(spaced)).status_code == 200
     when = int(time.time())
     header = f"t={when},v1={signature(NEW, when, spaced)}"
     compact = json.dumps(json.loads(spaced)).encode()
-    assert (await door.sync_so(compact, header=header)).status_code == 403
+    assert (await callbacks.sync_so(compact, header=header)).status_code == 403
 
 
-async def test_repeated_callbacks_ring_once(door: Door) -> None:
+async def test_repeated_callbacks_wake_once(callbacks: Callbacks) -> None:
     body = generation()
     when = time.time()
-    answers = await asyncio.gather(*(door.sync_so(body, when=when) for _ in range(20)))
+    answers = await asyncio.gather(*(callbacks.sync_so(body, when=when) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
-    assert len(door.upstream.events) == 1
+    assert len(callbacks.prefect.events) == 1
     # Another delivery of the same news, signed anew.
-    await door.sync_so(generation(note="again"), when=when - 5)
-    assert len(door.upstream.events) == 1
+    await callbacks.sync_so(generation(note="again"), when=when - 5)
+    assert len(callbacks.prefect.events) == 1
 
 
-async def test_reordered_callbacks_all_ring(door: Door) -> None:
+async def test_reordered_callbacks_all_wake(callbacks: Callbacks) -> None:
     for status in ("COMPLETED", "PROCESSING", "FAILED", "COMPLETED"):
-        assert (await door.sync_so(generation(status))).status_code == 200
-    assert len(door.upstream.events) == 3
-    assert len(set(door.upstream.rung)) == 1
+        assert (await callbacks.sync_so(generation(status))).status_code == 200
+    assert len(callbacks.prefect.events) == 3
+    assert len(set(callbacks.prefect.woken)) == 1
 
 
-async def test_a_ring_that_prefect_did_not_take_is_not_remembered(door: Door) -> None:
-    door.upstream.status = 422
-    answer = await door.ghostcut(work())
+async def test_a_callback_that_prefect_did_not_take_may_be_repeated(callbacks: Callbacks) -> None:
+    callbacks.prefect.status = 422
+    answer = await callbacks.ghostcut(work())
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
-    door.upstream.status = 204
-    assert (await door.ghostcut(work())).status_code == 200
-    assert len(door.upstream.events) == 1
+    callbacks.prefect.status = 204
+    assert (await callbacks.ghostcut(work())).status_code == 200
+    assert len(callbacks.prefect.events) == 1
 
 
 NONSENSE = [
@@ -244,36 +255,38 @@ NONSENSE = [
 ]
 
 
-async def test_signed_nonsense_rings_nothing(door: Door) -> None:
-    answers = [await door.sync_so(body) for body in NONSENSE]
+async def test_signed_nonsense_wakes_nothing(callbacks: Callbacks) -> None:
+    answers = [await callbacks.sync_so(body) for body in NONSENSE]
     assert {answer.status_code for answer in answers} == {400}
-    assert door.upstream.events == []
+    assert callbacks.prefect.events == []
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_an_oversize_body_is_refused_before_it_is_read(door: Door, chunked: bool) -> None:
+async def test_an_oversize_body_is_refused_before_it_is_read(
+    callbacks: Callbacks, chunked: bool
+) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(10_000):
             yield b"x" * 1024
 
     content: Any = endless() if chunked else b"x" * 5000
     with contextlib.suppress(httpx.WriteError, httpx.ReadError):
-        answer = await door.client.post("/doorbells/sync-so", content=content)
+        answer = await callbacks.client.post("/doorbells/sync-so", content=content)
         assert answer.status_code == 413
-    assert (await door.sync_so(generation())).status_code == 200
+    assert (await callbacks.sync_so(generation())).status_code == 200
 
 
-async def test_slow_bodies_are_cut_and_hold_up_nobody(door: Door) -> None:
+async def test_slow_bodies_are_cut_and_hold_up_nobody(callbacks: Callbacks) -> None:
     head = (
         b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n"
         b"Sync-Signature: t=1,v1=0\r\n\r\n"
     )
-    slow = [await asyncio.open_connection(*door.address) for _ in range(7)]
+    slow = [await asyncio.open_connection(*callbacks.address) for _ in range(7)]
     for _, writer in slow:
         writer.write(head + b"{")
         await writer.drain()
     # One place is left, and an honest caller gets it.
-    assert (await door.sync_so(generation())).status_code == 200
+    assert (await callbacks.sync_so(generation())).status_code == 200
     for reader, writer in slow:
         async with asyncio.timeout(10):
             answer = await reader.read()
@@ -281,9 +294,9 @@ async def test_slow_bodies_are_cut_and_hold_up_nobody(door: Door) -> None:
         writer.close()
 
 
-async def test_too_many_slow_bodies_are_turned_away_at_once(door: Door) -> None:
+async def test_too_many_slow_bodies_are_turned_away_at_once(callbacks: Callbacks) -> None:
     head = b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
-    crowd = [await asyncio.open_connection(*door.address) for _ in range(12)]
+    crowd = [await asyncio.open_connection(*callbacks.address) for _ in range(12)]
     for _, writer in crowd:
         writer.write(head)
         await writer.drain()
@@ -299,32 +312,32 @@ async def test_too_many_slow_bodies_are_turned_away_at_once(door: Door) -> None:
     assert answers.count(b"408") == 8
     assert answers.count(b"503") == 4
     # All places are free again.
-    assert (await door.sync_so(generation())).status_code == 200
+    assert (await callbacks.sync_so(generation())).status_code == 200
 
 
-async def test_a_sender_who_leaves_gives_its_place_back(door: Door) -> None:
+async def test_a_sender_that_disconnects_frees_its_place(callbacks: Callbacks) -> None:
     head = b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
     for _ in range(20):
-        _, writer = await asyncio.open_connection(*door.address)
+        _, writer = await asyncio.open_connection(*callbacks.address)
         writer.write(head)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
     async with asyncio.timeout(5):
         # Places come back as the server notices each leaver.
-        while (await door.sync_so(generation())).status_code != 200:
+        while (await callbacks.sync_so(generation())).status_code != 200:
             pass
 
 
-async def test_without_known_secrets_nothing_is_believed() -> None:
+async def test_without_known_secrets_nothing_is_accepted() -> None:
     async def unknown() -> tuple[str, ...]:
-        raise SecretsUnknown
+        raise ValueError
 
-    nobody = CachedSecrets(unknown)
-    async with open_door(ProviderSecrets(nobody, fixed())) as door:
-        assert (await door.sync_so(generation())).status_code == 503
-        assert (await door.ghostcut(work(), secret="")).status_code == 403
-        assert door.upstream.events == []
+    nobody = secrets_from(unknown)
+    async with open_callbacks(ProviderSecrets(nobody, fixed())) as callbacks:
+        assert (await callbacks.sync_so(generation())).status_code == 503
+        assert (await callbacks.ghostcut(work(), secret="")).status_code == 403
+        assert callbacks.prefect.events == []
 
 
 async def test_secrets_of_before_hold_while_new_ones_cannot_be_read() -> None:
@@ -333,10 +346,10 @@ async def test_secrets_of_before_hold_while_new_ones_cannot_be_read() -> None:
     async def read() -> tuple[str, ...]:
         answer = answers.pop(0)
         if answer is None:
-            raise SecretsUnknown
+            raise ValueError
         return answer
 
-    cached = CachedSecrets(read, life=0.0, pause=0.0)
+    cached = secrets_from(read, life=0.0, pause=0.0)
     assert await cached.get() == ("one",)
     assert await cached.get() == ("one",)
     assert await cached.get() == ("two",)
@@ -351,21 +364,21 @@ async def test_one_read_of_the_secrets_serves_all() -> None:
         await asyncio.sleep(0)
         return ("one",)
 
-    cached = CachedSecrets(read, life=60)
+    cached = secrets_from(read)
     await asyncio.gather(*(cached.get() for _ in range(50)))
     assert reads == 1
 
 
-def test_the_memory_is_bounded_in_time_and_number() -> None:
+def test_the_replay_cache_is_bounded_in_time_and_number() -> None:
     now = 0.0
-    memory = Memory(seconds=10, size=3, monotonic=lambda: now)
-    assert [memory.remember(key) for key in "abca"] == [True, True, True, False]
-    assert memory.remember("d")
-    assert len(memory) == 3
-    assert memory.remember("a")
+    recent = ReplayCache(seconds=10, size=3, monotonic=lambda: now)
+    assert [recent.add(key) for key in "abca"] == [True, True, True, False]
+    assert recent.add("d")
+    assert len(recent) == 3
+    assert recent.add("a")
     now = 11.0
-    assert memory.remember("d")
-    assert len(memory) == 1
-    memory.forget("d")
-    memory.forget("never heard")
-    assert memory.remember("d")
+    assert recent.add("d")
+    assert len(recent) == 1
+    recent.discard("d")
+    recent.discard("never heard")
+    assert recent.add("d")

@@ -10,29 +10,29 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from gateway.prefect_client.loop import open_upstream
-from tests.gateway.gateways import World
+from gateway.prefect_client.loop import open_prefect_loop
+from tests.gateway.gateways import Upstream
 
 
-def upstreams() -> list[threading.Thread]:
+def loops() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "prefect"]
 
 
-async def test_answers_and_errors(world: World) -> None:
+async def test_answers_and_errors(upstream: Upstream) -> None:
     async def healthy(client: PrefectClient) -> tuple[bool, str]:
         return await client.api_healthcheck() is None, threading.current_thread().name
 
     async def fail(client: PrefectClient) -> None:
         raise ValueError("no")
 
-    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
-        async with open_upstream() as upstream:
-            assert await upstream.run(healthy) == (True, "prefect")
+    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
+        async with open_prefect_loop() as prefect:
+            assert await prefect.run(healthy) == (True, "prefect")
             with pytest.raises(ValueError, match="no"):
-                await upstream.run(fail)
+                await prefect.run(fail)
 
 
-async def test_work_goes_on_while_the_callers_loop_is_busy(world: World) -> None:
+async def test_work_goes_on_while_the_callers_loop_is_busy(upstream: Upstream) -> None:
     done = threading.Event()
 
     async def steps(client: PrefectClient) -> None:
@@ -40,9 +40,9 @@ async def test_work_goes_on_while_the_callers_loop_is_busy(world: World) -> None
             await asyncio.sleep(0)
         done.set()
 
-    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
-        async with open_upstream() as upstream:
-            asked = asyncio.create_task(upstream.run(steps))
+    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
+        async with open_prefect_loop() as prefect:
+            asked = asyncio.create_task(prefect.run(steps))
             await asyncio.sleep(0)
             deadline = time.monotonic() + 10
             # This loop takes no step meanwhile.
@@ -52,7 +52,7 @@ async def test_work_goes_on_while_the_callers_loop_is_busy(world: World) -> None
             await asked
 
 
-async def test_caller_who_leaves_ends_the_work(world: World) -> None:
+async def test_caller_who_leaves_ends_the_work(upstream: Upstream) -> None:
     began, ended = threading.Event(), threading.Event()
 
     async def wait(client: PrefectClient) -> None:
@@ -62,28 +62,28 @@ async def test_caller_who_leaves_ends_the_work(world: World) -> None:
         finally:
             ended.set()
 
-    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
-        async with open_upstream() as upstream:
-            asked = asyncio.create_task(upstream.run(wait))
+    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
+        async with open_prefect_loop() as prefect:
+            asked = asyncio.create_task(prefect.run(wait))
             assert await asyncio.to_thread(began.wait, 10)
             asked.cancel()
             assert await asyncio.to_thread(ended.wait, 10)
 
 
-async def test_closing_ends_what_is_under_way(world: World) -> None:
-    before = set(upstreams())
+async def test_closing_ends_what_is_under_way(upstream: Upstream) -> None:
+    before = set(loops())
     began = threading.Event()
 
     async def wait(client: PrefectClient) -> None:
         began.set()
         await asyncio.sleep(60)
 
-    with temporary_settings({PREFECT_API_URL: world.prefect_api_url}):
-        async with open_upstream() as upstream:
-            asked = asyncio.create_task(upstream.run(wait))
+    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
+        async with open_prefect_loop() as prefect:
+            asked = asyncio.create_task(prefect.run(wait))
             assert await asyncio.to_thread(began.wait, 10)
         found = await asyncio.gather(asked, return_exceptions=True)
         assert isinstance(found[0], asyncio.CancelledError)
         with pytest.raises(RuntimeError, match="closed"):
-            await upstream.run(wait)
-    assert set(upstreams()) <= before
+            await prefect.run(wait)
+    assert set(loops()) <= before

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.status.batch_cache import GatheredCache
+from gateway.status.batch_cache import BatchCache
 
 LIFE = 1.0
 LATE = 4.0
@@ -45,8 +45,8 @@ class Source:
 
 def cache_of(
     source: Source, *, seconds: float = LIFE, batch: int = 100, size: int = 100
-) -> GatheredCache[str, int]:
-    return GatheredCache(
+) -> BatchCache[str, int]:
+    return BatchCache(
         source.look,
         seconds=seconds,
         late=LATE,

@@ -14,25 +14,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.app.context import open_context
+from gateway.app.services import open_services
 from gateway.base.settings import GatewaySettings
-from gateway.prefect_client.runs import Runs
-from gateway.uploads.sweeper import sweep
-from tests.gateway.gateways import FORM, Gateway, World, form, free_port, key_of, until
+from gateway.uploads.sweeper import Sweeper
+from tests.gateway.gateways import FORM, Gateway, Upstream, form, free_port, key_of, until
 
 MIB = 1024 * 1024
 
 
 @contextlib.contextmanager
 def gateway_process(
-    world: World, token_block: str
+    upstream: Upstream, token_block: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "--port", str(port)],
         env={
             **os.environ,
-            "PREFECT_API_URL": world.prefect_api_url,
+            "PREFECT_API_URL": upstream.prefect_api_url,
             "PRO_VIDEO_GATEWAY_TOKEN_BLOCK": token_block,
         },
         stdout=subprocess.DEVNULL,
@@ -54,12 +53,14 @@ def gateway_process(
 
 
 @pytest.mark.timeout(180)
-def test_what_a_killed_gateway_leaves_goes_within_an_hour(gateway: Gateway, world: World) -> None:
+def test_what_a_killed_gateway_leaves_goes_within_an_hour(
+    gateway: Gateway, upstream: Upstream
+) -> None:
     with gateway.client() as client:
         whole = client.post(FORM, **form()).json()["job_id"]
-    world.set_state(whole, "COMPLETED", "Completed")
-    used = key_of(world.run(whole)["parameters"]["video"])
-    objects, unfinished = map(set, world.traces("uploads/"))
+    upstream.set_state(whole, "COMPLETED", "Completed")
+    used = key_of(upstream.run(whole)["parameters"]["video"])
+    objects, unfinished = map(set, upstream.traces("uploads/"))
 
     audio = (
         b'--xyz\r\nContent-Disposition: form-data; name="audio_files"; filename="a.wav"\r\n'
@@ -76,11 +77,11 @@ def test_what_a_killed_gateway_leaves_goes_within_an_hour(gateway: Gateway, worl
     )
 
     def left() -> tuple[set[str], set[str]]:
-        now_objects, now_unfinished = map(set, world.traces("uploads/"))
+        now_objects, now_unfinished = map(set, upstream.traces("uploads/"))
         return now_objects - objects, now_unfinished - unfinished
 
     with (
-        gateway_process(world, "tokens-of-a-killed-gateway") as (process, port),
+        gateway_process(upstream, "tokens-of-a-killed-gateway") as (process, port),
         socket.create_connection(("127.0.0.1", port), 30) as connection,
     ):
         connection.sendall(head.encode() + audio + video)
@@ -89,8 +90,8 @@ def test_what_a_killed_gateway_leaves_goes_within_an_hour(gateway: Gateway, worl
         process.wait(10)
 
     async def swept_after(minutes: float) -> None:
-        async with open_context(GatewaySettings()) as context:
-            await sweep(context, Runs(context), datetime.now(UTC) + timedelta(minutes=minutes))
+        async with open_services(GatewaySettings()) as services:
+            await services[Sweeper].sweep(datetime.now(UTC) + timedelta(minutes=minutes))
 
     # As long as it may still be coming in, by another gateway's sweep.
     asyncio.run(swept_after(25))
@@ -98,4 +99,4 @@ def test_what_a_killed_gateway_leaves_goes_within_an_hour(gateway: Gateway, worl
     asyncio.run(swept_after(45))
     assert left() == (set(), set())
     # A retry of the job that came of a whole form may need its files.
-    assert world.content(used)
+    assert upstream.content(used)
