@@ -281,6 +281,14 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_files_named_in_the_text_exist(path: Path) -> None:
+    text = re.sub(r"^```(?:console|bash|sh).*?^```", "", path.read_text(), flags=re.M | re.S)
+    folders = "|".join([*PRODUCT, "tests", "benchmarks", "docs", "examples"])
+    named = re.findall(rf"(?<![\w/.{{])((?:{folders})/[\w/.*-]*[\w/*])", text)
+    assert [name for name in named if not list(ROOT.glob(name))] == []
+
+
 def headings(path: Path) -> set[str]:
     """Anchors as the usual renderers make them."""
     found = re.findall(r"^#+ +(.+?) *$", path.read_text(encoding="utf-8"), re.M)
