@@ -3,7 +3,7 @@
 Two automations mark a job as crashed, when its heartbeat stays away or never came; a third
 schedules a crashed job anew, whereupon any worker takes it up where its records end. A job that
 has crashed too often is ended by the worker that would run it, or by its flow: see
-:class:`tasks.run.recoveries.History`.
+:class:`tasks.connections.run_history.RunHistory`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from tasks.run.recoveries import SHORTEST_SILENCE, SILENT, TAKEN_UP
+from tasks.connections.run_history import SHORTEST_SILENCE, SILENT, TAKEN_UP
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

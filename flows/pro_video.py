@@ -17,7 +17,7 @@ from pro_video.request.rules_files import check_media
 from tasks.attempts.attempts import run_attempts
 from tasks.lip_sync import LipSyncStep
 from tasks.probe_sources import probe_files
-from tasks.read_parameters import checked_request, media_by_source, timeline_of
+from tasks.read_parameters import checked_request, timeline_of
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.run.ending import completed, ending
@@ -114,11 +114,10 @@ async def _steps(
     )
     await job.begin()
     await job.reporter.stage(Stage.UPLOADING)
-    sources = [segment.audio for segment in request.segments]
     files = await upload_sources(f"{job.job_id}/uploaded", request)
     job.ledger.files = files
     probed = await probe_files(f"{job.job_id}/probed", files, request)
-    audios = media_by_source(sources, files, probed)
+    audios = dict(zip(request.audios, probed.audios, strict=True))
     request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
     await job.warn(REQUEST, request.warnings)
 

@@ -3,6 +3,9 @@ signed links.
 
 Any worker can take a job up from these records. The one thing kept apart is the exact body of a
 provider request, because it holds signed links: it is an object of its own in the bucket.
+
+The import path of this module, its class names and their fields are a data format: Prefect stores
+a record with the path of its class, and a later version of the project imports that.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pro_video.core.job_names import FINDINGS_LABEL
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
+from pro_video.s3.objects import StoredObject
 
 
 class Record(BaseModel):
@@ -34,16 +38,22 @@ class StoredFile(Record):
     size: int
     etag: str
 
+    @classmethod
+    def of(cls, found: StoredObject) -> StoredFile:
+        return cls(key=found.key, size=found.size, etag=found.etag)
+
 
 class UploadedFiles(Record):
     """The job's own copies of its sources.
 
-    ``audio_of_segment[i]`` is the index in ``audios`` of the audio of segment ``i`` of the request.
+    Attributes:
+        video: the video.
+        audios: in the order of :attr:`pro_video.request.check.JobRequest.audios`.
+        finished_at: end of the upload.
     """
 
     video: StoredFile
     audios: tuple[StoredFile, ...] = ()
-    audio_of_segment: tuple[int, ...] = ()
     finished_at: datetime
 
 
@@ -129,6 +139,17 @@ class Submission(Record):
     adopted: bool = False
     response: dict[str, Any] = Field(default_factory=dict)
     refusal: Failure | None = None
+
+    @property
+    def job_id(self) -> str:
+        """Id of the accepted job.
+
+        Raises:
+            ValueError: the attempt was refused.
+        """
+        if self.provider_job_id is None:
+            raise ValueError("a refused attempt has no job at the provider")
+        return self.provider_job_id
 
 
 class Outcome(Record):
@@ -276,6 +297,25 @@ class JobResult(Record):
     error: JobError | None = None
     created_at: datetime
     completed_at: datetime
+
+    @classmethod
+    def of_end(cls, report: bytes | None, status: str, message: str | None) -> JobResult | None:
+        """The result in a job's ``job.json``; None when it does not tell of this end.
+
+        An earlier end, before a retry, leaves a report too.
+
+        Args:
+            report: content of the object.
+            status: how the job ended.
+            message: of the run's state.
+        """
+        try:
+            found = None if report is None else cls.model_validate_json(report)
+        except ValidationError:
+            return None
+        if found is None or found.status != status or message not in (None, found.message):
+            return None
+        return found
 
     @property
     def findings(self) -> Findings:

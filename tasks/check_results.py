@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from typing import BinaryIO, cast
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, BinaryIO, cast
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import MediaUnusable, ProVideoError
@@ -19,16 +19,13 @@ from pro_video.providers.ghostcut.plan import inpainting_plan
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.s3.storage import Storage
-from tasks.connections.connections import connections
-from tasks.run.job import Job, current_job
+from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
-from tasks.run.options import PERSISTED
-from tasks.run.unexpected import tell_unexpected
 
 
-@task(name="verify lip-sync", **PERSISTED)
-async def verify_lip_sync(
-    record: str,
+async def check_lip_sync(
+    job: Job,
+    storage: Storage,
     request: JobRequest,
     audios: Mapping[str, MediaInfo],
     files: UploadedFiles,
@@ -36,68 +33,64 @@ async def verify_lip_sync(
     result: StoredFile,
 ) -> Verified:
     """Judge the lip-sync result; make the preview when it is the job's last."""
-    reach("verify.begin", LIP_SYNC)
-    job = current_job()
-    storage = (await connections()).storage
-    heard = {
-        segment.audio: await _opened(storage, (probed.sent or files.audios)[index])
-        for segment, index in zip(request.segments, files.audio_of_segment, strict=True)
+    replacements = {
+        audio: await _opened(storage, file)
+        for audio, file in zip(request.audios, probed.sent or files.audios, strict=True)
     }
-    judgement = await judged(
-        job,
-        LIP_SYNC,
-        examine(
-            judge_lip_sync,
-            await _opened(storage, files.video),
-            await _opened(storage, result),
-            heard,
-            request=request,
-            audio_infos=audios,
-            video=probed.video,
-            size=result.size,
-        ),
+    judging = examine(
+        judge_lip_sync,
+        await _opened(storage, files.video),
+        await _opened(storage, result),
+        replacements,
+        request=request,
+        audio_infos=audios,
+        video=probed.video,
+        size=result.size,
     )
-    preview = None
-    if not request.annotation_areas and (info := _shown(judgement)):
-        instants = choose_instants(info.duration, request.segments)
-        preview = await _preview(job, storage, files.video, result, instants)
-    reach("verify.done", LIP_SYNC)
-    return Verified(judgement=judgement, info=judgement.info, preview=preview)
+    before = None if request.annotation_areas else files.video
+    return await _checked(job, storage, LIP_SYNC, judging, before, result, request.segments)
 
 
-@task(name="verify inpainting", **PERSISTED)
-async def verify_inpainting(
-    record: str,
+async def check_inpainting(
+    job: Job,
+    storage: Storage,
     request: InpaintingRequest,
     files: UploadedFiles,
     probed: ProbedFiles,
     result: StoredFile,
 ) -> Verified:
-    """Judge the text removal, and make the preview."""
-    reach("verify.begin", INPAINTING)
-    job = current_job()
-    storage = (await connections()).storage
-    judgement = await judged(
-        job,
-        INPAINTING,
-        examine(
-            judge_inpainting,
-            await _opened(storage, files.video),
-            await _opened(storage, result),
-            plan=inpainting_plan(
-                request.annotation_areas, request.inpainting, probed.video.duration
-            ),
-            video=probed.video,
-            size=result.size,
-        ),
+    """Judge the text removal, and make the preview: against the job's source, not its lip-sync."""
+    judging = examine(
+        judge_inpainting,
+        await _opened(storage, files.video),
+        await _opened(storage, result),
+        plan=inpainting_plan(request.annotation_areas, request.inpainting, probed.video.duration),
+        video=probed.video,
+        size=result.size,
     )
-    preview = None
-    if info := _shown(judgement):
-        instants = choose_instants(info.duration, (), request.annotation_areas)
-        original = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
-        preview = await _preview(job, storage, original, result, instants)
-    reach("verify.done", INPAINTING)
-    return Verified(judgement=judgement, info=judgement.info, preview=preview)
+    before = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
+    areas = request.annotation_areas
+    return await _checked(job, storage, INPAINTING, judging, before, result, (), areas)
+
+
+async def _checked(
+    job: Job,
+    storage: Storage,
+    stage: Stage,
+    judging: Awaitable[Judgement],
+    before: StoredFile | None,
+    result: StoredFile,
+    *moments: Sequence[Any],
+) -> Verified:
+    """The judgement, and a preview of the two files unless there is no file for before."""
+    reach("verify.begin", stage)
+    judgement = await judged(job, stage, judging)
+    preview, info = None, judgement.info
+    if before is not None and info is not None and judgement.verdict is not Verdict.UNUSABLE:
+        instants = choose_instants(info.duration, *moments)
+        preview = await _preview(job, storage, before, result, instants)
+    reach("verify.done", stage)
+    return Verified(judgement=judgement, info=info, preview=preview)
 
 
 async def judged(job: Job, stage: Stage, judging: Awaitable[Judgement]) -> Judgement:
@@ -109,13 +102,8 @@ async def judged(job: Job, stage: Stage, judging: Awaitable[Judgement]) -> Judge
     except (ProVideoError, Stopped):
         raise
     except Exception as error:  # noqa: BLE001 - a mistake in a check withholds no paid result
-        shown = tell_unexpected(job.job_id, error)
+        shown = job.log_unexpected(error)
         return unjudged(stage, MediaUnusable(f"the check failed ({shown})"))
-
-
-def _shown(judgement: Judgement) -> MediaInfo | None:
-    """The file, when it can be shown in a preview."""
-    return None if judgement.verdict is Verdict.UNUSABLE else judgement.info
 
 
 async def _opened(storage: Storage, file: StoredFile) -> BinaryIO:
@@ -135,4 +123,4 @@ async def _preview(
         return None
     await storage.put_bytes(job.keys.preview, jpeg, content_type="image/jpeg")
     found = await storage.head(job.keys.preview)
-    return None if found is None else StoredFile(key=found.key, size=found.size, etag=found.etag)
+    return None if found is None else StoredFile.of(found)

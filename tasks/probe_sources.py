@@ -109,7 +109,7 @@ async def _converted(
             problems.append(one.problem(error))
             return file, None
         stored = await storage.put_file(path, key, content_type=WAV_TYPE)
-    return StoredFile(key=stored.key, size=stored.size, etag=stored.etag), converted
+    return StoredFile.of(stored), converted
 
 
 async def problems_of(

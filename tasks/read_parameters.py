@@ -8,7 +8,6 @@ from typing import Any
 from pro_video.core.errors import RequestRefused
 from pro_video.core.settings import get_settings
 from pro_video.media.info import MediaInfo
-from pro_video.records import ProbedFiles, UploadedFiles
 from pro_video.request.check import (
     InpaintingRequest,
     JobRequest,
@@ -68,16 +67,6 @@ async def checked_inpainting_request(
     if not job.is_subflow:
         job.ledger.display_name = display_name
     return request
-
-
-def media_by_source(
-    sources: Sequence[str], files: UploadedFiles, probed: ProbedFiles
-) -> dict[str, MediaInfo]:
-    """The probe of each audio, by the source string of its segments."""
-    return {
-        source: probed.audios[index]
-        for source, index in zip(sources, files.audio_of_segment, strict=True)
-    }
 
 
 def timeline_of(

@@ -20,12 +20,9 @@ from pro_video.request.check import JobRequest
 from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
-from tasks.upload_sources import stored_file
 
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""
-
-_LARGEST_ENTRY = 64 * 1024
 
 
 class Reusable(Record):
@@ -43,7 +40,8 @@ class Reusable(Record):
 
 
 class Reused(Record):
-    """Whether a job takes over an earlier lip-sync; decided once."""
+    """Whether a job takes over an earlier lip-sync; decided once. Its import path is a data format,
+    as those of :mod:`pro_video.records`."""
 
     stage: StageResult | None = None
 
@@ -55,6 +53,7 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
     (encrypted buckets) or where files came in other parts, equal bytes are not recognised and the
     lip-sync is bought: never the wrong way round.
     """
+    copies = dict(zip(request.audios, files.audios, strict=True))
     return _digest(
         {
             "owner": owner,
@@ -65,10 +64,10 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
                     segment.end,
                     segment.audio_start,
                     segment.audio_end,
-                    files.audios[audio].size,
-                    files.audios[audio].etag,
+                    copies[segment.audio].size,
+                    copies[segment.audio].etag,
                 ]
-                for segment, audio in zip(request.segments, files.audio_of_segment, strict=True)
+                for segment in sorted(request.segments, key=lambda segment: segment.start)
             ],
             "options": request.lip_sync.model_dump(mode="json"),
         }
@@ -96,7 +95,7 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
     """
     job = current_job()
     storage = (await connections()).storage
-    raw = await storage.get_bytes(_key(request, files), _LARGEST_ENTRY)
+    raw = await storage.get_bytes(_key(request, files))
     if raw is None:
         return Reused()
     entry = Reusable.model_validate_json(raw)
@@ -113,7 +112,7 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
     except SourceRefused:
         # Removed since the look; it is bought anew.
         return Reused()
-    return Reused(stage=_taken_over(entry, stored_file(copied), job.now()))
+    return Reused(stage=_taken_over(entry, StoredFile.of(copied), job.now()))
 
 
 async def remember_lip_sync(request: JobRequest, files: UploadedFiles, stage: StageResult) -> None:

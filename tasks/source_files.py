@@ -32,10 +32,12 @@ class NamedSource:
 def sources_of(
     request: JobRequest | InpaintingRequest,
 ) -> tuple[NamedSource, Sequence[NamedSource]]:
-    """The video, and each distinct audio in the order of the segments."""
-    audios: dict[str, NamedSource] = {}
+    """The video, and each distinct audio in the order of their copies."""
+    audios = []
     if isinstance(request, JobRequest):
-        for index, segment in enumerate(request.segments):
-            field = f"{request.segment_path(index)}.audio"
-            audios.setdefault(segment.audio, NamedSource(field, segment.audio))
-    return NamedSource("video", request.video), list(audios.values())
+        sources = [segment.audio for segment in request.segments]
+        audios = [
+            NamedSource(f"segments[{sources.index(audio)}].audio", audio)
+            for audio in request.audios
+        ]
+    return NamedSource("video", request.video), audios

@@ -14,7 +14,7 @@ from pro_video.core.progress import Stage
 from pro_video.core.stopping import current_stop
 from pro_video.records import StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
-from pro_video.s3.storage import Storage, StoredObject, parse_s3_uri
+from pro_video.s3.storage import Storage, parse_s3_uri
 from tasks.connections.connections import connections
 from tasks.probe_sources import problems_of
 from tasks.run.job import Job, current_job
@@ -60,12 +60,9 @@ async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -
     if failures:
         raise await _together(storage, failures, brought)
     reach("upload.done")
-    distinct = [one.source for one in audios]
-    segments = request.segments if isinstance(request, JobRequest) else ()
     return UploadedFiles(
         video=brought[0][1],
         audios=tuple(file for _, file in brought[1:]),
-        audio_of_segment=tuple(distinct.index(segment.audio) for segment in segments),
         finished_at=job.now(),
     )
 
@@ -114,7 +111,7 @@ async def _bring(
     present = await storage.find(place(""))
     if present is not None:
         # An object appears under its key only when it is whole, and the key is this job's alone.
-        return stored_file(present)
+        return StoredFile.of(present)
 
     def name(head: bytes) -> tuple[str, str]:
         extension, media_type = kind_of(head).stored_as(role)
@@ -127,7 +124,7 @@ async def _bring(
     else:
         stored = await storage.put_file(source, name, on_progress=on_progress)
     reach("upload.file-stored")
-    return stored_file(stored)
+    return StoredFile.of(stored)
 
 
 async def own_file(job: Job, address: str) -> UploadedFiles:
@@ -143,9 +140,4 @@ async def own_file(job: Job, address: str) -> UploadedFiles:
         raise StorageRefused(
             f"{address} is not in the job's folder any more; start a new job", code="record_missing"
         )
-    return UploadedFiles(video=stored_file(found), finished_at=job.now())
-
-
-def stored_file(found: StoredObject) -> StoredFile:
-    """An object of the bucket as a record."""
-    return StoredFile(key=found.key, size=found.size, etag=found.etag)
+    return UploadedFiles(video=StoredFile.of(found), finished_at=job.now())

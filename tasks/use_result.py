@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
-from typing import Protocol
-from uuid import UUID
 
-from prefect import get_client
 from pydantic import ValidationError
 
 from pro_video.core.errors import OutputHeld, OutputRejected, ProVideoError, TerminalError
 from pro_video.core.job_names import accepted_label
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import OnDoubt, Verdict
-from pro_video.records import Acceptance, StageResult, StoredResult, Verified
-from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, was_reported
+from pro_video.records import Acceptance, StageResult, Verified
+from tasks.attempts.step import PaidStep
+from tasks.connections.prefect_queries import read_labels
+from tasks.run.closed_attempts import AttemptFailed, was_reported
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 
@@ -33,45 +31,22 @@ _QUOTED = 3
 _WHAT = {LIP_SYNC: "the lip-sync result", INPAINTING: "the text removal's result"}
 
 
-class BoughtStep(Protocol):
-    """One provider's result for one job; ``copy`` counts from 1 how often it was fetched."""
-
-    @property
-    def name(self) -> str:
-        """``lip-sync`` or ``inpainting``."""
-        ...
-
-    @property
-    def provider(self) -> str:
-        """The provider's name, for texts."""
-        ...
-
-    async def storage(self) -> Storage:
-        """The bucket that keeps the records."""
-        ...
-
-    async def judge(self, stage: StageResult, copy: int) -> Verified: ...
-
-    async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult: ...
-
-
 async def acceptance(job: Job, key: str) -> Acceptance | None:
     """A person's decision to use a result as it is, from the label of the job's run.
 
     Raises:
         httpx.HTTPError: Prefect does not answer.
     """
-    async with get_client() as client:
-        run = await client.read_flow_run(UUID(job.job_id))
+    labels = await read_labels(job.job_id)
     try:
-        return Acceptance.model_validate_json(str(run.labels.get(accepted_label(key))))
+        return Acceptance.model_validate_json(str(labels.get(accepted_label(key))))
     except ValidationError:
         return None
 
 
 async def use_result(
     job: Job,
-    step: BoughtStep,
+    step: PaidStep,
     stage: StageResult,
     on_doubt: OnDoubt,
     *,
@@ -119,7 +94,7 @@ async def use_result(
 
 
 async def _again(
-    step: BoughtStep, stage: StageResult, copy: int, refusal: TerminalError
+    step: PaidStep, stage: StageResult, copy: int, refusal: TerminalError
 ) -> StageResult:
     try:
         stored = await step.fetch_again(stage, copy)
@@ -133,7 +108,7 @@ async def _again(
     return stage.model_copy(update={"stored": stored.file, "stored_at": stored.stored_at})
 
 
-def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
+def _accepted(step: PaidStep, accepted: Acceptance) -> JobWarning:
     return JobWarning(
         code="output_accepted",
         message=f"{accepted.by} decided on {accepted.at:%Y-%m-%d at %H:%M} UTC to use "
@@ -143,7 +118,7 @@ def _accepted(step: BoughtStep, accepted: Acceptance) -> JobWarning:
 
 
 def _refusal(
-    job: Job, step: BoughtStep, stage: StageResult, verified: Verified, copy: int
+    job: Job, step: PaidStep, stage: StageResult, verified: Verified, copy: int
 ) -> TerminalError:
     """The error for a result that is not used: the reason, its place, and every way to go on."""
     judgement = verified.judgement
@@ -160,7 +135,7 @@ def _refusal(
     again = f"It was fetched {copy} times."
     if copy < _MOST_COPIES:
         again = (
-            f"Retry this run to fetch it from {step.provider} once more and judge it again; "
+            f"Retry this run to fetch it from {step.provider.name} once more and judge it again; "
             "nothing is bought."
         )
     return OutputRejected(

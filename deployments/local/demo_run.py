@@ -14,7 +14,7 @@ from prefect import get_client
 from prefect.deployments import arun_deployment
 
 from pro_video.records import JobResult
-from tasks.run.progress import percent_of, read_artifact
+from tasks.connections.prefect_queries import percent_in, read_progress
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -83,4 +83,5 @@ async def follow_job(
 
 async def read_percent(client: PrefectClient, run_id: UUID) -> float:
     """The job's percentage from its progress artifact, 0 when there is none yet."""
-    return percent_of(await read_artifact(client, run_id))
+    found = await read_progress(client, run_id)
+    return 0.0 if found is None else percent_in(found.data)

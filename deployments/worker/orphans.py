@@ -26,7 +26,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Crashed, Failed
 
 from pro_video.core.errors import DiedTooOften
-from tasks.run.recoveries import DIED, TAKEN_UP, read_history
+from tasks.connections.prefect_queries import read_history
+from tasks.connections.run_history import DIED, TAKEN_UP
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -17,7 +17,6 @@ from gateway.jobs.job_status import JobId, JobRuns
 from gateway.jobs.views import View
 from pro_video.s3.storage import Storage
 from pro_video.webhooks.records import Delivery, deliveries_prefix
-from tasks.webhooks.announce import RECORD_BYTES
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
@@ -60,7 +59,7 @@ async def deliveries(storage: Storage, keys: list[str]) -> list[Delivery]:
 
     async def read(key: str) -> Delivery | None:
         async with free:
-            raw = await storage.get_bytes(key, RECORD_BYTES)
+            raw = await storage.get_bytes(key)
         try:
             return None if raw is None else Delivery.model_validate_json(raw)
         except ValidationError:

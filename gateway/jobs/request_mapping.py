@@ -133,18 +133,16 @@ def request_name(path: str) -> str:
 
 
 def flow_parameters(client: ClientRequest, request: JobRequest) -> dict[str, Any]:
-    """The parameters of the flow, with the segments in the client's order: later errors name its
-    index.
+    """The parameters of the flow.
 
     Args:
         client: the client's request.
         request: from :func:`product_request`.
     """
     options = client.options if isinstance(client.options, Mapping) else {}
-    placed = sorted(zip(request.positions, request.segments, strict=True), key=lambda pair: pair[0])
     return {
         "video": request.video,
-        "segments": [segment.model_dump(mode="json") for _, segment in placed],
+        "segments": [segment.model_dump(mode="json") for segment in request.segments],
         "annotation_areas": [area.model_dump(mode="json") for area in request.annotation_areas],
         "display_name": request.display_name or "",
         **request.lip_sync.model_dump(mode="json"),

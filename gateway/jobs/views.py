@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
+from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.prefect_client.runs import RETRYABLE, Run
 from gateway.status.status_reader import Ended, Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
+from tasks.connections.run_history import end_status
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
 
-# Within this time another worker takes up the run of a lost one; it has not failed until then.
-_RECOVERY = timedelta(minutes=5)
-_FINAL: dict[str, Status] = {
-    "COMPLETED": "completed",
-    "FAILED": "failed",
-    "CRASHED": "failed",
-    "CANCELLED": "cancelled",
-}
 _STAGES = {stage.value.name: stage.label for stage in Stage}
 # Fields that the report of a job has more fully than its run.
 _REPORTED = (
@@ -167,11 +161,8 @@ def created_view(run: Run) -> JobCreated:
 
 def status_of(run: Run, now: datetime | None = None) -> Status:
     """The status that the run's state means."""
-    status = _FINAL.get(run.state.type, "processing")
-    if run.state.type == "CRASHED":
-        age = (now or datetime.now(UTC)) - run.state.timestamp
-        return "processing" if age < _RECOVERY else status
-    return status
+    age = (now or datetime.now(UTC)) - run.state.timestamp
+    return end_status(StateType(run.state.type), age) or "processing"
 
 
 def summary(snapshot: Snapshot) -> JobSummary:
@@ -184,7 +175,7 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
     run = snapshot.run
     report = ended.report if ended else None
     metadata: dict[str, Any] = {"segments_count": len(run.segments_data)}
-    metadata |= report.metadata if report else {}
+    metadata |= report.metadata.model_dump(mode="json") if report else {}
     # The report of a failed job lacks what it only began; its run has that.
     metadata |= {name: fact for name, fact in run.facts.items() if metadata.get(name) is None}
     fields: dict[str, Any] = _summary_fields(snapshot) | {

@@ -10,11 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 from uuid import UUID
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gateway.base.problems import not_found
 from gateway.base.settings import GatewaySettings
@@ -25,53 +21,18 @@ from gateway.prefect_client.runs import UNFINISHED, Run, Runs, owner_tag
 from gateway.status.batch_cache import BatchCache
 from gateway.status.status_response import StatusResponse
 from pro_video.core.job_names import JobKeys
-from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
-from tasks.run.progress_artifact import artifacts_of, percent_in
+from pro_video.records import JobResult
+from tasks.connections.prefect_queries import percent_in, progress_query
 
 _BATCH = 200
 # Seconds that a status may be older than usual while Prefect answers slowly.
 _LATE_SECONDS = 4.0
 _CACHED = 20_000
-_REPORT_BYTES = 4 * 1024 * 1024
 # A link is given out again during this part of its life.
 _LINK_SHARE = 0.25
 _START = {stage.value.name: stage.value.start for stage in Stage}
-
-
-class ReportError(BaseModel):
-    """The reason of a job's failure in its report."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    stage: str = ""
-    kind: str = ""
-    message: str = ""
-    code: str | None = None
-    provider: str | None = None
-    request_id: str | None = None
-
-
-class Report(BaseModel):
-    """A job's report (``job.json``), with the fields that a view shows."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    status: str
-    message: str = ""
-    output_key: str | None = None
-    fallback_key: str | None = None
-    rejected_key: str | None = None
-    accepted_by: str | None = None
-    accepted_at: datetime | None = None
-    warnings: tuple[JobWarning, ...] = ()
-    preview_key: str | None = None
-    metadata: dict[str, Any] = {}
-    timings: dict[str, float] = {}
-    estimated_cost_usd: str | float | None = None
-    error: ReportError | None = None
-    completed_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +52,7 @@ class Snapshot:
 class Ended:
     """The report and files of an ended job in the bucket, with fresh links."""
 
-    report: Report | None
+    report: JobResult | None
     output_url: str | None = None
     fallback_url: str | None = None
     rejected_url: str | None = None
@@ -207,7 +168,7 @@ class StatusReader:
     async def _percents(self, ids: Sequence[UUID]) -> dict[UUID, float]:
         if not ids:
             return {}
-        answer = await self._api.call("POST", "/artifacts/filter", json=artifacts_of(ids))
+        answer = await self._api.call("POST", "/artifacts/filter", json=progress_query(ids))
         found: dict[UUID, float] = {}
         for artifact in answer.json():
             found.setdefault(UUID(artifact["flow_run_id"]), percent_in(artifact.get("data")))
@@ -215,15 +176,9 @@ class StatusReader:
 
     async def _read_end(self, run: Run, life: float) -> Ended:
         storage = await self._bucket.storage()
-        raw = await storage.get_bytes(JobKeys(str(run.id)).report, _REPORT_BYTES)
-        try:
-            report = Report.model_validate_json(raw) if raw is not None else None
-        except ValidationError:
-            report = None
-        # The report may be of an earlier end, before a retry.
-        if report is None or report.status != run.state.type.lower():
-            return Ended(None)
-        if run.state.message is not None and report.message != run.state.message:
+        raw = await storage.get_bytes(JobKeys(str(run.id)).report)
+        report = JobResult.of_end(raw, run.state.type.lower(), run.state.message)
+        if report is None:
             return Ended(None)
 
         async def link(key: str | None) -> str | None:

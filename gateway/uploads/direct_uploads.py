@@ -31,7 +31,6 @@ RECORD = "upload.json"
 _MIB = 1024 * 1024
 _SMALLEST_PART = 16 * _MIB
 _MOST_PARTS = 500
-_RECORD_BYTES = 64 * 1024
 
 
 def _whole(value: object) -> object:
@@ -196,7 +195,7 @@ class DirectUploads:
         return record
 
     async def _record(self, storage: Storage, owner: str, upload_id: str) -> UploadRecord | None:
-        raw = await storage.get_bytes(upload_prefix(owner, upload_id) + RECORD, _RECORD_BYTES)
+        raw = await storage.get_bytes(upload_prefix(owner, upload_id) + RECORD)
         return None if raw is None else UploadRecord.model_validate_json(raw)
 
     async def _check_limits(self, storage: Storage, owner: str, size: int) -> None:

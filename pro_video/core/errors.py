@@ -16,6 +16,7 @@
         ├── StorageRefused              S3 says no (credentials, bucket, policy)
         ├── CredentialsRefused          a provider does not accept the key
         ├── AccountBlocked              a provider wants money or a better plan first
+        │   └── ResultLocked            … before it gives a finished result out
         ├── ProviderRefused             a provider refuses this request
         │   └── RequestConflict         … because it has another one under the attempt's key
         ├── JobFailed                   a provider's job ended as failed
@@ -175,6 +176,10 @@ class CredentialsRefused(TerminalError):
 
 class AccountBlocked(TerminalError):
     """A provider wants money or a better plan first."""
+
+
+class ResultLocked(AccountBlocked):
+    """A provider's job is done, and its result is locked until the account pays for it."""
 
 
 class ProviderRefused(TerminalError):

@@ -105,6 +105,25 @@ def fact_label(name: str) -> str:
     return f"pro-video.{name}"
 
 
+BUCKET_LABEL = fact_label("bucket")
+"""The label of a job's flow run that names the bucket it began in."""
+
+
+def attempt_label(step: str, attempt: int) -> str:
+    """The label of a job's flow run that names the provider's job of one attempt."""
+    return fact_label(f"{step}-{attempt}")
+
+
+def copied(name: str, copy: int) -> str:
+    """The name of a record, or the key of an object, of one copy of a result.
+
+    >>> copied("stored", 1), copied("stored", 2), copied("result.mp4", 2)
+    ('stored', 'stored-2', 'result-2.mp4')
+    """
+    stem, dot, extension = name.partition(".")
+    return name if copy == 1 else f"{stem}-{copy}{dot}{extension}"
+
+
 FINDINGS_LABEL = fact_label("findings")
 """The label of a job's flow run that holds its :class:`pro_video.records.Findings` as JSON."""
 

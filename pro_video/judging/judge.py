@@ -21,7 +21,7 @@ from pro_video.media.reading.open import Source
 from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.check import JobRequest
 from pro_video.request.rules_files import audible_seconds
-from pro_video.request.timeline import Timeline, lip_sync_timeline
+from pro_video.request.timeline import lip_sync_timeline
 
 Stage = Literal["lip-sync", "inpainting"]
 
@@ -69,50 +69,35 @@ def judge_lip_sync(
     info = checked.info
     if not checked.comparable or info is None or info.video is None or video.video is None:
         return _judgement("lip-sync", checked)
-    heard = [audible_seconds(segment, audio_infos[segment.audio]) for segment in request.segments]
+    # The comparisons go through the video; their messages name a segment by the user's list.
+    order = sorted(range(len(request.segments)), key=lambda n: request.segments[n].start)
+    segments = [request.segments[n] for n in order]
+    heard = [audible_seconds(segment, audio_infos[segment.audio]) for segment in segments]
     timeline = lip_sync_timeline(
-        video.duration, request.segments, heard, request.lip_sync.sync_mode
+        video.duration, segments, heard, request.lip_sync.sync_mode
     ).observed(info.duration)
     findings: list[Finding] = []
     try:
         findings += check_lips_changed(
             source,
             result,
-            request.segments,
+            segments,
             timeline,
             length=info.duration,
             source=video.video,
             result=info.video,
         )
-        findings += _lip_sync_sound(
-            source, result, audios, request, heard, timeline, video, info.duration
+        kept = untouched(segments, timeline, info.duration, NEAR) if video.audio else []
+        compared = [
+            (replace(line, segment=order[line.segment]), audios[segments[line.segment].audio])
+            for line in lines(segments, heard, timeline, info.duration)
+        ]
+        findings += check_sound(
+            source, result, kept=kept, at=timeline.at, compared=compared, length=info.duration
         )
     except MediaUnusable as error:
         findings.append(_not_compared(error))
     return _judgement("lip-sync", checked, findings)
-
-
-def _lip_sync_sound(
-    source: Source,
-    result: Source,
-    audios: Mapping[str, Source],
-    request: JobRequest,
-    heard: list[float],
-    timeline: Timeline,
-    video: MediaInfo,
-    length: float,
-) -> list[Finding]:
-    """The sound of the source outside the segments, and that of their audios inside."""
-    kept = untouched(request.segments, timeline, length, NEAR) if video.audio is not None else []
-    # Messages name a segment as the user does, whose list may have another order.
-    compared = [
-        (
-            replace(line, segment=request.positions[line.segment]) if request.positions else line,
-            audios[request.segments[line.segment].audio],
-        )
-        for line in lines(request.segments, heard, timeline, length)
-    ]
-    return check_sound(source, result, kept=kept, at=timeline.at, compared=compared, length=length)
 
 
 def judge_inpainting(

@@ -54,10 +54,9 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class JobRequest(RequestModel):
-    """A whole job, as `check_request` returns it: checked, with its segments in order of time.
+    """A whole job, as `check_request` returns it: checked, with its segments in the user's order.
 
-    ``positions[i]`` is the place of ``segments[i]`` in the list the user gave, so that later errors
-    name the user's index. ``warnings`` tell what was changed and what may surprise.
+    ``warnings`` tell what was changed and what may surprise.
     """
 
     video: str = Field(
@@ -82,14 +81,13 @@ class JobRequest(RequestModel):
     display_name: str | None = Field(
         None, title="Name", description="A name for the job, up to 200 characters."
     )
-    positions: tuple[int, ...] = Field(
-        (), title="Positions", description="Index of each segment in the list that was given."
-    )
     warnings: SkipJsonSchema[tuple[JobWarning, ...]] = ()
 
-    def segment_path(self, index: int) -> str:
-        """The path of ``segments[index]`` in the user's list, for errors."""
-        return f"segments[{self.positions[index] if self.positions else index}]"
+    @property
+    def audios(self) -> tuple[str, ...]:
+        """The distinct audios, in the order of time; so the job's copies are numbered."""
+        in_time = sorted(self.segments, key=lambda segment: segment.start)
+        return tuple(dict.fromkeys(segment.audio for segment in in_time))
 
     def check(self, *, max_segments: int, allow_local_files: bool) -> JobRequest:
         """`check_request` for a request that exists as a model already."""
@@ -112,7 +110,7 @@ def check_request(
     allow_local_files: bool,
     touching: Touching = "trim",
 ) -> JobRequest:
-    """The checked request, its segments in order of time.
+    """The checked request.
 
     Args:
         raw: the fields of `JobRequest`; each value as raw JSON data or as the model, also mixed.
@@ -146,28 +144,18 @@ def check_request(
             "text would be removed; give one erase_text area of the whole frame, or leave the "
             "quality at basic",
         )
-    order, sound = _in_order(segments or ())
-    earlier = raw.positions if isinstance(raw, JobRequest) else ()
     # Only looked at here: the times stay the user's until the files are known.
-    keep_apart(sound, [f"segments[{n}]" for n in order], limits.MIN_GAP, touching, found, [])
+    keep_apart(segments or (), limits.MIN_GAP, touching, found, [])
     found.raise_if_any()
     return JobRequest(
         video=(video or "").strip(),
-        segments=tuple(sound),
+        segments=tuple(segment for segment in segments or () if segment),
         annotation_areas=tuple(areas or ()),
         lip_sync=lip_sync or LipSyncOptions(),
         inpainting=inpainting or InpaintingOptions(),
         display_name=name,
-        positions=tuple(earlier[index] if earlier else index for index in order),
         warnings=raw.warnings if isinstance(raw, JobRequest) else (),
     )
-
-
-def _in_order(segments: Sequence[Segment | None]) -> tuple[list[int], list[Segment]]:
-    """The segments that could be read, in order of time, and their places in the list."""
-    read = [(index, segment) for index, segment in enumerate(segments) if segment is not None]
-    read.sort(key=lambda item: item[1].start)
-    return [index for index, _ in read], [segment for _, segment in read]
 
 
 def check_areas(
@@ -224,7 +212,7 @@ def _fields_of(raw: object, found: Findings) -> dict[str, object]:
     if not isinstance(raw, Mapping):
         found.add("request", "wrong_type", "must be an object with named fields")
         return {}
-    known = set(JobRequest.model_fields) - {"positions", "warnings"}
+    known = set(JobRequest.model_fields) - {"warnings"}
     for name in raw:
         if name not in known:
             found.add(

@@ -66,7 +66,7 @@ def check_media(
     segments = []
     told: list[JobWarning] = []
     for index, segment in enumerate(request.segments):
-        path = request.segment_path(index)
+        path = f"segments[{index}]"
         if picture is not None:
             segment = _fit_range(segment, path, picture, found, told)
         if segment.audio in audios or not unusable:
@@ -78,8 +78,8 @@ def check_media(
         segments.append(segment)
     if picture is not None:
         gap = max(limits.MIN_GAP, min(1 / picture.fps, limits.LONGEST_FRAME))
-        paths = [request.segment_path(index) for index in range(len(segments))]
-        segments = keep_apart(segments, paths, gap, touching, found, told)
+        apart = keep_apart(segments, gap, touching, found, told)
+        segments = [segment for segment in apart if segment is not None]
     found.raise_if_any("media_refused")
     if video is None:
         raise ValueError("a video that is not given is unusable for a reason")

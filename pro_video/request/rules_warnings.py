@@ -46,7 +46,7 @@ def media_warnings(
             )
         )
     for index, segment in enumerate(request.segments):
-        path, length = request.segment_path(index), segment.end - segment.start
+        path, length = f"segments[{index}]", segment.end - segment.start
         spare = audible_seconds(segment, audios[segment.audio]) - length
         if spare > limits.AUDIO_END_MARGIN and request.lip_sync.sync_mode == "cut_off":
             told.append(

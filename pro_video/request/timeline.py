@@ -97,13 +97,14 @@ def lip_sync_timeline(
 
     Args:
         source: length of the video in seconds.
-        segments: in order of time.
+        segments: in any order.
         audio_seconds: the length of audio that each of them uses
             (`request_media.audible_seconds`).
         mode: the sync mode of all of them.
     """
     pieces = []
-    for segment, audio in zip(segments, audio_seconds, strict=True):
+    played = zip(segments, audio_seconds, strict=True)
+    for segment, audio in sorted(played, key=lambda pair: pair[0].start):
         video = segment.end - segment.start
         length = _length(video, audio, mode)
         if abs(length - video) > _SAME:

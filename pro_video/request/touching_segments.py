@@ -7,6 +7,7 @@ refused after the upload. They are therefore kept apart: the former of two ends 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from pro_video.core.job_warning import JobWarning
@@ -20,52 +21,57 @@ Touching = Literal["trim", "refuse"]
 
 
 def keep_apart(
-    segments: Sequence[Segment],
-    paths: Sequence[str],
+    segments: Sequence[Segment | None],
     gap: float,
     touching: Touching,
     found: Findings,
     told: list[JobWarning],
-) -> list[Segment]:
+) -> list[Segment | None]:
     """The segments with at least ``gap`` seconds between them.
 
     Args:
-        segments: in order of time; those that overlap are left alone, as they are refused anyway.
-        paths: how the user's list names each of them.
+        segments: in any order, None for one that could not be read; those that overlap are left
+            alone, as they are refused anyway.
         gap: seconds.
         touching: shorten the former, or refuse.
         found: gets what is refused.
         told: gets what was shortened.
     """
     apart = list(segments)
-    for index in range(1, len(apart)):
-        before, after = apart[index - 1], apart[index]
+    in_time = sorted(
+        (segment.start, index) for index, segment in enumerate(segments) if segment is not None
+    )
+    for (_, first), (_, second) in pairwise(in_time):
+        before, after = apart[first], apart[second]
+        assert before is not None
+        assert after is not None
+        path, next_path = f"segments[{first}]", f"segments[{second}]"
         space = after.start - before.end
         if not -limits.TIME_TOLERANCE <= space < gap - limits.TIME_TOLERANCE:
             continue
         end = round(after.start - gap, 6)
         if touching == "refuse":
             found.add(
-                f"{paths[index]}.start",
+                f"{next_path}.start",
                 "segments_touch",
-                f"is less than {gap:.3g} s after the end of {paths[index - 1]} "
+                f"is less than {gap:.3g} s after the end of {path} "
                 f"({before.end:g} s), and Sync.so refuses segments that touch; leave a gap of "
                 "at least that much",
             )
         elif end - before.start < limits.MIN_SEGMENT - limits.TIME_TOLERANCE:
             found.add(
-                f"{paths[index - 1]}.end",
+                f"{path}.end",
                 "segment_too_short",
                 f"leaves less than {limits.MIN_SEGMENT:g} s, because the segment has to end "
-                f"{gap:.3g} s before {paths[index]}; make it longer, or merge them",
+                f"{gap:.3g} s before {next_path}; make it longer, or merge them",
             )
         else:
-            apart[index - 1] = before.model_copy(update={"end": end})
+            apart[first] = before.model_copy(update={"end": end})
             told.append(
                 note(
-                    f"{paths[index - 1]}.end",
+                    f"{path}.end",
                     "segment_end_trimmed",
-                    f"{paths[index - 1]}.end ({before.end:g} s) touches {paths[index]}, and "
+                    f"{path}.end ({before.end:g} s) touches {next_path}, and "
                     f"Sync.so may refuse segments that touch; it was moved to {end:g} s",
                 )
             )

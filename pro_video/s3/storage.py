@@ -65,6 +65,9 @@ Naming = Callable[[bytes], tuple[str, str]]
 
 LONGEST_LINK = 7 * 24 * 3600
 """Seconds; SigV4 allows no longer life of a presigned link."""
+RECORD_BYTES = 4 * 1024 * 1024
+"""Limit of an object that is read as a whole: a record, a report or a request to a provider."""
+
 _LARGEST = MAX_PARTS * 64 * 1024 * 1024
 _DAY = 24 * 3600.0
 
@@ -285,7 +288,7 @@ class Storage:
             partial(put_small, target, data, if_absent=if_absent, backoff=self._tuning.backoff)
         )
 
-    async def get_bytes(self, key: str, limit: int) -> bytes | None:
+    async def get_bytes(self, key: str, limit: int = RECORD_BYTES) -> bytes | None:
         """A small object; ``None`` when there is none.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from pro_video.core.checkpoints import reach
@@ -11,24 +12,27 @@ from pro_video.s3.storage import Storage
 from tasks.run.job import Job
 
 
+@dataclass(frozen=True)
+class PaidRequest:
+    """A request to a provider: the exact bytes, its probable duration in seconds, and an estimate
+    of its price."""
+
+    body: bytes
+    expected_seconds: float
+    cost_usd: Decimal | None = None
+
+
 async def is_kept(job: Job, storage: Storage, prepared: Prepared) -> bool:
     """Are the bytes of an attempt still there? Asked only of what an earlier process has kept.
 
     The record of the preparation may outlive them. Then the attempt is prepared anew, under the
     same reference, and looked for at its provider before it is sent.
     """
-    return job.past.starts <= 1 or await storage.head(prepared.body_key) is not None
+    return job.evidence.starts <= 1 or await storage.head(prepared.body_key) is not None
 
 
 async def keep_request(
-    job: Job,
-    storage: Storage,
-    *,
-    step: str,
-    attempt: int,
-    body: bytes,
-    expected_seconds: float,
-    cost_usd: Decimal | None,
+    job: Job, storage: Storage, step: str, attempt: int, request: PaidRequest
 ) -> Prepared:
     """Write the body for an attempt, once: a second writer keeps the first one's bytes.
 
@@ -36,13 +40,13 @@ async def keep_request(
     """
     key = job.keys.record(f"{step}-{attempt}-request")
     reach("prepare.before-persist", step)
-    await storage.put_bytes(key, body, content_type="application/json", if_absent=True)
+    await storage.put_bytes(key, request.body, content_type="application/json", if_absent=True)
     reach("prepare.persisted", step)
     return Prepared(
         attempt=attempt,
         reference=attempt_reference(job.job_id, step, attempt),
         body_key=key,
         prepared_at=job.now(),
-        expected_seconds=expected_seconds,
-        cost_usd=cost_usd,
+        expected_seconds=request.expected_seconds,
+        cost_usd=request.cost_usd,
     )

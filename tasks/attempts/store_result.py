@@ -9,16 +9,15 @@ from pro_video.core.checkpoints import reach
 from pro_video.core.errors import LinkExpired
 from pro_video.core.progress import Stage
 from pro_video.core.stopping import current_stop
-from pro_video.records import StoredResult
+from pro_video.records import StoredFile, StoredResult
 from pro_video.s3.storage import Storage, StoredObject
 from tasks.run.job import Job
-from tasks.upload_sources import stored_file
 
 # Each is asked for when the one before has run out during the transfer.
 _MOST_LINKS = 4
 
 
-async def bring_result(
+async def store_result(
     job: Job,
     storage: Storage,
     step: str,
@@ -46,7 +45,7 @@ async def bring_result(
         reach("store.begin", step)
         present = await _fetch(job, storage, step, key, link, stage)
         reach("store.stored", step)
-    return StoredResult(file=stored_file(present), stored_at=job.now())
+    return StoredResult(file=StoredFile.of(present), stored_at=job.now())
 
 
 async def _fetch(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
@@ -22,6 +22,7 @@ from pro_video.core.errors import (
     TerminalError,
     TransientError,
 )
+from pro_video.core.job_names import references_from
 from pro_video.core.retrying import Backoff
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import current_stop
@@ -29,13 +30,11 @@ from pro_video.core.waiting import WaitPolicy, pause, until_slot
 from pro_video.records import Failure, Prepared, Submission
 from pro_video.s3.storage import Storage
 from tasks.attempts.access import once_allowed
+from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.run.job import Job
 
 logger = logging.getLogger("prefect.pro_video.submit")
 
-# A body holds some links and rectangles; anything near this size is not ours.
-_LARGEST_BODY = 4 * 1024 * 1024
-_LARGEST_MARK = 1024
 # Sends of one attempt, each after a search that found nothing.
 _MOST_SENDS = 3
 # Between two looks of a search.
@@ -52,27 +51,6 @@ _MOST_BEGINS = 3
 _PATIENCE = Backoff(first=2.0, longest=60.0)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Sender:
-    """The calls of one provider.
-
-    Attributes:
-        step: ``lip-sync`` or ``inpainting``.
-        send: send the exact bytes once, and call the function directly before they leave: it raises
-            when nothing may be sent any more. Raises ``OutcomeUnknown`` when the answer is lost.
-        find: look for the job of the attempt, or of a later one, at the provider, by its reference,
-            among the jobs that were created since the given time.
-        adopt: read a job that the provider named itself.
-        search_seconds: how long a listing may lag behind a submit, in seconds; 0 is one look.
-    """
-
-    step: str
-    send: Callable[[bytes, Callable[[], None]], Awaitable[Submission]]
-    find: Callable[[datetime], Awaitable[Submission | None]]
-    adopt: Callable[[str], Awaitable[Submission]]
-    search_seconds: float
 
 
 class _TakenOver(Exception):
@@ -100,8 +78,8 @@ class _Turn:
 
     job: Job
     storage: Storage
+    provider: Provider[Any]
     prepared: Prepared
-    sender: Sender
     token: str
     doubt: float | None
     since: datetime
@@ -124,7 +102,7 @@ class _Turn:
         """
         clock = self.job.clock
         monotonic, wall = clock.monotonic(), clock.time()
-        held_by = await self.storage.get_bytes(_turn_key(self.prepared), _LARGEST_MARK)
+        held_by = await self.storage.get_bytes(_turn_key(self.prepared))
         if held_by is None:
             raise _Removed
         if held_by != self.token.encode():
@@ -138,7 +116,9 @@ class _Turn:
         return recent
 
 
-async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Sender) -> Submission:
+async def submit_once(
+    job: Job, storage: Storage, provider: Provider[Any], prepared: Prepared
+) -> Submission:
     """Get the attempt accepted, or learn why it is refused.
 
     Before the first send a mark is set in the bucket, by one worker only. A worker that finds the
@@ -153,18 +133,18 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
         TransientError: the provider cannot be asked now.
         Stopped: the job was cancelled or is handed over.
     """
-    known = job.past.provider_job(sender.step, prepared.attempt)
+    known = job.evidence.provider_job(provider.step, prepared.attempt)
     if known is not None:
-        return await _patiently(job, partial(sender.adopt, known))
-    turn = await _begin(job, storage, prepared, sender)
+        return await _adopt(job, provider, known)
+    turn = await _begin(job, storage, provider, prepared)
     try:
         for _ in range(_MOST_BEGINS):
             try:
                 return await _submit(turn)
             except _Removed:
                 logger.warning("%s: its marks were removed from the bucket.", prepared.reference)
-                again = await _begin(job, storage, prepared, sender)
-                turn = replace(again, doubt=sender.search_seconds).widened()
+                again = await _begin(job, storage, provider, prepared)
+                turn = replace(again, doubt=provider.search_seconds).widened()
         raise StorageRefused(
             f"The records of {prepared.reference} are removed from the bucket again and again",
             code="record_missing",
@@ -180,46 +160,49 @@ async def submit_once(job: Job, storage: Storage, prepared: Prepared, sender: Se
         return found
 
 
-async def _begin(job: Job, storage: Storage, prepared: Prepared, sender: Sender) -> _Turn:
+async def _begin(job: Job, storage: Storage, provider: Provider[Any], prepared: Prepared) -> _Turn:
     token = uuid.uuid4().hex
     await storage.put_bytes(_turn_key(prepared), token.encode(), content_type="text/plain")
-    reach("submit.before-mark", sender.step)
+    reach("submit.before-mark", provider.step)
     key = f"{prepared.body_key}-sent"
     # Looked for first, because there are servers that accept the condition and do not heed it.
-    mark = await storage.get_bytes(key, _LARGEST_MARK)
+    mark = await storage.get_bytes(key)
     if mark is None:
         # The token makes the bytes differ from those of every other writer.
         own = f"{job.now().isoformat()} {token}".encode()
         if not await storage.put_bytes(key, own, content_type="text/plain", if_absent=True):
-            mark = await storage.get_bytes(key, _LARGEST_MARK) or b""
-    reach("submit.marked", sender.step)
+            mark = await storage.get_bytes(key) or b""
+    reach("submit.marked", provider.step)
     since = min(job.now(), prepared.prepared_at)
     # The attempt's own record may be younger than its first send: Prefect goes on with a task whose
     # result could not be written.
     since = min(since, _moment(mark or b"", default=since))
-    turn = _Turn(job, storage, prepared, sender, token, _doubt(job, prepared, sender, mark), since)
+    doubt = _doubt(job, provider, prepared, mark)
+    turn = _Turn(job, storage, provider, prepared, token, doubt, since)
     return turn if turn.doubt is None else turn.widened()
 
 
-def _doubt(job: Job, prepared: Prepared, sender: Sender, mark: bytes | None) -> float | None:
-    if mark is not None or prepared.reference in job.past.sent:
-        return sender.search_seconds
-    if job.past.starts > 1:
+def _doubt(
+    job: Job, provider: Provider[Any], prepared: Prepared, mark: bytes | None
+) -> float | None:
+    if mark is not None or prepared.reference in job.evidence.sent:
+        return provider.search_seconds
+    if job.evidence.starts > 1:
         # A send of an earlier process is older than this one; a listing lags behind it no more
         # than behind any other.
-        begun = job.clock.monotonic() - job.past.began_at
-        return max(0.0, sender.search_seconds - begun)
+        begun = job.clock.monotonic() - job.evidence.began_at
+        return max(0.0, provider.search_seconds - begun)
     return None
 
 
 async def _submit(turn: _Turn) -> Submission:
-    prepared, sender = turn.prepared, turn.sender
+    prepared, provider = turn.prepared, turn.provider
     uncertain = turn.doubt is not None
     if turn.doubt is not None:
         found = await _search(turn, turn.doubt)
         if found is not None:
             return found
-    body = await turn.storage.get_bytes(prepared.body_key, _LARGEST_BODY)
+    body = await turn.storage.get_bytes(prepared.body_key)
     if body is None:
         raise StorageRefused(
             f"The prepared request {prepared.body_key} is gone from the bucket; start a new job",
@@ -234,7 +217,7 @@ async def _submit(turn: _Turn) -> Submission:
             unknown = error
             logger.warning("%s: %s Looking for the job.", prepared.reference, error.message)
             if error.job_id is not None:
-                return await _patiently(turn.job, partial(sender.adopt, error.job_id))
+                return await _adopt(turn.job, provider, error.job_id)
         except RequestConflict as error:
             # The key is this attempt's alone: an earlier send arrived, whoever's, and whatever
             # became of its records.
@@ -247,27 +230,27 @@ async def _submit(turn: _Turn) -> Submission:
                 # The refusal is of this send; an earlier one may have been accepted.
                 raise
             return _refused(turn.job, error)
-        found = await _search(turn, sender.search_seconds)
+        found = await _search(turn, provider.search_seconds)
         if found is not None:
             return found
     raise unknown
 
 
 async def _send(turn: _Turn, body: bytes) -> Submission:
-    step = turn.sender.step
+    provider, reference = turn.provider, turn.prepared.reference
 
     async def send() -> Submission:
         for _ in range(_MOST_LOOKS):
             recent = await turn.check()
-            reach("submit.before-send", step)
-            turn.job.past.sent.add(turn.prepared.reference)
+            reach("submit.before-send", provider.step)
+            turn.job.evidence.sent.add(reference)
             try:
-                submission = await turn.sender.send(body, recent)
+                accepted = await provider.send(body, reference, recent)
             except _TooLate as late:
-                logger.warning("%s: %s. Looking again.", turn.prepared.reference, late)
+                logger.warning("%s: %s. Looking again.", reference, late)
                 continue
-            reach("submit.answered", step)
-            return submission
+            reach("submit.answered", provider.step)
+            return _submission(turn.job, accepted)
         raise ServiceUnavailable("This machine stands still again and again; nothing was sent.")
 
     async def told(error: TransientError, elapsed: float, seconds: float) -> None:
@@ -291,14 +274,21 @@ async def _send(turn: _Turn, body: bytes) -> Submission:
 
 async def _search(turn: _Turn, search_seconds: float) -> Submission | None:
     """Look several times over the time that a listing may lag; None when it was never there."""
-    job = turn.job
+    job, prepared = turn.job, turn.prepared
+    references = references_from(job.job_id, turn.provider.step, prepared.attempt)
+
+    async def look() -> AcceptedJob | None:
+        return await turn.provider.find(references, since=turn.since, until=job.now())
+
     until = job.clock.monotonic() + search_seconds
     seconds = _FIRST_PAUSE
     while True:
-        found = await _patiently(job, lambda: turn.sender.find(turn.since))
+        found = await _patiently(job, look)
         left = until - job.clock.monotonic()
-        if found is not None or left <= 0:
-            return found
+        if found is not None:
+            return _submission(job, found, adopted=True)
+        if left <= 0:
+            return None
         await pause(min(seconds, left), clock=job.clock, stop=current_stop())
         seconds = min(seconds * 2, _LONGEST_PAUSE)
 
@@ -323,6 +313,20 @@ async def _patiently(job: Job, call: Callable[[], Awaitable[T]]) -> T:
             seconds = _PATIENCE.pause(failures, error.retry_after)
             logger.warning("%s Trying again in %.0f s.", error.message, seconds)
         await pause(seconds, clock=job.clock, stop=current_stop())
+
+
+async def _adopt(job: Job, provider: Provider[Any], job_id: str) -> Submission:
+    found = await _patiently(job, partial(provider.adopt, job_id))
+    return _submission(job, found, adopted=True)
+
+
+def _submission(job: Job, accepted: AcceptedJob, *, adopted: bool = False) -> Submission:
+    return Submission(
+        provider_job_id=accepted.id,
+        submitted_at=job.now(),
+        adopted=adopted,
+        response=dict(accepted.response),
+    )
 
 
 def _refused(job: Job, error: TerminalError) -> Submission:

@@ -28,11 +28,10 @@ from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import Stopped, StopReason
 from pro_video.records import JobError, JobResult
-from tasks.attempts.attempts import AttemptFailed, close_attempt
 from tasks.connections.connections import connections
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
 from tasks.run.report import write_report
-from tasks.run.unexpected import tell_unexpected
 from tasks.webhooks.announce import announce
 
 _LOOK_SECONDS: Final = 15.0
@@ -238,7 +237,7 @@ def _stage_label(job: Job) -> str:
 
 
 def _unexpected(job: Job, error: Exception) -> JobError:
-    shown = tell_unexpected(job.job_id, error)
+    shown = job.log_unexpected(error)
     return JobError(
         stage=_stage_label(job),
         kind=type(error).__name__,

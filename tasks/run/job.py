@@ -5,23 +5,25 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from prefect import get_run_logger
+from prefect import get_client, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from pro_video.core.clock import SYSTEM_CLOCK, Clock
-from pro_video.core.job_names import JobKeys
+from pro_video.core.job_names import BUCKET_LABEL, JobKeys
 from pro_video.core.job_warning import JobWarning
+from pro_video.core.redaction import redact
 from pro_video.records import Findings
-from tasks.attempts.past import Past, read_labels, remembered_place
 from tasks.connections.connections import connections, stay_in
+from tasks.connections.prefect_queries import read_history, read_labels, write_labels
 from tasks.run.job_state import Ledger
 from tasks.run.progress import ProgressReporter
-from tasks.run.recoveries import check_recoveries
+from tasks.run.send_evidence import SendEvidence
 from tasks.run.turns import Turn
 
 
@@ -37,7 +39,7 @@ class Job:
         ledger: the facts of the job so far.
         clock: source of time.
         turn: taken while this process works for the job, and not only waits.
-        past: the facts of the job's earlier processes.
+        evidence: of sends by the job's earlier processes.
     """
 
     job_id: str
@@ -47,7 +49,7 @@ class Job:
     ledger: Ledger
     clock: Clock
     turn: Turn = field(default_factory=Turn)
-    past: Past = field(default_factory=Past)
+    evidence: SendEvidence = field(default_factory=SendEvidence)
 
     @property
     def is_subflow(self) -> bool:
@@ -63,14 +65,19 @@ class Job:
             DiedTooOften: this job's workers were lost again and again.
             Stopped: the job was cancelled or is handed over.
         """
-        self.past.began_at = self.clock.monotonic()
-        self.past.labels = await read_labels(self.job_id)
-        storage = (await connections()).storage
-        stay_in(await remembered_place(self.job_id, self.past.labels, storage.place))
+        self.evidence.began_at = self.clock.monotonic()
+        self.evidence.labels = await read_labels(self.job_id)
+        place = self.evidence.labels.get(BUCKET_LABEL)
+        if not isinstance(place, str) or not place:
+            place = (await connections()).storage.place
+            await write_labels(self.job_id, {BUCKET_LABEL: place})
+        stay_in(place)
         self.ledger.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
-        history = await check_recoveries(self.job_id)
-        self.past.starts, self.ledger.retries = history.starts, history.retries
+        async with get_client() as client:
+            history = await read_history(client, self.job_id)
+        history.check()
+        self.evidence.starts, self.ledger.retries = history.starts, history.retries
         self.reporter.was_lost = history.losses > 0
         if history.suspect:
             self.turn.needed = True
@@ -97,6 +104,14 @@ class Job:
             self.ledger.told = findings
             shown = findings.model_dump_json(exclude_defaults=True)
             await self.reporter.facts({"findings": shown})
+
+    def log_unexpected(self, error: Exception) -> str:
+        """Log a traceback; return the exception's type and text without secrets."""
+        shown = redact(f"{type(error).__name__}: {error}")
+        # The lines of the code alone: the interpreter's own form ends with the text as it is.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        get_run_logger().error("Job %s: unexpected %s\n%s", self.job_id, shown, frames)
+        return shown
 
     def now(self) -> datetime:
         """The time, with its zone."""

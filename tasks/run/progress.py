@@ -16,21 +16,19 @@ from prefect.artifacts import (
     acreate_progress_artifact,
     aupdate_progress_artifact,
 )
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-)
-from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.job_names import fact_label
 from pro_video.core.progress import RESULT_MESSAGE, Progress, Stage
-from tasks.run.progress_artifact import PROGRESS_KEY, percent_in
+from tasks.connections.prefect_queries import (
+    PROGRESS_KEY,
+    percent_in,
+    read_progress,
+    write_labels,
+)
 from tasks.webhooks.announce import announce_stage
 
 if TYPE_CHECKING:
@@ -50,28 +48,6 @@ _WRITE_PAUSE = 2.0
 _WRITE_TIMEOUT = 15.0
 
 _UNREACHABLE = (httpx.HTTPError, TimeoutError, ObjectNotFound)
-
-
-async def read_artifact(client: PrefectClient, run_id: UUID) -> Artifact | None:
-    """A job's progress artifact; None before its first stage.
-
-    Raises:
-        httpx.HTTPError: Prefect does not answer.
-    """
-    found = await client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            key=ArtifactFilterKey(any_=[PROGRESS_KEY]),
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]),
-        ),
-        sort=ArtifactSort.CREATED_DESC,
-        limit=1,
-    )
-    return found[0] if found else None
-
-
-def percent_of(artifact: Artifact | None) -> float:
-    """The percentage that an artifact shows, 0 to 100."""
-    return 0.0 if artifact is None else percent_in(artifact.data)
 
 
 class ProgressReporter:
@@ -148,13 +124,13 @@ class ProgressReporter:
         """Take up the percentage that an earlier process of the same job had reached."""
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
-                found = await read_artifact(client, self._runs[0])
+                found = await read_progress(client, self._runs[0])
         except _UNREACHABLE as error:
             logger.warning("Could not read the earlier progress: %s", type(error).__name__)
             return
         if found is not None:
             self._artifact = found.id
-            self._progress.percent = percent_of(found)
+            self._progress.percent = percent_in(found.data)
 
     async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
         """Enter a stage: the state's name and message change, the percentage goes on."""
@@ -170,12 +146,17 @@ class ProgressReporter:
                     self._progress.advance(Stage.COMPLETED, 0.0)
             await self._show_percent()
 
-    async def at_work(self) -> None:
-        """Show that the wait of this stage is over, in a job that has lost a worker: a death of
-        this process counts against it from here on (:class:`tasks.run.recoveries.History`)."""
+    async def at_work(self, stage: Stage) -> None:
+        """Show the stage of a step whose wait is over, and in a job that has lost a worker also
+        that the wait is over.
+
+        From here on a loss of this process counts against the job, see
+        :class:`tasks.connections.run_history.RunHistory`.
+        """
+        if stage is not self._progress.stage:
+            await self.stage(stage)
         async with self._lock:
-            stage = self._progress.stage
-            if stage is not None and self.was_lost and not self._at_work:
+            if stage.waits and self.was_lost and not self._at_work:
                 self._at_work = True
                 await self._show_state(stage)
 
@@ -210,10 +191,10 @@ class ProgressReporter:
         Args:
             facts: nothing secret, by names such as ``sync_generation_id``.
         """
-        labels: dict[str, Any] = {fact_label(name): facts[name] for name in facts}
+        labels = {fact_label(name): value for name, value in facts.items()}
         try:
-            async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
-                await client.update_flow_run_labels(UUID(self._job_id), labels)
+            async with asyncio.timeout(_WRITE_TIMEOUT):
+                await write_labels(self._job_id, labels)
         except _UNREACHABLE as error:
             logger.warning("Could not show the job's facts: %s", type(error).__name__)
 

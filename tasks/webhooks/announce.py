@@ -37,7 +37,7 @@ from pro_video.webhooks.records import (
 )
 from pro_video.webhooks.signing import new_secret
 from tasks.connections.connections import connections
-from tasks.run.recoveries import read_history
+from tasks.connections.prefect_queries import read_history
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -50,7 +50,6 @@ TAG: Final = "pro-video-webhook"
 DELIVERY_FLOW: Final = "webhook-delivery"
 DEFAULT_DEPLOYMENT: Final = "local"
 
-RECORD_BYTES: Final = 256 * 1024
 # A job must not wait long to tell of its end; what is left out is caught up with.
 _PATIENCE = 20.0
 UNREACHABLE = (ProVideoError, httpx.HTTPError, ObjectNotFound, TimeoutError)
@@ -96,7 +95,7 @@ async def keep_target(
 
 async def read_target(storage: Storage, job_id: str) -> WebhookTarget | None:
     """The receiver of a job's messages; None when it has none."""
-    raw = await storage.get_bytes(target_key(job_id), RECORD_BYTES)
+    raw = await storage.get_bytes(target_key(job_id))
     return None if raw is None else WebhookTarget.model_validate_json(raw)
 
 
@@ -212,7 +211,7 @@ async def round_of(client: PrefectClient, job_id: str) -> int:
 
 async def read_delivery(storage: Storage, job_id: str, message_id: str) -> Delivery | None:
     """A delivery's record; None when there is none."""
-    raw = await storage.get_bytes(delivery_key(job_id, message_id), RECORD_BYTES)
+    raw = await storage.get_bytes(delivery_key(job_id, message_id))
     return None if raw is None else Delivery.model_validate_json(raw)
 
 

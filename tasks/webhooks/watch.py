@@ -15,26 +15,17 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import FlowRunSort
-from pydantic import ValidationError
 
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import end_message
 from pro_video.records import Findings, JobResult
 from pro_video.webhooks.records import EventType
 from tasks.connections.connections import connections
-from tasks.run.recoveries import History
+from tasks.connections.prefect_queries import read_ended_runs
+from tasks.connections.run_history import END_TYPES, EndStatus, RunHistory, end_status
 from tasks.webhooks.announce import (
     DEFAULT_DEPLOYMENT,
-    RECORD_BYTES,
     TAG,
     UNREACHABLE,
     announce_event,
@@ -53,18 +44,9 @@ _PAUSE = 20.0
 _WINDOW = timedelta(hours=24)
 # The job's own announcement comes first; this only follows up.
 _GRACE = timedelta(seconds=10)
-# A crashed job is normally taken up again; one that stays crashed for this long has failed.
-_CRASH_STAYS = timedelta(minutes=15)
 _PAGE = 200
 _MOST_PAGES = 50
 _KNOWN = 50_000
-
-_WORDS: dict[StateType, tuple[EventType, str]] = {
-    StateType.COMPLETED: ("job.completed", "completed"),
-    StateType.FAILED: ("job.failed", "failed"),
-    StateType.CRASHED: ("job.failed", "failed"),
-    StateType.CANCELLED: ("job.cancelled", "cancelled"),
-}
 
 
 async def watch_ends(*, pause: float = _PAUSE) -> None:
@@ -98,7 +80,14 @@ class EndWatch:
         """
         seen = 0
         for page in range(_MOST_PAGES):
-            runs = await _ended(client, now - _WINDOW, page)
+            runs = await read_ended_runs(
+                client,
+                tag=TAG,
+                types=END_TYPES,
+                since=now - _WINDOW,
+                limit=_PAGE,
+                offset=page * _PAGE,
+            )
             for run in runs:
                 seen += await self._see_to(client, storage, run, now)
             if len(runs) < _PAGE:
@@ -109,22 +98,23 @@ class EndWatch:
         self, client: PrefectClient, storage: Storage, run: FlowRun, now: datetime
     ) -> bool:
         state = run.state
-        if state is None or state.type not in _WORDS or state.id in self._known:
+        if state is None or state.id in self._known:
             return False
-        stays = _CRASH_STAYS if state.type is StateType.CRASHED else _GRACE
-        if now - state.timestamp < stays:
+        age = now - state.timestamp
+        status = end_status(state.type, age)
+        if status is None or age < _GRACE:
             return False
         states = await client.read_flow_run_states(run.id)
-        retries = History.of(each for each in states if each.timestamp <= state.timestamp).retries
-        type_, _ = _WORDS[state.type]
+        history = RunHistory.of(each for each in states if each.timestamp <= state.timestamp)
+        type_: EventType = f"job.{status}"  # type: ignore[assignment]
         kept = await announce_event(
             client,
             storage,
             str(run.id),
             type_,
-            await _data(storage, run, state),
+            await _data(storage, run, state, status),
             state.timestamp,
-            round_=retries + 1,
+            round_=history.retries + 1,
             deployment_name=await _deployment_name(client, run),
         )
         self._known[state.id] = None
@@ -133,37 +123,20 @@ class EndWatch:
         return kept is not None
 
 
-async def _ended(client: PrefectClient, since: datetime, page: int) -> list[FlowRun]:
-    return await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[TAG]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_WORDS))),
-            end_time=FlowRunFilterEndTime(after_=since),
-        ),
-        sort=FlowRunSort.END_TIME_DESC,
-        limit=_PAGE,
-        offset=page * _PAGE,
-    )
-
-
-async def _data(storage: Storage, run: FlowRun, state: State[Any]) -> dict[str, Any]:
+async def _data(
+    storage: Storage, run: FlowRun, state: State[Any], status: EndStatus
+) -> dict[str, Any]:
     """The message's data: from the job's report where it tells of this end, else from the
     state."""
-    _, status = _WORDS[state.type]
-    raw = await storage.get_bytes(JobKeys(str(run.id)).report, RECORD_BYTES * 16)
-    try:
-        report = None if raw is None else JobResult.model_validate_json(raw)
-    except ValidationError:
-        report = None
-    if report is not None and report.status == status and report.message == state.message:
+    raw = await storage.get_bytes(JobKeys(str(run.id)).report)
+    report = JobResult.of_end(raw, status, state.message)
+    if report is not None:
         return end_data(report)
     data: dict[str, Any] = {
         "status": status,
         "message": end_message(status, state.message),
-        "output_key": report.output_key if report and report.status == status else None,
-        **(report.findings if report and report.status == status else Findings()).model_dump(
-            mode="json"
-        ),
+        "output_key": None,
+        **Findings().model_dump(mode="json"),
         "error": None,
     }
     if status == "failed":

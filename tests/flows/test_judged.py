@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry
 
 from pro_video.records import JobResult
-from tasks.run.recoveries import TAKEN_UP
+from tasks.connections.run_history import TAKEN_UP
 from tests.flows.test_provider_faults import BOTH, LIP_SYNC_ONLY, REMOVED, Fault, fault, of_job
 from tests.flows.test_seed_cases import area
 from tests.support.background_jobs import Setting, Stories, story

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from prefect.logging import disable_run_logger
 
 from pro_video.core.errors import OutcomeUnknown, ProVideoError, TransientError
-from pro_video.core.job_names import JobKeys
+from pro_video.core.job_names import JobKeys, copied
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
@@ -23,31 +23,21 @@ from pro_video.providers.ghostcut.models import Work
 from pro_video.providers.ghostcut.status import observe as observe_work
 from pro_video.providers.sync_so.models import Generation
 from pro_video.providers.sync_so.status import observe as observe_generation
-from pro_video.records import (
-    Acceptance,
-    Outcome,
-    Prepared,
-    Record,
-    StageResult,
-    StoredResult,
-    Submission,
-    Verified,
-)
+from pro_video.records import Acceptance, Record, StoredFile, Verified
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, close_attempt, copied, run_attempts
-from tasks.attempts.follow import follow
-from tasks.attempts.past import Past, attempt_label
-from tasks.attempts.prepare import is_kept, keep_request
-from tasks.attempts.store_result import bring_result
-from tasks.attempts.submit import Sender, submit_once
+from tasks.attempts.attempts import run_attempts
+from tasks.attempts.prepare import PaidRequest
+from tasks.attempts.provider import AcceptedJob, Provider
+from tasks.attempts.step import PaidStep
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC, Ledger
+from tasks.run.send_evidence import SendEvidence
 from tasks.use_result import use_result
-from tests.properties.providers import ProviderJob, ProviderModel
+from tests.properties.providers import ProviderModel
 from tests.properties.world import JOB_ID, Bucket, Life, Watched, World, begin_life
 
-R = TypeVar("R", bound=Record | bool)
-K = TypeVar("K", bound=Record)
+R = TypeVar("R", bound=Record)
 KEYS = JobKeys(JOB_ID)
 RESULT_KEYS = {LIP_SYNC: KEYS.lip_sync_result, INPAINTING: KEYS.final_result}
 # As the tasks' own retries.
@@ -84,151 +74,117 @@ def observe(step: str, told: str) -> Observation[str]:
     return Observation(work.done, told, work.progress)
 
 
-@dataclass(frozen=True)
-class Step:
-    """A provider's four tasks on the models; records are kept as the flow engine keeps them."""
+class ModelCalls(Provider[str]):
+    """The calls of an attempt at the model of its provider."""
 
-    world: World
-    job: Job
-    bucket: Bucket
-    model: ProviderModel
-    name: str
-    stage: Stage
-    provider: str = "the provider"
-    provider_job: str = "job"
+    job_name = "job"
+    name = "the provider"
+    fact = "provider_job_id"
+
+    def __init__(self, model: ProviderModel) -> None:
+        self._model = model
+
+    @property
+    def deadline_hours(self) -> float:
+        return get_settings().lip_sync_deadline_hours
+
+    async def send(
+        self, body: bytes, reference: str, before_sending: Callable[[], None]
+    ) -> AcceptedJob:
+        return AcceptedJob((await self._model.send(reference, body, before_sending)).id, {})
+
+    async def find(
+        self, references: Sequence[str], *, since: datetime, until: datetime
+    ) -> AcceptedJob | None:
+        found = await self._model.find(references[0], since)
+        return None if found is None else AcceptedJob(found.id, {})
+
+    async def adopt(self, job_id: str) -> AcceptedJob:
+        found, _ = await self._model.read(job_id)
+        return AcceptedJob(found.id, {})
+
+    async def read(self, job_id: str) -> str:
+        _, told = await self._model.read(job_id)
+        return told
+
+    def observe(self, found: str) -> Observation[str]:
+        return observe(self.step, found)
+
+    async def result_url(self, job_id: str) -> str:
+        found, told = await self._model.read(job_id)
+        if told != "success":
+            raise TransientError("no result yet")
+        return f"https://provider.example/{self.step}/{found.id}"
+
+
+class LipSyncCalls(ModelCalls):
+    step = slug = LIP_SYNC
+    stage = Stage.LIP_SYNC_PROCESSING
+
+
+class InpaintingCalls(ModelCalls):
+    step = slug = INPAINTING
+    stage = Stage.INPAINTING_PROCESSING
+
+
+class ModelStep(PaidStep):
+    """A paid step on the models; its records are kept as the flow engine keeps them."""
+
+    def __init__(self, world: World, job: Job, bucket: Bucket, model: ProviderModel) -> None:
+        self.world = world
+        self.job = job
+        self.bucket = bucket
+        self.model = model
+        self.calls = LipSyncCalls if model.step == LIP_SYNC else InpaintingCalls
+        self.provider = self.calls
+        self.storing = (
+            Stage.LIP_SYNC_COMPLETED if model.step == LIP_SYNC else Stage.INPAINTING_PROCESSING
+        )
+
+    @property
+    def result_key(self) -> str:
+        return RESULT_KEYS[self.name]
 
     async def storage(self) -> Storage:
         return self.bucket
 
-    async def prepare(self, attempt: int) -> Prepared:
+    @asynccontextmanager
+    async def open_provider(self, *, for_submit: bool = False) -> AsyncIterator[ModelCalls]:
+        yield self.calls(self.model)
+
+    async def build_request(self, storage: Storage, reference: str) -> PaidRequest:
         # Like signed links, the body differs each time that it is built.
-        body = json.dumps({"signed": next(_bodies)}).encode()
+        return PaidRequest(json.dumps({"signed": next(_bodies)}).encode(), expected_seconds=60.0)
 
-        async def keep() -> Prepared:
-            return await keep_request(
-                self.job,
-                self.bucket,
-                step=self.name,
-                attempt=attempt,
-                body=body,
-                expected_seconds=60.0,
-                cost_usd=None,
-            )
+    async def check(self, storage: Storage, result: StoredFile) -> Verified:
+        assert result.key in self.world.objects
+        await self.world.point("judge")
+        copy = next(n for n in count(1) if copied(self.result_key, n) == result.key)
+        verdict = self.world.verdict(self.name, copy)
+        warning = JobWarning(code=verdict, message="It is odd.", stage=self.name)
+        warnings = () if verdict is Verdict.GOOD else (warning,)
+        return Verified(judgement=Judgement(verdict=verdict, warnings=warnings))
 
-        name = f"{attempt}-prepared"
-        prepared = await self._kept(name, Prepared, keep)
-        if await self._retried(lambda: is_kept(self.job, self.bucket, prepared)):
-            return prepared
-        self.world.records.pop(f"{self.name}-{name}", None)
-        return await self._kept(name, Prepared, keep)
-
-    async def submit(self, prepared: Prepared) -> Submission:
-        def accepted(job: ProviderJob | None, adopted: bool) -> Submission | None:
-            if job is None:
-                return None
-            return Submission(provider_job_id=job.id, submitted_at=self.job.now(), adopted=adopted)
-
-        async def send(body: bytes, before_sending: Callable[[], None]) -> Submission:
-            sent = accepted(await self.model.send(prepared.reference, body, before_sending), False)
-            assert sent is not None
-            return sent
-
-        async def find(since: datetime) -> Submission | None:
-            return accepted(await self.model.find(prepared.reference, since), True)
-
-        async def adopt(job_id: str) -> Submission:
-            job, _ = await self.model.read(job_id)
-            found = accepted(job, True)
-            assert found is not None
-            return found
-
-        sender = Sender(self.name, send, find, adopt, get_settings().orphan_search_seconds)
-        return await self._kept(
-            f"{prepared.attempt}-submitted",
-            Submission,
-            lambda: submit_once(self.job, self.bucket, prepared, sender),
-        )
-
-    async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        await self.job.reporter.stage(self.stage)
-        job_id = submission.provider_job_id
-        assert job_id is not None
-        if self.world.fault("label") is None:
-            self.world.labels[attempt_label(self.name, prepared.attempt)] = job_id
-        hours = get_settings().lip_sync_deadline_hours
-
-        async def fetch() -> str:
-            _, told = await self.model.read(job_id)
-            return told
-
-        async def work() -> Outcome:
-            began = self.job.clock.monotonic()
-            try:
-                return await follow(
-                    self.job,
-                    prepared,
-                    submission,
-                    step=self.name,
-                    provider=self.name,
-                    stage=self.stage,
-                    deadline_hours=hours,
-                    fetch=fetch,
-                    observe=lambda told: observe(self.name, told),
-                    what=f"job {job_id}",
-                )
-            finally:
-                waited = self.job.clock.monotonic() - began
-                # Counted from the acceptance, whose record another process may write later.
-                assert waited <= hours * 3600 + 300, f"waited {waited} s"
-
-        return await self._kept(f"{prepared.attempt}-ended", Outcome, work)
-
-    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
-        return await self._store(prepared.attempt, submission.provider_job_id or "", 1)
-
-    async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult:
-        return await self._store(stage.attempt, stage.provider_job_id, copy)
-
-    async def _store(self, attempt: int, job_id: str, copy: int) -> StoredResult:
-        async def link() -> str:
-            job, told = await self.model.read(job_id)
-            if told != "success":
-                raise TransientError("no result yet")
-            return f"https://provider.example/{self.name}/{job.id}"
-
-        key = copied(RESULT_KEYS[self.name], copy)
-        return await self._kept(
-            f"{attempt}-{copied('stored', copy)}",
-            StoredResult,
-            lambda: bring_result(self.job, self.bucket, self.name, key, link, self.stage),
-        )
-
-    async def judge(self, stage: StageResult, copy: int) -> Verified:
-        async def work() -> Verified:
-            assert stage.stored.key in self.world.objects
-            await self.world.point("judge")
-            verdict = self.world.verdict(self.name, copy)
-            warnings = (
-                ()
-                if verdict is Verdict.GOOD
-                else (JobWarning(code=verdict, message="It is odd.", stage=self.name),)
-            )
-            return Verified(judgement=Judgement(verdict=verdict, warnings=warnings))
-
-        name = f"{stage.attempt}-{copied('verified', copy)}"
-        return await self._kept(name, Verified, work)
-
-    async def _kept(self, name: str, kind: type[K], work: Callable[[], Awaitable[K]]) -> K:
+    async def run_task(
+        self, verb: str, record: str, work: Callable[[], Awaitable[R]], *, again: bool = False
+    ) -> R:
         """A finished task's record, or the task with its retries; a record may fail to be
         written, which the flow engine passes over."""
-        key = f"{self.name}-{name}"
+        records, key = self.world.records, f"{self.name}-{record}"
         await self.world.point("record.begin")
-        if key in self.world.records:
-            return kind.model_validate_json(self.world.records[key])
+        if key in records and not again:
+            kind, kept = records[key]
+            return cast("R", kind.model_validate_json(kept))
+        began = self.job.clock.monotonic()
         value = await self._retried(work)
+        if verb == "wait":
+            waited = self.job.clock.monotonic() - began
+            # Counted from the acceptance, whose record another process may write later.
+            most = get_settings().lip_sync_deadline_hours * 3600 + 300
+            assert waited <= most, f"waited {waited} s"
         await self.world.point("record.before")
         if self.world.fault("record") is None:
-            self.world.records[key] = value.model_dump_json()
+            records[key] = (type(value), value.model_dump_json())
         await self.world.point("record.after")
         return value
 
@@ -254,10 +210,9 @@ async def live(
     ledger = Ledger(created_at=datetime.fromtimestamp(world.began_at, UTC))
     ledger.retries = world.ends
     world.starts += 1
-    past = Past(world.starts, world.clock.monotonic(), dict(world.labels))
-    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock, past=past)
+    evidence = SendEvidence(world.starts, world.clock.monotonic(), dict(world.labels))
+    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock, evidence=evidence)
     bucket = Bucket(world)
-    stages = {LIP_SYNC: Stage.LIP_SYNC_PROCESSING, INPAINTING: Stage.INPAINTING_PROCESSING}
 
     async def decision(_job: Job, key: str) -> Acceptance | None:
         await world.point("decision")
@@ -265,8 +220,8 @@ async def live(
 
     with use_stop(stop), disable_run_logger():
         try:
-            for name, model in models.items():
-                step = Step(world, job, bucket, model, name, stages[name])
+            for model in models.values():
+                step = ModelStep(world, job, bucket, model)
                 bought = await run_attempts(job, step)
                 used, seen = await use_result(job, step, bought, world.on_doubt, decision=decision)
                 world.check_use(used.stored.key, seen.judgement.verdict)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from pro_video.core.clock import VirtualClock
 from pro_video.core.errors import LinkExpired, StorageUnavailable, TransferInterrupted
-from pro_video.core.job_names import JobKeys
+from pro_video.core.job_names import JobKeys, fact_label
 from pro_video.core.progress import Stage
 from pro_video.judging.verdict import OnDoubt, Verdict
-from pro_video.s3.storage import Naming, OnProgress, Storage, StoredObject
+from pro_video.records import Record
+from pro_video.s3.storage import RECORD_BYTES, Naming, OnProgress, Storage, StoredObject
 from tasks.run.progress import ProgressReporter
 
 JOB_ID = "00000000-0000-4000-8000-000000000001"
@@ -75,7 +76,7 @@ class World:
         self.clock = VirtualClock(grace_turns=4)
         self.began_at = self.clock.time()
         self.objects: dict[str, bytes] = {}
-        self.records: dict[str, str] = {}
+        self.records: dict[str, tuple[type[Record], str]] = {}
         self.planned: defaultdict[str, deque[str | None]] = defaultdict(deque)
         self.downloads: Callable[[str], bytes | None] = lambda url: None
         self.retried_at: list[float] = []
@@ -188,7 +189,7 @@ class Bucket(Storage):
         # A repeated conditional write takes the bytes that it finds for its own when they are.
         return not taken or objects[key] == data
 
-    async def get_bytes(self, key: str, limit: int) -> bytes | None:
+    async def get_bytes(self, key: str, limit: int = RECORD_BYTES) -> bytes | None:
         fault = await self._act()
         found = self._world.objects.get(key)
         await self._acted(fault)
@@ -239,6 +240,7 @@ class Watched(ProgressReporter):
 
     def __init__(self, world: World) -> None:
         super().__init__(JOB_ID, clock=world.clock)
+        self._world = world
         self.percents: list[float] = []
 
     async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
@@ -247,6 +249,8 @@ class Watched(ProgressReporter):
 
     async def facts(self, facts: Mapping[str, str]) -> None:
         await asyncio.sleep(0)
+        if "findings" not in facts and self._world.fault("label") is None:
+            self._world.labels.update({fact_label(name): facts[name] for name in facts})
 
     async def _show_percent(self) -> None:
         self.percents.append(self.percent)

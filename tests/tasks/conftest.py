@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pro_video.core.clock import VirtualClock
 from pro_video.core.job_names import JobKeys, attempt_reference
 from pro_video.core.progress import Stage
+from pro_video.core.waiting import Observation
 from pro_video.records import Prepared
 from pro_video.s3.storage import Storage, make_client
 from sandbox.s3 import start_s3
-from tasks.attempts.prepare import keep_request
+from tasks.attempts.prepare import PaidRequest, keep_request
+from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC, Ledger
 from tests.tasks.webhooks.receiver import Receiver, receiving
@@ -93,17 +95,46 @@ def job() -> Job:
     )
 
 
+class UnaskedProvider(Provider[Any]):
+    """A provider whose calls fail the test; tests replace those that they expect."""
+
+    step = LIP_SYNC
+    name = "Sync.so"
+    job_name = "Sync.so generation"
+    slug = "sync-so"
+    fact = "sync_generation_id"
+    stage = Stage.LIP_SYNC_PROCESSING
+    deadline_hours = 6.0
+    search_seconds = 60.0
+
+    async def send(
+        self, body: bytes, reference: str, before_sending: Callable[[], None]
+    ) -> AcceptedJob:
+        raise AssertionError("nothing may be sent")
+
+    async def find(
+        self, references: Sequence[str], *, since: datetime, until: datetime
+    ) -> AcceptedJob | None:
+        raise AssertionError("nothing may be searched for")
+
+    async def adopt(self, job_id: str) -> AcceptedJob:
+        raise AssertionError("no job was named")
+
+    async def read(self, job_id: str) -> Any:
+        raise AssertionError("no job may be read")
+
+    def observe(self, found: Any) -> Observation[Any]:
+        raise AssertionError("no job may be read")
+
+    async def result_url(self, job_id: str) -> str:
+        raise AssertionError("no result may be fetched")
+
+
 @pytest.fixture
 async def prepared(job: Job, storage: Storage) -> Prepared:
     """The kept request of the job's first lip-sync attempt."""
     kept = await keep_request(
-        job,
-        storage,
-        step=LIP_SYNC,
-        attempt=1,
-        body=b'{"exact": "bytes"}',
-        expected_seconds=60,
-        cost_usd=None,
+        job, storage, LIP_SYNC, 1, PaidRequest(b'{"exact": "bytes"}', expected_seconds=60)
     )
     assert kept.reference == attempt_reference(job.job_id, LIP_SYNC, 1)
     return kept

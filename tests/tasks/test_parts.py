@@ -48,7 +48,6 @@ def filled(job: Job, *names: str) -> Job:
     ledger.files = UploadedFiles(
         video=stored("video.mp4"),
         audios=(stored("audio-1.wav"), stored("audio-2.wav")),
-        audio_of_segment=(0, 1, 0),
         finished_at=ledger.created_at + timedelta(seconds=4),
     )
     ledger.segments_count = 3

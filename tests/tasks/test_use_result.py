@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from prefect.logging import disable_run_logger
 
 from pro_video.core.errors import OutputHeld, OutputRejected, ProviderRefused, ServiceUnavailable
+from pro_video.core.job_names import copied
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import Judgement, OnDoubt, Verdict
 from pro_video.media.info import MediaInfo
@@ -22,7 +24,11 @@ from pro_video.records import (
     Verified,
 )
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, close_attempt, copied
+from tasks.attempts.provider import Provider
+from tasks.attempts.step import PaidStep
+from tasks.inpainting import GhostCut
+from tasks.lip_sync import SyncSo
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tasks.use_result import use_result
@@ -43,16 +49,21 @@ def warning(verdict: Verdict, stage: str = LIP_SYNC) -> JobWarning:
     return JobWarning(code=f"it_is_{verdict}", message=f"it is {verdict}.", stage=stage)
 
 
-@dataclass
-class Bought:
+class Bought(PaidStep):
     """A result whose copies are judged as listed; an error stands for a copy that cannot be had."""
 
-    job: Job
-    bucket: Storage
-    copies: Sequence[Verdict | Exception]
-    name: str = LIP_SYNC
-    provider: str = "Sync.so"
-    fetched: list[int] = field(default_factory=list)
+    def __init__(
+        self,
+        job: Job,
+        bucket: Storage,
+        copies: Sequence[Verdict | Exception],
+        provider: type[Provider[Any]] = SyncSo,
+    ) -> None:
+        self.job = job
+        self.bucket = bucket
+        self.copies = copies
+        self.provider = provider
+        self.fetched: list[int] = []
 
     async def storage(self) -> Storage:
         return self.bucket
@@ -248,7 +259,7 @@ async def test_a_good_result_needs_no_decision(job: Job, storage: Storage) -> No
 
 async def test_what_is_said_of_one_stage_leaves_the_other_alone(job: Job, storage: Storage) -> None:
     await Bought(job, storage, [DOUBTFUL]).use()
-    await Bought(job, storage, [DOUBTFUL], name=INPAINTING).use()
+    await Bought(job, storage, [DOUBTFUL], GhostCut).use()
     assert job.ledger.all_warnings() == (warning(DOUBTFUL), warning(DOUBTFUL, INPAINTING))
 
 

@@ -19,6 +19,7 @@ from pro_video.core.errors import (
     ProVideoError,
     ProviderRefused,
     RateLimited,
+    ResultLocked,
     ServiceUnavailable,
 )
 from pro_video.core.redaction import redact
@@ -78,7 +79,7 @@ FAILURES: Final[Mapping[int, tuple[type[ProVideoError], str]]] = MappingProxyTyp
         32: (_FIX_INPUT, "there is neither sound nor subtitle"),
         43: (_RETRY, "unknown error"),
         73: (_TOP_UP, "not enough points, the work was not started; top up and retry"),
-        83: (_TOP_UP, "not enough points, the finished work is locked; top up to unlock it"),
+        83: (ResultLocked, "not enough points, the finished work is locked; top up to unlock it"),
         98: (_TOP_UP, "the account's storage is full; delete old material and retry"),
         99: (_FIX_INPUT, "the video is longer than the limit"),
         100: (_FIX_INPUT, "the video is larger than the limit of 1000 MB"),

@@ -24,12 +24,12 @@ from pro_video.core.errors import Problem, RequestRefused
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
+from tasks.connections.prefect_queries import PROGRESS_KEY, progress_query
+from tasks.connections.run_history import DIED, TAKEN_UP, RunHistory
 from tasks.run.ending import AlreadyCompleted, completed, ending
 from tasks.run.job import Job
 from tasks.run.job_state import Ledger
 from tasks.run.progress import ProgressReporter
-from tasks.run.progress_artifact import PROGRESS_KEY, artifacts_of
-from tasks.run.recoveries import DIED, TAKEN_UP, History
 from tasks.run.subflow import adopt_inpainting
 
 POOL = "recoveries"
@@ -125,7 +125,7 @@ async def test_a_completed_job_shows_its_end_whatever_another_process_shows_late
     client: PrefectClient, deployment: Any
 ) -> None:
     async def shown(run: FlowRun) -> list[float]:
-        answer = await client.request("POST", "/artifacts/filter", json=artifacts_of([run.id]))
+        answer = await client.request("POST", "/artifacts/filter", json=progress_query([run.id]))
         return [row["data"] for row in answer.json()]
 
     for leaves_at_its_end in (False, True):
@@ -203,15 +203,15 @@ async def test_a_job_that_lost_a_worker_shows_when_a_death_counts_against_it(
         """Deaths at work, if this process died now."""
         states = await client.read_flow_run_states(run.id)
         dead: State[Any] = Crashed(name="WorkerLost", message=DIED)
-        return History.of([*states, dead]).crashes
+        return RunHistory.of([*states, dead]).crashes
 
     await job.reporter.stage(Stage.UPLOADING)
     assert await counted() == 1
     await job.reporter.stage(Stage.INPAINTING_PROCESSING)
-    await job.reporter.at_work()
+    await job.reporter.at_work(Stage.INPAINTING_PROCESSING)
     assert await counted() == 0
     job.reporter.was_lost = True
-    await job.reporter.at_work()
+    await job.reporter.at_work(Stage.INPAINTING_PROCESSING)
     assert await counted() == 1
     # Another attempt waits again.
     await job.reporter.stage(Stage.INPAINTING_PROCESSING)

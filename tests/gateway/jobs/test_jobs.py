@@ -339,7 +339,7 @@ def test_crashed_is_taken_up_again() -> None:
     assert (view.status, view.stage, view.progress) == ("processing", "recovering", 42)
     assert view.retry_url is None
     assert view.completed_at is None
-    state["timestamp"] = now - timedelta(minutes=6)
+    state["timestamp"] = now - timedelta(minutes=16)
     view = job_view(
         Snapshot(run.model_copy(update={"state": RunState.model_validate(state)}), 42.0), None
     )

@@ -80,16 +80,11 @@ def test_a_checked_request_survives_json() -> None:
     assert JobRequest.model_validate_json(request.model_dump_json()) == request
 
 
-def test_segments_come_back_in_order_of_time_and_keep_the_users_index() -> None:
-    request = accepted(job(segments=[segment(5, 6), segment(1, 2), segment(3, 4)]))
-    assert [s.start for s in request.segments] == [1, 3, 5]
-    assert [request.segment_path(i) for i in range(3)] == [
-        "segments[1]",
-        "segments[2]",
-        "segments[0]",
-    ]
-    again = request.check(max_segments=10, allow_local_files=False)
-    assert again.positions == (1, 2, 0)
+def test_segments_keep_the_users_order_and_audios_have_that_of_time() -> None:
+    segments = [segment(5, 6, audio="s3://b/c"), segment(1, 2), segment(3, 4, audio="s3://b/c")]
+    request = accepted(job(segments=segments))
+    assert [s.start for s in request.segments] == [5, 1, 3]
+    assert request.audios == (request.segments[1].audio, "s3://b/c")
 
 
 def test_models_are_immutable() -> None:

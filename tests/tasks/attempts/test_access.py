@@ -9,25 +9,24 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pro_video.core.clock import SYSTEM_CLOCK
 from pro_video.core.errors import StorageRefused
-from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings, use_settings
 from pro_video.providers.ghostcut.client import signature
-from pro_video.providers.ghostcut.models import Work
-from pro_video.providers.ghostcut.status import Confirmed
-from pro_video.providers.sync_so.status import observe
 from pro_video.records import Outcome, Prepared, Submission
-from tasks.attempts.access import ghostcut_client, once_allowed, sync_so_client
+from tasks.attempts.access import once_allowed, sync_so_client
 from tasks.attempts.follow import follow
+from tasks.attempts.step import PaidStep
 from tasks.connections import connections as module
 from tasks.connections.blocks import GhostCutCredentials, SyncSoCredentials
 from tasks.connections.bucket import BucketDocument
 from tasks.connections.connections import ConnectionCache, Loaded
+from tasks.inpainting import InpaintingStep
+from tasks.lip_sync import LipSyncStep
 from tasks.run.job import Job
 from tests.support.scripted import Asked, Reply, ScriptedServer
 from tests.tasks.conftest import NotedProgress
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
 JOBS = 25
 PATIENCE = 60.0
+PROVIDER_JOBS = {"sync-so": "g-1", "ghostcut": "7"}
 SYNC_SO = "Sync.so refuses the key; correct the block sync-so-credentials/pro-video."
 GHOSTCUT = "GhostCut refuses the key; correct the block ghostcut-credentials/pro-video."
 
@@ -123,39 +123,15 @@ async def wait_for_one(job: Job, provider: str) -> Outcome:
     prepared = Prepared(
         attempt=1, reference="pv-1", body_key="k", prepared_at=now, expected_seconds=0.1
     )
+    submission = Submission(provider_job_id=PROVIDER_JOBS[provider], submitted_at=now)
+    nothing = cast("Any", None)
+    step: PaidStep
     if provider == "sync-so":
-        async with await sync_so_client(job) as sync_so:
-            return await follow(
-                job,
-                prepared,
-                Submission(provider_job_id="g-1", submitted_at=now),
-                step="lip-sync",
-                provider=provider,
-                stage=Stage.LIP_SYNC_PROCESSING,
-                deadline_hours=1,
-                fetch=lambda: sync_so.generation("g-1"),
-                observe=observe,
-                what="the generation",
-            )
-    async with await ghostcut_client(job) as ghostcut:
-
-        async def fetch() -> Work:
-            work = await ghostcut.work("7")
-            assert work is not None
-            return work
-
-        return await follow(
-            job,
-            prepared,
-            Submission(provider_job_id="7", submitted_at=now),
-            step="inpainting",
-            provider=provider,
-            stage=Stage.INPAINTING_PROCESSING,
-            deadline_hours=1,
-            fetch=fetch,
-            observe=Confirmed(),
-            what="the work",
-        )
+        step = LipSyncStep(job, nothing, nothing, nothing, {})
+    else:
+        step = InpaintingStep(job, nothing, nothing, nothing)
+    async with step.open_provider() as opened:
+        return await follow(job, opened, prepared, submission)
 
 
 async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:

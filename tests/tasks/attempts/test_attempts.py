@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
@@ -11,9 +11,11 @@ from pro_video.core.errors import DeadlineExceeded, JobFailed, JobFailedRetryabl
 from pro_video.core.job_names import attempt_reference
 from pro_video.records import Failure, Outcome, Prepared, StoredFile, StoredResult, Submission
 from pro_video.s3.storage import Storage
-from tasks.attempts.attempts import AttemptFailed, close_attempt, run_attempts
+from tasks.attempts.attempts import run_attempts
+from tasks.attempts.step import PaidStep
+from tasks.lip_sync import SyncSo
+from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
-from tasks.run.job_state import LIP_SYNC
 
 GOOD = "good"
 PERMANENT = Failure.of(JobFailed("Broken.", code="broken"))
@@ -21,16 +23,18 @@ PASSING = Failure.of(JobFailedRetryable("Busy.", code="busy"))
 REFUSED = Failure.of(ProviderRefused("No.", code="no"))
 
 
-@dataclass
-class Script:
-    """A provider step whose attempts end as listed; each is bought once and remembered."""
+class Script(PaidStep):
+    """A lip-sync whose attempts end as listed; each is bought once and remembered."""
 
-    job: Job
-    bucket: Storage
-    ends: Sequence[str | Failure | Exception]
-    name: str = LIP_SYNC
-    provider_job: str = "Sync.so generation"
-    bought: list[int] = field(default_factory=list)
+    provider = SyncSo
+
+    def __init__(
+        self, job: Job, bucket: Storage, ends: Sequence[str | Failure | Exception]
+    ) -> None:
+        self.job = job
+        self.bucket = bucket
+        self.ends = ends
+        self.bought: list[int] = []
 
     async def storage(self) -> Storage:
         return self.bucket

@@ -15,9 +15,9 @@ from pro_video.core.errors import (
     JobFailed,
     JobFailedRetryable,
     ProVideoError,
+    ResultLocked,
     ServiceUnavailable,
 )
-from pro_video.core.progress import Stage
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.core.waiting import Observation
 from pro_video.providers.ghostcut.models import Work
@@ -25,12 +25,13 @@ from pro_video.providers.ghostcut.status import Confirmed
 from pro_video.records import Outcome, Prepared, Submission
 from tasks.attempts.follow import follow
 from tasks.run.job import Job
+from tests.tasks.conftest import UnaskedProvider
 
 HOUR = 3600.0
 
 
-class Watched:
-    """A provider's job that ends at a moment of virtual time, well or with an error."""
+class Watched(UnaskedProvider):
+    """A provider whose job ends at a moment of virtual time, well or with an error."""
 
     def __init__(self, job: Job, ends_at: float, error: Exception | None = None) -> None:
         self.job = job
@@ -39,16 +40,16 @@ class Watched:
         self.looks = 0
         self.away: list[Exception] = []
 
-    async def fetch(self) -> bool:
+    async def read(self, job_id: str) -> bool:
         self.looks += 1
         if self.away:
             raise self.away.pop()
         return self.job.clock.time() >= self.ends_at
 
-    def observe(self, over: bool) -> Observation[bool]:
-        if over and self.error is not None:
+    def observe(self, found: bool) -> Observation[bool]:
+        if found and self.error is not None:
             raise self.error
-        return Observation(done=over, value=over)
+        return Observation(done=found, value=found)
 
 
 async def wait(job: Job, watched: Watched, *, submitted: float = 0.0, hours: float = 6) -> Outcome:
@@ -61,18 +62,9 @@ async def wait(job: Job, watched: Watched, *, submitted: float = 0.0, hours: flo
         prepared_at=accepted,
         expected_seconds=600,
     )
-    return await follow(
-        job,
-        prepared,
-        Submission(provider_job_id="p-1", submitted_at=accepted),
-        step="lip-sync",
-        provider="sync-so",
-        stage=Stage.LIP_SYNC_PROCESSING,
-        deadline_hours=hours,
-        fetch=watched.fetch,
-        observe=watched.observe,
-        what="Sync.so generation p-1",
-    )
+    watched.deadline_hours = hours
+    submission = Submission(provider_job_id="p-1", submitted_at=accepted)
+    return await follow(job, watched, prepared, submission)
 
 
 def reasons(job: Job) -> list[str | None]:
@@ -118,7 +110,7 @@ async def test_the_providers_failure_is_kept_not_raised(job: Job, error: type[Jo
 
 async def test_paid_work_that_is_held_back_is_waited_for(job: Job) -> None:
     """A top-up unlocks it; another attempt would be a second payment."""
-    watched = Watched(job, 100, AccountBlocked("Locked.", provider="ghostcut", code="83"))
+    watched = Watched(job, 100, ResultLocked("Locked.", provider="ghostcut", code="83"))
 
     async def top_up() -> None:
         await job.clock.sleep(2 * HOUR)
@@ -134,7 +126,7 @@ async def test_paid_work_that_is_held_back_is_waited_for(job: Job) -> None:
 
 
 async def test_paid_work_that_stays_held_back_is_looked_at_by_a_retry(job: Job) -> None:
-    watched = Watched(job, 100, AccountBlocked("Locked.", provider="ghostcut", code="83"))
+    watched = Watched(job, 100, ResultLocked("Locked.", provider="ghostcut", code="83"))
     with pytest.raises(DeadlineExceeded, match=r"Locked\. See to the account.*Retry the run"):
         await wait(job, watched)
 
@@ -185,45 +177,45 @@ async def test_a_provider_that_is_away_for_a_while_ends_nothing(job: Job) -> Non
 @pytest.mark.parametrize("reason", StopReason)
 async def test_an_order_to_stop_ends_the_wait_at_once(job: Job, reason: StopReason) -> None:
     stop = StopSignal()
-    watched = Watched(job, 5 * HOUR)
-    looked = watched.fetch
 
-    async def fetch() -> bool:
-        if watched.looks == 3:
-            stop.set(reason)
-        return await looked()
+    class Stopping(Watched):
+        async def read(self, job_id: str) -> bool:
+            if self.looks == 3:
+                stop.set(reason)
+            return await super().read(job_id)
 
-    watched.fetch = fetch  # type: ignore[method-assign]
+    watched = Stopping(job, 5 * HOUR)
     with use_stop(stop), pytest.raises(Stopped) as raised:
         await wait(job, watched)
     assert raised.value.reason is reason
     assert watched.looks <= 4
 
 
+class Statuses(UnaskedProvider):
+    """A GhostCut work whose looks show these statuses, and the moments of its looks."""
+
+    def __init__(self, job: Job, statuses: list[int]) -> None:
+        self.job = job
+        self.statuses = statuses
+        self.looked_at: list[float] = []
+        self.confirmed = Confirmed()
+
+    async def read(self, job_id: str) -> Work:
+        self.looked_at.append(self.job.clock.monotonic())
+        return Work(id=job_id, status=self.statuses[len(self.looked_at) - 1])
+
+    def observe(self, found: Work) -> Observation[Work]:
+        return self.confirmed(found)
+
+
 async def follow_statuses(job: Job, statuses: list[int]) -> tuple[Outcome, list[float]]:
-    """The wait for a work whose looks show these statuses, and the moments of its looks."""
-    looked_at: list[float] = []
-
-    async def fetch() -> Work:
-        looked_at.append(job.clock.monotonic())
-        return Work(id="7", status=statuses[len(looked_at) - 1])
-
     accepted = datetime.fromtimestamp(job.clock.time(), UTC)
-    outcome = await follow(
-        job,
-        Prepared(
-            attempt=1, reference="pv-1", body_key="k", prepared_at=accepted, expected_seconds=600
-        ),
-        Submission(provider_job_id="7", submitted_at=accepted),
-        step="inpainting",
-        provider="ghostcut",
-        stage=Stage.INPAINTING_PROCESSING,
-        deadline_hours=6,
-        fetch=fetch,
-        observe=Confirmed(),
-        what="GhostCut work 7",
+    prepared = Prepared(
+        attempt=1, reference="pv-1", body_key="k", prepared_at=accepted, expected_seconds=600
     )
-    return outcome, looked_at
+    work = Statuses(job, statuses)
+    submission = Submission(provider_job_id="7", submitted_at=accepted)
+    return await follow(job, work, prepared, submission), work.looked_at
 
 
 async def test_an_unlisted_failure_is_looked_at_again_a_pause_later(job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -25,57 +25,64 @@ from pro_video.core.errors import (
 )
 from pro_video.core.job_names import fact_label
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.records import Prepared, Submission
+from pro_video.records import Prepared
 from pro_video.s3.storage import Storage
-from tasks.attempts.past import Past
-from tasks.attempts.prepare import keep_request
-from tasks.attempts.submit import Sender, submit_once
+from tasks.attempts.prepare import PaidRequest, keep_request
+from tasks.attempts.provider import AcceptedJob
+from tasks.attempts.submit import submit_once
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC
+from tasks.run.send_evidence import SendEvidence
+from tests.tasks.conftest import UnaskedProvider
 
 ACCEPTED = "accepted"
 
 
-@dataclass
-class Provider:
+class Scripted(UnaskedProvider):
     """A provider that answers each send as it is told to.
 
     Attributes:
-        answers: what each send meets: ``accepted``, or the error that it raises.
+        answers: the answer to each send: ``accepted``, or the error that it raises.
         listed_at: seconds of virtual time from which on the search finds the job.
     """
 
-    job: Job
-    answers: Sequence[str | Exception] = (ACCEPTED,)
-    listed_at: float | None = None
-    bodies: list[bytes] = field(default_factory=list)
-    since: list[datetime] = field(default_factory=list)
-    adopted: list[str] = field(default_factory=list)
-    looks: list[float] = field(default_factory=list)
+    def __init__(
+        self,
+        job: Job,
+        answers: Sequence[str | Exception] = (ACCEPTED,),
+        listed_at: float | None = None,
+        search_seconds: float = 60.0,
+    ) -> None:
+        self.job = job
+        self.answers = answers
+        self.listed_at = listed_at
+        self.search_seconds = search_seconds
+        self.bodies: list[bytes] = []
+        self.since: list[datetime] = []
+        self.adopted: list[str] = []
+        self.looks: list[float] = []
 
-    def submission(self, *, adopted: bool = False) -> Submission:
-        return Submission(provider_job_id="p-1", submitted_at=self.job.now(), adopted=adopted)
-
-    async def send(self, body: bytes, before_sending: Callable[[], None]) -> Submission:
+    async def send(
+        self, body: bytes, reference: str, before_sending: Callable[[], None]
+    ) -> AcceptedJob:
         before_sending()
         answer = self.answers[min(len(self.bodies), len(self.answers) - 1)]
         self.bodies.append(body)
         if isinstance(answer, Exception):
             raise answer
-        return self.submission()
+        return AcceptedJob("p-1", {})
 
-    async def find(self, since: datetime) -> Submission | None:
+    async def find(
+        self, references: Sequence[str], *, since: datetime, until: datetime
+    ) -> AcceptedJob | None:
         self.looks.append(self.job.clock.monotonic())
         self.since.append(since)
         listed = self.listed_at is not None and self.looks[-1] >= self.listed_at
-        return self.submission(adopted=True) if listed else None
+        return AcceptedJob("p-1", {}) if listed else None
 
-    async def adopt(self, job_id: str) -> Submission:
+    async def adopt(self, job_id: str) -> AcceptedJob:
         self.adopted.append(job_id)
-        return self.submission(adopted=True)
-
-    def sender(self, search_seconds: float = 60) -> Sender:
-        return Sender(LIP_SYNC, self.send, self.find, self.adopt, search_seconds)
+        return AcceptedJob("p-1", {})
 
 
 def lost(**context: str) -> OutcomeUnknown:
@@ -83,8 +90,8 @@ def lost(**context: str) -> OutcomeUnknown:
 
 
 async def test_the_kept_bytes_are_sent_once(job: Job, storage: Storage, prepared: Prepared) -> None:
-    provider = Provider(job)
-    found = await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job)
+    found = await submit_once(job, storage, provider, prepared)
     assert (found.provider_job_id, found.adopted) == ("p-1", False)
     assert provider.bodies == [b'{"exact": "bytes"}']
     assert provider.looks == []
@@ -93,26 +100,18 @@ async def test_the_kept_bytes_are_sent_once(job: Job, storage: Storage, prepared
 async def test_whoever_comes_second_keeps_the_first_ones_bytes(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    await keep_request(
-        job,
-        storage,
-        step=LIP_SYNC,
-        attempt=1,
-        body=b"other links",
-        expected_seconds=60,
-        cost_usd=None,
-    )
-    provider = Provider(job)
-    await submit_once(job, storage, prepared, provider.sender())
+    await keep_request(job, storage, LIP_SYNC, 1, PaidRequest(b"other links", expected_seconds=60))
+    provider = Scripted(job)
+    await submit_once(job, storage, provider, prepared)
     assert provider.bodies == [b'{"exact": "bytes"}']
 
 
 async def test_a_second_run_finds_the_job_and_sends_nothing(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, listed_at=0)
-    await submit_once(job, storage, prepared, provider.sender())
-    found = await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, listed_at=0)
+    await submit_once(job, storage, provider, prepared)
+    found = await submit_once(job, storage, provider, prepared)
     assert found.adopted
     assert len(provider.bodies) == 1
 
@@ -120,9 +119,9 @@ async def test_a_second_run_finds_the_job_and_sends_nothing(
 async def test_a_second_run_waits_for_a_listing_that_lags(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, listed_at=45)
-    await submit_once(job, storage, prepared, provider.sender(60))
-    found = await submit_once(job, storage, prepared, provider.sender(60))
+    provider = Scripted(job, listed_at=45)
+    await submit_once(job, storage, provider, prepared)
+    found = await submit_once(job, storage, provider, prepared)
     assert found.adopted
     assert len(provider.bodies) == 1
     assert 45 <= provider.looks[-1] <= 60
@@ -131,8 +130,8 @@ async def test_a_second_run_waits_for_a_listing_that_lags(
 async def test_a_lost_answer_is_looked_for_before_a_resend(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [lost(), ACCEPTED], listed_at=10)
-    found = await submit_once(job, storage, prepared, provider.sender(60))
+    provider = Scripted(job, [lost(), ACCEPTED], listed_at=10)
+    found = await submit_once(job, storage, provider, prepared)
     assert found.adopted
     assert len(provider.bodies) == 1
 
@@ -140,8 +139,8 @@ async def test_a_lost_answer_is_looked_for_before_a_resend(
 async def test_a_send_that_did_not_arrive_is_repeated_byte_for_byte(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [lost(), ACCEPTED])
-    found = await submit_once(job, storage, prepared, provider.sender(60))
+    provider = Scripted(job, [lost(), ACCEPTED])
+    found = await submit_once(job, storage, provider, prepared)
     assert not found.adopted
     assert provider.bodies == [b'{"exact": "bytes"}'] * 2
     # The search covers the whole time that a listing may lag.
@@ -151,8 +150,8 @@ async def test_a_send_that_did_not_arrive_is_repeated_byte_for_byte(
 async def test_a_job_that_the_provider_names_is_read_not_sent_again(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [lost(job_id="p-9")])
-    await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, [lost(job_id="p-9")])
+    await submit_once(job, storage, provider, prepared)
     assert provider.adopted == ["p-9"]
     assert (len(provider.bodies), provider.looks) == (1, [])
 
@@ -160,9 +159,9 @@ async def test_a_job_that_the_provider_names_is_read_not_sent_again(
 async def test_answers_that_stay_lost_end_as_unknown(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [lost()])
+    provider = Scripted(job, [lost()], search_seconds=0)
     with pytest.raises(OutcomeUnknown):
-        await submit_once(job, storage, prepared, provider.sender(0))
+        await submit_once(job, storage, provider, prepared)
     assert len(provider.bodies) == 3
 
 
@@ -176,8 +175,8 @@ async def test_answers_that_stay_lost_end_as_unknown(
 async def test_a_refused_account_is_waited_out(
     job: Job, storage: Storage, prepared: Prepared, error: ProVideoError
 ) -> None:
-    provider = Provider(job, [error] * 5 + [ACCEPTED])
-    found = await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, [error] * 5 + [ACCEPTED])
+    found = await submit_once(job, storage, provider, prepared)
     assert found.refusal is None
     assert len(provider.bodies) == 6
     assert job.clock.monotonic() >= 90
@@ -192,8 +191,8 @@ async def test_a_plan_without_room_for_the_job_is_an_answer(
     error = AccountBlocked(
         "Too long.", provider="sync.so", code="generation_plan_duration_exceeded"
     )
-    provider = Provider(job, [error])
-    found = await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, [error])
+    found = await submit_once(job, storage, provider, prepared)
     assert found.refusal is not None
     assert len(provider.bodies) == 1
 
@@ -201,8 +200,8 @@ async def test_a_plan_without_room_for_the_job_is_an_answer(
 async def test_a_key_that_nobody_corrects_is_an_answer_in_the_end(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [CredentialsRefused("HTTP 401", provider="sync.so")])
-    found = await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, [CredentialsRefused("HTTP 401", provider="sync.so")])
+    found = await submit_once(job, storage, provider, prepared)
     assert found.refusal is not None
     assert found.refusal.kind == "CredentialsRefused"
     assert job.clock.monotonic() >= 6 * 3600
@@ -211,8 +210,8 @@ async def test_a_key_that_nobody_corrects_is_an_answer_in_the_end(
 async def test_a_refusal_of_the_first_send_is_an_answer(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [ProviderRefused("No.", code="no")])
-    found = await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, [ProviderRefused("No.", code="no")])
+    found = await submit_once(job, storage, provider, prepared)
     assert found.provider_job_id is None
     assert found.refusal is not None
     assert type(found.refusal.error()) is ProviderRefused
@@ -222,17 +221,17 @@ async def test_a_refusal_of_the_first_send_is_an_answer(
 async def test_a_refusal_after_a_lost_answer_says_nothing_about_the_first_send(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [lost(), ProviderRefused("No.")])
+    provider = Scripted(job, [lost(), ProviderRefused("No.")], search_seconds=0)
     with pytest.raises(ProviderRefused):
-        await submit_once(job, storage, prepared, provider.sender(0))
+        await submit_once(job, storage, provider, prepared)
 
 
 async def test_a_lack_of_slots_is_waited_out(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
     full = SlotUnavailable("Full.", retry_after=90)
-    provider = Provider(job, [full, full, full, ACCEPTED])
-    await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, [full, full, full, ACCEPTED])
+    await submit_once(job, storage, provider, prepared)
     assert len(provider.bodies) == 4
     assert job.clock.monotonic() >= 270
 
@@ -240,9 +239,9 @@ async def test_a_lack_of_slots_is_waited_out(
 async def test_the_wait_for_a_slot_has_an_end(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [SlotUnavailable("Full.", retry_after=300)])
+    provider = Scripted(job, [SlotUnavailable("Full.", retry_after=300)])
     with pytest.raises(DeadlineExceeded, match="nothing was created"):
-        await submit_once(job, storage, prepared, provider.sender())
+        await submit_once(job, storage, provider, prepared)
     assert job.clock.monotonic() >= 6 * 3600
 
 
@@ -250,9 +249,9 @@ async def test_a_job_whose_request_is_gone_is_refused(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
     await storage.delete(prepared.body_key)
-    provider = Provider(job)
+    provider = Scripted(job)
     with pytest.raises(StorageRefused, match="start a new job"):
-        await submit_once(job, storage, prepared, provider.sender())
+        await submit_once(job, storage, provider, prepared)
     assert provider.bodies == []
 
 
@@ -261,26 +260,24 @@ def later_start(job: Job, **labels: str) -> Job:
     assert isinstance(job.clock, VirtualClock)
     job.clock.advance(3600)
     labels = {fact_label(name): value for name, value in labels.items()}
-    past = Past(starts=2, began_at=job.clock.monotonic(), labels=labels)
-    return replace(job, past=past)
+    evidence = SendEvidence(starts=2, began_at=job.clock.monotonic(), labels=labels)
+    return replace(job, evidence=evidence)
 
 
 async def emptied(job: Job, storage: Storage) -> Prepared:
     """The attempt prepared anew, with other links, after all records of the job were removed."""
     for name in ("request", "request-sent", "request-turn"):
         await storage.delete(job.keys.record(f"{LIP_SYNC}-1-{name}"))
-    return await keep_request(
-        job, storage, step=LIP_SYNC, attempt=1, body=b"new", expected_seconds=60, cost_usd=None
-    )
+    return await keep_request(job, storage, LIP_SYNC, 1, PaidRequest(b"new", expected_seconds=60))
 
 
 async def test_a_job_whose_records_are_lost_is_looked_for(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, listed_at=0)
-    await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, listed_at=0)
+    await submit_once(job, storage, provider, prepared)
     job = later_start(job)
-    found = await submit_once(job, storage, await emptied(job, storage), provider.sender())
+    found = await submit_once(job, storage, provider, await emptied(job, storage))
     assert found.adopted
     assert len(provider.bodies) == 1
     # The search goes back to the job's begin: the time of the first send is lost too.
@@ -293,14 +290,14 @@ async def test_a_search_goes_back_to_the_begin_of_the_run_whatever_clock_set_the
     assert isinstance(job.clock, VirtualClock)
     job.clock.jump(3 * 3600)
     ahead = prepared.model_copy(update={"prepared_at": job.now()})
-    provider = Provider(job, [lost(), lost(), lost()])
+    provider = Scripted(job, [lost(), lost(), lost()])
     with pytest.raises(OutcomeUnknown):
-        await submit_once(job, storage, ahead, provider.sender())
+        await submit_once(job, storage, provider, ahead)
     # The next machine's clock is right.
     job.clock.jump(-3 * 3600)
     provider.since.clear()
     with pytest.raises(OutcomeUnknown):
-        await submit_once(later_start(job), storage, ahead, provider.sender())
+        await submit_once(later_start(job), storage, provider, ahead)
     assert set(provider.since) == {job.ledger.created_at}
 
 
@@ -310,10 +307,10 @@ async def test_a_later_process_looks_while_a_listing_may_lag_behind_earlier_ones
     job = later_start(job)
     assert isinstance(job.clock, VirtualClock)
     job.clock.advance(40)
-    provider = Provider(job)
-    await submit_once(job, storage, prepared, provider.sender(60))
+    provider = Scripted(job)
+    await submit_once(job, storage, provider, prepared)
     assert len(provider.bodies) == 1
-    assert provider.looks[-1] == pytest.approx(job.past.began_at + 60)
+    assert provider.looks[-1] == pytest.approx(job.evidence.began_at + 60)
 
 
 @pytest.mark.parametrize("named", ["lip-sync-1", "lip-sync-2"])
@@ -321,8 +318,8 @@ async def test_a_job_that_the_runs_labels_name_is_followed(
     job: Job, storage: Storage, prepared: Prepared, named: str
 ) -> None:
     job = later_start(job, **{named: "p-7"})
-    provider = Provider(job)
-    await submit_once(job, storage, await emptied(job, storage), provider.sender())
+    provider = Scripted(job)
+    await submit_once(job, storage, provider, await emptied(job, storage))
     assert (provider.adopted, provider.bodies) == (["p-7"], [])
 
 
@@ -330,8 +327,8 @@ async def test_labels_of_earlier_attempts_and_of_other_steps_name_nothing(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
     job = later_start(job, **{"lip-sync-1": "p-7", "inpainting-2": "w-7", "lip-sync-2": ""})
-    provider = Provider(job)
-    await submit_once(job, storage, replace_attempt(prepared, 2), provider.sender())
+    provider = Scripted(job)
+    await submit_once(job, storage, provider, replace_attempt(prepared, 2))
     assert (provider.adopted, len(provider.bodies)) == ([], 1)
 
 
@@ -353,10 +350,10 @@ async def test_a_server_that_heeds_no_condition_costs_nothing(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
     careless = Careless(storage)
-    provider = Provider(job, listed_at=0)
-    await submit_once(job, careless, prepared, provider.sender())
+    provider = Scripted(job, listed_at=0)
+    await submit_once(job, careless, provider, prepared)
     # The first process was killed while the answer was held back; its history is not known.
-    found = await submit_once(replace(job, past=Past()), careless, prepared, provider.sender())
+    found = await submit_once(replace(job, evidence=SendEvidence()), careless, provider, prepared)
     assert found.adopted
     assert len(provider.bodies) == 1
 
@@ -364,14 +361,16 @@ async def test_a_server_that_heeds_no_condition_costs_nothing(
 async def test_records_that_vanish_during_the_wait_for_a_slot(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [SlotUnavailable("Full.", retry_after=90), ACCEPTED])
+    class Tidied(Scripted):
+        async def send(
+            self, body: bytes, reference: str, before_sending: Callable[[], None]
+        ) -> AcceptedJob:
+            await storage.delete(f"{prepared.body_key}-turn")
+            await storage.delete(f"{prepared.body_key}-sent")
+            return await super().send(body, reference, before_sending)
 
-    async def send(body: bytes, before_sending: Callable[[], None]) -> Submission:
-        await storage.delete(f"{prepared.body_key}-turn")
-        await storage.delete(f"{prepared.body_key}-sent")
-        return await provider.send(body, before_sending)
-
-    await submit_once(job, storage, prepared, replace(provider.sender(), send=send))
+    provider = Tidied(job, [SlotUnavailable("Full.", retry_after=90), ACCEPTED])
+    await submit_once(job, storage, provider, prepared)
     assert len(provider.bodies) == 2
     assert provider.looks, "it was not looked for before it was sent again"
 
@@ -404,37 +403,39 @@ class StandingStill:
 async def test_a_machine_that_stood_still_looks_again_before_it_sends(
     job: Job, storage: Storage, prepared: Prepared, wall_only: bool
 ) -> None:
-    provider = Provider(job)
+    provider = Scripted(job)
     with StandingStill(job, 31, wall_only=wall_only) as machine:
-        await submit_once(job, storage, prepared, provider.sender())
+        await submit_once(job, storage, provider, prepared)
     assert machine.times == 2
     assert len(provider.bodies) == 1
 
 
 async def test_a_short_stop_is_none(job: Job, storage: Storage, prepared: Prepared) -> None:
-    provider = Provider(job)
+    provider = Scripted(job)
     with StandingStill(job, 29) as machine:
-        await submit_once(job, storage, prepared, provider.sender())
+        await submit_once(job, storage, provider, prepared)
     assert machine.times == 1
 
 
 async def test_a_machine_that_stood_still_leaves_the_job_to_its_successor(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, listed_at=0)
+    provider = Scripted(job, listed_at=0)
     successor = asyncio.Event()
 
-    async def frozen_send(body: bytes, before_sending: Callable[[], None]) -> Submission:
-        assert isinstance(job.clock, VirtualClock)
-        job.clock.advance(900)
-        found = await submit_once(later_start(job), storage, prepared, provider.sender())
-        assert found.adopted, "the first send may have left"
-        successor.set()
-        before_sending()
-        raise AssertionError("sent although another process has taken over")
+    class Frozen(Scripted):
+        async def send(
+            self, body: bytes, reference: str, before_sending: Callable[[], None]
+        ) -> AcceptedJob:
+            assert isinstance(job.clock, VirtualClock)
+            job.clock.advance(900)
+            found = await submit_once(later_start(job), storage, provider, prepared)
+            assert found.adopted, "the first send may have left"
+            successor.set()
+            before_sending()
+            raise AssertionError("sent although another process has taken over")
 
-    sender = replace(provider.sender(), send=frozen_send)
-    found = await submit_once(job, storage, prepared, sender)
+    found = await submit_once(job, storage, Frozen(job, listed_at=0), prepared)
     assert successor.is_set()
     assert found.adopted
     assert provider.bodies == []
@@ -443,8 +444,8 @@ async def test_a_machine_that_stood_still_leaves_the_job_to_its_successor(
 async def test_another_request_under_the_key_is_a_send_of_this_attempt(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [RequestConflict("Other inputs.")], listed_at=0)
-    found = await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, [RequestConflict("Other inputs.")], listed_at=0)
+    found = await submit_once(job, storage, provider, prepared)
     assert found.adopted
     assert provider.since == [min(job.ledger.created_at, prepared.prepared_at)]
 
@@ -452,27 +453,27 @@ async def test_another_request_under_the_key_is_a_send_of_this_attempt(
 async def test_a_conflict_whose_job_is_not_found_is_no_refusal(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, [RequestConflict("Other inputs.")])
+    provider = Scripted(job, [RequestConflict("Other inputs.")])
     with pytest.raises(RequestConflict):
-        await submit_once(job, storage, prepared, provider.sender())
+        await submit_once(job, storage, provider, prepared)
 
 
 async def test_a_job_whose_request_is_gone_is_found_all_the_same(
     job: Job, storage: Storage, prepared: Prepared
 ) -> None:
-    provider = Provider(job, listed_at=0)
-    await submit_once(job, storage, prepared, provider.sender())
+    provider = Scripted(job, listed_at=0)
+    await submit_once(job, storage, provider, prepared)
     await storage.delete(prepared.body_key)
-    found = await submit_once(later_start(job), storage, prepared, provider.sender())
+    found = await submit_once(later_start(job), storage, provider, prepared)
     assert found.adopted
     assert len(provider.bodies) == 1
 
 
 async def test_a_cancelled_job_is_not_sent(job: Job, storage: Storage, prepared: Prepared) -> None:
-    provider = Provider(job)
+    provider = Scripted(job)
     stop = StopSignal()
     stop.set(StopReason.CANCELLED)
     with use_stop(stop), pytest.raises(Stopped):
-        await submit_once(job, storage, prepared, provider.sender())
+        await submit_once(job, storage, provider, prepared)
     assert provider.bodies == []
     assert isinstance(job.clock, VirtualClock)

@@ -17,7 +17,7 @@ from pro_video.core.errors import DiedTooOften
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
-from tasks.run.recoveries import DIED, TAKEN_UP, History
+from tasks.connections.run_history import DIED, TAKEN_UP, RunHistory
 from tasks.run.turns import Turn
 
 
@@ -52,7 +52,7 @@ class Worker:
         return bool(self.states[job]) and self.last(job).type.value in ("COMPLETED", "FAILED")
 
     async def job(self, name: str, dead: asyncio.Event) -> None:
-        history = History.of(self.states[name])
+        history = RunHistory.of(self.states[name])
         try:
             history.check()
         except DiedTooOften as error:
@@ -120,7 +120,7 @@ def test_the_innocent_lose_nothing_by_the_one_that_ends_their_process(
     assert worker.beside[0] == (20 if at_their_begin else 0)
     assert worker.beside[2:] == [0] * (deaths - 2)
     for job in innocents:
-        assert History.of(worker.states[job]).crashes <= 2
+        assert RunHistory.of(worker.states[job]).crashes <= 2
 
 
 async def test_one_suspect_works_at_a_time_in_the_order_of_coming() -> None:

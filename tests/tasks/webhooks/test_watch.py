@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
 from flows.webhook_delivery import webhook_delivery_flow
 from gateway.jobs.views import job_view
 from gateway.prefect_client.runs import Run
-from gateway.status.status_reader import Ended, Report, Snapshot
+from gateway.status.status_reader import Ended, Snapshot
 from pro_video.core.job_names import JobKeys
 from pro_video.records import JobError, JobResult
 from pro_video.s3.storage import Storage
@@ -147,8 +147,7 @@ async def test_a_reported_failure_has_the_words_of_the_status(world: World) -> N
         completed_at=now,
     )
     run = Run.model_validate((await world.prefect.read_flow_run(job)).model_dump(mode="json"))
-    report = Report.model_validate_json(result.model_dump_json())
-    view = job_view(Snapshot(run, 0.0), Ended(report))
+    view = job_view(Snapshot(run, 0.0), Ended(result))
     assert view.error is not None
     told = end_data(result)["error"]
     assert view.error.model_dump() == {name: told[name] for name in view.error.model_dump()}

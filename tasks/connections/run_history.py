@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from prefect import get_client
 from prefect.client.schemas.objects import StateType
 
 from pro_video.core.errors import DiedTooOften
@@ -16,7 +14,6 @@ from pro_video.core.progress import RESULT_MESSAGE, Stage
 from pro_video.core.settings import get_settings
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import State
 
 TAKEN_UP: Final = "Taken up again after its worker was lost."
@@ -27,6 +24,32 @@ DIED: Final = "The worker's process died; this machine noticed at its restart."
 """Message of the crash that a worker's successor tells of."""
 SHORTEST_SILENCE: Final = timedelta(seconds=90)
 """No silence is noticed sooner: three heartbeats."""
+
+EndStatus = Literal["completed", "failed", "cancelled"]
+CRASH_STAYS: Final = timedelta(minutes=15)
+"""A crashed job is normally taken up again; one that stays crashed for so long has failed."""
+
+_END_STATUS: Final[Mapping[StateType, EndStatus]] = {
+    StateType.COMPLETED: "completed",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "failed",
+    StateType.CANCELLED: "cancelled",
+}
+END_TYPES: Final = tuple(_END_STATUS)
+"""The types of states that may be the end of a job."""
+
+
+def end_status(type_: StateType, age: timedelta) -> EndStatus | None:
+    """How a job has ended by the state of its run; None while it goes on or is taken up again.
+
+    Args:
+        type_: of the state.
+        age: time since the state was set.
+    """
+    if type_ is StateType.CRASHED and age < CRASH_STAYS:
+        return None
+    return _END_STATUS.get(type_)
+
 
 # An end that a person saw.
 _SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
@@ -40,7 +63,7 @@ _WHILE_WAITING = 10
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """Retries and crashes of a job, from its states.
 
     Attributes:
@@ -59,7 +82,7 @@ class History:
     starts: int = 0
 
     @classmethod
-    def of(cls, states: Iterable[State[Any]]) -> History:
+    def of(cls, states: Iterable[State[Any]]) -> RunHistory:
         """Read the states of one flow run, in any order.
 
         Only what leads from an end back into the queue is a retry. A process that was taken for
@@ -130,27 +153,3 @@ def _was_at_work(before: State[Any], crash: State[Any]) -> bool:
     if before.name in _WAITING and before.message != RESULT_MESSAGE:
         return False
     return before.name in _SHOWN or crash.message not in (SILENT, DIED)
-
-
-async def read_history(client: PrefectClient, job_id: str) -> History:
-    """The history of a job.
-
-    Raises:
-        httpx.HTTPError: Prefect does not answer.
-    """
-    return History.of(await client.read_flow_run_states(UUID(job_id)))
-
-
-async def check_recoveries(job_id: str) -> History:
-    """End a job whose worker was lost too often, instead of taking it up again and again.
-
-    Returns:
-        The job's history.
-
-    Raises:
-        DiedTooOften: more often than allowed since the job began or was retried by hand.
-    """
-    async with get_client() as client:
-        history = await read_history(client, job_id)
-    history.check()
-    return history

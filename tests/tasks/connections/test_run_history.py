@@ -23,7 +23,7 @@ from prefect.states import (
 from pro_video.core.errors import DiedTooOften
 from pro_video.core.progress import RESULT_MESSAGE, Stage
 from pro_video.core.settings import get_settings
-from tasks.run.recoveries import DIED, SHORTEST_SILENCE, SILENT, TAKEN_UP, History
+from tasks.connections.run_history import DIED, SHORTEST_SILENCE, SILENT, TAKEN_UP, RunHistory
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -36,14 +36,14 @@ def by_hand() -> State[Any]:
     return AwaitingRetry()
 
 
-def history(*states: State[Any]) -> History:
+def history(*states: State[Any]) -> RunHistory:
     """Of states that follow each other by a second, told in any order."""
     told = [
         state.model_copy(update={"timestamp": BEGAN + timedelta(seconds=place)})
         for place, state in enumerate(states)
     ]
     random.shuffle(told)
-    return History.of(told)
+    return RunHistory.of(told)
 
 
 @pytest.mark.parametrize("end", [Failed(), Cancelled(), Completed()])
@@ -54,7 +54,7 @@ def test_a_way_from_an_end_into_the_queue_is_a_retry(end: State[Any]) -> None:
 
 def test_a_lost_worker_is_no_retry() -> None:
     told = history(Scheduled(), Running(), Crashed(message="gone"), taken_up(), Pending())
-    assert told == History(retries=0, crashes=1, losses=1, last_crash="gone", starts=1)
+    assert told == RunHistory(retries=0, crashes=1, losses=1, last_crash="gone", starts=1)
 
 
 def test_each_process_is_a_start_and_what_it_shows_is_none() -> None:
@@ -161,7 +161,7 @@ def test_one_silence_counts_once_however_often_it_is_told() -> None:
         (gone + 6, silent()),
         (gone + 7, taken_up()),
     ]
-    told = History.of(
+    told = RunHistory.of(
         state.model_copy(update={"timestamp": BEGAN + timedelta(seconds=seconds)})
         for seconds, state in late
     )
@@ -177,5 +177,5 @@ def test_deaths_while_waiting_have_a_bound_too() -> None:
 
 
 def test_a_job_without_states_has_no_history() -> None:
-    assert history() == History()
-    assert history(State(type=StateType.PENDING)) == History()
+    assert history() == RunHistory()
+    assert history(State(type=StateType.PENDING)) == RunHistory()
