@@ -12,11 +12,12 @@ from gateway.base.services import Services
 from gateway.base.settings import GatewaySettings
 from gateway.bucket.bucket import Bucket
 from gateway.callbacks.routes import CallbackHandler
+from gateway.callbacks.secrets import ProviderSecrets
 from gateway.callbacks.settings import CallbackSettings
 from gateway.events.hub import EventHub
 from gateway.events.routes import EventSettings, EventStreams
 from gateway.forms.admission import FormAdmission
-from gateway.jobs.legacy import FormJobs
+from gateway.jobs.form_jobs import FormJobs
 from gateway.prefect_client.api import PrefectApi
 from gateway.prefect_client.loop import open_prefect_loop
 from gateway.prefect_client.runs import Runs
@@ -49,7 +50,8 @@ async def open_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         events = EventSettings()
         hub = EventHub(api, runs, statuses, look_seconds=events.events_look_seconds)
         services.add(EventStreams(events, hub))
-        services.add(CallbackHandler.of(CallbackSettings(), api))
+        callbacks = CallbackSettings()
+        services.add(CallbackHandler(callbacks, api, ProviderSecrets.of(callbacks)))
         try:
             yield services
         finally:

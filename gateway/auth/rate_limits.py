@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from gateway.base.problems import ProblemError
 from gateway.base.settings import GatewaySettings
@@ -34,7 +35,7 @@ class RateLimiter:
         self._rate = rate
         self._burst = float(burst)
         self._clock = clock
-        self._buckets: OrderedDict[str, _TokenBucket] = OrderedDict()
+        self._buckets: LRUCache[str, _TokenBucket] = LRUCache(_OWNERS)
 
     def take(self, owner: str) -> None:
         """Count one request.
@@ -44,9 +45,6 @@ class RateLimiter:
         """
         now = self._clock()
         bucket = self._buckets.setdefault(owner, _TokenBucket(self._burst, now))
-        self._buckets.move_to_end(owner)
-        while len(self._buckets) > _OWNERS:
-            self._buckets.popitem(last=False)
         bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.filled_at) * self._rate)
         bucket.filled_at = now
         if bucket.tokens < 1:

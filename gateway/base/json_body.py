@@ -1,4 +1,4 @@
-"""Reads a small JSON body, with a bound on its size and on the time it may take."""
+"""Reads small bodies, with bounds on their size and time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from gateway.base.problems import ProblemError, invalid_field
 
@@ -34,6 +34,38 @@ def loads(text: bytes, name: str) -> Any:
     return value
 
 
+async def read_body(
+    request: Request, *, max_bytes: int, seconds: float, too_large: str = "body_too_large"
+) -> bytes:
+    """The raw body.
+
+    Args:
+        request: the request.
+        max_bytes: size of the largest body.
+        seconds: longest time of a body.
+        too_large: code of the problem of a larger body.
+
+    Raises:
+        ProblemError: 400, 408 or 413. The connection ends, because the rest stays unread.
+    """
+    body = bytearray()
+    closing = {"Connection": "close"}
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    message = f"The body has more than {max_bytes} bytes. Send less."
+                    raise ProblemError(413, too_large, message, headers=closing)
+    except TimeoutError:
+        message = "The body arrived too slowly. Send the request again."
+        raise ProblemError(408, "too_slow", message, headers=closing) from None
+    except ClientDisconnect:
+        # No response can reach this client.
+        raise ProblemError(400, "gone", "The body did not arrive whole.") from None
+    return bytes(body)
+
+
 async def read_object(request: Request) -> dict[str, Any]:
     """A JSON object.
 
@@ -43,28 +75,9 @@ async def read_object(request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ProblemError(415, "not_json", "Send the request as application/json.")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_SECONDS):
-            while True:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise ProblemError(400, "gone", "The body did not arrive whole.")
-                body += message.get("body", b"")
-                if len(body) > LONGEST_JSON:
-                    raise ProblemError(
-                        413,
-                        "body_too_large",
-                        f"The body has more than {LONGEST_JSON} bytes. Send less.",
-                    )
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError:
-        raise ProblemError(
-            408, "too_slow", "The body arrived too slowly. Send the request again."
-        ) from None
+    body = await read_body(request, max_bytes=LONGEST_JSON, seconds=_SECONDS)
     # A JSON text is no object, although `loads` would decode it again.
-    value = None if body.lstrip()[:1] != b"{" else loads(bytes(body), "body")
+    value = None if body.lstrip()[:1] != b"{" else loads(body, "body")
     if not isinstance(value, dict):
         raise ProblemError(400, "not_json_object", "The body must be one JSON object.")
     return value

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -20,15 +21,14 @@ class _Entry(Generic[V]):
 
 
 class SingleFlightCache(Generic[K, V]):
-    """Values by key, bounded in number and age; the oldest are dropped first.
+    """Values by key, bounded in number and age; the least recently used are dropped first.
 
     The age of a value counts from the begin of its read. Callers of a read that fails share its
     error, which is not kept.
     """
 
     def __init__(self, *, size: int) -> None:
-        self._size = size
-        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._entries: LRUCache[K, _Entry[V]] = LRUCache(size)
 
     async def get(self, key: K, read: Callable[[], Awaitable[V]], *, seconds: float) -> V:
         """The value, at most ``seconds`` old; a read that is running is always shared."""
@@ -37,10 +37,7 @@ class SingleFlightCache(Generic[K, V]):
         if entry is None or (entry.value.done() and now >= entry.until):
             entry = _Entry(asyncio.ensure_future(read()), now + seconds)
             self._entries[key] = entry
-            self._entries.move_to_end(key)
             entry.value.add_done_callback(lambda done: self._drop_failed(key, done))
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
         # A client that leaves must not end the read of the others.
         return await asyncio.shield(entry.value)
 

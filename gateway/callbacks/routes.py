@@ -11,17 +11,16 @@ import json
 import logging
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Hashable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from cachetools import TTLCache
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
+from gateway.base.json_body import read_body
 from gateway.base.problems import ProblemError, problem_responses, unavailable
 from gateway.base.services import service
-from gateway.callbacks.body import BodyReader
-from gateway.callbacks.replay_cache import ReplayCache
 from gateway.callbacks.secrets import ProviderSecrets
 from gateway.callbacks.settings import CallbackSettings
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
@@ -34,49 +33,49 @@ logger = logging.getLogger("pro_video.gateway.callbacks")
 router = APIRouter(prefix="/doorbells", tags=["doorbells"])
 
 _LONGEST_ID = 128
+# Callbacks that are remembered as handled; the oldest are dropped first.
+_RECENT = 20_000
 
 
-@dataclass(frozen=True)
 class CallbackHandler:
     """The shared objects of the callback routes.
 
-    Attributes:
+    Args:
+        settings: the bounds of callbacks.
         api: Prefect, which takes the events.
-        reader: reads the bodies.
         secrets: check the signatures.
-        recent: callbacks that were handled.
     """
 
-    api: PrefectApi
-    reader: BodyReader
-    secrets: ProviderSecrets
-    recent: ReplayCache
-
-    @classmethod
-    def of(cls, settings: CallbackSettings, api: PrefectApi) -> CallbackHandler:
-        """The handler with the bounds of the settings."""
-        return cls(
-            api=api,
-            reader=BodyReader(
-                max_bytes=settings.doorbell_max_bytes,
-                seconds=settings.doorbell_seconds,
-                at_once=settings.doorbells_at_once,
-            ),
-            secrets=ProviderSecrets.of(settings),
-            recent=ReplayCache(seconds=settings.doorbell_memory_seconds),
+    def __init__(
+        self, settings: CallbackSettings, api: PrefectApi, secrets: ProviderSecrets
+    ) -> None:
+        self.secrets = secrets
+        self._settings = settings
+        self._api = api
+        self._receiving = 0
+        self._recent: TTLCache[Hashable, None] = TTLCache(
+            _RECENT, ttl=settings.doorbell_memory_seconds
         )
 
     async def read(self, request: Request) -> bytes:
         """The raw body.
 
         Raises:
-            ProblemError: as :meth:`BodyReader.read`.
+            ProblemError: 400, 408 or 413, or 503 while too many are being received.
         """
+        if self._receiving >= self._settings.doorbells_at_once:
+            message = "Too many callbacks are being received. Send it again later."
+            raise ProblemError(503, "busy", message, retry_after=5)
+        self._receiving += 1
         try:
-            return await self.reader.read(request)
-        except ClientDisconnect:
-            # No response can reach this client.
-            raise ProblemError(400, "gone", "The body did not arrive whole.") from None
+            return await read_body(
+                request,
+                max_bytes=self._settings.doorbell_max_bytes,
+                seconds=self._settings.doorbell_seconds,
+                too_large="too_large",
+            )
+        finally:
+            self._receiving -= 1
 
     async def wake(self, provider: str, raw_id: object, status: object) -> Response:
         """Emit the event that wakes the task of a provider's job, once for each status.
@@ -88,7 +87,8 @@ class CallbackHandler:
         if not 0 < len(job_id) <= _LONGEST_ID or not job_id.isprintable():
             raise ProblemError(400, "not_a_callback", "The callback has no id of a job.")
         key = (provider, job_id, str(status)[:_LONGEST_ID])
-        if self.recent.add(key):
+        if key not in self._recent:
+            self._recent[key] = None
             event = {
                 "id": str(uuid.uuid4()),
                 "occurred": datetime.now(UTC).isoformat(),
@@ -98,12 +98,12 @@ class CallbackHandler:
                 "payload": {},
             }
             try:
-                await self.api.call("POST", "/events", json=[event])
+                await self._api.call("POST", "/events", json=[event])
             except ProblemError:
-                self.recent.discard(key)
+                self._recent.pop(key, None)
                 raise
             except PrefectRefused as refused:
-                self.recent.discard(key)
+                self._recent.pop(key, None)
                 logger.error("Prefect refused the event of a callback with %d", refused.status)
                 raise unavailable("The job service", retry_after=30) from None
             logger.info("Callback of %s for job %s", provider, job_id)

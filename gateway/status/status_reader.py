@@ -7,10 +7,11 @@ clients for a short time.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
+
+from cachetools import LRUCache
 
 from gateway.base.problems import not_found
 from gateway.base.settings import GatewaySettings
@@ -84,7 +85,7 @@ class StatusReader:
             batch=_BATCH,
         )
         self._ended: SingleFlightCache[tuple[UUID, UUID], Ended] = SingleFlightCache(size=_CACHED)
-        self._shown: OrderedDict[UUID, float] = OrderedDict()
+        self._shown: LRUCache[UUID, float] = LRUCache(_CACHED)
 
     async def snapshot(self, owner: str, job_id: UUID) -> Snapshot:
         """A job of the owner, at most as old as the cache allows.
@@ -159,10 +160,7 @@ class StatusReader:
         Jobs write the state before the percentage, and may die in between.
         """
         start = _START.get(run.state.name, 0.0) if run.state.type == "RUNNING" else 0.0
-        shown = max(percent, start, self._shown.pop(run.id, 0.0))
-        self._shown[run.id] = shown
-        while len(self._shown) > _CACHED:
-            self._shown.popitem(last=False)
+        shown = self._shown[run.id] = max(percent, start, self._shown.get(run.id, 0.0))
         return shown
 
     async def _percents(self, ids: Sequence[UUID]) -> dict[UUID, float]:

@@ -1,4 +1,4 @@
-"""The stack's Prefect server, whose API gives the providers' keys to those who may ask."""
+"""Access to the stack's Prefect server, whose API has the providers' keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that never come to a request, or not to its end."""
+"""Clients that send no request, or never end one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_later_headers_without_an_end(connection: socket.socket) -> None:
     assert drip(connection).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_nobody_wants(connection: socket.socket) -> None:
+def test_a_body_for_a_route_without_one(connection: socket.socket) -> None:
     connection.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
     assert drip(connection, b"x").startswith(b"HTTP/1.1 200 ")
 

@@ -47,7 +47,7 @@ def test_tokens_are_made_listed_and_revoked(
             assert command.main(["revoke", line.split()[0]]) == 1
             assert client.get(JOBS).status_code == 401
         assert command.main(["create", "../anna"]) == 2
-        # The last one's revocation does not open what was closed.
+        # Without the last token all requests are still refused.
         assert command.main(["list"]) == 0
         assert command.main(["revoke", capsys.readouterr().out.splitlines()[-1].split()[0]]) == 0
         with start_gateway(token_block=block).client() as client:

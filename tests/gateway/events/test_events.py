@@ -51,7 +51,7 @@ class Event:
     data: dict[str, Any]
 
     @property
-    def told(self) -> tuple[str, str | None, int]:
+    def summary(self) -> tuple[str, str | None, int]:
         return self.data["status"], self.data["stage"], self.data["progress"]
 
 
@@ -156,14 +156,14 @@ async def gateway(prefect_api: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-async def test_a_job_is_told_from_its_begin_to_its_end(gateway: Gateway) -> None:
+async def test_a_stream_has_the_job_from_its_begin_to_its_end(gateway: Gateway) -> None:
     job = await gateway.job()
     async with gateway.events(job) as stream:
         assert stream.response.headers["content-type"].startswith("text/event-stream")
         assert stream.response.headers["cache-control"] == "no-store"
         first = await stream.next()
         assert first is not None
-        assert first.told == ("processing", "queued", 0)
+        assert first.summary == ("processing", "queued", 0)
         await gateway.stage(job, Stage.UPLOADING)
         await stream.until("uploading")
         await gateway.stage(job, Stage.LIP_SYNC_PROCESSING)
@@ -173,7 +173,7 @@ async def test_a_job_is_told_from_its_begin_to_its_end(gateway: Gateway) -> None
         assert seen[-1].data["job_id"] == str(job)
         await gateway.set(job, Completed(message="Pro video processing completed"))
         (last,) = await stream.rest()
-        assert last.told == ("completed", "completed", 100)
+        assert last.summary == ("completed", "completed", 100)
     await eventually(lambda: gateway.hub.subscriptions == 0)
     await eventually(lambda: gateway.hub.upstreams == 0)
 
@@ -192,10 +192,10 @@ async def test_a_stream_ends_with_the_job_and_does_not_begin_again(
     await gateway.set(job, state)
     async with gateway.events(job) as stream:
         (only,) = await stream.rest()
-    assert only.told[:2] == (status, None)
+    assert only.summary[:2] == (status, None)
     assert only.data["message"] == state.message
     async with gateway.events(job, only.id) as stream:
-        # EventSource comes back by itself, and takes this as the order to stop.
+        # EventSource reconnects by itself until it gets this status.
         assert stream.response.status_code == 204
 
 
@@ -208,8 +208,8 @@ async def test_a_reconnect_misses_nothing(gateway: Gateway) -> None:
         await gateway.stage(job, stage)
     await gateway.set(job, Completed(message="done"))
     async with gateway.events(job, last.id) as stream:
-        told = [event.data["stage"] for event in await stream.rest()]
-    assert told == [
+        stages = [event.data["stage"] for event in await stream.rest()]
+    assert stages == [
         "lip-sync processing",
         "lip-sync completed",
         "inpainting starting",
@@ -230,7 +230,7 @@ async def test_many_clients_cost_one_connection_and_get_the_same_events(gateway:
         for job in jobs:
             await gateway.set(job, Completed(message="done"))
         ends = await asyncio.gather(*(stream.rest() for stream in streams))
-    assert {events[-1].told for events in ends} == {("completed", "completed", 100)}
+    assert {events[-1].summary for events in ends} == {("completed", "completed", 100)}
     assert len({events[-1].id for events in ends}) == 2
     await eventually(lambda: gateway.hub.upstreams == 0)
 
@@ -246,14 +246,14 @@ async def test_a_quiet_stream_shows_that_it_is_there(prefect_api: str) -> None:
             assert await waiting is not None
 
 
-async def test_a_stream_has_an_end_and_its_client_comes_back(prefect_api: str) -> None:
+async def test_a_stream_ends_in_time_and_its_client_reconnects(prefect_api: str) -> None:
     async with opened(events_longest_seconds=0.2, events_heartbeat_seconds=0.05) as gateway:
         job = await gateway.job()
         async with gateway.events(job) as stream:
             (first,) = await stream.rest()
         await gateway.set(job, Completed(message="done"))
         async with gateway.events(job, first.id) as stream:
-            assert [event.told[0] for event in await stream.rest()] == ["completed"]
+            assert [event.summary[0] for event in await stream.rest()] == ["completed"]
 
 
 async def test_a_client_that_falls_behind_is_dropped_alone(prefect_api: str) -> None:
@@ -280,7 +280,7 @@ async def test_a_gateway_that_stops_lets_its_streams_end(gateway: Gateway) -> No
         assert await stream.rest() == []
     await gateway.set(job, Completed(message="done"))
     async with gateway.events(job, first.id) as stream:
-        assert [event.told[0] for event in await stream.rest()] == ["completed"]
+        assert [event.summary[0] for event in await stream.rest()] == ["completed"]
 
 
 async def test_a_client_that_takes_no_bytes_is_dropped() -> None:

@@ -1,4 +1,4 @@
-"""The events for a listener, from Prefect's states alone."""
+"""The events of a job, from Prefect's states alone."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Job:
         return Run(id=self.id, created=BEGAN, state=self.states[-1])
 
 
-def told(moments: list[StreamEvent]) -> list[tuple[str, str | None, int]]:
-    return [(one.view.status, one.view.stage, one.view.progress) for one in moments]
+def summaries(events: list[StreamEvent]) -> list[tuple[str, str | None, int]]:
+    return [(one.view.status, one.view.stage, one.view.progress) for one in events]
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def job() -> Job:
     return made
 
 
-def test_a_new_listener_is_told_how_the_job_stands(job: Job) -> None:
+def test_a_new_client_gets_the_current_event(job: Job) -> None:
     history = JobHistory()
     history.update(job.run, job.states, 37.0)
-    assert told(history.since(None)) == [("processing", "lip-sync processing", 37)]
-    assert told(history.since("")) == told(history.since(None))
+    assert summaries(history.since(None)) == [("processing", "lip-sync processing", 37)]
+    assert summaries(history.since("")) == summaries(history.since(None))
 
 
 def test_a_stage_is_never_shown_below_its_begin(job: Job) -> None:
@@ -84,16 +84,18 @@ def test_nothing_new_is_no_event(job: Job) -> None:
     history.update(job.run, job.states, 37.0)
     assert history.update(job.run, [], 37.0) == []
     assert history.update(job.run, job.states, 37.2) == []
-    assert told(history.update(job.run, [], 38.0)) == [("processing", "lip-sync processing", 38)]
+    assert summaries(history.update(job.run, [], 38.0)) == [
+        ("processing", "lip-sync processing", 38)
+    ]
 
 
-def test_states_that_pass_between_two_looks_are_told(job: Job) -> None:
+def test_states_between_two_reads_are_events(job: Job) -> None:
     history = JobHistory()
     history.update(job.run, job.states, 37.0)
     job.stage(Stage.LIP_SYNC_COMPLETED)
     job.stage(Stage.INPAINTING_STARTING)
     job.enter("COMPLETED", "Completed", "done")
-    assert told(history.update(job.run, job.states, 100.0)) == [
+    assert summaries(history.update(job.run, job.states, 100.0)) == [
         ("processing", "lip-sync completed", 50),
         ("processing", "inpainting starting", 60),
         ("completed", "completed", 100),
@@ -118,36 +120,36 @@ def test_a_reconnect_misses_nothing_and_repeats_nothing(job: Job) -> None:
                 one.state_id for one in seen[index + 1 :] if one.state_id != last.state_id
             )
         )
-    # The last one known: nothing is left to tell.
+    # After the last one there is nothing.
     assert history.since(seen[-1].id) == []
 
 
-def test_a_reconnect_within_a_stage_is_told_how_far_it_has_come(job: Job) -> None:
+def test_a_reconnect_within_a_stage_gets_its_progress(job: Job) -> None:
     history = JobHistory()
     (first,) = history.update(job.run, job.states, 37.0)
     history.update(job.run, [], 41.0)
     history.update(job.run, [], 45.0)
-    assert told(history.since(first.id)) == [("processing", "lip-sync processing", 45)]
+    assert summaries(history.since(first.id)) == [("processing", "lip-sync processing", 45)]
 
 
 @pytest.mark.parametrize(
     "last", ["x", "0", f"{uuid.UUID(int=7)}.5.processing", "../../etc", "é" * 50, "." * 200]
 )
-def test_an_unknown_id_is_told_everything(job: Job, last: str) -> None:
+def test_an_unknown_id_gets_all_events(job: Job, last: str) -> None:
     history = JobHistory()
     history.update(job.run, job.states, 37.0)
     assert [one.state_id for one in history.since(last)] == [str(one.id) for one in job.states]
 
 
-def test_a_crash_that_was_recovered_from_is_nobodys_business(job: Job) -> None:
+def test_a_crash_with_a_recovery_is_no_event(job: Job) -> None:
     history = JobHistory()
     (seen,) = history.update(job.run, job.states, 37.0)
     job.enter("CRASHED", "Crashed", "lost")
     job.enter("SCHEDULED", "AwaitingRetry")
     job.enter("RUNNING", "Running")
     job.stage(Stage.LIP_SYNC_PROCESSING)
-    moments = history.update(job.run, job.states, 37.0)
-    assert {one.view.status for one in moments} == {"processing"}
+    events = history.update(job.run, job.states, 37.0)
+    assert {one.view.status for one in events} == {"processing"}
     assert {one.view.status for one in history.since(seen.id)} == {"processing"}
 
 
@@ -164,7 +166,7 @@ def test_a_crash_that_stays_becomes_a_failure_without_a_new_state(job: Job) -> N
     assert history.current.view.status == "processing"
 
 
-def test_a_retry_goes_on_after_the_failure(job: Job) -> None:
+def test_a_retry_continues_after_the_failure(job: Job) -> None:
     history = JobHistory()
     job.enter("FAILED", "Failed", "no")
     history.update(job.run, job.states, 37.0)
@@ -173,7 +175,7 @@ def test_a_retry_goes_on_after_the_failure(job: Job) -> None:
     job.enter("SCHEDULED", "AwaitingRetry")
     history.update(job.run, job.states, 37.0)
     assert not history.current.is_final
-    assert told(history.since(failed.id)) == [("processing", "queued", 37)]
+    assert summaries(history.since(failed.id)) == [("processing", "queued", 37)]
 
 
 def test_a_list_that_is_older_than_the_run_loses_nothing(job: Job) -> None:
@@ -205,10 +207,10 @@ def test_events_tell_warnings_and_kept_results(job: Job) -> None:
     history.update(labelled(), job.states, 37.0)
     running = history.current.data()
     assert running["warnings"] == [warning.model_dump(mode="json")]
-    # Of an end before a retry: the job goes on.
+    # They are of an end before a retry.
     assert (running["rejected_key"], running["fallback_key"]) == (None, None)
     job.enter("FAILED", "Failed", "Held: it is odd.")
-    [moment] = history.update(labelled(), job.states, 37.0)
-    ended = moment.data()
+    [event] = history.update(labelled(), job.states, 37.0)
+    ended = event.data()
     assert ended["warnings"] == running["warnings"]
     assert (ended["rejected_key"], ended["fallback_key"]) == ("a.mp4", "b.mp4")

@@ -89,7 +89,7 @@ def test_missing_parts_are_named_in_every_order(client: httpx.Client, upstream: 
     assert upstream.keys("uploads/") == before
 
 
-def test_all_problems_at_once_in_the_names_of_the_wire(
+def test_all_problems_at_once_in_the_names_of_the_request(
     client: httpx.Client, upstream: Upstream
 ) -> None:
     before = upstream.keys("uploads/")

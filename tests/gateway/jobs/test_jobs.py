@@ -186,7 +186,7 @@ def test_failed_with_fallback_then_retried(
     again = client.post(view["retry_url"])
     assert (again.status_code, again.json()["code"]) == (409, "job_not_retryable")
 
-    # The report of the earlier end says nothing of a later one.
+    # The report is of an earlier end.
     upstream.set_state(job, "FAILED", "Failed", "Died too often")
     view = view_of(client, job)
     assert view["error"] == {
@@ -271,14 +271,14 @@ def test_a_rejected_result_is_named_linked_and_accepted(
     assert decision.by == "local"
     assert before <= decision.at <= datetime.now(UTC)
 
-    # Again, now that it goes on, and after an end that came before it could.
+    # Again while the job continues, and after an end before it could continue.
     assert client.post(f"{JOBS}/{job}/accept").status_code == 202
     reject(upstream, job)
     assert client.post(f"{JOBS}/{job}/accept").status_code == 202
     assert upstream.run(job)["labels"][accepted_label(key)] == decision.model_dump_json()
 
 
-def test_a_result_whose_job_left_no_report_is_accepted(
+def test_a_result_without_a_report_is_accepted(
     client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
     key = JobKeys(job).final_result
@@ -288,9 +288,7 @@ def test_a_result_whose_job_left_no_report_is_accepted(
     assert accepted_label(key) in upstream.run(job)["labels"]
 
 
-def test_what_decision_was_made_stands_in_the_view(
-    client: httpx.Client, upstream: Upstream, job: str
-) -> None:
+def test_the_view_has_the_acceptance(client: httpx.Client, upstream: Upstream, job: str) -> None:
     at = "2026-01-01T12:00:00Z"
     finish(upstream, job, "COMPLETED", "Done", accepted_by="anna", accepted_at=at)
     view = view_of(client, job)
@@ -310,9 +308,7 @@ def test_without_a_rejected_result_there_is_nothing_to_accept(
 
 
 @pytest.mark.parametrize("on_doubt", ["deliver", "hold"])
-def test_the_wish_of_what_to_do_on_doubt_reaches_the_flow(
-    client: httpx.Client, upstream: Upstream, on_doubt: str
-) -> None:
+def test_on_doubt_reaches_the_flow(client: httpx.Client, upstream: Upstream, on_doubt: str) -> None:
     options = {"on_doubt": on_doubt, "model": "sync-3"}
     answers = [
         client.post(JOBS, json=json_job(options=options)),
@@ -324,14 +320,14 @@ def test_the_wish_of_what_to_do_on_doubt_reaches_the_flow(
 
 
 @pytest.mark.parametrize("on_doubt", ["ask", None, ["hold"], 1])
-def test_another_wish_on_doubt_is_refused(client: httpx.Client, on_doubt: object) -> None:
+def test_another_on_doubt_is_refused(client: httpx.Client, on_doubt: object) -> None:
     answer = client.post(JOBS, json=json_job(options={"on_doubt": on_doubt}))
     assert answer.status_code == 422, answer.text
     found = [(error["field"], error["code"]) for error in answer.json()["errors"]]
     assert found == [("options.on_doubt", "unknown_choice")]
 
 
-def test_crashed_is_taken_up_again() -> None:
+def test_a_crashed_job_is_processing_until_it_counts_as_failed() -> None:
     now = datetime.now(UTC)
     state = {"id": uuid.uuid4(), "type": "CRASHED", "name": "Crashed", "timestamp": now}
     run = Run.model_validate({"id": uuid.uuid4(), "created": now, "state": state})
@@ -470,7 +466,7 @@ class TestIdempotency:
     def test_fifty_forms_at_once(
         self, owned: Gateway, upstream: Upstream, tokens: dict[str, str]
     ) -> None:
-        """Few are received at the same time; the others wait for a place."""
+        """Few are received at the same time; the others wait for admission."""
         key = {"Idempotency-Key": uuid.uuid4().hex}
         before, kept = upstream.count_runs("ben"), upstream.keys("uploads/ben/")
         with owned.client(tokens["ben"]) as client, ThreadPoolExecutor(50) as pool:

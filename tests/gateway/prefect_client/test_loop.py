@@ -1,4 +1,4 @@
-"""Prefect's client on a loop of its own: answers, errors and ends reach who asked."""
+"""Prefect's client on a loop of its own: results, errors and cancellations reach the caller."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_answers_and_errors(upstream: Upstream) -> None:
                 await prefect.run(fail)
 
 
-async def test_work_goes_on_while_the_callers_loop_is_busy(upstream: Upstream) -> None:
+async def test_work_continues_while_the_loop_of_the_caller_is_busy(upstream: Upstream) -> None:
     done = threading.Event()
 
     async def steps(client: PrefectClient) -> None:
@@ -52,7 +52,7 @@ async def test_work_goes_on_while_the_callers_loop_is_busy(upstream: Upstream) -
             await asked
 
 
-async def test_caller_who_leaves_ends_the_work(upstream: Upstream) -> None:
+async def test_a_cancelled_caller_cancels_the_work(upstream: Upstream) -> None:
     began, ended = threading.Event(), threading.Event()
 
     async def wait(client: PrefectClient) -> None:
@@ -70,7 +70,7 @@ async def test_caller_who_leaves_ends_the_work(upstream: Upstream) -> None:
             assert await asyncio.to_thread(ended.wait, 10)
 
 
-async def test_closing_ends_what_is_under_way(upstream: Upstream) -> None:
+async def test_closing_cancels_running_work(upstream: Upstream) -> None:
     before = set(loops())
     began = threading.Event()
 

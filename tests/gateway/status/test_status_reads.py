@@ -1,4 +1,4 @@
-"""Statuses for those who poll: coherent, quick, for their owner alone, and fresh in time."""
+"""Statuses for polling clients: coherent, quick, fresh, and for their owner only."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def show_percent(upstream: Upstream, job: str, percent: float) -> None:
     upstream.prefect("POST", "/artifacts/", {**artifact, "flow_run_id": job})
 
 
-def test_short_way_gives_the_same_answer(anna: httpx.Client) -> None:
+def test_cached_responses_are_those_of_the_routes(anna: httpx.Client) -> None:
     job = new_job(anna)
     ordinary = anna.get(status_url(job))
     page = {"Origin": "https://editor.example.com"}
     for answer in (
         anna.get(status_url(job)),
         anna.get(f"{JOBS}/{job}"),
-        # Pages go the ordinary way.
+        # Requests of pages go to the routes.
         anna.get(status_url(job), headers=page),
     ):
         assert answer.status_code == 200
@@ -90,7 +90,7 @@ def test_two_tokens_in_one_request_are_not_chosen_from(
 
 def test_unchanged_status_is_not_sent_again(anna: httpx.Client) -> None:
     job = new_job(anna)
-    for _ in range(2):  # the ordinary way, then the short one
+    for _ in range(2):  # from the route, then from the cache
         tag = anna.get(status_url(job)).headers["ETag"]
         for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
             answer = anna.get(status_url(job), headers={"If-None-Match": known})
@@ -185,12 +185,12 @@ def test_end_is_seen_within_the_life_of_the_cache(
         upstream.set_state(job, "COMPLETED", "Completed")
         ended = time.monotonic()
         until(lambda: view(client, job)["status"] == "completed")
-        # And the time of one look, on a busy machine.
+        # The rest is the time of one read on a busy machine.
         assert time.monotonic() - ended < 0.5 + 3.0
         assert view(client, job)["progress"] == 100
 
 
-def test_prefect_away_is_told_when_the_status_is_too_old(
+def test_a_status_that_is_too_old_is_a_503_while_prefect_is_away(
     upstream: Upstream, tokens: dict[str, str]
 ) -> None:
     with serving(

@@ -1,4 +1,4 @@
-"""Direct uploads: presigned parts, completion, and what nobody completed."""
+"""Direct uploads: presigned parts, completion, and the removal of incomplete ones."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_open_uploads_are_bounded(
 
 
 def test_sweep(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
-    """Expired uploads go; those that an unfinished job names stay."""
+    """Expired uploads are removed, unless an unfinished job uses them."""
     settings = GatewaySettings(upload_hours=1, upload_keep_hours=10, open_uploads=1000)
     ids = []
     with start_gateway(open_uploads=1000).client() as client:
