@@ -26,9 +26,9 @@ help: ## Show this list
 
 install: $(STAMP) ## Create .venv and install everything the project needs
 
-# The lock pins every package by hash; the project itself is installed in place, with the
+# The lock pins every package by hash; the project and its sandbox are installed in place, with the
 # build tool that the lock brought, so that nothing outside the lock is fetched.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml sandbox/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python $(SUPPORTED) was found. $(CHOOSE)" >&2; exit 1; }
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no Python at $(PYTHON). $(CHOOSE)" >&2; exit 1; }
 	@version=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
@@ -39,11 +39,11 @@ $(STAMP): requirements.lock pyproject.toml
 ifneq ($(UV),)
 	@"$(UV)" venv --quiet --clear --python "$(PYTHON)" $(VENV)
 	@"$(UV)" pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
-	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e ./sandbox
 else
 	@"$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./sandbox
 endif
 	@touch $(STAMP)
 
@@ -72,4 +72,5 @@ format: $(STAMP) ## Rewrite the code in the project's style
 
 lock: $(STAMP) ## Resolve the lock file anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-header --no-annotate --extra sandbox --extra dev pyproject.toml -o requirements.lock
+		--no-emit-find-links --no-header --no-annotate --extra local --extra dev pyproject.toml sandbox/pyproject.toml \
+		-o requirements.lock

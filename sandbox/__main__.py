@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from sandbox.kit.folder import FolderInUseError, FolderLock
-from sandbox.kit.server import PortTakenError, serve_forever
+from sandbox.common.folder import FolderInUseError, FolderLock
+from sandbox.common.server import PortTakenError, serve_forever
 
 PORT_BASE = 4201
 DATA_DIR = ".sandbox/data"

@@ -325,8 +325,9 @@ def test_the_supported_pythons_and_the_download_are_stated_alike() -> None:
     ],
 )
 def test_an_unsuitable_python_is_called_what_it_is(tmp_path: Path, python: str, says: str) -> None:
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "sandbox").mkdir()
+    for name in ("Makefile", "pyproject.toml", "sandbox/pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
     for name, does in (("python3.10", "echo 3.10"), ("broken", "exit 1")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
         (tmp_path / name).chmod(0o755)

@@ -1,4 +1,7 @@
-"""A GhostCut on the vendor's wire protocol that removes what is masked and fails on demand."""
+"""A GhostCut on this machine: the wire protocol, real text removal, faults on demand.
+
+README.md tells how it differs from the vendor, and its assumptions.
+"""
 
 from sandbox.ghostcut.app import create_app
 

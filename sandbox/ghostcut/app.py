@@ -1,8 +1,10 @@
-"""The GhostCut emulator as one ASGI application."""
+"""The application: its routes and its life."""
 
+import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -10,42 +12,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.ghostcut import callbacks as callback_module
-from sandbox.ghostcut import results as result_module
-from sandbox.ghostcut.api import Api
-from sandbox.ghostcut.callbacks import Callbacks
-from sandbox.ghostcut.gateway import REJECT_KINDS, Gateway
-from sandbox.ghostcut.jsontext import load
-from sandbox.ghostcut.points import Points
-from sandbox.ghostcut.results import Results
-from sandbox.ghostcut.runner import MEDIA_FAULTS, Runner
-from sandbox.ghostcut.switches import DEFAULTS, Switches
-from sandbox.ghostcut.uploads import BUCKET, Uploads
-from sandbox.ghostcut.works import WorkBook
-from sandbox.kit.control import control_routes
-from sandbox.kit.faults import FaultQueue
-from sandbox.kit.http_faults import TRANSPORT_KINDS
-from sandbox.kit.media_pool import MediaPool
-from sandbox.kit.settings import SwitchBoard
-from sandbox.kit.store import Store
-from sandbox.kit.timing import Tasks
+from sandbox.common.control import control_routes
+from sandbox.common.json_text import load
+from sandbox.ghostcut.api import calls
+from sandbox.ghostcut.api.endpoint import endpoint
+from sandbox.ghostcut.emulator import Emulator
+from sandbox.ghostcut.files import results, uploads
+from sandbox.ghostcut.work import callbacks, lifecycle, works
+from sandbox.ghostcut.work.points import balance, grant_first
 
 PREFIX = "/v-w-c/gateway/ve"
 DEFAULT_POINTS = 100_000.0
 
-_CALL_KINDS = TRANSPORT_KINDS | REJECT_KINDS
-_FILE_KINDS = TRANSPORT_KINDS - {"truncate_json", "truncate_body", "extra_fields"}
-FAULTS = {
-    **dict.fromkeys(
-        ("create", "delete", "redo", "adjust", "points", "policy", "remove", "enum"), _CALL_KINDS
-    ),
-    "status": _CALL_KINDS | {"unknown_status", "empty"},
-    "list": _CALL_KINDS | {"unknown_status", "empty"},
-    "job": MEDIA_FAULTS | {"failed", "stuck", "slow", "unknown_status", "empty_result"},
-    "download": _FILE_KINDS | result_module.KINDS,
-    "callback": callback_module.KINDS,
-}
-"""Every call that can be made to fail, with the kinds that it understands."""
+Handler = Callable[[Emulator, Request], Awaitable[Response]]
 
 
 def create_app(
@@ -58,77 +37,82 @@ def create_app(
     public_base_url: str | None = None,
     media_workers: int = 1,
 ) -> Starlette:
-    """Build the emulator; its state lives in `data_dir` and survives a restart or a kill.
+    """A GhostCut whose state is in `data_dir`; it continues the works of an earlier one.
 
-    `accounts` adds further AppKey to AppSecret pairs; `points` is the balance with which each new
-    account begins; `public_base_url` overrides the request's own address in links to results and
-    uploads.
+    Args:
+        data_dir: folder for the database and all files, of one application at a time.
+        app_key: AppKey of the first account.
+        app_secret: its AppSecret.
+        accounts: AppKey and AppSecret of further accounts.
+        points: the balance with which a new account begins.
+        public_base_url: base of the links in responses; None takes the address that was called.
+        media_workers: processes for media work.
+
+    Serve it with `sandbox.common.server`: the faults close its connections.
     """
-    folder = Path(data_dir)
     secrets = {app_key: app_secret, **(accounts or {})}
-    store = Store(folder / "ghostcut.sqlite")
-    faults = FaultQueue(store, FAULTS)
-    board = SwitchBoard(store, DEFAULTS)
-    switches = Switches(board)
-    purse = Points(store, switches)
+    emulator = Emulator(Path(data_dir), secrets, public_base_url, media_workers)
     for key in secrets:
-        purse.seed(key, points)
-    tasks = Tasks()
-    pool = MediaPool(media_workers)
-    book = WorkBook(store, faults, purse, switches)
-    callbacks = Callbacks(store, book, faults, switches, tasks, secrets)
-    runner = Runner(book, purse, switches, pool, tasks, folder, callbacks.start)
-    uploads = Uploads(store, folder / "uploads")
-    results = Results(folder / "results", book, faults, switches)
-    gateway = Gateway(faults, switches, secrets, public_base_url)
-    api = Api(book, runner, callbacks, purse, uploads, switches)
+        grant_first(emulator, key, points)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        runner.resume()
-        callbacks.resume()
+        lifecycle.resume(emulator)
+        callbacks.resume(emulator)
         try:
             yield
         finally:
-            await tasks.close()
-            pool.close()
-            store.close()
+            await emulator.tasks.close()
+            await asyncio.to_thread(emulator.pool.close)
+            emulator.store.close()
 
-    async def serve_upload(request: Request) -> Response:
-        return uploads.serve(request.path_params["key"])
+    control = control_routes(
+        emulator.store, emulator.faults, emulator.switches, lambda: works.audit(emulator)
+    )
+    return Starlette(lifespan=lifespan, routes=[*control, *_routes(emulator, app_key)])
 
-    async def balances(request: Request) -> Response:
+
+def _routes(emulator: Emulator, app_key: str) -> list[Route]:
+    """Every path of the vendor, with the name of its call for faults, and the control of points."""
+    call = partial(endpoint, emulator)
+    form, upload = f"/oss/{uploads.BUCKET}", f"/oss/{uploads.BUCKET}/{{key:path}}"
+
+    def route(path: str, handler: Handler, *methods: str) -> Route:
+        async def serve(request: Request) -> Response:
+            return await handler(emulator, request)
+
+        return Route(path, serve, methods=list(methods))
+
+    async def balances(emulator: Emulator, request: Request) -> Response:
         if request.method == "PUT":
             try:
                 wanted = load(await request.body())
             except ValueError:
                 wanted = None
-            if not _is_top_up(wanted, secrets):
+            if not _is_top_up(wanted, emulator.secrets):
                 return JSONResponse({"error": 'the body is {"balance", "app_key"?}'}, 400)
-            api.top_up(wanted.get("app_key", app_key), float(wanted["balance"]))
-        return JSONResponse({"balances": {key: purse.balance(key) for key in secrets}})
+            account = wanted.get("app_key", app_key)
+            calls.top_up(emulator, account, float(wanted["balance"]))
+        shown = {key: balance(emulator, key) for key in emulator.secrets}
+        return JSONResponse({"balances": shown})
 
-    return Starlette(
-        lifespan=lifespan,
-        routes=[
-            gateway.route(f"{PREFIX}/work/free", "create", api.create),
-            gateway.route(f"{PREFIX}/work/fast", "create", api.create),
-            gateway.route(f"{PREFIX}/work/status", "status", api.status),
-            gateway.route(f"{PREFIX}/work/list", "list", api.list),
-            gateway.route(f"{PREFIX}/work/delete", "delete", api.delete),
-            gateway.route(f"{PREFIX}/work/video/redo", "redo", api.redo),
-            gateway.route(f"{PREFIX}/work/video/inpaint/redo", "adjust", api.adjust),
-            gateway.route(f"{PREFIX}/point/query", "points", api.points),
-            gateway.route(f"{PREFIX}/file/upload/policy/apply", "policy", api.policy),
-            gateway.route(f"{PREFIX}/file/remove", "remove", api.remove),
-            gateway.route("/v-w-c/enum/query2", "enum", api.enum, signed=False),
-            Route(f"/oss/{BUCKET}", uploads.form, methods=["POST"]),
-            Route(f"/oss/{BUCKET}/{{key:path}}", serve_upload, methods=["GET"]),
-            Route("/cdn/{name}", results.serve, methods=["GET"]),
-            Route("/_sandbox/points", balances, methods=["GET", "PUT"]),
-            *control_routes(store, faults, board, book.audit),
-        ],
-    )
+    return [
+        call(f"{PREFIX}/work/free", "create", calls.create),
+        call(f"{PREFIX}/work/fast", "create", calls.create),
+        call(f"{PREFIX}/work/status", "status", calls.status),
+        call(f"{PREFIX}/work/list", "list", calls.list_all),
+        call(f"{PREFIX}/work/delete", "delete", calls.delete),
+        call(f"{PREFIX}/work/video/redo", "redo", calls.redo),
+        call(f"{PREFIX}/work/video/inpaint/redo", "adjust", calls.adjust),
+        call(f"{PREFIX}/point/query", "points", calls.query_points),
+        call(f"{PREFIX}/file/upload/policy/apply", "policy", calls.apply_policy),
+        call(f"{PREFIX}/file/remove", "remove", calls.remove_file),
+        call("/v-w-c/enum/query2", "enum", calls.query_enum, signed=False),
+        route(form, uploads.form, "POST"),
+        route(upload, uploads.serve, "GET"),
+        route("/cdn/{name}", results.serve, "GET", "HEAD"),
+        route("/_sandbox/points", balances, "GET", "PUT"),
+    ]
 
 
 def _is_top_up(wanted: object, accounts: Mapping[str, str]) -> bool:

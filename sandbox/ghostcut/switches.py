@@ -1,11 +1,9 @@
-"""Every switch of the emulator: its default, its meaning, and a view of the values in force."""
+"""The switches of this emulator: paces, limits, and assumptions about the vendor."""
 
-from typing import Any
-
+from sandbox.common.settings import Switch
 from sandbox.ghostcut.envelope import BAD_PARAMETER, LIMIT_ERROR
-from sandbox.kit.settings import Switch, SwitchBoard
 
-DEFAULTS: dict[str, Switch] = {
+SWITCHES = {
     "seconds_per_job": Switch(None, "acceptance to done, seconds; null: the real figure scaled"),
     "time_scale": Switch(0.1, "factor on every time of the vendor: 0.1 is ten times faster"),
     "media": Switch("process", "copy: the result is the source", choices=("process", "copy")),
@@ -43,19 +41,3 @@ DEFAULTS: dict[str, Switch] = {
     "callback_window_hours": Switch(24.0, "vendor hours after submit in which callbacks are tried"),
     "callback_timeout_seconds": Switch(10.0, "real seconds that a receiver may take"),
 }
-
-
-class Switches:
-    """Typed access by attribute; each read gives the value in force at that moment."""
-
-    def __init__(self, board: SwitchBoard) -> None:
-        self.board = board
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in DEFAULTS:
-            raise AttributeError(name)
-        return self.board[name]
-
-    def scaled(self, vendor_seconds: float) -> float:
-        """Real seconds for a time span of the vendor."""
-        return vendor_seconds * float(self.board["time_scale"])

@@ -1,6 +1,6 @@
-"""A Sync.so on this machine: its wire protocol, real media processing, faults on demand.
+"""A Sync.so on this machine: the wire protocol, real media processing, faults on demand.
 
-It is not a lip-sync model; see README.md beside this file for what it is and what it assumes.
+README.md tells how it differs from the vendor, and its assumptions.
 """
 
 from sandbox.sync_so.app import create_app

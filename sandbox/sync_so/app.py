@@ -1,26 +1,26 @@
-"""The application: every route of the emulator, and its life."""
+"""The application: its routes and its life."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from sandbox.kit.control import control_routes
-from sandbox.kit.media_pool import MediaPool
-from sandbox.sync_so import jobs
-from sandbox.sync_so.assets import asset_routes
+from sandbox.common.control import control_routes
+from sandbox.common.media_pool import MediaPool
+from sandbox.sync_so.api import assets, catalogue, generations
+from sandbox.sync_so.api.create import create
+from sandbox.sync_so.api.endpoint import endpoint
 from sandbox.sync_so.audit import audit
-from sandbox.sync_so.creating import create_routes
 from sandbox.sync_so.emulator import Emulator
-from sandbox.sync_so.information import information_routes
-from sandbox.sync_so.reading import reading_routes
-from sandbox.sync_so.results import result_routes
-from sandbox.sync_so.uploads import upload_routes
+from sandbox.sync_so.files import results, uploads
+from sandbox.sync_so.work import lifecycle
 
 
 def create_app(
@@ -32,17 +32,17 @@ def create_app(
     workers: int = 1,
     pool: MediaPool | None = None,
 ) -> Starlette:
-    """A Sync.so whose state lives in `data_dir`; it goes on where an earlier one stopped.
+    """A Sync.so whose state is in `data_dir`; it continues the jobs of an earlier one.
 
     Args:
-        data_dir: folder for the database and all files; one application at a time.
+        data_dir: folder for the database and all files, of one application at a time.
         api_key: the key, or the keys, of the one organisation.
-        public_base_url: base of the addresses it gives out; None takes each caller's own.
-        webhook_secret: None for one made once per data folder.
+        public_base_url: base of the links in responses; None takes the address that was called.
+        webhook_secret: None makes one for each data folder.
         workers: processes for media work.
-        pool: processes to share with others; it stays the caller's to close.
+        pool: shared processes instead, which the caller closes.
 
-    Serve it with `sandbox.kit.server`, whose connections the faults can cut.
+    Serve it with `sandbox.common.server`: the faults close its connections.
     """
     keys = [api_key] if isinstance(api_key, str) else list(api_key)
     media_pool = pool or MediaPool(workers)
@@ -50,7 +50,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        jobs.resume(emulator)
+        lifecycle.resume(emulator)
         try:
             yield
         finally:
@@ -59,32 +59,55 @@ def create_app(
                 await asyncio.to_thread(media_pool.close)
             emulator.store.close()
 
+    control = control_routes(
+        emulator.store, emulator.faults, emulator.switches, lambda: audit(emulator)
+    )
     return Starlette(
         lifespan=lifespan,
         exception_handlers={HTTPException: _not_found},
-        routes=[
-            *control_routes(
-                emulator.store, emulator.faults, emulator.switches, lambda: audit(emulator)
-            ),
-            *create_routes(emulator),
-            *information_routes(emulator),
-            *result_routes(emulator),
-            *reading_routes(emulator),
-            *upload_routes(emulator),
-            *asset_routes(emulator),
-        ],
+        routes=[*control, *_routes(emulator)],
     )
+
+
+def _routes(emulator: Emulator) -> list[Route]:
+    """Every path of the vendor, with the name of its call for faults."""
+    get = partial(endpoint, emulator)
+    post = partial(get, methods=["POST"])
+    public = partial(get, authenticated=False)
+    asset, generation = "/v2/assets/{id}", "/v2/generations/{id}"
+    upload, result = "/storage/uploads/{id}/{name}", "/storage/results/{id}/{file}"
+    return [
+        post("/v2/generate", None, create),
+        post("/v2/generate/estimate-cost", "estimate", catalogue.estimate),
+        get("/v2/generate/{id}", "status", generations.read),
+        get("/v2/generations", "list", generations.list_all),
+        get("/v2/generations/count", "count", generations.count),
+        post("/v2/generations/estimate", "estimate", catalogue.estimate),
+        get(generation, "status", generations.read),
+        get(generation, "delete", generations.delete, methods=["DELETE"]),
+        get(f"{generation}/download", "link", generations.download_link),
+        # A fault of a download is used up by the storage address, not by the redirect to it.
+        public(f"{generation}/result", "result", results.link, methods=["GET", "HEAD"]),
+        public(result, "download", results.stored, methods=["GET", "HEAD"]),
+        post("/v2/analyze/cost", "estimate", catalogue.analyze),
+        public("/v2/errors", "other", catalogue.errors),
+        get("/v2/models", "other", catalogue.models),
+        get("/v2/organizations/webhook/secret", "other", catalogue.webhook_secret),
+        get("/v2/batch", "other", catalogue.batch, methods=["GET", "POST"]),
+        get("/v2/batch/{id}", "other", catalogue.batch),
+        post("/v2/assets/upload", "asset", assets.announce_upload),
+        post("/v2/assets", "asset", assets.register),
+        get("/v2/assets", "asset", assets.list_all),
+        get(asset, "asset", assets.one, methods=["GET", "PATCH", "DELETE"]),
+        public(upload, "upload", uploads.put, methods=["PUT"]),
+        public(upload, "upload", uploads.get),
+    ]
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:
-        status = 404
-    return JSONResponse(
-        {
-            "message": f"Cannot {request.method} {request.url.path}",
-            "error": "Not Found",
-            "statusCode": status,
-        },
-        status_code=status,
-    )
+    # The vendor reports a wrong method as an unknown path.
+    status = 404 if status == 405 else status
+    message = f"Cannot {request.method} {request.url.path}"
+    body = {"message": message, "error": "Not Found", "statusCode": status}
+    return JSONResponse(body, status)

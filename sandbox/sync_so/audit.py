@@ -1,15 +1,15 @@
-"""Counts of accepted, billed and replayed requests, for tests that assert "paid exactly once"."""
+"""The audit: accepted, billed and replayed requests, for tests that assert "paid exactly once"."""
 
 from typing import Any
 
-from sandbox.sync_so.catalogue import MODELS
 from sandbox.sync_so.emulator import GENERATION, Emulator, Record, iso
+from sandbox.sync_so.rules.tables import MODELS
 
 
 def audit(emulator: Emulator) -> dict[str, Any]:
     """Counts over the whole life of the data folder, and every generation, oldest first.
 
-    `billed` counts one for each COMPLETED generation; `usd` is its output frames at base price.
+    `billed` counts the COMPLETED generations; `usd_billed` is their output frames at base price.
     """
     records = emulator.store.all(GENERATION)
     frames: dict[str, int] = {}
@@ -17,6 +17,7 @@ def audit(emulator: Emulator) -> dict[str, Any]:
         if record["billed"]:
             model = record["request"]["model"]
             frames[model] = frames.get(model, 0) + record["framesBilled"]
+    usd = sum(count * MODELS[model].usd_per_frame for model, count in frames.items())
     replayed = emulator.store.counter("replayed", by=0)
     return {
         "accepted": len(records),
@@ -26,9 +27,7 @@ def audit(emulator: Emulator) -> dict[str, Any]:
         "idempotency_conflicts": emulator.store.counter("idempotency conflicts", by=0),
         "storage_requests_with_key": emulator.store.counter("storage requests with a key", by=0),
         "frames_billed": frames,
-        "usd_billed": round(
-            sum(count * MODELS[model].usd_per_frame for model, count in frames.items()), 6
-        ),
+        "usd_billed": round(usd, 6),
         "jobs": [_job(record) for record in records],
     }
 

@@ -1,39 +1,35 @@
-"""The state that all routes share, and how a generation is stored and shown."""
+"""The state that all calls share: generations, result links, switches, faults, secrets."""
 
 import asyncio
 import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from sandbox.kit.faults import Fault, FaultQueue
-from sandbox.kit.http_faults import answer
-from sandbox.kit.media_pool import MediaPool
-from sandbox.kit.settings import SwitchBoard
-from sandbox.kit.store import Store
-from sandbox.kit.timing import Tasks
-from sandbox.sync_so.fault_names import KNOWN_FAULTS
-from sandbox.sync_so.limits import RateLimit
-from sandbox.sync_so.replies import ApiError, missing_key, wrong_key
+from sandbox.common.faults import FaultQueue
+from sandbox.common.media_pool import MediaPool
+from sandbox.common.settings import SwitchBoard
+from sandbox.common.store import Store
+from sandbox.common.timing import Tasks
+from sandbox.sync_so.faults import KNOWN_FAULTS
+from sandbox.sync_so.rate_limit import RateLimit
 from sandbox.sync_so.switches import SWITCHES
 
 GENERATION = "generation"
 ACTIVE = ("PENDING", "PROCESSING")
 
 Record = dict[str, Any]
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Emulator:
-    """One organisation's view of the vendor: its generations, assets, keys and switches."""
+    """One organisation at the vendor: its generations, assets, keys and switches."""
 
     def __init__(
         self,
@@ -54,10 +50,11 @@ class Emulator:
         self.downloads = asyncio.Semaphore(4)
         self.creates = RateLimit()
         self.reads = RateLimit()
+        # One lock per idempotency key, so that duplicates wait for the first.
+        self.creating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._link_secret = self._secret("link", secrets.token_hex(32))
-        self.webhook_secret = self._secret("webhook", f"whsec_{secrets.token_hex(24)}")
-        if webhook_secret is not None:
-            self.webhook_secret = webhook_secret
+        kept = self._secret("webhook", f"whsec_{secrets.token_hex(24)}")
+        self.webhook_secret = kept if webhook_secret is None else webhook_secret
         self._changed: dict[str, asyncio.Event] = {}
 
     def _secret(self, name: str, fresh: str) -> str:
@@ -72,7 +69,7 @@ class Emulator:
     # Generations
 
     def generation(self, id: str) -> Record | None:
-        """The record of a generation, deleted ones included."""
+        """The record of a generation, also of a deleted one."""
         return self.store.get(GENERATION, id)
 
     def change(self, id: str, **members: Any) -> Record:
@@ -89,7 +86,7 @@ class Emulator:
         return record
 
     async def wait_for_end(self, id: str, seconds: float) -> None:
-        """Return when the generation is terminal, or after `seconds`."""
+        """Return when the generation has ended, or after `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -101,32 +98,28 @@ class Emulator:
         except TimeoutError:
             return
 
-    def active_count(self) -> int:
-        """Generations that hold a slot."""
-        return sum(record["status"] in ACTIVE for record in self.store.all(GENERATION))
-
     def folder(self, id: str) -> Path:
-        """Where the files of a generation are kept."""
+        """The files of a generation."""
         return self.data_dir / "generations" / id
 
-    # Addresses
+    # Links
 
     def base_url(self, request: Request) -> str:
-        """Base of the addresses in an answer: as configured, else as the caller reached us."""
+        """Base of the links in a response: as configured, else the address that was called."""
         return self.public_base_url or str(request.base_url).rstrip("/")
 
     def link_token(self, id: str, name: str) -> str:
-        """A fresh token for a result file: `<expiry>.<nonce>.<signature>`."""
+        """A new token for a result file: `<expiry>.<nonce>.<signature>`."""
         expiry = f"{time.time() + self.switches['link_seconds']:.3f}".replace(".", "-")
         nonce = secrets.token_hex(6)
         return f"{expiry}.{nonce}.{self._sign(id, name, expiry, nonce)}"
 
     def link_holds(self, id: str, name: str, token: str) -> bool:
-        """Whether a token was made here for this file, is not past its time and not revoked."""
+        """Whether the token was made here for this file, has not expired and is not revoked."""
         expiry, _, rest = token.partition(".")
         nonce, _, signature = rest.partition(".")
-        good = self._sign(id, name, expiry, nonce)
-        if not hmac.compare_digest(good.encode(), signature.encode()):
+        expected = self._sign(id, name, expiry, nonce)
+        if not hmac.compare_digest(expected.encode(), signature.encode()):
             return False
         if self.store.get("revoked", token) is not None:
             return False
@@ -136,110 +129,7 @@ class Emulator:
         message = "\n".join(parts).encode()
         return hmac.new(self._link_secret.encode(), message, hashlib.sha256).hexdigest()[:32]
 
-    # Calls
-
-    def authenticate(self, request: Request) -> Response | None:
-        """The 401 for this request, or None."""
-        key = request.headers.get("x-api-key")
-        if key is None:
-            return missing_key()
-        if not any(hmac.compare_digest(key.encode(), own.encode()) for own in self.api_keys):
-            return wrong_key()
-        return None
-
-    def endpoint(
-        self,
-        path: str,
-        call: str,
-        handler: Handler,
-        *,
-        methods: Sequence[str] = ("GET",),
-        authenticated: bool = True,
-    ) -> Route:
-        """A route with what every call shares: key, rate limit, faults of `call`, error style."""
-
-        async def serve(request: Request) -> Response:
-            try:
-                if authenticated and (refusal := self.authenticate(request)) is not None:
-                    return refusal
-                self.check_rate(request)
-                fault = self.faults.take(call, **request.path_params)
-                request.state.fault = fault
-                return await answer(
-                    request.scope, fault, lambda: self._styled(handler, request), self.shapes()
-                )
-            except ApiError as error:
-                return error.response(self.switches["message_style"])
-
-        return Route(path, serve, methods=list(methods))
-
-    async def _styled(self, handler: Handler, request: Request) -> Response:
-        try:
-            return await handler(request)
-        except ApiError as error:
-            return error.response(self.switches["message_style"])
-
-    def check_rate(self, request: Request) -> None:
-        """Raise the 429 of the rate limit when it is reached."""
-        create = request.method == "POST" and request.url.path.rstrip("/") == "/v2/generate"
-        limit = self.switches["creates_per_minute" if create else "reads_per_minute"]
-        wait = (self.creates if create else self.reads).take(limit)
-        if wait is not None:
-            raise self.rate_error(wait)
-
-    def rate_error(self, wait: float) -> ApiError:
-        """The 429 of the rate limit; `wait` in seconds."""
-        code = "rate_limit_exceeded" if self.switches["rate_limit_error_code"] else None
-        return ApiError(
-            429,
-            "Rate limit exceeded. Please try again later.",
-            code,
-            headers=self._retry_after(wait),
-        )
-
-    def concurrency_error(self, active: int, limit: int) -> ApiError:
-        """The 429 for a create without a free slot."""
-        return ApiError(
-            429,
-            "Concurrency limit reached. Please wait for a generation to finish.",
-            "concurrency_limit_reached",
-            headers=self._retry_after(10),
-            activeGenerations=active,
-            concurrencyLimit=limit,
-            retryAfterSeconds=10,
-            upgradeUrl="https://sync.so/billing",
-        )
-
-    def _retry_after(self, seconds: float) -> dict[str, str]:
-        if not self.switches["retry_after_header"]:
-            return {}
-        return {"Retry-After": str(max(1, round(seconds)))}
-
-    def shapes(self) -> dict[str, Callable[[Fault], Response]]:
-        """The vendor's own bodies for faults of the transport."""
-        style = self.switches["message_style"]
-
-        def rate(fault: Fault) -> Response:
-            response = self.rate_error(fault.number("retry_after", 1)).response(style)
-            if "retry_after" in fault.params:
-                response.headers["Retry-After"] = str(fault.params["retry_after"])
-            return response
-
-        def concurrency(fault: Fault) -> Response:
-            limit = int(fault.number("limit", 1))
-            error = self.concurrency_error(limit, limit)
-            if "retry_after" in fault.params:
-                error.members["retryAfterSeconds"] = fault.params["retry_after"]
-            return error.response(style)
-
-        return {"429_rate": rate, "429_concurrency": concurrency}
-
 
 def iso(when: float) -> str:
     """A time as the vendor writes it: UTC, milliseconds, `Z`."""
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def json_reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer."""
-    return JSONResponse(body, status_code=status, headers=headers)

@@ -1,7 +1,7 @@
-"""The switches of this emulator: assumptions about the vendor and conflicts in what is known."""
+"""The switches of this emulator: paces, limits, and assumptions about the vendor."""
 
-from sandbox.kit.settings import Switch
-from sandbox.sync_so.catalogue import PLANS
+from sandbox.common.settings import Switch
+from sandbox.sync_so.rules.tables import PLANS
 
 DELIVERIES = ("sync", "rejected", "failed")
 

@@ -1,16 +1,24 @@
 import itertools
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
+from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
-from sandbox.kit.server import RunningServer, start_app
-from tests.sandbox.ghostcut.vendor import QuietFiles, Receiver, Vendor, threaded, write_clip
+from sandbox.ghostcut.switches import SWITCHES
+from tests.sandbox.ghostcut.vendor import Receiver, Vendor, write_source
 
 ACCOUNTS = {f"key-{number}": f"secret-{number}" for number in range(200)}
+DEFAULTS = {
+    **{name: switch.default for name, switch in SWITCHES.items()},
+    "seconds_per_job": 0.0,
+    "media": "copy",
+}
 _next_account = itertools.count()
 
 
@@ -18,15 +26,15 @@ _next_account = itertools.count()
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of `source_url`: clip.mp4, and fast.mp4, the same with its index in front."""
     folder = tmp_path_factory.mktemp("sources")
-    write_clip(folder / "clip.mp4")
-    write_clip(folder / "fast.mp4", faststart=True)
+    write_source(folder / "clip.mp4")
+    write_source(folder / "fast.mp4", faststart=True)
     return folder
 
 
 @pytest.fixture(scope="session")
 def source_url(sources: Path) -> Iterator[str]:
-    with threaded(partial(QuietFiles, directory=str(sources))) as url:
-        yield url
+    with start_app(Starlette(routes=[Mount("/", StaticFiles(directory=sources))])) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
@@ -54,21 +62,12 @@ def vendor(emulator: RunningServer, source_url: str) -> Iterator[Vendor]:
         yield vendor
 
 
-def _defaults() -> dict[str, object]:
-    from sandbox.ghostcut.switches import DEFAULTS
-
-    values = {name: switch.default for name, switch in DEFAULTS.items()}
-    return {**values, "seconds_per_job": 0.0, "media": "copy"}
-
-
-DEFAULTS = _defaults()
-
-
 @pytest.fixture
-def receiver() -> Iterator[tuple[Receiver, str]]:
+def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
-    with threaded(receiver.handler) as url:
-        yield receiver, f"{url}/ghostcut?attempt=a1"
+    with start_app(Starlette(routes=[Route("/", receiver.receive, methods=["POST"])])) as server:
+        receiver.url = f"{server.url}/?attempt=a1"
+        yield receiver
 
 
 @pytest.fixture

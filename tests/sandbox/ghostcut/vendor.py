@@ -1,20 +1,18 @@
-"""Common parts of the tests: a signing client of the emulator, a source server, a receiver."""
+"""Common parts of the tests: a signing client of the emulator, a receiver of callbacks, clips."""
 
 import hashlib
 import json
-import socketserver
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import av
 import httpx
 import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tests.sandbox.control import Control, wait_until
+from tests.support.clips import Picture, write_clip
 
 GATEWAY = "/v-w-c/gateway/ve"
 SUBTITLE = [[0.1, 0.7], [0.9, 0.7], [0.9, 0.95], [0.1, 0.95]]
@@ -36,15 +34,7 @@ def mask(kind: str = "remove", region: Any = SUBTITLE, **window: float) -> dict[
     return {"type": kind, "region": region, **window}
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
-    return value
-
-
-class Vendor:
+class Vendor(Control):
     """Speaks to one emulator as one account."""
 
     def __init__(self, base_url: str, key: str, secret: str, source: str = "") -> None:
@@ -101,16 +91,8 @@ class Vendor:
         row: Row = wait_until(lambda: (row := self.row(work))["processStatus"] >= 1 and row)
         return row
 
-    def settings(self, **switches: Any) -> None:
-        self.http.put("/_sandbox/settings", json=switches).raise_for_status()
-
-    def faults(self, *faults: dict[str, Any]) -> None:
-        answer = self.http.put("/_sandbox/faults", json={"faults": list(faults)})
-        assert answer.status_code == 200, answer.text
-
     def jobs(self) -> list[dict[str, Any]]:
-        jobs = self.http.get("/_sandbox/audit").json()["jobs"]
-        return [job for job in jobs if job["app_key"] == self.key]
+        return [job for job in self.audit()["jobs"] if job["app_key"] == self.key]
 
     def balance(self) -> float:
         assets = self.body("/point/query", {})["pointAssets"]
@@ -121,90 +103,35 @@ class Vendor:
         self.http.put("/_sandbox/points", json=body).raise_for_status()
 
 
-@contextmanager
-def threaded(handler: Callable[..., socketserver.BaseRequestHandler]) -> Iterator[str]:
-    """Serve on loopback from a thread; yields the base address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class QuietFiles(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests want no access log."""
-
-
 class Receiver:
-    """Takes callbacks; `script` lists the (status, body) answers to give before the default."""
+    """Takes callbacks; `script` lists the (status, body) to answer with before 200 and "ok"."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.received: list[tuple[str, bytes]] = []
         self.script: list[tuple[int, bytes]] = []
-        receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.received.append((self.headers.get("Callback-Sign", ""), raw))
-                status, body = receiver.script.pop(0) if receiver.script else (200, b"ok")
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Tests want no access log."""
-
-        self.handler = Handler
+    async def receive(self, request: Request) -> Response:
+        self.received.append((request.headers["callback-sign"], await request.body()))
+        status, body = self.script.pop(0) if self.script else (200, b"ok")
+        return Response(body, status)
 
     def rows(self) -> list[Row]:
         return [json.loads(raw) for _, raw in self.received]
 
 
-def write_clip(path: Path, seconds: float = SECONDS, *, faststart: bool = False) -> None:
+def write_source(path: Path, *, faststart: bool = False) -> None:
     """A grey gradient with hard black and white bars in the subtitle area, and a tone."""
-    rate = 16000
-    options = {"movflags": "faststart"} if faststart else {}
-    with av.open(str(path), "w", options=options) as container:
-        video = container.add_stream("libx264", rate=FPS, options={"crf": "12"})
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        audio = container.add_stream("aac", rate=rate, layout="mono")
-        for index in range(round(seconds * FPS)):
-            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, FPS)
-            container.mux(video.encode(frame))
-        tone = np.sin(np.arange(round(seconds * rate)) * 2 * np.pi * 440 / rate) * 0.3
-        for start in range(0, len(tone), 1024):
-            block = tone[start : start + 1024].astype(np.float32)[None, :]
-            sound = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = rate, start, Fraction(1, rate)
-            container.mux(audio.encode(sound))
-        container.mux(video.encode(None))
-        container.mux(audio.encode(None))
+    size: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "seconds": SECONDS, "fps": FPS}
+    write_clip(path, **size, crf=12, draw=lambda index, *_: picture(index), faststart=faststart)
 
 
-def write_flat(path: Path, width: int, height: int) -> None:
-    """Four grey pictures of any size."""
-    grey = np.full((height, width, 3), 128, np.uint8)
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        for _ in range(4):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-        container.mux(video.encode(None))
-
-
-def clean_picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def clean_picture(index: int) -> Picture:
     across = np.linspace(60, 180, WIDTH)[None, :] + np.linspace(0, 40, HEIGHT)[:, None]
     return np.repeat((across + index * 0.2).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
-def picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def picture(index: int) -> Picture:
     image = clean_picture(index)
     for left in range(30, 130, 8):
         image[74:86, left : left + 4] = 255
@@ -212,7 +139,7 @@ def picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return image
 
 
-def pictures(path: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+def pictures(path: Path) -> list[Picture]:
     with av.open(str(path)) as container:
         return [
             frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in container.decode(video=0)

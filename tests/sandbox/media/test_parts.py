@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sandbox.ghostcut.media_work import inspect_source
+from sandbox.ghostcut.work.processing import inspect_source
 from sandbox.media import coons, measure
 from sandbox.media.areas import Box, pixel_box
 from sandbox.media.errors import MediaError
@@ -22,7 +22,7 @@ from sandbox.media.sample import Sample, make_sample, sample_main
 from sandbox.media.scene import cloudy
 from sandbox.media.sound import SoundReader
 from sandbox.media.speech import speech, write_wav
-from sandbox.sync_so.media_work import probe
+from sandbox.sync_so.work.processing import probe
 from tests.sandbox.media.clips import write_clip
 
 

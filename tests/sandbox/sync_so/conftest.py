@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kit.media_pool import MediaPool
-from tests.sandbox.sync_so.support import CLIP_SECONDS, Vendor, make_clip, make_tone
+from sandbox.common.media_pool import MediaPool
+from tests.sandbox.sync_so.vendor import CLIP_SECONDS, FPS, Vendor, running
+from tests.support.clips import write_clip, write_sound
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,11 @@ class Media:
 def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
     folder = tmp_path_factory.mktemp("media")
     return Media(
-        make_clip(folder / "clip.mp4"),
-        make_tone(folder / "tone.wav", 0.8),
-        make_tone(folder / "long.wav", CLIP_SECONDS, 220.0),
+        write_clip(
+            folder / "clip.mp4", width=96, height=64, seconds=CLIP_SECONDS, fps=FPS, sound=False
+        ),
+        write_sound(folder / "tone.wav", 0.8),
+        write_sound(folder / "long.wav", CLIP_SECONDS),
     )
 
 
@@ -38,16 +41,16 @@ def pool() -> Iterator[MediaPool]:
 @pytest.fixture
 def vendor(tmp_path: Path, pool: MediaPool) -> Iterator[Vendor]:
     """An emulator whose jobs end at once and copy their input."""
-    with Vendor(tmp_path / "data", pool=pool) as running:
-        running.settings(seconds_per_job=0, media="copy")
-        yield running
+    with running(tmp_path / "data", pool=pool) as vendor:
+        vendor.settings(seconds_per_job=0, media="copy")
+        yield vendor
 
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory, pool: MediaPool) -> Iterator[Vendor]:
     """One emulator for all calls that are refused and so leave nothing behind."""
-    with Vendor(tmp_path_factory.mktemp("strict"), pool=pool) as running:
-        yield running
+    with running(tmp_path_factory.mktemp("strict"), pool=pool) as vendor:
+        yield vendor
 
 
 @dataclass(frozen=True)

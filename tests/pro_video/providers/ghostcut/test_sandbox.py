@@ -28,8 +28,8 @@ from pro_video.providers.ghostcut.models import (
     planted,
 )
 from pro_video.providers.ghostcut.status import observe
+from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
-from sandbox.kit.server import RunningServer, start_app
 
 
 @pytest.fixture(scope="module")

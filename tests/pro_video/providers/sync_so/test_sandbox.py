@@ -30,7 +30,7 @@ from pro_video.providers.sync_so.models import (
     planted,
 )
 from pro_video.providers.sync_so.status import observe
-from sandbox.kit.server import RunningServer, start_app
+from sandbox.common.server import RunningServer, start_app
 from sandbox.sync_so import create_app
 
 

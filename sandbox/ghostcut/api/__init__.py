@@ -1,0 +1,1 @@
+"""The vendor's calls, and the checks that each passes first."""

@@ -1,0 +1,1 @@
+"""The vendor's storage: uploaded files and results."""

@@ -1,0 +1,1 @@
+"""A work from acceptance to its end: download, processing, points, callback."""

@@ -1,0 +1,1 @@
+"""The vendor's calls: generations, assets, catalogues."""

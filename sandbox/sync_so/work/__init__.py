@@ -1,0 +1,1 @@
+"""A generation from acceptance to its end: inputs, processing, webhook."""
