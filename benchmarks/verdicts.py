@@ -36,7 +36,8 @@ from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import inpainting_plan
-from pro_video.request.check import JobRequest, Segment, check_areas
+from pro_video.request.check import JobRequest
+from pro_video.request.models import AnnotationArea, InpaintingOptions, Region, Segment
 
 Change = Callable[[Clip], Clip]
 STAGES = ("lip-sync", "inpainting")
@@ -347,9 +348,9 @@ class Judge:
                 size=size,
             )
         left, top, right, bottom = AREA
-        region = {"x": left, "y": top, "width": right - left, "height": bottom - top}
-        areas, options = check_areas([{"kind": "erase", "region": region}])
-        plan = inpainting_plan(areas, options, video.duration)
+        region = Region(x=left, y=top, width=right - left, height=bottom - top)
+        areas = [AnnotationArea(kind="erase", region=region)]
+        plan = inpainting_plan(areas, InpaintingOptions(), video.duration)
         return judge_inpainting(source, result, plan=plan, video=video, size=size)
 
     def _source(self, clip: Clip) -> tuple[Path, MediaInfo]:

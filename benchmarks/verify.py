@@ -36,7 +36,8 @@ from pro_video.judging.verdict import Verdict
 from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import inpainting_plan
-from pro_video.request.check import JobRequest, Segment, check_areas
+from pro_video.request.check import JobRequest
+from pro_video.request.models import AnnotationArea, InpaintingOptions, Region, Segment
 
 FPS = 25
 RATE = 48000
@@ -185,13 +186,12 @@ def lip_sync_checks(source: Path, result: Path, audio: Path, read: list[Counting
 def removal_checks(source: Path, result: Path, audio: Path, read: list[Counting]) -> None:
     """The judgement of `tasks.check_results.verify_inpainting`."""
     before = info(source)
-    areas, options = check_areas(
-        [{"kind": "erase", "region": {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.1}}]
-    )
+    region = Region(x=0.7, y=0.1, width=0.2, height=0.1)
+    areas = [AnnotationArea(kind="erase", region=region)]
     judgement = judge_inpainting(
         reading(source, read),
         reading(result, read),
-        plan=inpainting_plan(areas, options, before.duration),
+        plan=inpainting_plan(areas, InpaintingOptions(), before.duration),
         video=before,
         size=result.stat().st_size,
     )

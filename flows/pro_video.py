@@ -1,18 +1,34 @@
-"""The main job: lip-sync the segments of a video, then remove text from it where areas say so."""
+"""The main flow: lip-sync the segments of a video, then remove text where areas ask for it."""
 
 from __future__ import annotations
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows.parameters import ON_DOUBT, parameter
+from flows.parameters import (
+    DISPLAY_NAME,
+    LANGUAGE,
+    ON_DOUBT,
+    QUALITY,
+    RESOLUTION,
+    VIDEO,
+    parameter,
+)
 from flows.text_inpainting import text_inpainting_flow
 from pro_video.core.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
 from pro_video.core.settings import get_settings
 from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import JobResult, StageResult
-from pro_video.request.check import AnnotationArea, JobRequest, Segment
-from pro_video.request.models import Language, LipSyncModel, Quality, Resolution, SyncMode
+from pro_video.request.check import JobRequest
+from pro_video.request.models import (
+    AnnotationArea,
+    Language,
+    LipSyncModel,
+    Quality,
+    Resolution,
+    Segment,
+    SyncMode,
+)
 from pro_video.request.rules_files import check_media
 from tasks.attempts.attempts import run_attempts
 from tasks.lip_sync import LipSyncStep
@@ -31,11 +47,7 @@ from tasks.use_result import use_result
 
 @flow(name="pro-video", **RESULTS)
 async def pro_video_flow(
-    video: str = parameter(
-        "Video",
-        "The video: s3://bucket/key, an https:// link to the file, or an absolute path where the "
-        "worker allows local files.",
-    ),
+    video: str = VIDEO,
     segments: list[Segment] = parameter(
         "Segments", "Time ranges of the video, each with the audio that replaces its speech."
     ),
@@ -44,7 +56,7 @@ async def pro_video_flow(
         "Where to erase everything, erase text, or protect the picture. None: lip-sync only.",
         [],
     ),
-    display_name: str = parameter("Name", "A name for the job, shown in its report.", ""),
+    display_name: str = DISPLAY_NAME,
     model: LipSyncModel = parameter("Lip-sync model", "Sync.so's model.", "lipsync-2"),
     sync_mode: SyncMode = parameter(
         "Sync mode",
@@ -57,15 +69,9 @@ async def pro_video_flow(
         "Expressiveness of the mouth, 0 to 1; only for lipsync-2 and lipsync-2-pro.",
         None,
     ),
-    language: Language = parameter("Text language", "Language of the text to erase.", "all"),
-    resolution: Resolution = parameter(
-        "Resolution", "Largest resolution after text removal; it never scales up.", "1080p"
-    ),
-    quality: Quality = parameter(
-        "Text removal quality",
-        "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
-        "basic",
-    ),
+    language: Language = LANGUAGE,
+    resolution: Resolution = RESOLUTION,
+    quality: Quality = QUALITY,
     reuse_lip_sync: bool = parameter(
         "Reuse lip-sync",
         "Take the lip-sync of an earlier job with the same video, audios, segments and options, so "
@@ -115,7 +121,7 @@ async def _steps(
     await job.begin()
     await job.reporter.stage(Stage.UPLOADING)
     files = await upload_sources(f"{job.job_id}/uploaded", request)
-    job.ledger.files = files
+    job.state.files = files
     probed = await probe_files(f"{job.job_id}/probed", files, request)
     audios = dict(zip(request.audios, probed.audios, strict=True))
     request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
@@ -125,7 +131,7 @@ async def _steps(
     lip_sync, verified = await use_result(job, bought, await _lip_sync(bought, reuse), on_doubt)
     if verified.judgement.verdict is not Verdict.UNUSABLE:
         await remember_lip_sync(request, files, lip_sync)
-    address = job.ledger.address(lip_sync.stored.key)
+    address = job.state.address(lip_sync.stored.key)
     log.info("Job %s: Sync.so result uploaded to S3: %s", job.job_id, address)
     if not request.annotation_areas:
         return await completed(job, LIP_SYNC_ONLY_MESSAGE)
@@ -138,7 +144,7 @@ async def _steps(
     await job.reporter.stage(Stage.INPAINTING_STARTING)
     state = await text_inpainting_flow(
         video=address,
-        # Some sync modes change the video's length; the areas' windows move with its pictures.
+        # Some sync modes change the video's length; the areas move with its pictures.
         annotation_areas=list(
             timeline_of(request, audios, probed.video, verified.info).moved(
                 request.annotation_areas
@@ -155,13 +161,13 @@ async def _steps(
     log.info(
         "Job %s: Successfully completed with chained processing. Final result: %s",
         job.job_id,
-        job.ledger.address(inpainting.stored.key),
+        job.state.address(inpainting.stored.key),
     )
     return await completed(job, LIP_SYNC_AND_INPAINTING_MESSAGE)
 
 
 async def _lip_sync(bought: LipSyncStep, reuse: bool) -> StageResult:
-    """The lip-sync of an earlier job that is the same, or a bought one."""
+    """The lip-sync of an earlier job with the same inputs, or a bought one."""
     job = bought.job
     reused = (
         await take_over_lip_sync(f"{job.job_id}/reused", bought.request, bought.files)

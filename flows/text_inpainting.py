@@ -1,16 +1,24 @@
-"""Text removal: the second half of a job, or a job of its own on an existing video."""
+"""The text removal flow: the second half of a job, or a job of its own on an existing video."""
 
 from __future__ import annotations
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows.parameters import ON_DOUBT, parameter
+from flows.parameters import (
+    DISPLAY_NAME,
+    LANGUAGE,
+    ON_DOUBT,
+    QUALITY,
+    RESOLUTION,
+    VIDEO,
+    parameter,
+)
 from pro_video.core.progress import INPAINTING_ONLY_MESSAGE, Stage
 from pro_video.judging.verdict import OnDoubt
 from pro_video.records import JobResult
-from pro_video.request.check import AnnotationArea, InpaintingRequest
-from pro_video.request.models import Language, Quality, Resolution
+from pro_video.request.check import InpaintingRequest
+from pro_video.request.models import AnnotationArea, Language, Quality, Resolution
 from pro_video.request.rules_files import check_inpainting_media
 from tasks.attempts.attempts import run_attempts
 from tasks.inpainting import InpaintingStep
@@ -26,28 +34,17 @@ from tasks.use_result import use_result
 
 @flow(name="text-inpainting", **RESULTS)
 async def text_inpainting_flow(
-    video: str = parameter(
-        "Video",
-        "The video: s3://bucket/key, an https:// link to the file, or an absolute path where the "
-        "worker allows local files.",
-    ),
+    video: str = VIDEO,
     annotation_areas: list[AnnotationArea] = parameter(
         "Annotation areas", "Where to erase everything, erase text, or protect the picture."
     ),
-    display_name: str = parameter("Name", "A name for the job, shown in its report.", ""),
-    language: Language = parameter("Text language", "Language of the text to erase.", "all"),
-    resolution: Resolution = parameter(
-        "Resolution", "Largest resolution of the result; it never scales up.", "1080p"
-    ),
-    quality: Quality = parameter(
-        "Text removal quality",
-        "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
-        "basic",
-    ),
+    display_name: str = DISPLAY_NAME,
+    language: Language = LANGUAGE,
+    resolution: Resolution = RESOLUTION,
+    quality: Quality = QUALITY,
     on_doubt: OnDoubt = ON_DOUBT,
 ) -> State[JobResult]:
-    """Remove text and marks from a video with GhostCut, and leave the picture elsewhere as it
-    is."""
+    """Remove text and marks from a video with GhostCut; the rest of the picture stays as it is."""
     with running_job() as job:
         async with ending(job) as end:
             end.state = await _steps(
@@ -76,12 +73,12 @@ async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> 
         await job.begin()
         await job.reporter.stage(Stage.UPLOADING)
         files = await upload_sources(f"{job.job_id}/uploaded", request)
-        job.ledger.files = files
+        job.state.files = files
     step = "inpainting" if job.is_subflow else "video"
     probed = await probe_files(f"{job.job_id}/{step}-probed", files, request)
     request = check_inpainting_media(request, probed.video)
     if not job.is_subflow:
-        # Of a whole job, the same was told of its own request.
+        # The request of a whole job has had the same warnings.
         await job.warn(REQUEST, request.warnings)
     log.info(
         "Job %s: Starting GhostCut processing with %d annotation areas",

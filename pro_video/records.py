@@ -63,7 +63,7 @@ class ProbedFiles(Record):
     Attributes:
         video: the video.
         audios: the audios as they are sent.
-        sent: where they are; empty in records of a time when all were sent as they were uploaded.
+        sent: their objects; empty in older records, whose audios were sent as they were uploaded.
     """
 
     video: MediaInfo
@@ -78,9 +78,9 @@ class Prepared(Record):
         attempt: number of the paid attempt, from 1.
         reference: the attempt's name at the provider.
         body_key: object with the exact bytes to send.
-        prepared_at: when.
-        expected_seconds: how long the provider probably takes.
-        cost_usd: estimate in USD.
+        prepared_at: time of the preparation.
+        expected_seconds: estimate of the provider's time.
+        cost_usd: estimate of the price in USD.
     """
 
     attempt: int
@@ -116,7 +116,7 @@ class Failure(Record):
         return self.kind == errors.JobFailedRetryable.__name__
 
     def error(self) -> errors.TerminalError:
-        """The error as it was; a kind that this version does not know is a plain failure."""
+        """The error as it was; of an unknown kind a plain ``JobFailed``."""
         cls = getattr(errors, self.kind, errors.JobFailed)
         if not (isinstance(cls, type) and issubclass(cls, errors.TerminalError)):
             cls = errors.JobFailed
@@ -128,10 +128,10 @@ class Submission(Record):
 
     Attributes:
         provider_job_id: generation or work id; None when refused.
-        submitted_at: when the answer came.
+        submitted_at: time of the answer.
         adopted: the job was found by its reference, after its answer had been lost.
         response: the answer without signed links, for the job's metadata.
-        refusal: why nothing was created.
+        refusal: the reason why nothing was created.
     """
 
     provider_job_id: str | None = None
@@ -160,9 +160,9 @@ class Outcome(Record):
 
 
 class StageResult(Record):
-    """A finished provider stage: which attempt succeeded, and where its result is.
+    """A finished provider stage: the attempt that succeeded, and its result.
 
-    ``reused_from`` is the job that bought the result, when it was not this one; then ``attempt``
+    ``reused_from`` is the job that bought the result, when that is another one; then ``attempt``
     is 0.
     """
 
@@ -189,7 +189,7 @@ class Verified(Record):
     """The judgement of the checks on a result.
 
     Attributes:
-        judgement: the verdict; good in records that are older than verdicts.
+        judgement: the verdict; good in records from before there were verdicts.
         info: the probe of the file; None when it could not be read.
         preview: before/after picture, when one was made.
     """
@@ -200,7 +200,7 @@ class Verified(Record):
 
 
 class Acceptance(Record):
-    """A person's decision to use a result as it is: whose, and when."""
+    """A person's decision to use a result as it is, with its time."""
 
     by: str
     at: datetime
@@ -210,7 +210,7 @@ class Findings(Record):
     """Warnings and rejected files of a job, before and after its end.
 
     Attributes:
-        warnings: what rules and checks say, in the order of the stages.
+        warnings: warnings of rules and checks, in the order of the stages.
         rejected_key: object of a paid result that stopped the job.
         fallback_key: object of the lip-sync result of a job that did not complete.
     """
@@ -221,7 +221,7 @@ class Findings(Record):
 
     @classmethod
     def of(cls, labels: Mapping[str, Any]) -> Findings:
-        """The findings among the labels of a job's flow run; none where they cannot be read."""
+        """The findings among the labels of a job's flow run; none when they cannot be read."""
         try:
             return cls.model_validate_json(str(labels.get(FINDINGS_LABEL, "{}")))
         except ValidationError:
@@ -229,7 +229,7 @@ class Findings(Record):
 
 
 class JobError(Record):
-    """The reason of a job's failure, for machines and for people."""
+    """The reason of a job's failure."""
 
     stage: str
     kind: str
@@ -240,7 +240,7 @@ class JobError(Record):
 
 
 class JobMetadata(Record):
-    """The seed's metadata of a job; URLs are ``s3://`` addresses, which carry no signature."""
+    """The metadata in a job's report; URLs are ``s3://`` addresses, which carry no signature."""
 
     video_s3_url: str | None = None
     audio_url_mapping: dict[str, str] = Field(default_factory=dict)
@@ -256,8 +256,8 @@ class JobResult(Record):
 
     Attributes:
         job_id: id of the flow run.
-        status: how the job ended.
-        message: the text of the run's final state.
+        status: end of the job.
+        message: message of the run's final state.
         output_key: object of the result; None unless completed.
         output_url: link to it that works without a key until ``output_url_expires_at``.
         fallback_key: the lip-sync result of a job that did not complete, unless it is the rejected
@@ -265,14 +265,14 @@ class JobResult(Record):
         fallback_url: link to it.
         rejected_key: the paid result that stopped the job, because it is held or unusable.
         rejected_url: link to it.
-        accepted_by, accepted_at: who decided to use a rejected result as it is, and when.
-        warnings: what rules and checks say, in the order of the stages.
+        accepted_by, accepted_at: person and time of a decision to use a rejected result as it is.
+        warnings: warnings of rules and checks, in the order of the stages.
         preview_key: before/after picture.
         metadata: as in the job's ``job.json``.
         stages: the provider stages that were finished, by name (``lip-sync``, ``inpainting``).
         timings: seconds per stage, queues of the providers included.
-        estimated_cost_usd: sum of the estimates of what was bought, in USD; no invoice.
-        error: why it failed.
+        estimated_cost_usd: sum of the estimated prices in USD; no invoice.
+        error: reason of the failure.
     """
 
     job_id: str
@@ -319,7 +319,7 @@ class JobResult(Record):
 
     @property
     def findings(self) -> Findings:
-        """The part of the result that views show of the job."""
+        """The findings of the job."""
         return Findings(
             warnings=self.warnings,
             rejected_key=self.rejected_key,
@@ -327,6 +327,6 @@ class JobResult(Record):
         )
 
     def unsigned(self) -> JobResult:
-        """Without the signed links; object keys are enough for all who may read the bucket."""
+        """The same without the signed links; the object keys remain."""
         links = ("output_url", "output_url_expires_at", "fallback_url", "rejected_url")
         return self.model_copy(update=dict.fromkeys(links))

@@ -1,4 +1,4 @@
-"""Makes the verdict on a result that was paid for, and the picture of before and after."""
+"""Judges a paid result, and makes the picture of before and after."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def check_inpainting(
     probed: ProbedFiles,
     result: StoredFile,
 ) -> Verified:
-    """Judge the text removal, and make the preview: against the job's source, not its lip-sync."""
+    """Judge the text removal, and make the preview, whose before is the job's source."""
     judging = examine(
         judge_inpainting,
         await _opened(storage, files.video),
@@ -68,7 +68,7 @@ async def check_inpainting(
         video=probed.video,
         size=result.size,
     )
-    before = job.ledger.files.video if job.is_subflow and job.ledger.files else files.video
+    before = job.state.files.video if job.is_subflow and job.state.files else files.video
     areas = request.annotation_areas
     return await _checked(job, storage, INPAINTING, judging, before, result, (), areas)
 
@@ -82,7 +82,7 @@ async def _checked(
     result: StoredFile,
     *moments: Sequence[Any],
 ) -> Verified:
-    """The judgement, and a preview of the two files unless there is no file for before."""
+    """The judgement, and a preview of the two files when there is one for before."""
     reach("verify.begin", stage)
     judgement = await judged(job, stage, judging)
     preview, info = None, judgement.info
@@ -94,7 +94,7 @@ async def _checked(
 
 
 async def judged(job: Job, stage: Stage, judging: Awaitable[Judgement]) -> Judgement:
-    """The judgement; doubtful where the checks could not be made."""
+    """The judgement; doubtful when the checks could not be made."""
     try:
         return await judging
     except MediaUnusable as error:
@@ -118,7 +118,7 @@ async def _preview(
     try:
         jpeg = await examine(make_preview, first, second, instants=instants)
     except MediaUnusable as error:
-        # A missing thumbnail is no reason to hold a result back.
+        # A missing preview is no reason to withhold a result.
         get_run_logger().warning("No preview could be made: %s", error.message)
         return None
     await storage.put_bytes(job.keys.preview, jpeg, content_type="image/jpeg")

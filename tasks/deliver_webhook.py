@@ -1,8 +1,8 @@
-"""Delivers one message: tries, records the outcome, and reschedules the run for the next try.
+"""Delivers one message: tries, records the response, and reschedules the run for the next try.
 
-Nothing is kept in memory between two tries. The record in the bucket holds the state of the
-delivery. Between distant tries the run is given back to Prefect with the time of the next one, so
-that a thousand receivers that are away for a day cost one row each.
+The record in the bucket holds the state of the delivery, and no process keeps any between two
+tries. A run whose next try is far away is given back to Prefect with the time of that try, so that
+a thousand receivers that are unreachable for a day cost one row each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pro_video.core.stopping import Stopped, StopReason, current_stop
 from pro_video.core.waiting import pause
 from pro_video.net.gate import Gate
 from pro_video.s3.storage import Storage
-from pro_video.webhooks.post import Answer, post
+from pro_video.webhooks.post import PostResult, post
 from pro_video.webhooks.records import Delivery, Try, WebhookTarget, delivery_key, gone_key
 from pro_video.webhooks.signing import signed_headers
 from tasks.connections.connections import connections
@@ -42,17 +42,17 @@ logger = logging.getLogger("prefect.pro_video.webhooks")
 
 T = TypeVar("T")
 
-# For the whole exchange with a receiver, in seconds.
+# Seconds for the whole exchange with a receiver.
 _TRY_SECONDS = 20.0
-# A pause up to this many seconds is slept; a longer one gives the run back.
+# Longest pause within a run, in seconds; for a longer one the run is rescheduled.
 _SLEPT = 40.0
 _JITTER = 0.2
-# A receiver that hangs must not take all threads from the others.
+# A receiver that hangs must not take all threads.
 _AT_ONCE_PER_HOST = 4
-# The job tells of its end just before its run's last state is written.
+# The job announces its end just before the last state of its run is written.
 _SETTLE_SECONDS = 15.0
 _SETTLE_PAUSE = 0.3
-# The age that a status of the gateway usually may have.
+# Usual age limit of a status at the gateway, in seconds.
 _STATUS_AGE = 1.5
 _STORAGE_BACKOFF = Backoff(first=2.0, longest=60.0, tries=12)
 
@@ -65,10 +65,10 @@ async def run_delivery(job_id: str, webhook_id: str) -> State[Any]:
     """The body of the delivery's flow.
 
     Returns:
-        The state for the flow run: an end, or ``AwaitingRetry`` at the time of the next try.
+        The state of the flow run: final, or ``AwaitingRetry`` at the time of the next try.
 
     Raises:
-        ProVideoError: the bucket refuses, or stayed out of reach.
+        ProVideoError: the bucket refuses, or stayed unreachable.
     """
     storage = (await connections()).storage
     gate = Gate(
@@ -93,26 +93,28 @@ async def deliver(
     settled: Callable[[str, Clock], Awaitable[None]],
     clock: Clock = SYSTEM_CLOCK,
 ) -> State[Any]:
-    """Go on with a delivery until it has ended, or until its next try is far away.
+    """Go on with a delivery until it ends, or until its next try is far away.
 
     Args:
         storage: the bucket.
         job_id: the job of the message.
         webhook_id: the message.
-        gate: which receivers are allowed.
-        settled: waits, before the first try, until the job's run has really ended.
+        gate: decides about the receiver's address.
+        settled: waits, before the first try, for the final state of the job's run.
         clock: source of time.
 
     Raises:
-        ProVideoError: the bucket refuses, or stayed out of reach.
+        ProVideoError: the bucket refuses, or stayed unreachable.
         Stopped: the run was cancelled or is handed over.
     """
     record = await _patiently(clock, lambda: read_delivery(storage, job_id, webhook_id))
     target = await _patiently(clock, lambda: read_target(storage, job_id))
     if record is None or target is None:
-        return Failed(message="The record of this message is gone from the bucket")
+        return Failed(
+            message="The record of this message is gone from the bucket; it cannot be delivered"
+        )
     if record.state == "failed":
-        # A run that was given up is retried: one more try.
+        # A retry of a run that has given up makes one more try.
         record = record.model_copy(update={"state": "pending", "next_try_at": None})
     if not record.tries and record.type != "job.stage":
         await settled(job_id, clock)
@@ -123,25 +125,25 @@ async def deliver(
             seconds = _until_due(record, clock)
             if seconds > _SLEPT:
                 return AwaitingRetry(
-                    message=_said(record), scheduled_time=record.next_try_at or _now(clock)
+                    message=_shown(record), scheduled_time=record.next_try_at or _now(clock)
                 )
             await pause(seconds, clock=clock, stop=current_stop())
             record = await _try_once(storage, record, target, clock, gate)
         await _keep(storage, record, clock)
     if record.state == "delivered":
-        return Completed(message=_said(record))
-    return Failed(message=_said(record))
+        return Completed(message=_shown(record))
+    return Failed(message=_shown(record))
 
 
 async def _settled(job_id: str, clock: Clock) -> None:
-    """Wait a little for the end of the job's run, because the receiver may ask for it at once."""
+    """Wait for the final state of the job's run, because the receiver may read the job at once."""
     until = clock.monotonic() + _SETTLE_SECONDS
     try:
         async with get_client() as client:
             while clock.monotonic() < until:
                 state = (await client.read_flow_run(UUID(job_id))).state
                 if state is None or state.is_final():
-                    # Until then the gateway may still answer from before the end.
+                    # Until then the gateway may still answer with an older status.
                     await pause(_STATUS_AGE, clock=clock, stop=current_stop())
                     return
                 await pause(_SETTLE_PAUSE, clock=clock, stop=current_stop())
@@ -182,7 +184,7 @@ async def _try_once(
     return record.after(made, pause=_next_pause(record, answer))
 
 
-def _next_pause(record: Delivery, answer: Answer) -> float | None:
+def _next_pause(record: Delivery, answer: PostResult) -> float | None:
     made = len(record.tries) + 1
     if made >= len(record.delays):
         return None
@@ -191,7 +193,7 @@ def _next_pause(record: Delivery, answer: Answer) -> float | None:
 
 
 async def _body(storage: Storage, record: Delivery) -> bytes:
-    """The message; its links are fresh in each try and are kept nowhere."""
+    """The message; each try signs new links, which are stored nowhere."""
     life = get_settings().link_hours * 3600
     data = dict(record.data)
     for kind in ("output", "fallback", "rejected"):
@@ -220,7 +222,7 @@ async def _keep(storage: Storage, record: Delivery, clock: Clock) -> None:
 
 
 async def _patiently(clock: Clock, call: Callable[[], Awaitable[T]]) -> T:
-    """A call of the bucket, again while it does not answer."""
+    """Repeat a call of the bucket while it does not answer."""
     failures = 0
     while True:
         try:
@@ -252,14 +254,16 @@ def _now(clock: Clock) -> datetime:
     return datetime.fromtimestamp(clock.time(), UTC)
 
 
-def _said(record: Delivery) -> str:
+def _shown(record: Delivery) -> str:
     tries = len(record.tries)
     last = record.tries[-1] if record.tries else None
-    said = "no try yet" if last is None else f"HTTP {last.status}" if last.status else last.problem
+    outcome = (
+        "no try yet" if last is None else f"HTTP {last.status}" if last.status else last.problem
+    )
     if record.state == "delivered":
-        return f"Delivered in try {tries} ({said})"
+        return f"Delivered in try {tries} ({outcome})"
     if record.state == "gone":
         return "The receiver says that its address is gone (HTTP 410)"
     if record.state == "failed":
-        return f"Given up after {tries} tries; the last: {said}"
-    return f"Waiting for try {tries + 1} of {len(record.delays)}; the last: {said}"
+        return f"Given up after {tries} tries; the last: {outcome}. Retry this run to try once more"
+    return f"Waiting for try {tries + 1} of {len(record.delays)}; the last: {outcome}"

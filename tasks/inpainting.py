@@ -12,7 +12,6 @@ from pro_video.core.settings import get_settings
 from pro_video.core.waiting import Observation
 from pro_video.providers.ghostcut.client import GhostCutClient
 from pro_video.providers.ghostcut.models import (
-    Mask,
     Work,
     build_submit_request,
     estimate_cost,
@@ -20,7 +19,7 @@ from pro_video.providers.ghostcut.models import (
     planted,
 )
 from pro_video.providers.ghostcut.plan import inpainting_plan
-from pro_video.providers.ghostcut.status import Confirmed
+from pro_video.providers.ghostcut.status import ConfirmingObserver
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request.check import InpaintingRequest
 from pro_video.s3.storage import Storage
@@ -28,7 +27,7 @@ from tasks.attempts.access import ghostcut_client
 from tasks.attempts.prepare import PaidRequest
 from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.attempts.step import PaidStep
-from tasks.callbacks.wake import doorbell_url
+from tasks.callbacks.wake import callback_url
 from tasks.check_results import check_inpainting
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING
@@ -46,7 +45,7 @@ class GhostCut(Provider[Work]):
 
     def __init__(self, client: GhostCutClient) -> None:
         self._client = client
-        self._confirmed = Confirmed()
+        self._observer = ConfirmingObserver()
 
     @property
     def deadline_hours(self) -> float:
@@ -75,7 +74,7 @@ class GhostCut(Provider[Work]):
         return found
 
     def observe(self, found: Work) -> Observation[Work]:
-        return self._confirmed(found)
+        return self._observer(found)
 
     async def result_url(self, job_id: str) -> str:
         found = await self.read(job_id)
@@ -112,12 +111,12 @@ class InpaintingStep(PaidStep):
         body = build_submit_request(
             video_url=await storage.presign(self.files.video.key, life),
             name=reference,
-            masks=[Mask(mask.type, mask.start, mask.end, mask.region) for mask in plan.masks],
+            masks=plan.masks,
             mode=plan.mode,
             language=plan.language,
             resolution=plan.resolution,
             tier=plan.tier,
-            callback=doorbell_url("ghostcut"),
+            callback=callback_url("ghostcut"),
         )
         return PaidRequest(body, expected_seconds(seconds), estimate_cost(plan.tier, seconds))
 

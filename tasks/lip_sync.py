@@ -30,7 +30,7 @@ from tasks.attempts.access import sync_so_client
 from tasks.attempts.prepare import PaidRequest
 from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.attempts.step import PaidStep
-from tasks.callbacks.wake import doorbell_url
+from tasks.callbacks.wake import callback_url
 from tasks.check_results import check_lip_sync
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC
@@ -142,7 +142,7 @@ class LipSyncStep(PaidStep):
             sync_mode=options.sync_mode,
             temperature=options.temperature,
             output_file_name=reference,
-            webhook_url=doorbell_url("sync-so"),
+            webhook_url=callback_url("sync-so"),
         )
         video = self.probed.video
         # The vendor's price list is normalised to 25 frames per second where a file tells none.

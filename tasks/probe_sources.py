@@ -1,9 +1,10 @@
-"""Probes a job's files, and converts audio to the form that is sent."""
+"""Probes a job's files, and converts audio to the format that is sent."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,10 +14,12 @@ from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
     MediaUnusable,
     Problem,
+    ProVideoError,
     RequestRefused,
     SourceRefused,
     TransientError,
 )
+from pro_video.core.redaction import redact_url
 from pro_video.core.settings import get_settings
 from pro_video.media.children.examine import examine
 from pro_video.media.conversion import WAV_TYPE, convert, is_sent_as_it_is
@@ -25,24 +28,56 @@ from pro_video.media.probe import COUNT_BUDGET, probe, probe_file
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.request.limits import MediaLimits
-from pro_video.request.problems import Findings
+from pro_video.request.problems import Problems
 from pro_video.request.rules_files import check_inpainting_media, check_media
 from pro_video.request.rules_segments import check_source
 from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
-from tasks.source_files import NamedSource, sources_of
 
-# Blocks around what is asked for are read too, and a file may be opened three times.
+# Reads fetch whole blocks, and a file may be opened three times.
 READ_BUDGET = 2 * COUNT_BUDGET
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A source and the field of the request that names it first."""
+
+    field: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        """The source as the user gave it, a link without its query."""
+        return redact_url(self.source) if "://" in self.source else self.source
+
+    def problem(self, error: ProVideoError) -> Problem:
+        """The problem of the file, under its field."""
+        named = self.name in error.message
+        message = error.message if named else f"{self.name}: {error.message}"
+        return Problem(self.field, message, error.code or type(error).__name__)
+
+
+def sources_of(
+    request: JobRequest | InpaintingRequest,
+) -> tuple[NamedSource, Sequence[NamedSource]]:
+    """The video, and each distinct audio in the order of their copies."""
+    audios = []
+    if isinstance(request, JobRequest):
+        sources = [segment.audio for segment in request.segments]
+        audios = [
+            NamedSource(f"segments[{sources.index(audio)}].audio", audio)
+            for audio in request.audios
+        ]
+    return NamedSource("video", request.video), audios
 
 
 @task(name="probe", **PERSISTED)
 async def probe_files(
     record: str, files: UploadedFiles, request: JobRequest | InpaintingRequest
 ) -> ProbedFiles:
-    """Find out what the uploaded files are, and store each audio in the form that is sent.
+    """Probe the uploaded files, and store each audio in the format that is sent.
 
     Args:
         record: key of this step's record.
@@ -50,8 +85,8 @@ async def probe_files(
         request: names them.
 
     Raises:
-        RequestRefused: a file cannot be used; with everything else that is wrong with the request
-            as far as the other files tell.
+        RequestRefused: a file cannot be used; with every other problem of the request that the
+            other files show.
     """
     storage = (await connections()).storage
     named, audios = sources_of(request)
@@ -76,7 +111,7 @@ async def probe_files(
 async def _probe(
     storage: Storage, file: StoredFile, one: NamedSource, problems: list[Problem]
 ) -> MediaInfo | None:
-    """Probe one object of the bucket; None when it is unusable, which is added as a problem."""
+    """Probe one object of the bucket; None and a new problem when it is unusable."""
     reader = cast(BinaryIO, await storage.reader(file.key, byte_budget=READ_BUDGET))
     try:
         return await examine(probe, reader, size=file.size, what=one.name)
@@ -93,7 +128,7 @@ async def _converted(
     one: NamedSource,
     problems: list[Problem],
 ) -> tuple[StoredFile, MediaInfo | None]:
-    """The audio as it is sent: unchanged, or as WAV beside it. A refused audio stays unchanged."""
+    """The audio in the format that is sent: as it is, or as WAV beside it."""
     longest = MediaLimits().audio_seconds
     if info is None or info.audio is None or info.video is not None:
         return file, info
@@ -129,7 +164,7 @@ def _refuse(
     infos: Sequence[MediaInfo | None],
     problems: Sequence[Problem],
 ) -> None:
-    """Raise RequestRefused with the problems of the files and those that the rest shows."""
+    """Raise RequestRefused with the problems of the files and all others of the request."""
     if isinstance(request, InpaintingRequest):
         check_inpainting_media(request, video, unusable=problems)
         return
@@ -143,10 +178,10 @@ def _refuse(
 async def with_problems_of_files(
     refused: RequestRefused, video: object, audios: Sequence[tuple[str, object]]
 ) -> RequestRefused:
-    """A refusal by the rules of a request, with what its files show without being copied.
+    """A refusal by the rules of a request, extended by the problems of its files.
 
-    Files in S3 and on this machine are looked at where they are; links are not followed for a job
-    that is refused anyway.
+    Files in S3 and on this machine are probed in place. Links are not followed for a job that is
+    refused anyway.
 
     Args:
         refused: the refusal.
@@ -156,17 +191,17 @@ async def with_problems_of_files(
     problems = list(refused.problems)
     seen: set[str] = set()
     for field, source in [("video", video), *audios]:
-        found = Findings()
+        found = Problems()
         if not isinstance(source, str) or source in seen or source.startswith(("http:", "https:")):
             continue
         seen.add(source)
         check_source(source, field, found, local=get_settings().allow_local_files)
         if not found.has(field):
-            problems += await _look(NamedSource(field, source))
+            problems += await _problems_in_place(NamedSource(field, source))
     return RequestRefused(problems, code=refused.code)
 
 
-async def _look(one: NamedSource) -> list[Problem]:
+async def _problems_in_place(one: NamedSource) -> list[Problem]:
     try:
         if one.source.startswith("s3://"):
             storage = (await connections()).storage
@@ -177,6 +212,6 @@ async def _look(one: NamedSource) -> list[Problem]:
     except (MediaUnusable, SourceRefused) as error:
         return [one.problem(error)]
     except TransientError:
-        # The refusal stands without this look.
+        # The refusal stands without this problem.
         return []
     return []

@@ -1,4 +1,4 @@
-"""Turns a flow's parameters into a checked request, with the worker's limits."""
+"""Turns a flow's parameters into a checked request, within the worker's limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pro_video.request.check import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.request.rules_files import audible_seconds
+from pro_video.request.rules_warnings import audible_seconds
 from pro_video.request.timeline import Timeline, lip_sync_timeline
 from tasks.probe_sources import with_problems_of_files
 from tasks.run.job import Job
@@ -40,8 +40,8 @@ async def checked_request(job: Job, **fields: Any) -> JobRequest:
             for index, segment in enumerate(fields["segments"][: settings.max_segments])
         ]
         raise await with_problems_of_files(refused, fields["video"], audios) from None
-    job.ledger.display_name = request.display_name
-    job.ledger.segments_count = len(request.segments)
+    job.state.display_name = request.display_name
+    job.state.segments_count = len(request.segments)
     return request
 
 
@@ -65,7 +65,7 @@ async def checked_inpainting_request(
     except RequestRefused as refused:
         raise await with_problems_of_files(refused, video, []) from None
     if not job.is_subflow:
-        job.ledger.display_name = display_name
+        job.state.display_name = display_name
     return request
 
 
@@ -75,8 +75,8 @@ def timeline_of(
     video: MediaInfo,
     result: MediaInfo | None,
 ) -> Timeline:
-    """How the video's time maps to that of its lip-sync result; as predicted where it is not known
-    what the result is."""
+    """The map from the video's time to that of its lip-sync result; the predicted one when the
+    result could not be read."""
     heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
     predicted = lip_sync_timeline(
         video.duration, request.segments, heard, request.lip_sync.sync_mode

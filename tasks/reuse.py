@@ -1,8 +1,7 @@
 """Reuses the lip-sync result of an earlier job when only the annotation areas differ.
 
-Such a job costs only the text removal. The bytes of video and audios, the segments and the lip-sync
-options have to be the same. A job that is equal to the last one, areas included, is a request for
-a new lip-sync and buys one.
+Such a job costs only the text removal. Its video, audios, segments and lip-sync options have to be
+the same. A job whose areas are the same too is a request for a new lip-sync and buys one.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Reusable(Record):
 
     Attributes:
         job_id: the job that bought it.
-        areas: fingerprint of the areas of the last job that used it.
+        areas: fingerprint of the areas in the last job that used it.
         stage: the finished stage, with the key of its result.
     """
 
@@ -40,18 +39,19 @@ class Reusable(Record):
 
 
 class Reused(Record):
-    """Whether a job takes over an earlier lip-sync; decided once. Its import path is a data format,
-    as those of :mod:`pro_video.records`."""
+    """The lip-sync that a job takes over, or None; decided once.
+
+    Its import path is a data format, like those of :mod:`pro_video.records`.
+    """
 
     stage: StageResult | None = None
 
 
 def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) -> str:
-    """Identifies a lip-sync by what goes into it.
+    """Identifies a lip-sync by its inputs.
 
-    The bytes are identified by size and ETag, which S3 derives from them. Where it does not
-    (encrypted buckets) or where files came in other parts, equal bytes are not recognised and the
-    lip-sync is bought: never the wrong way round.
+    Size and ETag identify the bytes of a file. The ETag of equal bytes differs in encrypted buckets
+    and after an upload in other parts; the lip-sync is then bought. The converse never happens.
     """
     copies = dict(zip(request.audios, files.audios, strict=True))
     return _digest(
@@ -75,7 +75,7 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
 
 
 def areas_fingerprint(request: JobRequest) -> str:
-    """Identifies what a job does after the lip-sync."""
+    """Identifies the part of a job behind the lip-sync."""
     return _digest(
         {
             "areas": [area.model_dump(mode="json") for area in request.annotation_areas],
@@ -86,7 +86,7 @@ def areas_fingerprint(request: JobRequest) -> str:
 
 @task(name="lip-sync: reuse", **PERSISTED)
 async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles) -> Reused:
-    """Take over the lip-sync of an earlier job when there is the same one.
+    """Take over the lip-sync of an earlier job with the same inputs, if there is one.
 
     Args:
         record: key of this step's record.
@@ -110,7 +110,7 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
             storage.uri(source.key), job.keys.lip_sync_result, content_type="video/mp4"
         )
     except SourceRefused:
-        # Removed since the look; it is bought anew.
+        # Removed in the meantime.
         return Reused()
     return Reused(stage=_taken_over(entry, StoredFile.of(copied), job.now()))
 

@@ -16,10 +16,9 @@ from pro_video.records import StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.s3.storage import Storage, parse_s3_uri
 from tasks.connections.connections import connections
-from tasks.probe_sources import problems_of
+from tasks.probe_sources import NamedSource, problems_of, sources_of
 from tasks.run.job import Job, current_job
 from tasks.run.options import PERSISTED
-from tasks.source_files import NamedSource, sources_of
 
 # The video is nearly all of the bytes; audios share the rest of the stage.
 _VIDEO_SHARE = 0.8
@@ -29,8 +28,8 @@ _VIDEO_SHARE = 0.8
 async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -> UploadedFiles:
     """Copy the video and each distinct audio into the job's prefix of the bucket.
 
-    A file that is there already, whole, is not brought again. Each is stored under the extension
-    and the media type of what it is.
+    A file that is in the bucket already is not copied again. Each gets the extension and the media
+    type of its content.
 
     Args:
         record: key of this step's record.
@@ -44,25 +43,25 @@ async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -
     job = current_job()
     storage = (await connections()).storage
     video, audios = sources_of(request)
-    shown = _Shown(len(audios))
-    brought: list[tuple[NamedSource, StoredFile]] = []
+    finished = _Finished(len(audios))
+    copied: list[tuple[NamedSource, StoredFile]] = []
     failures: list[tuple[NamedSource, ProVideoError]] = []
-    async with job.reporter.following(Stage.UPLOADING, shown.fraction):
+    async with job.reporter.following(Stage.UPLOADING, finished.fraction):
         for number, one in enumerate((video, *audios)):
             place = partial(job.keys.audio, number) if number else job.keys.video
             try:
                 role: Role = "audio" if number else "video"
-                report = None if number else shown.of_video
-                brought.append((one, await _bring(storage, one.source, place, role, report)))
+                report = None if number else finished.of_video
+                copied.append((one, await _copy(storage, one.source, place, role, report)))
             except (SourceRefused, TransientError) as error:
                 failures.append((one, error))
-            shown.audios_done = number
+            finished.audios_done = number
     if failures:
-        raise await _together(storage, failures, brought)
+        raise await _together(storage, failures, copied)
     reach("upload.done")
     return UploadedFiles(
-        video=brought[0][1],
-        audios=tuple(file for _, file in brought[1:]),
+        video=copied[0][1],
+        audios=tuple(file for _, file in copied[1:]),
         finished_at=job.now(),
     )
 
@@ -70,19 +69,19 @@ async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -
 async def _together(
     storage: Storage,
     failures: Sequence[tuple[NamedSource, ProVideoError]],
-    brought: Sequence[tuple[NamedSource, StoredFile]],
+    copied: Sequence[tuple[NamedSource, StoredFile]],
 ) -> ProVideoError:
-    """One error that names every source; another try helps when it helps one of them."""
+    """One error that names every source; transient when one of them is."""
     passing = next((error for _, error in failures if isinstance(error, TransientError)), None)
     problems = [one.problem(error) for one, error in failures]
     if passing is None:
-        problems += await problems_of(storage, brought)
+        problems += await problems_of(storage, copied)
     first = passing or failures[0][1]
     return type(first)("; ".join(map(str, problems)), code=first.code)
 
 
-class _Shown:
-    """The finished part of the upload; written by transfer threads, read by the progress."""
+class _Finished:
+    """The finished part of the upload; transfer threads write it, the progress reads it."""
 
     def __init__(self, audios: int) -> None:
         self.video = 0.0
@@ -99,14 +98,14 @@ class _Shown:
         return _VIDEO_SHARE * self.video + (1 - _VIDEO_SHARE) * rest
 
 
-async def _bring(
+async def _copy(
     storage: Storage,
     source: str,
     place: Callable[[str], str],
     role: Role,
     on_progress: Callable[[int, int | None], None] | None,
 ) -> StoredFile:
-    """One source into the bucket; ``place`` gives the key for an extension."""
+    """Copy one source into the bucket; ``place`` makes the key from an extension."""
     current_stop().raise_if_set()
     present = await storage.find(place(""))
     if present is not None:
@@ -128,7 +127,7 @@ async def _bring(
 
 
 async def own_file(job: Job, address: str) -> UploadedFiles:
-    """A file that an earlier step of this job left in the bucket, as if it had been uploaded.
+    """A file that an earlier step of this job has stored, in the form of an upload.
 
     Raises:
         StorageRefused: it is gone.
@@ -138,6 +137,6 @@ async def own_file(job: Job, address: str) -> UploadedFiles:
     found = await storage.head(key) if key.startswith(job.keys.prefix) else None
     if found is None:
         raise StorageRefused(
-            f"{address} is not in the job's folder any more; start a new job", code="record_missing"
+            f"{address} is gone from the job's folder; start a new job", code="record_missing"
         )
     return UploadedFiles(video=StoredFile.of(found), finished_at=job.now())

@@ -1,9 +1,9 @@
-"""Decides whether a result that was paid for is used: by its verdict, by the user's ``on_doubt``,
-and by a person's later decision.
+"""Decides whether a paid result is used: by its verdict, by the user's ``on_doubt``, and by a later
+decision of a person.
 
 A good result is used. A doubtful one is used with warnings, unless the user asked to hold it; a
 retry of the held run then uses it. An unusable one stays in the bucket; a retry of the run fetches
-it from the provider once more, and a person may accept it as it is. No new result is bought here.
+it from the provider once more, and a person may accept it as it is. Nothing new is bought here.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tasks.run.closed_attempts import AttemptFailed, was_reported
 from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 
-# Each is asked for by hand, and each stays in the bucket.
+# Each copy is a retry by a user, and each stays in the bucket.
 _MOST_COPIES = 10
 # Warnings that a message quotes; all of them are in the result.
 _QUOTED = 3
-_WHAT = {LIP_SYNC: "the lip-sync result", INPAINTING: "the text removal's result"}
+_RESULT_NAMES = {LIP_SYNC: "the lip-sync result", INPAINTING: "the text removal's result"}
 
 
 async def acceptance(job: Job, key: str) -> Acceptance | None:
@@ -52,34 +52,34 @@ async def use_result(
     *,
     decision: Callable[[Job, str], Awaitable[Acceptance | None]] = acceptance,
 ) -> tuple[StageResult, Verified]:
-    """The result that the job goes on with, and what the checks said of it.
+    """The result that the job goes on with, and the judgement of the checks.
 
     Args:
         job: the job.
-        step: how its result is judged and fetched.
+        step: the step that the result is of.
         stage: the finished stage.
         on_doubt: the user's choice for a doubtful result.
-        decision: reads what a person decided about an object.
+        decision: reads a person's decision about an object.
 
     Raises:
-        AttemptFailed: it is held or unusable; ``error`` says what to do. Its report closes it.
+        AttemptFailed: it is held or unusable; ``error`` says how to go on.
         OutputRejected: it is unusable and could not be fetched once more.
-        TransientError: it could not be judged at the moment.
+        TransientError: it cannot be judged now.
         Stopped: the job was cancelled or is handed over.
     """
     storage = await step.storage()
     for copy in count(1):
-        job.ledger.stages[step.name] = stage
+        job.state.stages[step.name] = stage
         verified = await step.judge(stage, copy)
-        job.ledger.preview = verified.preview
+        job.state.preview = verified.preview
         verdict, warnings = verified.judgement.verdict, verified.judgement.warnings
         await job.warn(step.name, warnings)
         if verdict is Verdict.GOOD or (verdict is Verdict.DOUBTFUL and on_doubt == "deliver"):
             break
-        job.ledger.rejected_key = stage.stored.key
+        job.state.rejected_key = stage.stored.key
         accepted = await decision(job, stage.stored.key)
         if accepted is not None:
-            job.ledger.accepted = accepted
+            job.state.accepted = accepted
             await job.warn(step.name, [*warnings, _accepted(step, accepted)])
             break
         retried = await was_reported(storage, job, step.name, stage.attempt, copy)
@@ -89,7 +89,7 @@ async def use_result(
         if not retried or copy == _MOST_COPIES:
             raise AttemptFailed(error, step.name, stage.attempt, copy)
         stage = await _again(step, stage, copy + 1, error)
-    job.ledger.rejected_key = None
+    job.state.rejected_key = None
     return stage, verified
 
 
@@ -112,7 +112,7 @@ def _accepted(step: PaidStep, accepted: Acceptance) -> JobWarning:
     return JobWarning(
         code="output_accepted",
         message=f"{accepted.by} decided on {accepted.at:%Y-%m-%d at %H:%M} UTC to use "
-        f"{_WHAT[step.name]} as it is.",
+        f"{_RESULT_NAMES[step.name]} as it is.",
         stage=step.name,
     )
 
@@ -120,9 +120,9 @@ def _accepted(step: PaidStep, accepted: Acceptance) -> JobWarning:
 def _refusal(
     job: Job, step: PaidStep, stage: StageResult, verified: Verified, copy: int
 ) -> TerminalError:
-    """The error for a result that is not used: the reason, its place, and every way to go on."""
+    """The error for a result that is not used: reason, object, and every way to go on."""
     judgement = verified.judgement
-    key, what = stage.stored.key, _WHAT[step.name]
+    key, what = stage.stored.key, _RESULT_NAMES[step.name]
     another = "Start a new job to buy another."
     if stage.reused_from is not None:
         another = "Start a new job with reuse_lip_sync off to buy another."
@@ -147,7 +147,7 @@ def _refusal(
 
 def _quoted(warnings: Sequence[JobWarning]) -> str:
     """The first warnings as sentences."""
-    said = [f"{each.message[:1].upper()}{each.message[1:].rstrip('.')}." for each in warnings]
-    if len(said) > _QUOTED:
-        said[_QUOTED:] = [f"{len(said) - _QUOTED} more warnings are in the report."]
-    return " ".join(said)
+    sentences = [f"{each.message[:1].upper()}{each.message[1:].rstrip('.')}." for each in warnings]
+    if len(sentences) > _QUOTED:
+        sentences[_QUOTED:] = [f"{len(sentences) - _QUOTED} more warnings are in the report."]
+    return " ".join(sentences)

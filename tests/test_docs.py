@@ -207,7 +207,7 @@ def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
 
     from flows.pro_video import pro_video_flow
     from flows.text_inpainting import text_inpainting_flow
-    from pro_video.request.check import AnnotationArea, Segment
+    from pro_video.request.models import AnnotationArea, Segment
 
     flow: dict[str, Flow[..., Any]] = {
         "pro-video/local": pro_video_flow,

@@ -15,8 +15,8 @@ from prefect.events.filters import EventFilter, EventNameFilter
 
 from pro_video.core.clock import SYSTEM_CLOCK, Clock
 from pro_video.core.retrying import Backoff
-from tasks.callbacks.event import EVENT, rung
-from tasks.callbacks.wake import Bells, bells
+from tasks.callbacks.event import EVENT, provider_job_of
+from tasks.callbacks.wake import WakeSignals, wake_signals
 
 logger = logging.getLogger("prefect.workers.pro_video")
 
@@ -25,18 +25,20 @@ _RECONNECT = Backoff(first=0.5, factor=2.0, longest=30.0, jitter=0.5)
 _GOOD_SECONDS = 60.0
 
 
-async def listen_for_bells(registry: Bells = bells, *, clock: Clock = SYSTEM_CLOCK) -> None:
+async def listen_for_bells(
+    signals: WakeSignals = wake_signals, *, clock: Clock = SYSTEM_CLOCK
+) -> None:
     """Wake the waits of each event of a provider's callback, until cancelled.
 
     Args:
-        registry: the bells to ring.
+        signals: the signals of the waits.
         clock: source of time for the pauses between connections.
     """
     failures = 0
     while True:
         began = clock.monotonic()
         try:
-            await _listen(registry)
+            await _listen(signals)
         except Exception as error:  # noqa: BLE001 - polling goes on; a listener must never end
             logger.debug("No doorbells at the moment: %s", type(error).__name__)
         failures = 1 if clock.monotonic() - began >= _GOOD_SECONDS else failures + 1
@@ -45,7 +47,7 @@ async def listen_for_bells(registry: Bells = bells, *, clock: Clock = SYSTEM_CLO
         await clock.sleep(_RECONNECT.pause(failures))
 
 
-async def _listen(registry: Bells) -> None:
+async def _listen(signals: WakeSignals) -> None:
     """Follow one connection to its end."""
     wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
     # Events of the last minute are sent again at the begin: they cause one extra read each.
@@ -54,10 +56,10 @@ async def _listen(registry: Bells) -> None:
         await subscriber.__aenter__()
         logger.debug("Listening for doorbells")
         async for event in subscriber:
-            found = rung(event.resource.root)
+            found = provider_job_of(event.resource.root)
             if found is not None:
-                heard = registry.ring(*found)
-                logger.debug("A doorbell of %s rang for %d waits here", found[0], heard)
+                woken = signals.wake(*found)
+                logger.debug("A callback of %s woke %d waits here", found[0], woken)
             # Many events at once must not hold up the jobs that share this loop.
             await asyncio.sleep(0)
     finally:

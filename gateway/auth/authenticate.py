@@ -13,7 +13,7 @@ from gateway.auth.token_store import LOCAL_OWNER, TokenStore
 from gateway.base.problems import ProblemError
 from gateway.base.services import Settings, service
 from gateway.base.settings import GatewaySettings
-from pro_video.net.exchange import is_loopback
+from pro_video.net.addresses import is_loopback
 
 _BEARER = HTTPBearer(
     auto_error=False,

@@ -8,7 +8,9 @@ import hashlib
 from gateway.base.problems import ProblemError
 from gateway.bucket.objects import in_thread
 from pro_video.s3.errors import translated
-from pro_video.s3.transfers.multipart import MultipartUpload, Part, Target, put_object
+from pro_video.s3.objects import Target
+from pro_video.s3.transfers.multipart import MultipartUpload, Part
+from pro_video.s3.transfers.small_objects import put_object
 
 PART_SIZE = 5 * 1024 * 1024
 """S3's smallest part. A writer holds one part while it fills and one that is being sent."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.errors import translated
+from pro_video.s3.objects import Target
 from pro_video.s3.storage import Storage
-from pro_video.s3.transfers.multipart import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,7 +44,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 def target_of(storage: Storage, key: str, content_type: str) -> Target:
     """The target of an object, for the writing functions of `pro_video.s3.transfers.multipart`."""
-    return storage._target(key, content_type)
+    return storage.target(key, content_type)
 
 
 def client_of(storage: Storage) -> S3Client:

@@ -9,7 +9,7 @@ from functools import partial
 from gateway.base.refreshed_value import RefreshedValue
 from gateway.callbacks.settings import CallbackSettings, secrets_of
 from pro_video.core.settings import get_settings
-from pro_video.net.exchange import Answer, HttpSession, Timeouts
+from pro_video.net.http_session import HttpResponse, HttpSession, Timeouts
 from tasks.connections.blocks import GhostCutCredentials, SyncSoCredentials
 
 Secrets = RefreshedValue[tuple[str, ...]]
@@ -52,7 +52,7 @@ async def _sync_so(settings: CallbackSettings) -> tuple[str, ...]:
         answer = await api.send(
             "GET", _SYNC_SO_SECRET, headers={"x-api-key": block.api_key.get_secret_value()}
         )
-    body = answer.json() if isinstance(answer, Answer) and answer.status == 200 else None
+    body = answer.json() if isinstance(answer, HttpResponse) and answer.status == 200 else None
     secret = body.get("secret") if isinstance(body, dict) else None
     if not isinstance(secret, str) or not secret:
         raise ValueError("Sync.so named no webhook secret")

@@ -12,7 +12,7 @@ from gateway.base.problems import FieldProblem, unavailable
 from pro_video.core.errors import SourceRefused, TransferInterrupted
 from pro_video.core.settings import get_settings
 from pro_video.net.gate import Gate
-from pro_video.request.check import problems_from_validation
+from pro_video.request.problems import problems_from_validation
 from pro_video.s3.storage import Storage
 from pro_video.webhooks.records import EventType
 from pro_video.webhooks.signing import SecretUnusable, secret_key

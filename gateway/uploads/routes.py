@@ -13,7 +13,7 @@ from gateway.base.json_body import read_object
 from gateway.base.problems import FieldProblem, invalid, problem_responses
 from gateway.base.services import service
 from gateway.uploads.direct_uploads import UPLOAD_ID, DirectUploads, UploadRequest, UploadView
-from pro_video.request.check import problems_from_validation
+from pro_video.request.problems import problems_from_validation
 
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 

@@ -1,7 +1,6 @@
-"""Named points of a job at which its process may die; recovery is tested at each.
+"""Named points of a job; the fault suite kills the process at each and tests the recovery.
 
-The fault suite observes them to kill the process at each. Without an observer they cost a
-function call.
+Without an observer a point costs a function call.
 """
 
 from __future__ import annotations
@@ -39,29 +38,26 @@ NAMES: Final = frozenset(
         "ending.final",
     }
 )
-"""Every checkpoint. The same name is reached by both provider steps, told apart by ``step``."""
+"""Every checkpoint. Both provider steps reach the same names and differ by ``step``."""
 
 Observer = Callable[[str, str], None]
 
 
-def _nobody(name: str, step: str) -> None:
-    """The observer of a normal process."""
-
-
-_observer: Observer = _nobody
+_observer: Observer | None = None
 
 
 def reach(name: str, step: str = "") -> None:
-    """Say that a checkpoint is reached.
+    """Reach a checkpoint.
 
     Args:
         name: one of :data:`NAMES`.
-        step: ``lip-sync`` or ``inpainting``, where both pass here.
+        step: ``lip-sync`` or ``inpainting``, at checkpoints of both.
     """
-    _observer(name, step)
+    if _observer is not None:
+        _observer(name, step)
 
 
 def observe(observer: Observer | None) -> None:
-    """Let ``observer`` see every checkpoint of this process from now on; None ends that."""
+    """Call ``observer`` at every checkpoint of this process; None ends that."""
     global _observer
-    _observer = observer or _nobody
+    _observer = observer

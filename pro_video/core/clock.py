@@ -1,4 +1,4 @@
-"""Time as an argument: the system's clock for work, a virtual one where hours take milliseconds."""
+"""Time as an argument: the system's clock, and a virtual one in which hours take milliseconds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some start; never jumps, means nothing outside this machine's present
-        run. The time that the machine was suspended counts, where the system tells it."""
+        """Seconds since some start; never jumps, and has a meaning within one run of this machine
+        only. Suspended time counts where the system measures it."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait that many seconds; zero and less only yield to other tasks."""
+        """Wait that many seconds; zero or less yields to other tasks once."""
         ...
 
 
@@ -46,14 +46,14 @@ SYSTEM_CLOCK = SystemClock()
 
 
 class VirtualClock:
-    """A clock that jumps to the next sleeper as soon as the event loop has nothing else to run.
+    """A clock that jumps to the next sleeper as soon as the event loop is idle.
 
-    For one event loop. Sleepers wake in the order of their times. Real input and output is not
-    waited for: while a task talks to a real server, sleepers of other tasks may go ahead.
+    For one event loop. Sleepers wake in the order of their times. Real input and output does not
+    hold the clock: sleepers of other tasks may go ahead while a task waits for a real server.
 
     Args:
         start: wall clock at the beginning, seconds since the epoch.
-        grace_turns: turns of the event loop that other tasks get before time moves on.
+        grace_turns: idle turns of the event loop before time moves on.
     """
 
     def __init__(self, start: float = 1_767_225_600.0, *, grace_turns: int = 20) -> None:
@@ -64,7 +64,7 @@ class VirtualClock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._quiet_turns: int | None = None
         self.slept: list[float] = []
-        """Length of every sleep asked for, in seconds, in the order of asking."""
+        """Length of every requested sleep in seconds, in order."""
 
     def time(self) -> float:
         return self._monotonic + self._wall_offset
@@ -73,7 +73,7 @@ class VirtualClock:
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Let time pass at once, for the wall clock and the monotonic one."""
+        """Move the wall clock and the monotonic clock forwards at once."""
         if seconds < 0:
             raise ValueError("time passes forwards; use jump() to set the wall clock back")
         self._monotonic += seconds
@@ -96,7 +96,7 @@ class VirtualClock:
         await alarm
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Runs once in each turn of the loop while anyone sleeps."""
+        """Runs once in each turn of the loop while there are sleepers."""
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         if not self._sleepers:

@@ -1,33 +1,33 @@
-"""Everything that can go wrong, as types. Whether another try is worth it is the type, not a flag.
+"""Everything that can go wrong, as types. The type tells whether another try may succeed.
 
     ProVideoError
     ├── TransientError                  another try of the same call may succeed
     │   ├── RateLimited                 429 for pace; carries the provider's own delay
     │   ├── SlotUnavailable             429 for concurrency: wait for a slot, nothing was created
-    │   ├── ServiceUnavailable          no answer, 5xx, a body that is not the protocol
-    │   ├── OutcomeUnknown              a create was sent and its answer was lost: it may be paid
-    │   ├── LinkExpired                 a result link ran out: the job has a fresh one
-    │   ├── TransferInterrupted         bytes stopped too early, or a checksum differs
+    │   ├── ServiceUnavailable          no response, 5xx, a malformed body
+    │   ├── OutcomeUnknown              a create was sent and its response was lost: it may be paid
+    │   ├── LinkExpired                 a result link expired: the job has a fresh one
+    │   ├── TransferInterrupted         missing bytes, or a wrong checksum
     │   └── StorageUnavailable          S3 did not answer, or answered 5xx / SlowDown
     └── TerminalError                   trying again changes nothing
         ├── RequestRefused              the request breaks rules; names every field
         ├── MediaUnusable               a video or audio is not what the job needs
-        ├── SourceRefused               a source is not allowed, is missing or changed under way
-        ├── StorageRefused              S3 says no (credentials, bucket, policy)
+        ├── SourceRefused               a source is not allowed, missing, or changed meanwhile
+        ├── StorageRefused              S3 refuses (credentials, bucket, policy)
         ├── CredentialsRefused          a provider does not accept the key
-        ├── AccountBlocked              a provider wants money or a better plan first
+        ├── AccountBlocked              a provider asks for money or a better plan first
         │   └── ResultLocked            … before it gives a finished result out
         ├── ProviderRefused             a provider refuses this request
         │   └── RequestConflict         … because it has another one under the attempt's key
         ├── JobFailed                   a provider's job ended as failed
         │   └── JobFailedRetryable      … and its code says that a new attempt may succeed
         ├── DiedTooOften                the job's process was lost again and again
-        ├── DeadlineExceeded            a wait reached its end; the provider's job may go on
-        ├── OutputHeld                  a doubtful result, and the user asked to stop then
+        ├── DeadlineExceeded            a wait reached its deadline; the provider's job may go on
+        ├── OutputHeld                  a doubtful result, held at the user's wish
         └── OutputRejected              an unusable result
 
-`message` is safe to show to a user: no key, no presigned query, no stack. It says what happened and
-ends with what to do next where something can be done.
+`message` is safe to show to a user: no key, no presigned query, no stack. It says what happened
+and, where the user can act, what to do next.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class ProVideoError(Exception):
 
     Attributes:
         message: safe to show; the cause, and what to do next.
-        stage: the row of the progress table it happened in, when known.
+        stage: the row of the progress table, when known.
         provider: ``"sync.so"`` or ``"ghostcut"``, when one is involved.
-        code: the provider's own code or our stable one, for machines.
+        code: the provider's own code, or a stable one of ours, for machines.
         request_id: the provider's request id or trace, for its support, when it gave one.
     """
 
@@ -82,7 +82,7 @@ def rebuilt(cls: type[ProVideoError], message: str, state: dict[str, Any]) -> Pr
 class TransientError(ProVideoError):
     """Another try of the same call may succeed.
 
-    ``retry_after`` is the other side's own wish in seconds, when it gave one.
+    ``retry_after`` is the pause in seconds that the other side asked for, if any.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **context: Any) -> None:
@@ -99,13 +99,13 @@ class SlotUnavailable(TransientError):
 
 
 class ServiceUnavailable(TransientError):
-    """No answer, a 5xx answer, or a body that is not the protocol's. For calls that pay nothing."""
+    """No response, a 5xx, or a malformed body. For calls that pay nothing."""
 
 
 class OutcomeUnknown(TransientError):
-    """A create was sent and its answer was lost: the job may exist and be paid.
+    """A create was sent and its response was lost: the job may exist and be paid.
 
-    ``job_id`` is the provider's job when it named one: follow it instead of sending again.
+    ``job_id`` is the provider's job when it named one; follow it instead of sending again.
     """
 
     def __init__(self, message: str, *, job_id: str | None = None, **context: Any) -> None:
@@ -114,11 +114,11 @@ class OutcomeUnknown(TransientError):
 
 
 class LinkExpired(TransientError):
-    """A result link ran out; read the job again for a fresh one."""
+    """A result link expired; read the job again for a fresh one."""
 
 
 class TransferInterrupted(TransientError):
-    """Fewer bytes than promised, or bytes that do not match their checksum."""
+    """Fewer bytes than promised, or a wrong checksum."""
 
 
 class StorageUnavailable(TransientError):
@@ -135,7 +135,7 @@ class Problem:
 
     Attributes:
         field: path of the field, for example ``segments[1].end``.
-        message: the rule with its limit and the way out.
+        message: the rule with its limit, and what to do.
         code: stable name of the rule, for machines.
     """
 
@@ -163,11 +163,11 @@ class MediaUnusable(TerminalError):
 
 
 class SourceRefused(TerminalError):
-    """A source is not allowed, does not exist, is too large, or changed while it was read."""
+    """A source is not allowed, missing, too large, or changed while it was read."""
 
 
 class StorageRefused(TerminalError):
-    """S3 says no: credentials, bucket or policy."""
+    """S3 refuses: credentials, bucket or policy."""
 
 
 class CredentialsRefused(TerminalError):
@@ -175,7 +175,7 @@ class CredentialsRefused(TerminalError):
 
 
 class AccountBlocked(TerminalError):
-    """A provider wants money or a better plan first."""
+    """A provider asks for money or a better plan first."""
 
 
 class ResultLocked(AccountBlocked):
@@ -187,9 +187,9 @@ class ProviderRefused(TerminalError):
 
 
 class RequestConflict(ProviderRefused):
-    """A provider has another request under this attempt's key; nothing was created by this one.
+    """A provider has another request under this attempt's key; this one created nothing.
 
-    The key belongs to the attempt alone, so an earlier send of the attempt arrived: its job may
+    The key belongs to the attempt alone. So an earlier send of the attempt arrived, and its job may
     exist and be paid.
     """
 
@@ -199,20 +199,20 @@ class JobFailed(TerminalError):
 
 
 class JobFailedRetryable(JobFailed):
-    """A provider's job failed by a cause that may pass: a new attempt is worth its price."""
+    """A provider's job failed by a cause that may pass; a new attempt may succeed."""
 
 
 class DiedTooOften(TerminalError):
-    """The process of the job was lost more often than accident explains."""
+    """The process of the job was lost too often."""
 
 
 class DeadlineExceeded(TerminalError):
-    """A wait reached its end. The provider's job may go on; a retry of the run takes it up."""
+    """A wait reached its deadline. The provider's job may go on; a retry of the run follows it."""
 
 
 class OutputHeld(TerminalError):
-    """A result is doubtful, and the user asked to stop then; a retry of the run uses it."""
+    """A result is doubtful, and the user asked to hold it; a retry of the run uses it."""
 
 
 class OutputRejected(TerminalError):
-    """A result is unusable; ``code`` names the check that says so."""
+    """A result is unusable; ``code`` names the check."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 HEAD_BYTES: Final = 64 * 1024
-"""Bytes that tell what a file is."""
+"""First bytes of a file that are enough to tell its type."""
 _TS_PACKETS: Final = (188, 192)
-"""Bytes of a packet of an MPEG transport stream, plain and with the timestamps of camcorders."""
+"""Packet sizes of MPEG transport streams: plain, and with the timestamps of camcorders."""
 
 Role = Literal["video", "audio"]
 
@@ -24,10 +24,10 @@ class Kind:
 
     Attributes:
         name: completes "it is …".
-        extension: of files that show a picture, when the format has such.
-        video_type: their media type; None when the format has none.
+        extension: of files with a picture, or of all files.
+        video_type: media type of files with a picture; None when the format has none.
         audio_type: media type of files with sound alone; None when the format has none.
-        audio_extension: their extension when it is another one.
+        audio_extension: extension of files with sound alone, when it differs.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Kind:
 
     @property
     def readable(self) -> bool:
-        """Is it one of the formats that are read?"""
+        """Is the format supported?"""
         return self.video_type is not None or self.audio_type is not None
 
     def stored_as(self, role: Role) -> tuple[str, str]:
-        """Extension and media type of a file that is meant as video or as audio."""
+        """Extension and media type of a file used as video or as audio."""
         if role == "audio" and self.audio_type is not None:
             return self.audio_extension or self.extension, self.audio_type
         return self.extension, self.video_type or self.audio_type or "application/octet-stream"
@@ -109,8 +109,8 @@ _BOXES: Final = frozenset({b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
 
 def kind_of(head: bytes) -> Kind:
     """The type of a file with these first bytes; `HEAD_BYTES` of them are enough."""
-    for look in _LOOKS:
-        found = look(head)
+    for detect in _DETECTORS:
+        found = detect(head)
         if found is not None:
             return found
     return UNKNOWN
@@ -160,15 +160,15 @@ def _transport_stream(head: bytes) -> Kind | None:
 
 
 def tag_length(head: bytes) -> int:
-    """Bytes of the ID3 tag before the sound, 0 without one; its size is four bytes of seven
-    bits."""
+    """Bytes of the ID3 tag before the sound, 0 without one; the tag's size is stored in seven bits
+    of four bytes."""
     if not head.startswith(b"ID3") or len(head) < 10:
         return 0
     return 10 + sum((head[6 + place] & 0x7F) << (7 * (3 - place)) for place in range(4))
 
 
 def _frames(head: bytes) -> Kind | None:
-    """MPEG audio, behind a tag if there is one."""
+    """MPEG audio, after a tag if there is one."""
     start = tag_length(head)
     sync = head[start : start + 2]
     if len(sync) == 2 and sync[0] == 0xFF and sync[1] & 0xE0 == 0xE0:
@@ -188,7 +188,7 @@ def _text(head: bytes) -> Kind | None:
     return _TEXT if text.startswith((b"{", b"[", b"webvtt", b"1\r\n00:", b"1\n00:")) else None
 
 
-_LOOKS: Final[tuple[Callable[[bytes], Kind | None], ...]] = (
+_DETECTORS: Final[tuple[Callable[[bytes], Kind | None], ...]] = (
     _by_signature,
     _boxes,
     _ebml,

@@ -1,4 +1,4 @@
-"""Names of a job's objects in the bucket, and the marks it plants at the providers."""
+"""Names of a job's objects in the bucket, of its attempts at the providers, and of its labels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-# Extensions are taken over from a source's name only from this list, so that a file name can
-# steer nothing.
+# The only extensions that are taken from the name of a source, so that a name has no other effect.
 VIDEO_EXTENSIONS = frozenset({"mp4", "mov", "webm", "avi", "mkv", "m4v", "mpg"})
 AUDIO_EXTENSIONS = frozenset({"wav", "mp3", "ogg", "flac", "m4a", "aac", "wma", "mp4"})
 
@@ -30,15 +29,15 @@ class JobKeys:
         return f"jobs/{self.job_id}/"
 
     def video(self, extension: str) -> str:
-        """Key of the video; without an extension what all keys of it begin with."""
+        """Key of the video; the prefix of all its keys for an empty extension."""
         return f"{self.prefix}video.{extension}"
 
     def audio(self, number: int, extension: str) -> str:
-        """The same of the ``number``-th distinct audio, counted from 1."""
+        """The same for the ``number``-th distinct audio, counted from 1."""
         return f"{self.prefix}audio-{number}.{extension}"
 
     def sent_audio(self, number: int) -> str:
-        """Key of the ``number``-th distinct audio as it is sent, when it had to be converted."""
+        """Key of the ``number``-th distinct audio after its conversion."""
         return f"{self.prefix}audio-{number}-sent.wav"
 
     @property
@@ -58,7 +57,7 @@ class JobKeys:
         return f"{self.prefix}job.json"
 
     def record(self, step: str) -> str:
-        """Key of a record that lets any worker go on with this job, for example of
+        """Key of a record from which any worker goes on with this job, for example
         ``lip-sync-1-request``."""
         return f"results/{self.job_id}/{step}"
 
@@ -87,21 +86,20 @@ def attempt_reference(job_id: str, step: str, attempt: int) -> str:
 
 
 MOST_ATTEMPTS = 50
-"""Paid attempts of one step; a job that has come this far was retried by hand again and again."""
+"""Limit of the paid attempts of one step, which only a user's retries reach."""
 
 
 def references_from(job_id: str, step: str, attempt: int) -> list[str]:
     """The references of an attempt and of all that may follow it.
 
-    They need no record: should all records be lost, an attempt is still found at its provider, and
+    They need no record: after a loss of all records an attempt is still found at its provider, and
     so is a later one that was bought because this one had failed.
     """
     return [attempt_reference(job_id, step, n) for n in range(attempt, MOST_ATTEMPTS + 1)]
 
 
 def fact_label(name: str) -> str:
-    """The label of a job's flow run that tells one of its facts, such as ``sync_generation_id``,
-    before the job's report does."""
+    """The label of a job's flow run for one of its facts, such as ``sync_generation_id``."""
     return f"pro-video.{name}"
 
 
@@ -129,7 +127,7 @@ FINDINGS_LABEL = fact_label("findings")
 
 
 def accepted_label(key: str) -> str:
-    """The label of a job's flow run that tells who decided to use one of its results as it is.
+    """The label of a job's flow run with a person's decision to use a result as it is.
 
     Args:
         key: the result's object.

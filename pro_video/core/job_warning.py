@@ -1,4 +1,4 @@
-"""A warning: what a rule or a check says about a job without stopping it."""
+"""Warnings of rules and checks that do not stop a job."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Place(BaseModel):
 
 
 class JobWarning(BaseModel):
-    """Something that a rule or a check says without stopping the job.
+    """A warning of a rule or a check; the job goes on.
 
     Attributes:
         code: stable name for machines, for example ``output_picture_changed``.
-        message: a sentence for people, complete in itself.
+        message: a complete sentence for people.
         stage: ``request``, ``upload``, ``lip-sync`` or ``inpainting``.
-        field: the field of the request that it is about, when there is one.
+        field: the field of the request, if any.
         start, end: seconds from the first displayed picture; None without a place in time.
-        region: where in the displayed picture; None without one.
-        confidence: how sure the check is, from 0 to 1; None for what is certain.
+        region: the place in the displayed picture; None without one.
+        confidence: of the check, from 0 to 1; None for certain facts.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

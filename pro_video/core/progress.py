@@ -1,7 +1,7 @@
 """The progress table: which stage a job is in, what a user reads, and how far 0 to 100 it is.
 
-The percentage of a job never goes down, and 100 means stored and judged. The words are those of
-the system this one replaces, because users and front ends know them.
+The percentage of a job never goes down, and 100 means stored and judged. The names and messages are
+those of the replaced system, because users and front ends know them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stage(Enum):
 
     @property
     def waits(self) -> bool:
-        """Is a provider at work, and this process only waits for it?"""
+        """Does the job only wait for a provider in this stage?"""
         return self in (Stage.LIP_SYNC_PROCESSING, Stage.INPAINTING_PROCESSING)
 
     @property
@@ -52,7 +52,7 @@ class Stage(Enum):
 LIP_SYNC_ONLY_MESSAGE = "Pro video processing completed (lip-sync only)"
 LIP_SYNC_AND_INPAINTING_MESSAGE = "Pro video processing completed (lip-sync + text inpainting)"
 RESULT_MESSAGE = "Storing and checking the result..."
-"""Shown within a stage that waits, when the provider is done and the job has lost a worker."""
+"""Shown in a waiting stage once the provider is done, when the job has lost a worker."""
 INPAINTING_ONLY_MESSAGE = "Text inpainting completed"
 
 _ENDS = {
@@ -63,7 +63,7 @@ _ENDS = {
 
 
 def end_message(status: str, message: str | None) -> str:
-    """The text of an end in every view and message: that of its state, when the state has one.
+    """The text of an end in every view and message: the state's own, or a default.
 
     Args:
         status: ``completed``, ``failed`` or ``cancelled``.

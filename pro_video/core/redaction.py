@@ -1,7 +1,7 @@
 """Texts without secrets: what may go into a log line, an error, a state or a report.
 
-A presigned link is a secret in its query, a user:password in its authority. Error texts of a
-provider often quote such links, so every foreign text passes through here.
+The query of a presigned link and the user:password of an authority are secrets. Error texts of
+providers often quote links, so every foreign text is redacted here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ LONGEST_TEXT = 500
 _HIDDEN = "***"
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,20}:(?:\\?/){2})(?P<rest>[^\s\"'<>|^`]+)", re.I)
 _ENCODED_URL = re.compile(r"(?:https?|s3)%3a%2f%2f[^\s\"'<>&|^`]+", re.I)
-# Everything from here on may be signed parameters; %3F is an encoded "?", \u0026 an escaped "&".
+# Signed parameters may follow; %3F is an encoded "?", \u003f an escaped one.
 _QUERY = re.compile(r"(?:[?#]|%3f|%23|\\u003f).*", re.I | re.S)
 _AUTHORITY = re.compile(r"^[^/\\?#]*@")
-# Every part is bounded: a hostile text must not make the search quadratic. The last line of names
-# has no word boundary before it, so that "access_token" and "client-secret" are found by their end.
+# Every part is bounded, so that a hostile text cannot make the search quadratic. The last line of
+# names has no word boundary before it: "access_token" and "client-secret" match by their end.
 _PARAMETER = re.compile(
     r"(?P<name>(?:\b(?:x-amz-[a-z-]{1,30}|x-goog-[a-z-]{1,30}|aws_[a-z_]{0,20}key[a-z_]{0,20}|"
     r"app-?key|app-?sign|callback-sign|sync-signature|sig|(?:x-)?api[_-]?key|passwd|password)|"
@@ -35,7 +35,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 
 
 def redact_url(url: str) -> str:
-    """The address without user, password, query and fragment; ``?***`` marks what was there."""
+    """The address without user, password, query and fragment; ``?***`` marks a removed query."""
     match = _URL.fullmatch(url.strip())
     if match is None:
         return redact(url)
@@ -48,7 +48,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     Removes queries and credentials of links, named keys and signatures, and each of ``secrets``
     wherever it stands, also percent-encoded.
     """
-    # Far more than is kept is enough to clean; a megabyte of HTML is not worth the time.
+    # Bounds the time for a megabyte of HTML.
     clean = text[: LONGEST_TEXT * 20]
     for secret in secrets:
         if secret:

@@ -15,13 +15,13 @@ from pro_video.core.clock import SYSTEM_CLOCK, Clock
 logger = logging.getLogger("prefect.pro_video")
 
 LONGEST_HINT = 300.0
-"""Longest pause in seconds that another side can make us take by a hint."""
+"""Longest pause in seconds that a hint of the other side can cause."""
 
 
 def clamp_hint(value: object, *, limit: float = LONGEST_HINT) -> float | None:
-    """A pause in seconds from a number that came over the wire, within 0 … ``limit``.
+    """A pause in seconds from a number of a response, within 0 … ``limit``.
 
-    None for what is not a finite number, so that a broken hint is as good as none.
+    None for anything but a number, so that a malformed hint counts as none.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -40,7 +40,7 @@ def parse_retry_after(
     """A ``Retry-After`` header as a pause in seconds, within 0 … ``limit``.
 
     Both forms of RFC 9110 §10.2.3 are read: seconds, and an HTTP date, which is compared with
-    ``now`` (seconds since the epoch). None when the header is absent or is neither.
+    ``now`` (seconds since the epoch). None when the header is absent or malformed.
     """
     if value is None:
         return None
@@ -64,7 +64,7 @@ class Backoff:
         first: pause before the second try, seconds.
         factor: growth from pause to pause.
         longest: no pause is longer, seconds; jitter included.
-        jitter: share of the pause that is random, 0 … 1; keeps clients from returning in step.
+        jitter: random share of the pause, 0 … 1; keeps clients from retrying in step.
         tries: tries in all, the first included.
     """
 
@@ -87,7 +87,7 @@ class Backoff:
     ) -> float:
         """Seconds to wait after that many failures in a row (1 or more).
 
-        A ``hint`` of the other side replaces our own pace (it is at most :data:`LONGEST_HINT`).
+        A ``hint`` of the other side, at most :data:`LONGEST_HINT`, replaces our own pace.
         """
         if hint is not None:
             return min(max(0.0, hint), LONGEST_HINT)
@@ -102,22 +102,20 @@ def spread(seconds: float, jitter: float, rng: Callable[[], float] = random.rand
 
 
 _ANEW = Backoff(first=1.0, longest=60.0, tries=1)
-# Work that lasted this long was in order: the next pause is short again.
+# After work of this length the next pause is short again.
 _LASTED_SECONDS = 300.0
 
 
 async def keep_running(
     name: str, work: Callable[[], Awaitable[None]], *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Do work that has to go on as long as its process, and begin it anew whenever it ends; only a
-    cancellation ends this.
+    """Run work as long as the process, and restart it whenever it ends, until it is cancelled.
 
-    The work handles the errors that it expects. Any other one is logged with its traceback: a watch
-    that ended without a word would let jobs wait for ever.
+    The work handles the errors that it expects. Unexpected ones are logged with their tracebacks.
 
     Args:
         name: of the work, for the log.
-        work: makes a new awaitable for each time.
+        work: makes a new awaitable for each run.
         clock: source of time for the pauses.
     """
     failures = 0

@@ -1,4 +1,4 @@
-"""Settings of a worker, from its environment (``PRO_VIDEO_…``); a job has parameters instead."""
+"""Settings of a worker, from its environment (``PRO_VIDEO_…``); parameters belong to a job."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         24.0, gt=0, le=168, description="Life of the links given to providers and users, in hours."
     )
     poll_seconds: float = Field(
-        10.0, gt=0, description="Longest pause between two looks at a provider's job, in seconds."
+        10.0, gt=0, description="Longest pause between two polls of a provider's job, in seconds."
     )
     lip_sync_deadline_hours: float = Field(
         6.0, gt=0, description="Longest wait for one lip-sync, in hours."

@@ -1,7 +1,7 @@
 """The order to stop waiting: by a user's cancel, or because this process hands its jobs over.
 
-The signal is set from wherever the order arrives (a thread, another event loop, a signal handler's
-thread) and ends a wait at once. It never touches the provider's job, which goes on.
+The signal may be set from any thread or event loop and ends a wait at once. The provider's job goes
+on.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class StopReason(Enum):
     CANCELLED = "cancelled"
     """A user cancelled the job."""
     HANDOVER = "handover"
-    """This process goes away; another one takes the job up where it stands."""
+    """This process ends; another one goes on with the job."""
 
 
 class Stopped(Exception):
-    """Work was left on purpose. Not an error of the job, therefore no ``ProVideoError``."""
+    """Work was left on purpose. Not an error of the job, so not a ``ProVideoError``."""
 
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason)
@@ -61,12 +61,12 @@ class StopSignal:
             self._reason = reason
             waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
-            # A loop that is closed has no one left to tell.
+            # A closed event loop has no waiters any more.
             with contextlib.suppress(RuntimeError):
                 waiter.get_loop().call_soon_threadsafe(_resolve, waiter, reason)
 
     async def wait(self) -> StopReason:
-        """Wait, without an end of its own, until the order is given."""
+        """Wait until the order is given."""
         waiter: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._reason is not None:

@@ -1,14 +1,14 @@
 """Polls a provider's job until it is done or failed, or until the deadline.
 
-Pure in (clock, fetch, policy): it knows no provider and no flow engine, so virtual time runs six
-hours of it in milliseconds.
+Pure in (clock, fetch, policy), without providers and flow engine: virtual time runs six hours of it
+in milliseconds.
 
 * The deadline is counted on the wall clock from ``started_at``, which survives a restart. A clock
-  that is set back does not extend the wait (the monotonic clock goes on counting), one that is set
-  forward does not end it before one more look.
-* A provider's hint for the next look holds for that one look. Otherwise the policy's pace holds.
+  set back does not extend the wait (the monotonic clock goes on counting). A clock set forward does
+  not end it before one more poll.
+* A provider's hint holds for the next poll alone; otherwise the policy's pace holds.
 * A transient error never ends a wait before its deadline. A terminal one ends it at once.
-* "Not ready yet" is no event: it is not logged.
+* "Not ready yet" is not logged.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Observation(Generic[T]):
-    """One observation of a provider's job.
+    """The result of one poll of a provider's job.
 
     Attributes:
         done: the job ended well and ``value`` is its result.
         value: the job as it is.
-        progress: the provider's own progress, 0 … 1, when it tells one.
-        next_poll: the provider's wish for the pause before the next look, seconds.
+        progress: the provider's own progress, 0 … 1, if it tells one.
+        next_poll: the provider's hint for the pause before the next poll, seconds.
     """
 
     done: bool
@@ -60,15 +60,15 @@ class WaitPolicy:
 
     Attributes:
         deadline: the wait ends this long after ``started_at``.
-        first: pause after the first look, and around the expected end.
-        longest: longest pause of our own choosing.
+        first: pause after the first poll, and around the expected end.
+        longest: longest pause of our own pace.
         factor: growth from pause to pause.
-        jitter: share of a pause that is random, 0 … 1.
-        transient_limit: longest pause of our own choosing after transient errors.
-        hint_limit: longest pause that a provider's hint is obeyed for.
-        expected: usual length of the job; far from it looks are rare, near it they are frequent.
-        look_limit: longest time for one look; a longer one counts as a transient error.
-        wake_gap: least time between two looks when the doorbell rings again and again.
+        jitter: random share of a pause, 0 … 1.
+        transient_limit: longest pause of our own pace after transient errors.
+        hint_limit: longest pause by a provider's hint.
+        expected: usual length of the job; polls are rare far from it and frequent near it.
+        poll_limit: longest time for one poll; a longer one counts as a transient error.
+        wake_gap: least time between two polls under repeated wakes.
     """
 
     deadline: float
@@ -79,7 +79,7 @@ class WaitPolicy:
     transient_limit: float = 60.0
     hint_limit: float = LONGEST_HINT
     expected: float | None = None
-    look_limit: float = 180.0
+    poll_limit: float = 180.0
     wake_gap: float = 1.0
 
     def __post_init__(self) -> None:
@@ -88,23 +88,23 @@ class WaitPolicy:
         if not (self.first > 0 and self.longest > 0 and self.factor >= 1):
             raise ValueError("pauses are positive and do not shrink")
 
-    def pause(self, looks: int, elapsed: float) -> float:
-        """Pause before the next look, without jitter.
+    def pause(self, polls: int, elapsed: float) -> float:
+        """Pause before the next poll, without jitter.
 
         Args:
-            looks: answered looks so far, 1 or more.
+            polls: answered polls so far, 1 or more.
             elapsed: seconds since the wait's start.
         """
         if self.expected is not None and elapsed < self.expected:
-            # A fraction of what is left: a long job is not asked often at its beginning.
+            # A fraction of the rest: few polls at the beginning of a long job.
             pause = (self.expected - elapsed) / 4
         else:
-            pause = self.first * self.factor ** min(looks - 1, 60)
+            pause = self.first * self.factor ** min(polls - 1, 60)
         return min(max(pause, min(self.first, self.longest)), self.longest)
 
 
 class Wake(Protocol):
-    """A doorbell, ``asyncio.Event`` for one: rung when a look is worth its while now."""
+    """An event, such as ``asyncio.Event``, that is set when a poll should follow at once."""
 
     def is_set(self) -> bool: ...
 
@@ -147,8 +147,8 @@ async def pause(
         stop.raise_if_set()
     sleeper = asyncio.ensure_future(clock.sleep(seconds))
     stopper = asyncio.ensure_future(stop.wait()) if stop is not None else None
-    bell = asyncio.ensure_future(wake.wait()) if wake is not None else None
-    tasks: list[asyncio.Future[Any]] = [t for t in (sleeper, stopper, bell) if t is not None]
+    waker = asyncio.ensure_future(wake.wait()) if wake is not None else None
+    tasks: list[asyncio.Future[Any]] = [t for t in (sleeper, stopper, waker) if t is not None]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if stop is not None:
@@ -170,62 +170,63 @@ async def wait_for(
     what: str = "the provider's job",
     rng: Callable[[], float] = random.random,
 ) -> T:
-    """Look with ``fetch`` until it observes the end of the job, and return the job's value.
+    """Poll with ``fetch`` until the job has ended, and return its value.
 
     Args:
-        fetch: one look. It raises a ``TransientError`` when it could not see, a ``TerminalError``
-            when the job failed. It is cancelled when the stop signal is set, so it must only read.
+        fetch: one poll. It raises a ``TransientError`` when it got no answer, a ``TerminalError``
+            when the job failed. The stop signal cancels it, so it must only read.
         policy: pace and deadline.
-        clock: where time comes from.
-        stop: ends the wait at once when set, during a sleep and during a look.
-        wake: a doorbell; its ring brings the next look forward. It is cleared before each look.
-        on_observation: told each observation and the seconds since ``started_at``, the last too.
-        started_at: when the job's wait began, seconds since the epoch; now when not given. A wait
-            that is taken up again after a restart gives the first one's time.
-        what: names the job in texts.
+        clock: source of time.
+        stop: ends the wait at once, during a sleep and during a poll.
+        wake: brings the next poll forward when set. It is cleared before each poll.
+        on_observation: called with each observation and the seconds since ``started_at``.
+        started_at: begin of the job's first wait, seconds since the epoch; default is now.
+        what: names the job in messages.
         rng: randomness for the jitter, numbers in 0 … 1.
 
     Raises:
-        DeadlineExceeded: not done at the deadline, after one last look.
+        DeadlineExceeded: not done at the deadline, after one last poll.
         Stopped: the stop signal is set.
         TerminalError: as ``fetch`` raised it.
     """
     elapsed = _Elapsed(clock, started_at)
     trouble = Backoff(policy.first, max(policy.factor, 2.0), policy.transient_limit, policy.jitter)
-    looks = failures = 0
+    polls = failures = 0
     last_error: TransientError | None = None
     while True:
         if wake is not None:
             wake.clear()
-        looked_at = clock.monotonic()
-        # Judged before the look: only a look that began at the deadline is the last one. One during
-        # which the clock jumped, or the machine slept, is followed by another.
+        polled_at = clock.monotonic()
+        # Decided before the poll: only a poll that began at the deadline is the last one. The clock
+        # may jump, or the machine be suspended, during a poll.
         is_last = elapsed() >= policy.deadline - 0.001
         try:
-            observation = await _look(fetch, policy.look_limit, stop, what)
+            observation = await _poll(fetch, policy.poll_limit, stop, what)
         except TransientError as error:
             failures += 1
             if failures == 1:
-                logger.warning("Cannot see %s, looking again: %s", what, error)
+                logger.warning("Cannot read %s, polling again: %s", what, error)
             last_error = error
             hint = error.retry_after
             own = trouble.pause(failures, rng=rng)
         else:
             if failures:
-                logger.info("%s can be seen again after %d tries", what, failures)
-            looks, failures, last_error = looks + 1, 0, None
+                logger.info("%s can be read again after %d tries", what, failures)
+            polls, failures, last_error = polls + 1, 0, None
             if on_observation is not None:
                 await on_observation(observation, elapsed())
             if observation.done:
                 return observation.value
             hint = observation.next_poll
-            own = spread(policy.pause(looks, elapsed()), policy.jitter, rng)
+            own = spread(policy.pause(polls, elapsed()), policy.jitter, rng)
         if is_last:
             raise _too_late(policy, what, last_error) from None
         left = max(0.0, policy.deadline - elapsed())
-        await _sleep(
-            _choose(hint, own, policy.hint_limit, left), looked_at, policy, clock, stop, wake
-        )
+        seconds = _choose(hint, own, policy.hint_limit, left)
+        woken = await pause(seconds, clock=clock, stop=stop, wake=wake)
+        early = policy.wake_gap - (clock.monotonic() - polled_at)
+        if woken and early > 0:
+            await pause(min(early, seconds), clock=clock, stop=stop)
 
 
 async def until_slot(
@@ -238,18 +239,18 @@ async def until_slot(
     started_at: float | None = None,
     rng: Callable[[], float] = random.random,
 ) -> T:
-    """Make ``call`` again while the provider answers that the account has no room for it now.
+    """Repeat ``call`` while the provider has no slot for it.
 
-    ``SlotUnavailable`` and ``RateLimited`` mean that nothing was created; every other error is the
-    caller's. Unlike a look, the call is never cancelled by the stop signal: it may be paying.
+    ``SlotUnavailable`` and ``RateLimited`` mean that nothing was created; every other error is
+    raised. The stop signal never cancels the call, because it may be paying.
 
     Args:
         call: one create.
-        policy: pace and deadline of the waiting.
-        clock: where time comes from.
-        stop: ends the pause between two calls at once when set.
-        on_wait: told the error, the seconds since ``started_at`` and the pause that follows.
-        started_at: when the waiting began, seconds since the epoch; now when not given.
+        policy: pace and deadline of the wait.
+        clock: source of time.
+        stop: ends the pause between two calls at once.
+        on_wait: called with the error, the seconds since ``started_at`` and the next pause.
+        started_at: begin of the wait, seconds since the epoch; default is now.
         rng: randomness for the jitter, numbers in 0 … 1.
 
     Raises:
@@ -284,7 +285,7 @@ async def until_slot(
         await pause(seconds, clock=clock, stop=stop)
 
 
-async def _look(
+async def _poll(
     fetch: Callable[[], Awaitable[Observation[T]]],
     limit: float,
     stop: StopSignal | None,
@@ -292,15 +293,15 @@ async def _look(
 ) -> Observation[T]:
     if stop is not None:
         stop.raise_if_set()
-    look: asyncio.Future[Observation[T]] = asyncio.ensure_future(fetch())
-    tasks: list[asyncio.Future[Any]] = [look]
+    poll: asyncio.Future[Observation[T]] = asyncio.ensure_future(fetch())
+    tasks: list[asyncio.Future[Any]] = [poll]
     if stop is not None:
         tasks.append(asyncio.ensure_future(stop.wait()))
     try:
         await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        # The result goes before the stop: one that has arrived is not thrown away.
-        if look.done():
-            return look.result()
+        # A result that has arrived wins over the stop.
+        if poll.done():
+            return poll.result()
         if stop is not None and stop.reason is not None:
             raise Stopped(stop.reason)
         raise ServiceUnavailable(f"No answer about {what} within {_span(limit)}.")
@@ -308,25 +309,11 @@ async def _look(
         await _end(tasks)
 
 
-async def _sleep(
-    seconds: float,
-    looked_at: float,
-    policy: WaitPolicy,
-    clock: Clock,
-    stop: StopSignal | None,
-    wake: Wake | None,
-) -> None:
-    rung = await pause(seconds, clock=clock, stop=stop, wake=wake)
-    early = policy.wake_gap - (clock.monotonic() - looked_at)
-    if rung and early > 0:
-        await pause(min(early, seconds), clock=clock, stop=stop)
-
-
 def _choose(hint: float | None, own: float, hint_limit: float, left: float) -> float:
-    """The next pause: never beyond the deadline, so that the last look falls on it."""
+    """The next pause: never beyond the deadline, so that the last poll falls on it."""
     if hint is None or math.isnan(hint):
         return min(own, left)
-    # A hint of zero must not become a loop without a pause.
+    # A hint of zero must not make a loop without pauses.
     return min(max(0.05, min(hint, hint_limit)), left)
 
 
@@ -334,7 +321,7 @@ def _too_late(policy: WaitPolicy, what: str, last_error: TransientError | None) 
     seen = f" Last answer: {last_error.message}" if last_error is not None else ""
     return DeadlineExceeded(
         f"No result of {what} within {_span(policy.deadline)}; it may still go on.{seen} "
-        "Retry the run to take it up again.",
+        "Retry the run to follow it again; that buys nothing anew.",
         code="deadline_exceeded",
         provider=last_error.provider if last_error is not None else None,
         request_id=last_error.request_id if last_error is not None else None,

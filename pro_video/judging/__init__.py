@@ -1,1 +1,1 @@
-"""Judges a result that was paid for: its verdict, its findings, a picture of before and after."""
+"""Judges a paid result: verdict, findings, and a preview of before and after."""

@@ -1,4 +1,4 @@
-"""A finding of a check: a fact about a result, with its place in time and in the picture."""
+"""Findings of the checks: facts about a result, with their place in time and in the picture."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pro_video.judging.picture.pictures import Box
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as expected.
+    """Something unexpected.
 
     Attributes:
         code: stable name for machines; `docs/verdicts.md` lists them.
         fact: a sentence for people, complete in itself, without advice.
-        unusable: is the whole file of no use because of it?
+        unusable: does it make the whole file unusable?
         start, end: seconds of the result from its first displayed picture.
         region: where in the displayed picture.
-        confidence: from 0 to 1; None for what was counted and not judged.
+        confidence: from 0 to 1; None for counted facts.
     """
 
     code: str
@@ -30,7 +30,7 @@ class Finding:
     confidence: float | None = None
 
     def warning(self, stage: str) -> JobWarning:
-        """The same for a job's user."""
+        """The warning for the job's user."""
         place = None
         if self.region is not None:
             left, top, right, bottom = (round(min(max(edge, 0), 1), 4) for edge in self.region)

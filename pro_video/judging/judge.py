@@ -1,7 +1,7 @@
-"""The verdict on a result that was paid for: one call reads all it needs and collects all it sees.
+"""The verdict on a paid result: one call reads the files and collects all findings.
 
-Each function is one piece of work for `inspection.examine`: it opens the files itself, and no limit
-of its reading makes a result unusable.
+Each function is one call for `media.children.examine`: it opens the files itself, and no limit of
+its reading makes a result unusable.
 """
 
 from __future__ import annotations
@@ -12,21 +12,31 @@ from typing import Final, Literal
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.changes import check_lips_changed, check_picture_changed, untouched
-from pro_video.judging.result_checks import Checked, check_output, expected_duration, same_duration
-from pro_video.judging.sound.heard import NEAR, check_sound, lines
+from pro_video.judging.picture.checks import (
+    check_lip_sync_picture,
+    check_text_removal_picture,
+    untouched,
+)
+from pro_video.judging.picture.frame_pairs import Videos
+from pro_video.judging.result_checks import (
+    FileCheck,
+    check_output,
+    expected_duration,
+    same_duration,
+)
+from pro_video.judging.sound.checks import NEAR, check_sound, segments_to_compare
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
 from pro_video.media.reading.open import Source
 from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.check import JobRequest
-from pro_video.request.rules_files import audible_seconds
+from pro_video.request.rules_warnings import audible_seconds
 from pro_video.request.timeline import lip_sync_timeline
 
 Stage = Literal["lip-sync", "inpainting"]
 
 READ_BUDGET: Final = 1024 * 1024 * 1024
-"""Bytes that a judgement may read of one file: all its looks together, and the blocks around."""
+"""Bytes that a judgement may read of one file, block reads included."""
 
 
 def judge_lip_sync(
@@ -44,7 +54,7 @@ def judge_lip_sync(
 
     Args:
         source: the video that was sent: a path or a seekable stream.
-        result: what came back.
+        result: the provider's result.
         audios: the audio of each segment, by its source string (`Segment.audio`).
         request: the checked request.
         audio_infos: the probes of the audios, by the same strings.
@@ -78,19 +88,12 @@ def judge_lip_sync(
     ).observed(info.duration)
     findings: list[Finding] = []
     try:
-        findings += check_lips_changed(
-            source,
-            result,
-            segments,
-            timeline,
-            length=info.duration,
-            source=video.video,
-            result=info.video,
-        )
+        videos = Videos(source, result, video.video, info.video, info.duration)
+        findings += check_lip_sync_picture(videos, segments, timeline)
         kept = untouched(segments, timeline, info.duration, NEAR) if video.audio else []
         compared = [
             (replace(line, segment=order[line.segment]), audios[segments[line.segment].audio])
-            for line in lines(segments, heard, timeline, info.duration)
+            for line in segments_to_compare(segments, heard, timeline, info.duration)
         ]
         findings += check_sound(
             source, result, kept=kept, at=timeline.at, compared=compared, length=info.duration
@@ -113,8 +116,8 @@ def judge_inpainting(
 
     Args:
         source: the video that was sent: a path or a seekable stream.
-        result: what came back.
-        plan: what was asked for; its times are those of ``source``.
+        result: the provider's result.
+        plan: of the text removal; its times are those of ``source``.
         video: the probe of the source.
         size: bytes of the result as they are stored.
         expected_size: bytes that the provider announced, when it did.
@@ -137,15 +140,8 @@ def judge_inpainting(
         return _judgement("inpainting", checked)
     findings: list[Finding] = []
     try:
-        findings += check_picture_changed(
-            source,
-            result,
-            plan,
-            video.duration,
-            length=info.duration,
-            source=video.video,
-            result=info.video,
-        )
+        videos = Videos(source, result, video.video, info.video, info.duration)
+        findings += check_text_removal_picture(videos, plan, video.duration)
         if video.audio is not None:
             kept = [(0.0, min(video.duration, info.duration))]
             findings += check_sound(source, result, kept=kept, length=info.duration)
@@ -155,11 +151,11 @@ def judge_inpainting(
 
 
 def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
-    """The verdict where reading met a limit of time or memory: nothing is known against the file.
+    """The verdict of a result whose reading met a limit of time or memory.
 
     Args:
         stage: of the result.
-        error: of `inspection.examine`.
+        error: of `media.children.examine`.
     """
     fact = f"The {stage} result was not checked: {error.message}."
     warning = Finding("output_not_judged", fact).warning(stage)
@@ -172,8 +168,8 @@ def _not_compared(error: MediaUnusable) -> Finding:
     )
 
 
-def _judgement(stage: Stage, checked: Checked, more: Iterable[Finding] = ()) -> Judgement:
-    """The judgement of findings, with those that make the result unusable first."""
+def _judgement(stage: Stage, checked: FileCheck, more: Iterable[Finding] = ()) -> Judgement:
+    """The judgement, with findings that make the result unusable first."""
     findings = sorted([*checked.findings, *more], key=lambda finding: not finding.unusable)
     verdict = Verdict.GOOD
     if findings:

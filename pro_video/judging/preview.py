@@ -1,6 +1,6 @@
-"""A picture of what a job did: the video before and after at the same moments, side by side.
+"""The preview of a job: the video before and after at the same moments, side by side.
 
-Each file is decoded only from the keyframes before those moments, never as a whole.
+Only the keyframe intervals of those moments are decoded.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def choose_instants(
     *,
     at_most: int = MAX_PAIRS,
 ) -> tuple[float, ...]:
-    """Moments in which something was done, in order of time, seconds of the video.
+    """Moments with changes, in order of time, seconds of the video.
 
-    The middle of each area's window comes first, because there the change can be seen in a still;
-    then the middle of each segment; the rest is spread over the video.
+    The middle of each area's window is chosen first, because a still shows the change there; then
+    the middle of each segment; the rest is spread over the video.
     """
     last = max(0.0, duration - _END_MARGIN)
     wanted = [
@@ -95,7 +95,7 @@ def make_preview(
 def _pictures(
     source: Source, instants: Sequence[float], what: str, width: int, height: int | None = None
 ) -> list[VideoFrame | None]:
-    """Thumbnails of one size; each is made when its frame is decoded, so that one is held."""
+    """Thumbnails of one size, each made as its frame is decoded, so that one frame is in memory."""
     found: list[VideoFrame | None] = []
     with bounded(source, MOMENTS_BUDGET) as reader, opened(reader, what) as container:
         stream = picture_stream(container)

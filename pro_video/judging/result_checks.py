@@ -1,15 +1,15 @@
-"""The checks of a delivered file by itself: whole, decodable, and of the requested form.
+"""Checks a result as a file: whole, decodable, and of the requested form.
 
-All are cheap: the container's index and three short decodes. They are written so that a sound
-result never fails: limits are wide, and what meets a bound of reading is not held against the file.
-Unusable are the findings after which nothing is left to use:
+All checks are cheap: the container's index and three short decodes. A correct result never fails:
+limits are wide, and a bound of reading is not held against the file. These findings make a result
+unusable:
 
     output_empty, output_truncated, output_unreadable   the file itself
     output_no_picture, output_no_sound                  a stream is missing
-    output_cut_short                                    a tenth of it or more
+    output_cut_short                                    a tenth of it or more is missing
     output_undecodable                                  it cannot be decoded
 
-and doubtful these:
+and these doubtful:
 
     output_duration, output_resolution, output_frame_rate   not what was asked for
     output_damaged                                      a part of it cannot be decoded
@@ -28,7 +28,6 @@ from av.video.stream import VideoStream as AvVideo
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.moments import within_budget
 from pro_video.media.info import MediaInfo, VideoStream
 from pro_video.media.probe import probe
 from pro_video.media.reading.open import (
@@ -41,28 +40,28 @@ from pro_video.media.reading.open import (
     opened,
     origin,
     picture_stream,
+    within_budget,
 )
 from pro_video.request.models import Segment, SyncMode
-from pro_video.request.rules_files import audible_seconds
+from pro_video.request.rules_warnings import audible_seconds
 from pro_video.request.timeline import lip_sync_timeline
 
 MIN_TOLERANCE: Final = 0.25
 TOLERATED_SHARE: Final = 0.01
 CUT_SHARE: Final = 0.1
 CUT_SECONDS: Final = 0.5
-"""The missing part from which a file counts as cut short, as a share and in seconds: a viewer
-notices it. Other clocks (24 frames a second played as 25: 4 %) and a last group of pictures that
-was not written out lose less."""
+"""The missing part from which a file counts as cut short, as a share and in seconds. Other clocks
+(24 frames a second played as 25: 4 %) and an unwritten last group of pictures lose less."""
 _LARGER_BY: Final = 16
 _ASPECT_TOLERANCE: Final = 0.05
 COMMON_HEIGHTS: Final = (1080, 720, 480)
-"""Lines to which providers bring larger pictures."""
+"""Lines to which providers scale larger pictures down."""
 _SLOWER, _FASTER = 0.78, 2.1
-"""Shares of the source's frame rate: 24 frames for 30 a second pass, half of them are missed; twice
-as many miss nothing."""
+"""Shares of the source's frame rate: 24 frames for 30 pass, half of them do not; twice as many
+do."""
 _END_TOLERANCE: Final = 1.0
 _STUCK: Final = 0.5
-"""Seconds for which damage holds a picture, so that what follows counts as missing."""
+"""Seconds of a held picture from which a damaged part counts as missing."""
 _MOST_MISSING: Final = 1
 
 _CODES: Final = {
@@ -72,11 +71,11 @@ _CODES: Final = {
     "media_undecodable": "output_undecodable",
 }
 _UNTOLD: Final = OUT_OF_BUDGET | {"media_no_duration", "media_too_small"}
-"""Codes of a file that may play well all the same."""
+"""Codes of files that may still play."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class FileCheck:
     """The probe of a file, None when it could not be read, and the findings about it."""
 
     info: MediaInfo | None
@@ -101,8 +100,8 @@ def expected_duration(
 ) -> tuple[float, float]:
     """Shortest and longest plausible length of a lip-sync result in seconds.
 
-    Sync.so documents what a sync mode does to a whole video, not to a segment of one: both an
-    unchanged length and the one predicted by `timeline` are plausible, and what lies between.
+    Sync.so documents the effect of a sync mode on whole videos, not on segments: the unchanged
+    length, the one predicted by `timeline`, and all between are plausible.
     """
     timeline = lip_sync_timeline(
         video.duration,
@@ -139,7 +138,7 @@ def check_output(
     like: MediaInfo | None = None,
     lines: int | None = None,
     what: str = "the result",
-) -> Checked:
+) -> FileCheck:
     """Probe a result and check it as a file.
 
     Args:
@@ -147,26 +146,26 @@ def check_output(
         size: bytes that are stored.
         expected_size: bytes that the provider declared, when it did.
         duration: shortest and longest plausible length of the picture in seconds.
-        sound: must it have sound? (The input had, or segments were replaced.)
-        like: the input; the picture must have its shape and rate, may be smaller and not larger.
-        lines: the shorter side in pixels to which a larger picture was to be brought.
-        what: how messages name it.
+        sound: must it have sound? (The input has, or segments were replaced.)
+        like: the input; the picture must have its shape and rate, and may be smaller, not larger.
+        lines: the requested limit of the shorter side in pixels.
+        what: names it in messages.
     """
     name = what[:1].upper() + what[1:]
     if expected_size is not None and size != expected_size:
         fact = f"{name} has {size} bytes, and {expected_size} were announced."
-        return Checked(None, (Finding("output_truncated", fact, unusable=True),))
+        return FileCheck(None, (Finding("output_truncated", fact, unusable=True),))
     try:
         info = probe(source, size=size, what=what)
     except MediaUnusable as error:
         untold = error.code in _UNTOLD
         code = _CODES.get(error.code or "", "output_unreadable")
         fact = error.message[:1].upper() + error.message[1:].rstrip(".") + "."
-        return Checked(
+        return FileCheck(
             None, (Finding("output_not_judged" if untold else code, fact, unusable=not untold),)
         )
     if info.video is None:
-        return Checked(
+        return FileCheck(
             info, (Finding("output_no_picture", f"{name} has no picture.", unusable=True),)
         )
     findings = [*check_length(info.video.duration, duration, name)]
@@ -177,10 +176,11 @@ def check_output(
         findings += _check_rate(info.video, like.video, name)
     with within_budget():
         findings += _check_decodes(source, info.video.duration, name, what)
-    return Checked(info, tuple(findings))
+    return FileCheck(info, tuple(findings))
 
 
 def check_length(seconds: float, duration: tuple[float, float], name: str) -> Iterator[Finding]:
+    """Compare a length with the shortest and longest plausible one."""
     low, high = duration
     if low <= seconds <= high:
         return
@@ -194,6 +194,7 @@ def check_length(seconds: float, duration: tuple[float, float], name: str) -> It
 def check_shape(
     video: VideoStream, like: VideoStream, lines: int | None, name: str
 ) -> Iterator[Finding]:
+    """Compare the shape and size of a picture with its source's."""
     stored, shown = _sizes(video), _sizes(like)
     size = f"{video.width}x{video.height} pixels"
     source = f"its source of {like.width}x{like.height}"
@@ -222,7 +223,7 @@ def _check_rate(video: VideoStream, like: VideoStream, name: str) -> Iterator[Fi
 
 
 def _sizes(video: VideoStream) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Width and height in pixels: as they are, and stretched to square ones, none lost."""
+    """Width and height in pixels: as stored, and stretched to square pixels."""
     width, height, aspect = float(video.width), float(video.height), video.pixel_aspect
     return (width, height), (width * max(1.0, aspect), height * max(1.0, 1 / aspect))
 
@@ -232,7 +233,7 @@ def _alike(size: tuple[float, float], other: tuple[float, float]) -> bool:
 
 
 def _check_decodes(source: Source, length: float, name: str, what: str) -> Iterator[Finding]:
-    """A picture at the start, in the middle and at the end, the last one to the very end.
+    """Decode a picture at the start, in the middle and at the very end.
 
     Raises:
         MediaUnusable: the limits of reading were met.
@@ -270,8 +271,8 @@ def _check_decodes(source: Source, length: float, name: str, what: str) -> Itera
 def _decoded(
     container: InputContainer, stream: AvVideo, moment: float
 ) -> tuple[float | None, bool]:
-    """When the picture begins that a player shows at a moment, None without one, and whether it
-    was decoded without an error."""
+    """The start of the picture shown at a moment, None without one, and whether it was decoded
+    without an error."""
     whole = True
     try:
         frame = next(frames_at(container, stream, [moment], strict=True))
@@ -284,7 +285,7 @@ def _decoded(
 
 
 def _near_keyframe(stream: AvVideo, seconds: float) -> bool:
-    """Is a moment within the packets that are looked at, counted from the keyframe before it?"""
+    """Is a moment within the bound of packets, counted from the keyframe before it?"""
     if not stream.time_base:
         return True
     target = (stream.start_time or 0) + int(seconds / float(stream.time_base))

@@ -1,7 +1,7 @@
-"""The verdict of the checks on a result that was paid for, and its warnings for the user.
+"""The verdict of the checks on a paid result, and its warnings for the user.
 
-A verdict never takes a result away: a good or doubtful one is delivered, a doubtful one may be held
-when the user asked for that, and an unusable one stays named and linked.
+No verdict withholds a result: a good one is delivered, a doubtful one is delivered or, at the
+user's wish, held, and an unusable one stays named and linked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OnDoubt = Literal["deliver", "hold"]
 class Verdict(StrEnum):
     """The usability of a result.
 
-    ``GOOD``: as expected. ``DOUBTFUL``: something is not as expected; the result is delivered with
+    ``GOOD``: as expected. ``DOUBTFUL``: something is unexpected; the result is delivered with
     warnings. ``UNUSABLE``: no video, not decodable, cut short, silent although its source has
     sound, or nothing of the source in it.
     """

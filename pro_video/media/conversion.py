@@ -1,8 +1,8 @@
-"""Converts audio to WAV for the providers: Sync.so lists M4A and AAC as limited, and advises WAV
-for an audio that it has refused.
+"""Converts audio to WAV for the providers: Sync.so lists M4A and AAC as limited and advises WAV for
+a refused audio.
 
-A plain 16-bit WAV and an MP3 go out as they are when they state their length truly. Everything else
-is decoded once, as a whole, so that times in it keep their meaning.
+A plain 16-bit WAV and an MP3 that state their true length are sent unchanged. Everything else is
+decoded as a whole, so that times keep their meaning.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ WAV_TYPE: Final = "audio/wav"
 _CHANNELS: Final = 2
 _SAMPLE: Final = 2
 _GAP: Final = 0.1
-"""Seconds without a sample that are silence, as players show it, and no rounding."""
+"""Seconds without a sample from which a gap is silence and not rounding."""
 _LOST: Final = 0.05
 _LOST_SECONDS: Final = 0.5
 _SPARE: Final = 5.0
 _SILENCE: Final = 8192
-"""Samples of silence written at once."""
+"""Samples of silence per write."""
 
 
 def is_sent_as_it_is(audio: MediaInfo) -> bool:
-    """Is it a plain 16-bit WAV, mono or stereo, or an MP3, that states its length truly?"""
+    """Is it a plain 16-bit WAV, mono or stereo, or an MP3, with its true length stated?"""
     sound = audio.audio
     if sound is None or not sound.stated:
         return False
@@ -47,20 +47,20 @@ def is_sent_as_it_is(audio: MediaInfo) -> bool:
 def convert(source: Source, path: Path, *, audio: MediaInfo, what: str) -> MediaInfo:
     """Write the sound of a file as WAV: 16-bit PCM of the same rate, mono or stereo.
 
-    Samples that codecs add before and after the sound are left out, and what is missing within is
-    silence, both as players do. Memory does not grow with the length.
+    As in players, the padding of codecs is left out and gaps become silence. Memory does not grow
+    with the length.
 
     Args:
         source: a path or seekable binary stream.
         path: the WAV to write.
-        audio: the probe of the source; its length bounds what is written.
-        what: how messages name the source.
+        audio: the probe of the source; its length bounds the output.
+        what: names the source in messages.
 
     Returns:
         Facts of the written file.
 
     Raises:
-        MediaUnusable: less than nearly all of it can be decoded.
+        MediaUnusable: a larger part cannot be decoded.
     """
     sound = audio.audio
     if sound is None:
@@ -94,7 +94,7 @@ def convert(source: Source, path: Path, *, audio: MediaInfo, what: str) -> Media
 
 def _samples(container: InputContainer, rate: int, channels: int, most: int) -> Iterator[bytes]:
     """The sound, at most ``most`` samples of each channel, in small pieces."""
-    # Typed as always there; a codec context is None where libav has no decoder.
+    # PyAV types it as always there; it is None where libav has no decoder.
     stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
     if stream is None:
         return
@@ -104,7 +104,7 @@ def _samples(container: InputContainer, rate: int, channels: int, most: int) -> 
     resampler, shape = None, None
     for frame in _frames(container, stream):
         if resampler is None or shape != _shape(frame):
-            # A stream may change its form under way.
+            # A stream may change its format.
             shape = _shape(frame)
             layout = "mono" if channels == 1 else "stereo"
             resampler = AudioResampler(format="s16", layout=layout, rate=rate)
@@ -127,7 +127,7 @@ def _samples(container: InputContainer, rate: int, channels: int, most: int) -> 
 
 def _frames(container: InputContainer, stream: AvAudio) -> Iterator[AudioFrame]:
     for packet in container.demux(stream):
-        # The sound lost with damaged packets is counted.
+        # Sound lost with damaged packets shows in the length.
         yield from frames_of(packet)
 
 

@@ -1,9 +1,8 @@
 """Probes a media file: its facts, from a small part of its bytes, before anything is paid.
 
-`probe` looks at the outer structure, the container's index, one decoded picture and one decoded
-piece of sound: a few hundred kilobytes of a file of any size, wherever its index is. Where the
-container does not state a length, or states the end for the length, the packets at the end are
-read too, or all of them.
+`probe` reads the outer structure, the container's index, one decoded picture and one decoded sound
+frame: a few hundred kilobytes of a file of any size. For a container that states no length, or the
+end instead of the length, the packets at the end are read too, or all of them.
 """
 
 from __future__ import annotations
@@ -45,30 +44,30 @@ MAX_RATE: Final = 768_000
 MIN_SIDE: Final = 16
 MAX_PIXEL_ASPECT: Final = 8.0
 COUNT_BUDGET: Final = MOMENTS_BUDGET
-"""Bytes that counting the packets of a file may take."""
+"""Bytes that may be read to count the packets of a file."""
 _LAST_ENTRIES: Final = 64
 _MPEG_1_RATE: Final = 32_000
 """Hz: MP3 below it has half the samples in a frame."""
 _DELAYED: Final = 5
-"""Pictures by which decoding runs ahead of showing, at most."""
+"""Most pictures by which decoding runs ahead of showing."""
 _SAME_RATE: Final = 0.02
 _ESTIMATED: Final = frozenset({"wav", "mp3", "aac", "flac"})
 """Containers whose length libav guesses when they state none."""
 _MISSING: Final = 0.25
-"""Seconds that a stated end may be behind the last packet; more is missing."""
+"""Seconds after the last packet from which a stated end means missing media."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """Facts of an opened file.
+class _Facts:
+    """What an opened file states.
 
     Attributes:
-        info: the probe, with no times yet.
+        info: the probe, without times.
         format: libav's name of the container.
         picture, sound: indexes of the streams.
-        origin: when the first picture is shown, in seconds of the file's clock.
-        spans: the container's times of each stream.
-        end: the container's end, or its length, in seconds.
+        origin: time of the first picture on the file's clock, seconds.
+        spans: stated times of each stream.
+        end: the container's stated end or length, seconds.
     """
 
     info: MediaInfo
@@ -84,35 +83,35 @@ def probe(source: Source, *, size: int, what: str = "the file") -> MediaInfo:
     """Probe a media file.
 
     Args:
-        source: a path, or a seekable binary stream; it is read at several places.
-        size: bytes of the whole file, as storage knows it.
-        what: how messages name the file.
+        source: a path, or a seekable binary stream, read at several places.
+        size: bytes of the whole file in the storage.
+        what: names the file in messages.
 
     Raises:
-        MediaUnusable: it is empty, cut off, no media, or absurd; ``code`` names which.
+        MediaUnusable: empty, cut off, not media, or absurd; ``code`` names the reason.
     """
     with bounded(source) as reader:
         layout = inspect(reader.read_at, size)
     if layout.problem is not None:
         raise MediaUnusable(f"{what} {layout.problem}; {layout.advice}", code=layout.code)
     with bounded(source) as reader, opened(reader, what) as container:
-        seen = _look(container, layout, size, what)
+        facts = _read_facts(container, layout, size, what)
     found: dict[int, Span] = {}
-    if _is_counted(seen, layout):
-        found = _count(source, seen, what, behind=None if seen.picture is None else seen.end)
-        if seen.sound is not None and seen.sound not in {**seen.spans, **found}:
-            # It ended before the last picture that can be entered.
-            found = _count(source, seen, what, behind=None) or found
-    _check_whole(seen, found, layout, size, what)
-    return _timed(seen, found, layout, what)
+    if _is_counted(facts, layout):
+        found = _count(source, facts, what, behind=None if facts.picture is None else facts.end)
+        if facts.sound is not None and facts.sound not in {**facts.spans, **found}:
+            # The sound ended before the last picture that can be entered.
+            found = _count(source, facts, what, behind=None) or found
+    _check_whole(facts, found, layout, size, what)
+    return _with_times(facts, found, layout, what)
 
 
 def probe_file(path: Path, *, what: str) -> MediaInfo:
     """`probe` for a file of this machine, which may be missing.
 
     Raises:
-        SourceRefused: it cannot be read.
-        MediaUnusable: it is no video or audio.
+        SourceRefused: not readable.
+        MediaUnusable: not a video or audio.
     """
     try:
         if not path.is_file():
@@ -125,11 +124,11 @@ def probe_file(path: Path, *, what: str) -> MediaInfo:
         ) from None
 
 
-def _look(container: InputContainer, layout: Layout, size: int, what: str) -> _Seen:
+def _read_facts(container: InputContainer, layout: Layout, size: int, what: str) -> _Facts:
     if len(container.streams) > MAX_STREAMS:
         raise _absurd(what, f"has {len(container.streams)} streams")
     picture = picture_stream(container)
-    # Typed as always there; a codec context is None where libav has no decoder.
+    # PyAV types it as always there; it is None where libav has no decoder.
     sounds = [stream for stream in container.streams.audio if stream.codec_context is not None]
     sound = sounds[0] if sounds else None
     if picture is None and sound is None:
@@ -152,7 +151,7 @@ def _look(container: InputContainer, layout: Layout, size: int, what: str) -> _S
     heard = _audio(sound, len(sounds), what) if sound is not None and audible else None
     shown = _video(container, picture, frame, what) if picture and frame else None
     base = float(picture.time_base or 0) if picture else 0.0
-    return _Seen(
+    return _Facts(
         info=MediaInfo(
             container=layout.container or container.format.name.split(",")[0],
             duration=0.0,
@@ -172,17 +171,17 @@ def _look(container: InputContainer, layout: Layout, size: int, what: str) -> _S
     )
 
 
-def _is_counted(seen: _Seen, layout: Layout) -> bool:
-    if seen.format == lengths.INDEXED or (layout.stated and seen.format == "wav"):
+def _is_counted(facts: _Facts, layout: Layout) -> bool:
+    if facts.format == lengths.INDEXED or (layout.stated and facts.format == "wav"):
         return any(
-            index is not None and index not in seen.spans for index in (seen.picture, seen.sound)
+            index is not None and index not in facts.spans for index in (facts.picture, facts.sound)
         )
     return True
 
 
-def _count(source: Source, seen: _Seen, what: str, *, behind: float | None) -> dict[int, Span]:
-    """The spans of the streams by their packets; none when that takes too much reading."""
-    step = 1 / seen.info.video.fps if seen.info.video is not None else 0.0
+def _count(source: Source, facts: _Facts, what: str, *, behind: float | None) -> dict[int, Span]:
+    """The spans of the streams by their packets; none when that exceeds the bound on reading."""
+    step = 1 / facts.info.video.fps if facts.info.video is not None else 0.0
     try:
         with bounded(source, COUNT_BUDGET) as reader, opened(reader, what) as container:
             return lengths.counted(container, behind=behind, step=step)
@@ -192,18 +191,20 @@ def _count(source: Source, seen: _Seen, what: str, *, behind: float | None) -> d
         return {}
 
 
-def _check_whole(seen: _Seen, found: dict[int, Span], layout: Layout, size: int, what: str) -> None:
-    """A file whose sizes or header promise more than there is: is media missing?"""
+def _check_whole(
+    facts: _Facts, found: dict[int, Span], layout: Layout, size: int, what: str
+) -> None:
+    """Refuse a file whose sizes or header promise media that is missing."""
     last = max((span.end for span in found.values()), default=0.0)
-    missing = seen.end is not None and last < seen.end - _MISSING
+    missing = facts.end is not None and last < facts.end - _MISSING
     if layout.promised is not None and (missing or not found):
         raise MediaUnusable(
             f"{what} {cut(layout.promised, size)}; check that it plays and upload it again",
             code="media_truncated",
         )
-    sound = found.get(seen.sound) if seen.sound is not None else None
-    if seen.format == "flac" and layout.stated and sound is not None:
-        claimed = seen.spans[seen.sound].length if seen.sound in seen.spans else 0.0
+    sound = found.get(facts.sound) if facts.sound is not None else None
+    if facts.format == "flac" and layout.stated and sound is not None:
+        claimed = facts.spans[facts.sound].length if facts.sound in facts.spans else 0.0
         if sound.heard < claimed - _MISSING:
             raise MediaUnusable(
                 f"{what} was cut off: it has {sound.heard:.2f} s of sound and its header promises "
@@ -212,14 +213,16 @@ def _check_whole(seen: _Seen, found: dict[int, Span], layout: Layout, size: int,
             )
 
 
-def _timed(seen: _Seen, found: dict[int, Span], layout: Layout, what: str) -> MediaInfo:
-    """The description with its times."""
-    info = _timed_sound(seen, found, layout) if seen.picture is None else _timed_film(seen, found)
+def _with_times(facts: _Facts, found: dict[int, Span], layout: Layout, what: str) -> MediaInfo:
+    """The probe with its times."""
+    info = (
+        _timed_sound(facts, found, layout) if facts.picture is None else _timed_video(facts, found)
+    )
     if not math.isfinite(info.duration) or info.duration <= 0:
         raise MediaUnusable(
-            f"{what} does not say how long it is, as live recordings do, and counting it takes "
-            f"more than {COUNT_BUDGET // 1_000_000} MB of reading; write it again (remux) so that "
-            "its header has a length",
+            f"{what} does not state its length, like live recordings, and counting takes more than "
+            f"{COUNT_BUDGET // 1_000_000} MB of reading; write it again (remux) so that its header "
+            "has a length",
             code="media_no_duration",
         )
     if info.duration > MAX_SECONDS:
@@ -227,52 +230,51 @@ def _timed(seen: _Seen, found: dict[int, Span], layout: Layout, what: str) -> Me
     return info
 
 
-def _timed_sound(seen: _Seen, found: dict[int, Span], layout: Layout) -> MediaInfo:
-    assert seen.sound is not None
-    assert seen.info.audio is not None
-    claimed, counted = seen.spans.get(seen.sound), found.get(seen.sound)
-    told = layout.stated or seen.format not in _ESTIMATED
-    rate = seen.info.audio.sample_rate
+def _timed_sound(facts: _Facts, found: dict[int, Span], layout: Layout) -> MediaInfo:
+    assert facts.sound is not None
+    assert facts.info.audio is not None
+    claimed, counted = facts.spans.get(facts.sound), found.get(facts.sound)
+    stated = layout.stated or facts.format not in _ESTIMATED
+    rate = facts.info.audio.sample_rate
     if layout.frames:
         seconds = layout.frames * (1152 if rate >= _MPEG_1_RATE else 576) / rate
-        told = counted is None or lengths.is_close(counted.heard, seconds, rate)
+        stated = counted is None or lengths.is_close(counted.heard, seconds, rate)
     length = lengths.sound_length(
-        claimed if told else None, counted, rate, clocked="matroska" in seen.format
+        claimed if stated else None, counted, rate, clocked="matroska" in facts.format
     )
-    sound = replace(seen.info.audio, duration=length, stated=told)
-    return replace(seen.info, duration=length, audio=sound)
+    sound = replace(facts.info.audio, duration=length, stated=stated)
+    return replace(facts.info, duration=length, audio=sound)
 
 
-def _timed_film(seen: _Seen, found: dict[int, Span]) -> MediaInfo:
-    assert seen.picture is not None
-    assert seen.info.video is not None
-    spans = {**seen.spans, **found}
-    known = spans.get(seen.picture)
-    end = known.end if known is not None else seen.end or 0.0
-    picture = spans[seen.picture] = Span(seen.origin, end)
+def _timed_video(facts: _Facts, found: dict[int, Span]) -> MediaInfo:
+    assert facts.picture is not None
+    assert facts.info.video is not None
+    spans = {**facts.spans, **found}
+    known = spans.get(facts.picture)
+    end = known.end if known is not None else facts.end or 0.0
+    picture = spans[facts.picture] = Span(facts.origin, end)
     if picture.length <= 0:
-        return seen.info
-    step = 1 / seen.info.video.fps
+        return facts.info
+    step = 1 / facts.info.video.fps
     everything = lengths.whole(spans.values())
-    if seen.format == "avi" and picture.start - everything.start < _DELAYED * step:
-        # An AVI knows no other times than those of decoding; libav's include the delay of that.
-        picture = spans[seen.picture] = Span(everything.start, everything.start + picture.length)
+    if facts.format == "avi" and picture.start - everything.start < _DELAYED * step:
+        # An AVI has decoding times alone; libav's times include the delay of decoding.
+        picture = spans[facts.picture] = Span(everything.start, everything.start + picture.length)
         everything = lengths.whole(spans.values())
     video = replace(
-        seen.info.video,
+        facts.info.video,
         duration=picture.length,
-        frames=seen.info.video.frames or max(1, round(picture.length / step)),
         start=picture.start - everything.start,
     )
-    audio = seen.info.audio
-    if audio is not None and seen.sound is not None:
-        heard = spans.get(seen.sound, everything)
+    audio = facts.info.audio
+    if audio is not None and facts.sound is not None:
+        heard = spans.get(facts.sound, everything)
         audio = replace(audio, duration=heard.length, start=heard.start - everything.start)
-    return replace(seen.info, duration=everything.length, video=video, audio=audio)
+    return replace(facts.info, duration=everything.length, video=video, audio=audio)
 
 
 def _check_index(container: InputContainer, size: int, what: str) -> None:
-    """Every entry of the index lies inside the file; the last ones tell."""
+    """Refuse a file whose last index entries point past its end."""
     for stream in container.streams:
         entries = stream.index_entries
         for entry in entries[max(0, len(entries) - _LAST_ENTRIES) :]:
@@ -291,7 +293,7 @@ def _decode_first(
     audible = False
     wanted = [stream for stream in (picture, sound) if stream is not None]
     for packet in islice(container.demux(*wanted), MAX_PACKETS):
-        # A damaged packet at the start is common in cut recordings; one that decodes is enough.
+        # Damaged packets at the start are common in cut recordings; one good packet is enough.
         for item in frames_of(packet):
             if isinstance(item, VideoFrame):
                 frame = frame or item
@@ -303,7 +305,7 @@ def _decode_first(
 
 
 def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: str) -> VideoStream:
-    """The picture, with no times yet."""
+    """The picture, without times."""
     orientation = Orientation.of(frame)
     width, height = orientation.size(frame.width, frame.height)
     if min(width, height) < MIN_SIDE:
@@ -316,7 +318,6 @@ def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: 
     fps = _rate(stream, pace)
     if not 0 < fps <= MAX_FPS:
         raise _absurd(what, f"claims {fps:g} frames per second")
-    indexed = container.format.name in {lengths.INDEXED, "avi"}
     return VideoStream(
         width=width,
         height=height,
@@ -324,7 +325,6 @@ def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: 
         codec=stream.codec_context.name,
         rotation=orientation.rotation,
         mirrored=orientation.mirrored,
-        frames=len(stream.index_entries) if indexed else 0,
         duration=0.0,
         variable_frame_rate=pace.uneven,
         pixel_aspect=_pixel_aspect(stream, turned=orientation.sideways),
@@ -333,31 +333,31 @@ def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: 
 
 
 def _rate(stream: AvVideo, pace: lengths.Pace) -> float:
-    """Pictures per second: as they come; the container's claim where it agrees, for it is exact."""
+    """Pictures per second: the measured rate, or the container's exact one when it agrees."""
     claims = [
         float(rate)
         for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate)
         if rate is not None and rate > 0
     ]
     if pace.step > 0:
-        seen = 1 / pace.step
-        return next((rate for rate in claims if abs(rate / seen - 1) <= _SAME_RATE), seen)
+        measured = 1 / pace.step
+        return next((rate for rate in claims if abs(rate / measured - 1) <= _SAME_RATE), measured)
     return next((rate for rate in claims if rate <= MAX_FPS), claims[0] if claims else 0.0)
 
 
 def _pixel_aspect(stream: AvVideo, *, turned: bool) -> float:
     ratio = float(stream.sample_aspect_ratio or 1)
     if not 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT:
-        # Players ignore such a claim too; nothing is computed with it but the shape of results.
+        # Players ignore such a claim too; only the shape of results depends on it.
         return 1.0
     return 1 / ratio if turned else ratio
 
 
 def _audio(stream: AvAudio, tracks: int, what: str) -> AudioStream:
-    """The sound, with no times yet."""
+    """The sound, without times."""
     context = stream.codec_context
     if context.sample_rate > MAX_RATE:
-        # Its length in seconds would be as wrong.
+        # Its length in seconds would be wrong too.
         raise _absurd(what, f"claims {context.sample_rate} samples per second")
     return AudioStream(
         codec=context.name,

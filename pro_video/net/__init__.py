@@ -1,1 +1,1 @@
-"""Connections to foreign addresses: the gate in front of them, bounded exchanges, known hosts."""
+"""Connections to foreign addresses, bounded HTTP exchanges, and the threads for blocking work."""

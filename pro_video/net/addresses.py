@@ -1,4 +1,4 @@
-"""Checks the addresses that a worker connects to for a user's or a provider's link."""
+"""Checks that the addresses of a user's or a provider's link are public."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Resolver = Callable[[str, int], Sequence[str]]
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NEVER_PUBLIC: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = (
-    # Looks public, but answers inside every Azure machine (wire server).
+    # Public by its number, but a service inside every Azure machine (wire server).
     ipaddress.IPv4Network("168.63.129.16/32"),
-    # IANA special-purpose registries: entries that Python 3.11 does not know or knows in part.
+    # Entries of the IANA special-purpose registries that Python 3.11 lacks or has in part.
     # 192.0.0.192 is the metadata service of one cloud.
     ipaddress.IPv4Network("192.0.0.0/24"),
     ipaddress.IPv4Network("192.88.99.0/24"),
@@ -37,11 +37,10 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def literal_address(host: str) -> IPAddress | None:
-    """The address that ``host`` spells out, or ``None`` for a name.
+    """The address in ``host``, or ``None`` for a name.
 
     Raises:
-        SourceRefused: a spelling that programs read differently (``0x7f.1``, ``2130706433``,
-            ``010.0.0.1``).
+        SourceRefused: an ambiguous spelling (``0x7f.1``, ``2130706433``, ``010.0.0.1``).
     """
     try:
         return ipaddress.ip_address(host)
@@ -61,8 +60,8 @@ def is_allowed(address: IPAddress, *, allow_private: bool) -> bool:
     networks.
 
     Link-local addresses (cloud metadata services), multicast, unspecified and reserved ones are
-    never allowed. An IPv6 address that carries an IPv4 address (mapped, NAT64, 6to4) is judged by
-    that one.
+    never allowed. An IPv6 address with an IPv4 address in it (mapped, NAT64, 6to4) counts as that
+    one.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address.scope_id is not None:
@@ -85,12 +84,22 @@ def is_allowed(address: IPAddress, *, allow_private: bool) -> bool:
     return address.is_global or (allow_private and address.is_private)
 
 
+def is_loopback(host: str) -> bool:
+    """Does a host's name or address mean this machine?"""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def checked_addresses(
     host: str, port: int, *, allow_private: bool, resolver: Resolver = resolve
 ) -> list[str]:
-    """Resolve a host once and return its addresses, all of them checked.
+    """Resolve a host once and return its checked addresses.
 
-    One forbidden address among many refuses the name: an honest public name has none.
+    One forbidden address refuses the name.
 
     Raises:
         SourceRefused: unknown name, or an address that is not allowed.
@@ -115,7 +124,9 @@ def checked_addresses(
             code="unknown_host",
         ) from None
     if not addresses:
-        raise SourceRefused(f"The host {host} has no address.", code="unknown_host")
+        raise SourceRefused(
+            f"The host {host} has no address. Check the address of the source.", code="unknown_host"
+        )
     if not all(is_allowed(address, allow_private=allow_private) for address in addresses):
         raise SourceRefused(
             f"The source at {host} is not on a public network address. Use a public address, or"

@@ -1,12 +1,12 @@
-"""The one gate for addresses that users and providers give.
+"""The gate for addresses from users and providers.
 
 A URL is read strictly, its host is resolved once, every address has to be allowed, and the
-connection is made to exactly the address that was checked; a name that changes between check and
-use therefore gains nothing. Each redirect goes through the same gate. Nothing of ours is sent
-along: no credentials, cookies, proxies from the environment or referrers.
+connection is made to a checked address, so that a name cannot change between check and use. Each
+redirect is checked in the same way. Credentials, cookies, referrers and the environment's proxies
+are not used.
 
-``http.client`` is used bare because urllib3 and httpx log request lines, and a presigned query is
-a secret.
+``http.client`` is used directly because urllib3 and httpx log request lines, and a presigned query
+is a secret.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A checked place to read from: ``addresses`` are the only ones a connection may use.
+    """A checked place to read from; a connection may use ``addresses`` alone.
 
-    ``target`` is path and query as sent; it may be a secret and is left out of ``repr``.
+    ``target`` is path and query as sent; it may be a secret and is not in ``repr``.
     """
 
     scheme: str
@@ -67,7 +67,7 @@ def _refuse(reason: str, code: str) -> SourceRefused:
 
 
 def split_url(url: str) -> SplitResult:
-    """Read a URL strictly: http(s), no user info, no characters that parsers disagree about.
+    """Read a URL strictly: http(s), no user info, no ambiguous characters.
 
     Raises:
         SourceRefused: with a message that never repeats the query.
@@ -111,7 +111,7 @@ def _host_name(parts: SplitResult, *, allow_private: bool) -> str:
 
 
 def check_url(url: str, *, allow_private: bool = False, resolver: Resolver = resolve) -> Origin:
-    """Put a URL through the gate. Blocks for the name server.
+    """Check a URL and the addresses of its host. Blocks for the name server.
 
     Args:
         url: of a user or a provider.
@@ -134,13 +134,15 @@ def check_url(url: str, *, allow_private: bool = False, resolver: Resolver = res
 
 @functools.lru_cache(maxsize=1)
 def default_tls() -> ssl.SSLContext:
-    """Certificates as httpx trusts them (certifi, or ``SSL_CERT_FILE``), so that all clients here
-    agree."""
+    """The certificates that httpx trusts (certifi or ``SSL_CERT_FILE``), so that all clients agree.
+
+    One for the process: each takes 30 ms and a megabyte, and every waiting job has a client.
+    """
     return httpx.create_ssl_context()
 
 
 class Connection(http.client.HTTPConnection):
-    """A connection to the checked addresses of an origin, with the name in ``Host``, SNI and
+    """A connection to the checked addresses of an origin, with its name in ``Host``, SNI and
     certificate check."""
 
     def __init__(
@@ -159,7 +161,7 @@ class Connection(http.client.HTTPConnection):
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._watched: socket.socket | None = None
-        self._answer: http.client.HTTPResponse | None = None
+        self._response: http.client.HTTPResponse | None = None
 
     def connect(self) -> None:
         """Try the checked addresses in order; the error of the last one is raised."""
@@ -199,18 +201,18 @@ class Connection(http.client.HTTPConnection):
             self._watched = None
 
     def release(self) -> None:
-        """Drop the socket and the answer on it; the next request connects again.
+        """Drop the socket and its response; the next request connects again.
 
-        ``close`` alone is what ``http.client`` calls while an answer is still to be read.
+        ``http.client`` calls ``close`` itself while a response is still to be read.
         """
-        if self._answer is not None:
-            self._answer.close()
-            self._answer = None
+        if self._response is not None:
+            self._response.close()
+            self._response = None
         self.close()
         self._forget()
 
     def get(self, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        """Send one GET and return the answer with its body unread."""
+        """Send one GET and return the response with its body unread."""
         self._interrupt.check()
         if self.sock is not None:
             self.sock.settimeout(self._interrupt.bound(self._read_timeout))
@@ -220,8 +222,8 @@ class Connection(http.client.HTTPConnection):
         for name, value in sent.items():
             self.putheader(name, value)
         self.endheaders()
-        self._answer = self.getresponse()
-        return self._answer
+        self._response = self.getresponse()
+        return self._response
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +261,10 @@ class Gate:
     def open(
         self, url: str, headers: Mapping[str, str], interrupt: Interrupt
     ) -> tuple[Origin, Connection, http.client.HTTPResponse]:
-        """GET a URL, following at most five redirects, each of them checked like the first address.
+        """GET a URL and follow at most five redirects, each checked like the first address.
 
-        Returns where the answer came from, the connection it hangs on (release it) and the answer,
-        body unread.
+        Returns the origin of the response, its connection (release it) and the response, body
+        unread.
 
         Raises:
             SourceRefused: an address is not allowed, a redirect leads nowhere or from https to
@@ -283,31 +285,33 @@ class Gate:
                 raise
             connection.release()
             if not location:
-                raise SourceRefused(
-                    f"The source {origin.label} redirects without saying where.", code="redirect"
-                )
+                raise _bad_redirect(origin, "without an address")
             try:
                 url = urljoin(url, location).partition("#")[0]
             except ValueError:
-                raise SourceRefused(
-                    f"The source {origin.label} redirects to an address that cannot be read.",
-                    code="redirect",
-                ) from None
+                raise _bad_redirect(origin, "to a malformed address") from None
             if origin.scheme == "https" and not url.lower().startswith("https:"):
-                raise SourceRefused(
-                    f"The source {origin.label} redirects from https to something less safe.",
-                    code="redirect",
-                )
-        raise SourceRefused("The source redirects too many times.", code="redirect")
+                raise _bad_redirect(origin, "from https to another scheme")
+        raise _bad_redirect(origin, "too many times")
+
+
+def _bad_redirect(origin: Origin, how: str) -> SourceRefused:
+    return SourceRefused(
+        f"The source {origin.label} redirects {how}. Give the address of the file itself.",
+        code="redirect",
+    )
 
 
 def connection_error(
     error: OSError | http.client.HTTPException, host: str
 ) -> SourceRefused | TransferInterrupted:
-    """The error of a failed connection. The text of the original is dropped: it may repeat the
+    """The error of a failed connection, without the text of the original, which may have the
     query."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return SourceRefused(f"The certificate of {host} is not valid for it.", code="certificate")
+        return SourceRefused(
+            f"The certificate of {host} is not valid for it. Use another address.",
+            code="certificate",
+        )
     if isinstance(error, http.client.InvalidURL):
         return _refuse("cannot be read as a URL.", "url_form")
     kind = "did not answer in time" if isinstance(error, TimeoutError) else "broke the connection"

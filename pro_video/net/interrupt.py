@@ -1,7 +1,7 @@
-"""One switch that ends the blocking work of a transfer from another thread.
+"""Ends the blocking work of a transfer from another thread.
 
-A thread that waits in ``recv`` cannot look at a flag. The switch therefore knows the sockets that
-are being read and shuts them down, so that a cancelled, stopped or overdue transfer ends at once.
+A thread in ``recv`` cannot check a flag. So the interrupt knows the sockets in use and shuts them
+down, and a cancelled, stopped or overdue transfer ends at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pro_video.core.errors import DeadlineExceeded
 
 
 class Interrupted(Exception):
-    """The work was told to end. Never leaves the storage layer: the caller knows why it asked."""
+    """The work was told to end; `Workers.transfer` translates it into the caller's reason."""
 
 
 class Interrupt:
@@ -44,7 +44,7 @@ class Interrupt:
         self._sockets: set[socket.socket] = set()
 
     def child(self) -> Interrupt:
-        """A switch for one try of several: ends with this one, but can be fired alone."""
+        """An interrupt for one try of several: it ends with this one, and can be fired alone."""
         child = Interrupt(self._deadline, self._stop, what=self._what)
         child._ends_at = self._ends_at
         child._parent = self
@@ -77,7 +77,7 @@ class Interrupt:
             )
 
     def bound(self, seconds: float) -> float:
-        """``seconds``, cut to what is left of the deadline; never 0, which sockets take as
+        """``seconds``, bounded by the rest of the deadline; never 0, which makes sockets
         non-blocking."""
         return max(0.001, min(seconds, self._ends_at - time.monotonic()))
 
@@ -105,9 +105,8 @@ class Interrupt:
 
 
 def _shut(sock: socket.socket) -> None:
-    # The plain socket's method also for TLS: SSLSocket.shutdown drops the session that a reader
-    # still uses.
+    # The plain socket's method for TLS too: SSLSocket.shutdown drops the session of a reader.
     try:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
-        return  # already closed by either side, which is what is wanted
+        return  # already closed by either side

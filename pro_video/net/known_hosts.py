@@ -1,8 +1,8 @@
 """Restricts a server on a private address to known hosts and origins.
 
-A page of a foreign site reaches such a server through its visitor's browser in two ways: openly,
-which shows in ``Origin``, and under a name of its own that it lets point to this machine (DNS
-rebinding), which shows in ``Host`` alone.
+A page of a foreign site reaches such a server through its visitor's browser in two ways: under the
+server's name, which ``Origin`` shows, and under a name of its own that points to this machine (DNS
+rebinding), which only ``Host`` shows.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pro_video.net.exchange import is_loopback
+from pro_video.net.addresses import is_loopback
 
 
 class KnownHosts:
-    """ASGI middleware: passes on what is asked under one of the server's own names.
+    """ASGI middleware: passes requests to one of the server's own names.
 
-    Loopback names and addresses are always its own: an address is looked up in no DNS.
+    Loopback names and all addresses count as its own: no DNS is needed for them.
 
     Args:
-        app: the application behind.
-        names: further host names, without ports; ``*`` takes any.
-        refusal: answers in the place of ``app``; it is told the name, or the origin.
-        origins: the origins whose pages may ask, besides the server's own; None leaves it to
-            ``app`` to look at origins.
+        app: the application.
+        names: further host names, without ports; ``*`` allows any.
+        refusal: makes the response to a refused name or origin.
+        origins: allowed origins besides the server's own; None leaves the check to ``app``.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class KnownHosts:
         name = host_name(f"//{host}")
         if name is None:
             return False
-        # Without a name (HTTP/1.0) it is no browser that asks.
+        # Browsers always send a name; HTTP/1.0 clients may not.
         return not name or "*" in self._names or name in self._names or _needs_no_dns(name)
 
     def _may_ask(self, origin: str, host: str) -> bool:
@@ -69,7 +68,7 @@ class KnownHosts:
 
 
 def host_name(url: str) -> str | None:
-    """The host of a URL in lower case, "" for one without, None for what is no URL."""
+    """The host of a URL in lower case, "" without one, None for a malformed URL."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

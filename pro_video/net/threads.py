@@ -1,8 +1,8 @@
 """Threads for blocking storage work, with bounds.
 
-A process moves at most a few files at a time, each over a few connections, however many jobs wait.
-Small calls (HEAD, a short PUT) have threads of their own, so that they never queue behind a
-transfer. asyncio's default executor is left alone.
+A process moves a few files at a time, each over a few connections, however many jobs wait. Small
+calls (HEAD, a short PUT) have threads of their own, so that they never queue behind a transfer.
+asyncio's default executor stays free.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from pro_video.net.interrupt import Interrupt, Interrupted
 
 T = TypeVar("T")
 
-_LOOK = 0.1
-"""Seconds between two looks at deadline and stop order."""
+_CHECK_SECONDS = 0.1
+"""Seconds between two checks of deadline and stop order."""
 _CLEAN_UP = 15.0
-"""Seconds that a cancelled caller waits for the transfer to remove what it left in S3."""
+"""Seconds that a cancelled caller waits for the transfer to clean up in S3."""
 
 
 class Workers:
     """The threads of one process.
 
     Args:
-        transfers: files moved at the same time; further ones queue. The queue's time is not part
-            of a transfer's deadline.
+        transfers: files moved at the same time; further ones queue, outside their deadlines.
         calls: small calls at the same time.
     """
 
@@ -46,11 +45,10 @@ class Workers:
     async def transfer(
         self, work: Callable[[Interrupt], T], *, deadline: float, what: str = "The transfer"
     ) -> T:
-        """Run one transfer to its end; cancelling or stopping the caller ends it and lets it clean
-        up.
+        """Run one transfer; cancelling or stopping the caller ends it after its clean-up.
 
         Args:
-            work: does the transfer, looks at the switch it is given, cleans up behind itself.
+            work: does the transfer, checks the given interrupt, and cleans up.
             deadline: seconds from its begin.
             what: names it in the message of :class:`~pro_video.core.errors.DeadlineExceeded`.
 
@@ -64,7 +62,7 @@ class Workers:
         running: list[Interrupt] = []
 
         def run() -> T:
-            # The deadline begins here, and not while this waits in the queue.
+            # The time in the queue does not count.
             interrupt = Interrupt(deadline, lambda: cancelled or signal.is_set(), what=what)
             running.append(interrupt)
             interrupt.check()
@@ -88,20 +86,20 @@ class Workers:
             raise
 
     def close(self) -> None:
-        """Wait for what runs and end the threads."""
+        """Wait for running work and end the threads."""
         self._transfers.shutdown(cancel_futures=True)
         self._calls.shutdown(cancel_futures=True)
 
 
 def _forget(waiter: asyncio.Future[T]) -> None:
-    # The caller is gone; asking for the exception keeps asyncio from reporting it as lost.
+    # The caller is gone; reading the exception keeps asyncio from reporting it as lost.
     if not waiter.cancelled():
         waiter.exception()
 
 
 @functools.lru_cache(maxsize=1)
 def default_workers() -> Workers:
-    """The threads that all storages of this process share unless told otherwise."""
+    """The threads that all storages of this process share by default."""
     return Workers()
 
 
@@ -114,9 +112,8 @@ def supervise(
 ) -> None:
     """Run jobs, ``workers`` at a time, while this thread watches deadline and stop order.
 
-    ``jobs`` is drawn only as far as there are free threads. The first error ends everything: reads
-    in progress are cut, and it is raised once all threads are at rest, so that no part is uploaded
-    behind the caller's back.
+    ``jobs`` is consumed as threads become free. The first error cuts reads in progress, and is
+    raised once all threads have ended, so that no part is uploaded afterwards.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="part") as pool:
         pending: set[Future[T]] = set()
@@ -131,7 +128,7 @@ def supervise(
                         pending.add(pool.submit(job))
                 if not pending:
                     return
-                done, pending = wait(pending, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                done, pending = wait(pending, timeout=_CHECK_SECONDS, return_when=FIRST_COMPLETED)
                 interrupt.check()
                 for future in done:
                     on_done(future.result())

@@ -1,1 +1,1 @@
-"""Common parts of the providers' clients: HTTP without leaks, JSON bodies, outcomes of a job."""
+"""The providers: what their clients share, and a folder for each of them."""

@@ -1,4 +1,4 @@
-"""A vendor's clock, as the ``Date`` headers of its answers tell it."""
+"""A vendor's clock, from the ``Date`` headers of its responses."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from pro_video.core.clock import Clock
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import HttpResponse, NoResponse
 
-# Seconds; a clock that is ten years off is none.
+SKEW: Final = timedelta(minutes=10)
+"""Time that a search spares at each end of its window."""
+
+# Seconds; a larger difference is taken for a malformed header.
 _MOST_AHEAD: Final = 10 * 365 * 86400.0
 
 
 class VendorTime:
     """Translates times of this machine's clock into the vendor's.
 
-    A machine's clock may be hours wrong, and a time in a record may come from another machine. So a
-    window of times is only ever widened: it holds the times as they were written down and as the
-    vendor's clock has them. Without a ``Date`` (RFC 9110 §6.6.1) this machine's clock is taken.
+    A machine's clock may be hours wrong, and a time in a record may come from another machine. A
+    window of times is therefore only widened: it covers the recorded times and their translations.
+    Without a ``Date`` (RFC 9110 §6.6.1) this machine's clock counts.
 
     Args:
         clock: this machine's.
@@ -28,12 +31,12 @@ class VendorTime:
         self._clock = clock
         self._ahead = timedelta()
 
-    def learn(self, answer: Answer | NoAnswer) -> None:
-        """Read the vendor's time from an answer that has just come."""
-        if not isinstance(answer, Answer) or "date" not in answer.headers:
+    def learn(self, response: HttpResponse | NoResponse) -> None:
+        """Read the vendor's time from a fresh response."""
+        if not isinstance(response, HttpResponse) or "date" not in response.headers:
             return
         try:
-            told = parsedate_to_datetime(answer.headers["date"])
+            told = parsedate_to_datetime(response.headers["date"])
         except (ValueError, OverflowError):
             return
         if told.tzinfo is None:
@@ -41,11 +44,11 @@ class VendorTime:
         ahead = told.timestamp() - self._clock.time()
         if abs(ahead) > _MOST_AHEAD:
             return
-        # Whole minutes: the header's seconds and the way of an answer move no window.
+        # Whole minutes: neither the header's seconds nor the latency moves a window.
         self._ahead = timedelta(minutes=round(ahead / 60))
 
     def earliest(self, moment: datetime) -> datetime:
-        """The earlier of ``moment`` and what the vendor's clock showed then.
+        """The earlier of ``moment`` and its translation.
 
         Raises:
             ValueError: ``moment`` has no time zone.
@@ -53,7 +56,7 @@ class VendorTime:
         return min(_checked(moment), moment + self._ahead)
 
     def latest(self, moment: datetime) -> datetime:
-        """The later of ``moment`` and what the vendor's clock showed then.
+        """The later of ``moment`` and its translation.
 
         Raises:
             ValueError: ``moment`` has no time zone.

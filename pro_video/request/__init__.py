@@ -1,1 +1,1 @@
-"""The rules of a request, with the numbers behind them, before and after files are known."""
+"""A job's request: models, rules with their limits, and the timeline of its result."""

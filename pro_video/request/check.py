@@ -1,9 +1,8 @@
-"""The request of a job, and its check, which names every problem in one error.
+"""The request of a job and its check, which names every problem in one error.
 
-`check_request` takes what a caller sent, whether raw JSON or models that were validated before,
-and returns a `JobRequest` that the rest of the product relies on, or raises `RequestRefused` with
-every problem. Nothing here touches the network; `pro_video.request.rules_files` checks the same
-request against what the files really are.
+`check_request` takes raw JSON or validated models and returns a `JobRequest`, or raises
+`RequestRefused` with every problem. Nothing here uses the network; `pro_video.request.rules_files`
+checks the same request against its files.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from pro_video.core.job_warning import JobWarning
 from pro_video.request import limits
 from pro_video.request.models import (
     AnnotationArea,
-    AreaKind,
     InpaintingOptions,
     LipSyncOptions,
-    Region,
     RequestModel,
     Segment,
 )
-from pro_video.request.problems import Findings, problems_from_validation, read_leniently
+from pro_video.request.problems import Problems, read_leniently
 from pro_video.request.rules_areas import check_area_list
 from pro_video.request.rules_segments import (
     check_lip_sync,
@@ -35,28 +32,13 @@ from pro_video.request.rules_segments import (
 )
 from pro_video.request.touching_segments import Touching, keep_apart
 
-__all__ = [
-    "AnnotationArea",
-    "AreaKind",
-    "InpaintingOptions",
-    "InpaintingRequest",
-    "JobRequest",
-    "LipSyncOptions",
-    "Region",
-    "Segment",
-    "check_areas",
-    "check_inpainting_request",
-    "check_request",
-    "problems_from_validation",
-]
-
 M = TypeVar("M", bound=BaseModel)
 
 
 class JobRequest(RequestModel):
-    """A whole job, as `check_request` returns it: checked, with its segments in the user's order.
+    """A whole job, checked by `check_request`, with its segments in the user's order.
 
-    ``warnings`` tell what was changed and what may surprise.
+    ``warnings`` name changes and possible surprises.
     """
 
     video: str = Field(
@@ -89,13 +71,9 @@ class JobRequest(RequestModel):
         in_time = sorted(self.segments, key=lambda segment: segment.start)
         return tuple(dict.fromkeys(segment.audio for segment in in_time))
 
-    def check(self, *, max_segments: int, allow_local_files: bool) -> JobRequest:
-        """`check_request` for a request that exists as a model already."""
-        return check_request(self, max_segments=max_segments, allow_local_files=allow_local_files)
-
 
 class InpaintingRequest(RequestModel):
-    """Text removal alone: a video and where to act in it."""
+    """Text removal alone: a video and its annotation areas."""
 
     video: str
     annotation_areas: tuple[AnnotationArea, ...]
@@ -113,7 +91,7 @@ def check_request(
     """The checked request.
 
     Args:
-        raw: the fields of `JobRequest`; each value as raw JSON data or as the model, also mixed.
+        raw: the fields of `JobRequest`, each as raw JSON data or as a model.
         max_segments: segments allowed in one job.
         allow_local_files: may a source be a path on this machine?
         touching: handling of segments that touch; `rules_files.check_media` trims.
@@ -121,7 +99,7 @@ def check_request(
     Raises:
         RequestRefused: with every problem at once, wrong types and broken rules together.
     """
-    found = Findings()
+    found = Problems()
     given = _fields_of(raw, found)
     video, name = _text_of(given, "video", found), _text_of(given, "display_name", found)
     segments = _list_of(Segment, given.get("segments"), "segments", found)
@@ -144,7 +122,7 @@ def check_request(
             "text would be removed; give one erase_text area of the whole frame, or leave the "
             "quality at basic",
         )
-    # Only looked at here: the times stay the user's until the files are known.
+    # Checked only: the user's times stay until the files are known.
     keep_apart(segments or (), limits.MIN_GAP, touching, found, [])
     found.raise_if_any()
     return JobRequest(
@@ -158,41 +136,17 @@ def check_request(
     )
 
 
-def check_areas(
-    areas: Sequence[object], options: object = None
-) -> tuple[tuple[AnnotationArea, ...], InpaintingOptions]:
-    """Checked areas and options of a text removal without segments; at least one area.
-
-    Raises:
-        RequestRefused: with every problem at once.
-    """
-    found = Findings()
-    checked = _check_areas(areas, options, found)
-    found.raise_if_any()
-    return checked
-
-
 def check_inpainting_request(
     video: object, areas: Sequence[object], options: object = None, *, allow_local_files: bool
 ) -> InpaintingRequest:
-    """The checked request of a text removal alone.
+    """The checked request of a text removal alone; it has at least one area.
 
     Raises:
         RequestRefused: with every problem at once.
     """
-    found = Findings()
+    found = Problems()
     source = _text_of({"video": video}, "video", found)
     check_source(source, "video", found, local=allow_local_files)
-    checked_areas, checked_options = _check_areas(areas, options, found)
-    found.raise_if_any()
-    return InpaintingRequest(
-        video=(source or "").strip(), annotation_areas=checked_areas, inpainting=checked_options
-    )
-
-
-def _check_areas(
-    areas: object, options: object, found: Findings
-) -> tuple[tuple[AnnotationArea, ...], InpaintingOptions]:
     read = _list_of(AnnotationArea, areas, "annotation_areas", found)
     inpainting = _one_of(InpaintingOptions, options, "inpainting", found)
     if read:
@@ -203,10 +157,15 @@ def _check_areas(
             "areas_missing",
             "is empty; give at least one area, for example one erase_text area of the whole frame",
         )
-    return tuple(area for area in read or () if area), inpainting or InpaintingOptions()
+    found.raise_if_any()
+    return InpaintingRequest(
+        video=(source or "").strip(),
+        annotation_areas=tuple(area for area in read or () if area),
+        inpainting=inpainting or InpaintingOptions(),
+    )
 
 
-def _fields_of(raw: object, found: Findings) -> dict[str, object]:
+def _fields_of(raw: object, found: Problems) -> dict[str, object]:
     if isinstance(raw, JobRequest):
         return {name: getattr(raw, name) for name in JobRequest.model_fields}
     if not isinstance(raw, Mapping):
@@ -223,7 +182,7 @@ def _fields_of(raw: object, found: Findings) -> dict[str, object]:
     return {name: raw[name] for name in known if name in raw}
 
 
-def _text_of(given: Mapping[str, object], name: str, found: Findings) -> str | None:
+def _text_of(given: Mapping[str, object], name: str, found: Problems) -> str | None:
     value = given.get(name)
     if value is None and name == "video":
         found.add(name, "missing", "is missing; give the address of the video")
@@ -232,8 +191,8 @@ def _text_of(given: Mapping[str, object], name: str, found: Findings) -> str | N
     return value if isinstance(value, str) else None
 
 
-def _list_of(model: type[M], raw: object, name: str, found: Findings) -> list[M | None] | None:
-    """The models of a list; None in the place of an entry, or of the list, that cannot be read."""
+def _list_of(model: type[M], raw: object, name: str, found: Problems) -> list[M | None] | None:
+    """The models of a list; None for an unreadable entry, or for an unreadable list."""
     if raw is None:
         return []
     if isinstance(raw, str | bytes | Mapping) or not isinstance(raw, Sequence):
@@ -244,5 +203,5 @@ def _list_of(model: type[M], raw: object, name: str, found: Findings) -> list[M 
     ]
 
 
-def _one_of(model: type[M], raw: object, name: str, found: Findings) -> M | None:
+def _one_of(model: type[M], raw: object, name: str, found: Problems) -> M | None:
     return model() if raw is None else read_leniently(model, raw, name, found)

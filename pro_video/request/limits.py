@@ -1,4 +1,4 @@
-"""The numbers behind the rules of a request, with where each comes from.
+"""The limits of a request, with their sources.
 
 Times are seconds, sizes are bytes, areas are shares of the frame.
 """
@@ -8,41 +8,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-# Ours: bounds that keep a request small, where the vendors state none.
+# Ours: bounds of a request's size that the vendors do not state.
 MAX_AREAS: Final = 100
 MAX_LABEL: Final = 80
 MAX_NAME: Final = 200
 MAX_SOURCE: Final = 4096
 MIN_REGION_SIDE: Final = 0.001
-# 0.1 + 0.9000000001 is a mistake of typing or of floats, not a region outside of the frame.
+# 0.1 + 0.9000000001 is an error of rounding and not a region outside the frame.
 FRAME_TOLERANCE: Final = 1e-6
 TIME_TOLERANCE: Final = 1e-6
 
-# Sync.so's documentation states neither a gap nor a minimum. Public projects report that touching
-# ranges and very short ones are refused after upload, so both are kept away from the edge.
+# Sync.so's documentation states neither a gap nor a minimum. Public projects report refusals of
+# touching and of very short ranges after the upload.
 MIN_SEGMENT: Final = 0.3
 MIN_GAP: Final = 0.05
-# Reported: a range that ends even 2 ms after the media's end is refused, and the vendor measures
-# the length itself. Ends are therefore moved this much inside.
+# Reported: Sync.so refuses a range that ends 2 ms after the media's end, by its own measurement. So
+# ends are moved inside by this much.
 VIDEO_END_MARGIN: Final = 0.1
 AUDIO_END_MARGIN: Final = 0.05
 # Ours: players show the end of the longest track, so editors send ends that are a little later than
-# the last picture or sample. More than this is a mistake.
+# the last picture or sample. A larger difference is a mistake.
 MAX_OVERHANG: Final = 0.5
-# Ours: a picture that stands longer than this is held, and no measure for a gap.
+# Ours: a longer picture is held and does not define the gap.
 LONGEST_FRAME: Final = 0.1
 
-# Sync.so's documentation of its models: the only ones that use the temperature.
+# The only models that use the temperature, by Sync.so's documentation of its models.
 TEMPERATURE_MODELS: Final = frozenset({"lipsync-2", "lipsync-2-pro"})
 REACT_SECONDS: Final = 15.0
 
-# GhostCut's documentation of `extra_inpaint_config.model`: boxes of each tier and the share of the
-# frame that the one box stays below.
+# GhostCut's documentation of `extra_inpaint_config.model`: the most boxes of the tier lite, and the
+# share of the frame that the one box of the others stays below.
 MAX_LITE_AREAS: Final = 10
 PRO_SHARE: Final = {"pro": 0.20, "pro_large": 0.40}
-
-OPEN_END: Final = 99999.0
-"""GhostCut's customary end of a mask that lasts until the end of the video, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class MediaLimits:
         audio_seconds: Sync.so's limit for one audio (its documented error for longer ones).
         long_side: Sync.so's largest picture in pixels, longer side first.
         short_side: the shorter side of it.
-        smallest_side: ours; below it there is no face to work on.
+        smallest_side: ours; a smaller picture shows no usable face.
         inpainting_bytes: GhostCut takes files smaller than this.
         inpainting_seconds: GhostCut's longest video.
     """

@@ -1,9 +1,8 @@
 """A user's request as immutable models. Times are seconds, regions are fractions of the frame.
 
-The models refuse wrong types only. Every rule that needs a limit, a second field or a second list
-entry is in `pro_video.request.rules_segments`, so that one answer can name all problems of a
-request together; numbers may therefore be NaN or infinite here and are refused there. Their JSON
-schema is what the Prefect UI builds its form from.
+The models refuse wrong types only. Rules with limits, several fields or several list entries are in
+the modules ``rules_…``, so that one error names all problems of a request. So numbers may be NaN or
+infinite here. The Prefect UI builds its form from the JSON schema of the models.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ Language = Literal["all", "zh", "en", "ja", "ko", "ar"]
 Resolution = Literal["480p", "720p", "1080p"]
 Quality = Literal["basic", "lite", "pro", "pro_large", "pro_full"]
 
-# Strict: "1.5" and true are mistakes of the caller, not numbers.
+# Strict: "1.5" and true are not numbers.
 Number = Annotated[float, Field(strict=True)]
 
 
 class RequestModel(BaseModel):
-    """Base of the models: immutable, and an unknown field is an error instead of a silent loss."""
+    """Base of the models: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,7 +71,7 @@ class Region(RequestModel):
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom as fractions, inside the frame, without float dust."""
+        """Left, top, right, bottom as fractions inside the frame, rounded to six digits."""
         left, top = max(0.0, self.x), max(0.0, self.y)
         right, bottom = min(1.0, self.x + self.width), min(1.0, self.y + self.height)
         return round(left, 6), round(top, 6), round(right, 6), round(bottom, 6)

@@ -1,8 +1,8 @@
-"""Turns pydantic's validation errors into problems that name a field and the way out."""
+"""The problems of a request, also from pydantic's validation errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -13,8 +13,8 @@ M = TypeVar("M", bound=BaseModel)
 NAN = float("nan")
 
 
-class Findings:
-    """The problems of one request in the order in which they were found, one per field and rule."""
+class Problems:
+    """The problems of one request, in order, one per field and rule."""
 
     def __init__(self) -> None:
         self._problems: list[Problem] = []
@@ -31,11 +31,11 @@ class Findings:
             self.add(problem.field, problem.code, problem.message)
 
     def has(self, field: str) -> bool:
-        """Has this very field a problem already?"""
+        """Has this field a problem already?"""
         return field in self._fields
 
     def raise_if_any(self, code: str = "request_refused") -> None:
-        """Raise RequestRefused with everything found."""
+        """Raise RequestRefused with all problems."""
         if self._problems:
             raise RequestRefused(self._problems, code=code)
 
@@ -57,11 +57,12 @@ def problems_from_validation(error: ValidationError, prefix: str = "") -> list[P
     Values never appear in a message: a source may be a presigned link.
     """
     problems = []
-    # The input is left out even of the intermediate form; the context is needed for the choices.
+    # The context is needed for the choices; the input may be a secret.
     for detail in error.errors(include_url=False, include_input=False):
         kind = detail["type"]
-        describe = _MESSAGES.get(kind)
-        message = describe(detail.get("ctx", {})) if describe else detail["msg"]
+        message = _MESSAGES.get(kind, detail["msg"])
+        if kind == "literal_error":
+            message = f"must be one of {detail.get('ctx', {}).get('expected', 'the listed values')}"
         problem = Problem(
             path_of(detail["loc"], prefix) or "request", message, _CODES.get(kind, kind)
         )
@@ -70,49 +71,22 @@ def problems_from_validation(error: ValidationError, prefix: str = "") -> list[P
     return problems
 
 
-def _missing(_: Mapping[str, Any]) -> str:
-    return "is missing; give a value"
-
-
-def _unknown(_: Mapping[str, Any]) -> str:
-    return "is not a field of this request; correct its name or remove it"
-
-
-def _number(_: Mapping[str, Any]) -> str:
-    return "must be a number, written without quotes"
-
-
-def _text(_: Mapping[str, Any]) -> str:
-    return "must be text"
-
-
-def _list(_: Mapping[str, Any]) -> str:
-    return "must be a list"
-
-
-def _object(_: Mapping[str, Any]) -> str:
-    return "must be an object with named fields"
-
-
-def _choice(context: Mapping[str, Any]) -> str:
-    return f"must be one of {context.get('expected', 'the listed values')}"
-
-
-_MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "missing": _missing,
-    "missing_argument": _missing,
-    "extra_forbidden": _unknown,
-    "unexpected_keyword_argument": _unknown,
-    "float_type": _number,
-    "float_parsing": _number,
-    "string_type": _text,
-    "string_unicode": _text,
-    "list_type": _list,
-    "tuple_type": _list,
-    "model_type": _object,
-    "model_attributes_type": _object,
-    "dict_type": _object,
-    "literal_error": _choice,
+_NUMBER = "must be a number, written without quotes"
+_OBJECT = "must be an object with named fields"
+_MESSAGES: Mapping[str, str] = {
+    "missing": "is missing; give a value",
+    "missing_argument": "is missing; give a value",
+    "extra_forbidden": "is not a field of this request; correct its name or remove it",
+    "unexpected_keyword_argument": "is not a field of this request; correct its name or remove it",
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "string_type": "must be text",
+    "string_unicode": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
 }
 _CODES = {
     "missing": "missing",
@@ -130,18 +104,16 @@ _CODES = {
 }
 
 
-def read_leniently(model: type[M], raw: object, path: str, found: Findings) -> M | None:
-    """The model from raw data, with every wrong field reported and replaced, so that rules can go
-    on.
+def read_leniently(model: type[M], raw: object, path: str, found: Problems) -> M | None:
+    """The model from raw data; wrong fields are reported and replaced, so that rules can go on.
 
-    A replaced field is NaN where numbers belong (every comparison with it is false) and None
-    elsewhere; the caller must refuse the request when anything was found. None comes back for data
-    without fields.
+    A wrong number becomes NaN (every comparison with it is false), any other wrong field None. The
+    caller must refuse the request when there are problems. Data without fields give None.
     """
     if isinstance(raw, model):
         return raw
     if not isinstance(raw, Mapping):
-        found.add(path or "request", "wrong_type", _object({}))
+        found.add(path or "request", "wrong_type", _OBJECT)
         return None
     try:
         return model.model_validate(dict(raw))

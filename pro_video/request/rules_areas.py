@@ -1,7 +1,7 @@
-"""The rules of annotation areas that need no network, with those of GhostCut's quality tiers.
+"""The rules of annotation areas before files are known, and those of GhostCut's quality tiers.
 
-As in `pro_video.request.rules_segments`, each function reports and goes on. A protection wins over
-an erasure where they overlap, because GhostCut processes nothing inside it.
+Each function reports its problems and goes on. A protection wins over an erasure where they
+overlap, because GhostCut processes nothing inside it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 
 from pro_video.request import limits
 from pro_video.request.models import AnnotationArea, InpaintingOptions, Region
-from pro_video.request.problems import Findings
+from pro_video.request.problems import Problems
 from pro_video.request.rules_segments import check_range, not_finite
 
 Placed = tuple[int, AnnotationArea]
-"""An area with a sound region and its index in the user's list."""
+"""An area with a valid region, and its index in the user's list."""
 
 
 def check_area_list(
-    areas: Sequence[AnnotationArea | None], options: InpaintingOptions | None, found: Findings
+    areas: Sequence[AnnotationArea | None], options: InpaintingOptions | None, found: Problems
 ) -> None:
-    """Each area by itself, then all of them together, then against the quality tier."""
+    """Check each area, then all of them together, then the quality tier."""
     if len(areas) > limits.MAX_AREAS:
         found.add(
             "annotation_areas",
@@ -49,13 +49,13 @@ def check_area_list(
         _check_tier(areas, placed, options, found)
 
 
-def _check_region(region: Region, path: str, found: Findings) -> bool:
+def _check_region(region: Region, path: str, found: Problems) -> bool:
     values = {name: getattr(region, name) for name in ("x", "y", "width", "height")}
-    sound = True
+    valid = True
     for name, value in values.items():
         if not math.isfinite(value):
             not_finite(f"{path}.{name}", found)
-            sound = False
+            valid = False
     for edge, side, extent in (("x", "width", "width"), ("y", "height", "height")):
         low, length = values[edge], values[side]
         outside = low < -limits.FRAME_TOLERANCE or low > 1 + limits.FRAME_TOLERANCE
@@ -63,10 +63,10 @@ def _check_region(region: Region, path: str, found: Findings) -> bool:
             found.add(
                 f"{path}.{edge}",
                 "region_outside",
-                "lies outside of the frame; it must be from 0 to 1, as a fraction of the frame's "
+                "lies outside the frame; it must be from 0 to 1, as a fraction of the frame's "
                 f"{extent}, not pixels",
             )
-            sound = False
+            valid = False
         if length < limits.MIN_REGION_SIDE:
             found.add(
                 f"{path}.{side}",
@@ -74,19 +74,19 @@ def _check_region(region: Region, path: str, found: Findings) -> bool:
                 f"must be at least {limits.MIN_REGION_SIDE:g} of the frame's {extent}; "
                 "a region needs an area",
             )
-            sound = False
+            valid = False
         elif not outside and low + length > 1 + limits.FRAME_TOLERANCE:
             found.add(
                 f"{path}.{side}",
                 "region_outside",
                 f"reaches beyond the frame: {edge} + {side} must not exceed 1",
             )
-            sound = False
-    return sound
+            valid = False
+    return valid
 
 
-def _check_protected(placed: Sequence[Placed], count: int, found: Findings) -> None:
-    """Work that would be paid and do nothing is refused."""
+def _check_protected(placed: Sequence[Placed], count: int, found: Problems) -> None:
+    """Refuse paid work without any effect."""
     guards = [(index, area) for index, area in placed if area.kind == "protect"]
     if len(guards) == count:
         for index, area in guards:
@@ -128,7 +128,7 @@ def _check_tier(
     areas: Sequence[AnnotationArea | None],
     placed: Sequence[Placed],
     options: InpaintingOptions,
-    found: Findings,
+    found: Problems,
 ) -> None:
     quality = options.quality
     if options.language is not None and options.language != "all":
@@ -158,7 +158,7 @@ def _check_tier(
         _check_one_box(placed, len(areas), quality, found)
 
 
-def _check_full(placed: Sequence[Placed], count: int, found: Findings) -> None:
+def _check_full(placed: Sequence[Placed], count: int, found: Problems) -> None:
     advice = (
         "the quality pro_full removes text from the whole frame for the whole video: give exactly "
         "one erase_text area with x 0, y 0, width 1, height 1, start 0 and no end, or use another "
@@ -171,7 +171,7 @@ def _check_full(placed: Sequence[Placed], count: int, found: Findings) -> None:
             found.add(f"annotation_areas[{index}]", "area_tier", advice)
 
 
-def _check_one_box(placed: Sequence[Placed], count: int, quality: str, found: Findings) -> None:
+def _check_one_box(placed: Sequence[Placed], count: int, quality: str, found: Problems) -> None:
     if count > 1:
         found.add(
             "annotation_areas",

@@ -1,9 +1,9 @@
-"""The rules that need the files: what a probe found, checked before anything is paid.
+"""The rules that need the probes of the files, checked before anything is paid.
 
-A segment or crop may end with its file, as players show it. Sync.so measures lengths itself and
-refuses a range that ends even 2 ms too late, so an end up to half a second after the last picture
-or sample counts as the end, and every end closer to it than the margins of `limits` is moved
-inside. An end further out is refused. Each moved end is a warning of the request.
+A segment or crop may end with its file as players show it. Sync.so measures lengths itself and
+refuses a range that ends 2 ms too late. So an end up to half a second after the last picture or
+sample counts as the end, and ends within the margins of `limits` are moved inside. A later end is
+refused. Each moved end is a warning of the request.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from pro_video.request import limits
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.request.limits import MediaLimits
 from pro_video.request.models import AnnotationArea, Segment
-from pro_video.request.problems import Findings
-from pro_video.request.rules_warnings import audible_seconds, media_warnings, moved, video_warnings
+from pro_video.request.problems import Problems
+from pro_video.request.rules_warnings import media_warnings, moved, video_warnings
 from pro_video.request.touching_segments import Touching, keep_apart
-
-__all__ = ["audible_seconds", "check_inpainting_media", "check_media", "media_warnings"]
 
 _DEFAULT_LIMITS = MediaLimits()
 _MEGABYTE = 1_000_000
@@ -36,8 +34,7 @@ def check_media(
     touching: Touching = "trim",
     unusable: Sequence[Problem] = (),
 ) -> JobRequest:
-    """The request with its ends moved inside the files, and with its ``warnings``; this request
-    may be sent.
+    """The request to send: with ends moved inside the files, and with ``warnings``.
 
     Args:
         request: from `check_request`.
@@ -45,14 +42,13 @@ def check_media(
         audios: the probe of each usable audio, by the source string of the segment.
         media_limits: the vendors' limits.
         touching: handling of segments that touch, or are less than a frame apart.
-        unusable: problems of files that are not given here; those of the others come in the same
-            error.
+        unusable: problems of files without a probe, for the same error.
 
     Raises:
         RequestRefused: with every problem at once, code ``media_refused``.
         KeyError: an audio of the request was not probed, and nothing is unusable.
     """
-    found = Findings()
+    found = Problems()
     found.extend(unusable)
     picture = None
     if video is not None:
@@ -62,30 +58,30 @@ def check_media(
             _check_inpainting_video(video, media_limits, found)
     if picture is not None:
         _check_windows(request.annotation_areas, picture, found)
-    heard: set[str] = set()
+    checked: set[str] = set()
     segments = []
-    told: list[JobWarning] = []
+    warnings: list[JobWarning] = []
     for index, segment in enumerate(request.segments):
         path = f"segments[{index}]"
         if picture is not None:
-            segment = _fit_range(segment, path, picture, found, told)
+            segment = _fit_range(segment, path, picture, found, warnings)
         if segment.audio in audios or not unusable:
             audio = audios[segment.audio]
-            if segment.audio not in heard:
-                heard.add(segment.audio)
+            if segment.audio not in checked:
+                checked.add(segment.audio)
                 _check_audio(audio, f"{path}.audio", media_limits, found)
-            segment = _fit_crop(segment, path, audio, found, told)
+            segment = _fit_crop(segment, path, audio, found, warnings)
         segments.append(segment)
     if picture is not None:
         gap = max(limits.MIN_GAP, min(1 / picture.fps, limits.LONGEST_FRAME))
-        apart = keep_apart(segments, gap, touching, found, told)
+        apart = keep_apart(segments, gap, touching, found, warnings)
         segments = [segment for segment in apart if segment is not None]
     found.raise_if_any("media_refused")
     if video is None:
         raise ValueError("a video that is not given is unusable for a reason")
     fitted = request.model_copy(update={"segments": tuple(segments)})
-    told += media_warnings(fitted, video, audios)
-    return fitted.model_copy(update={"warnings": (*request.warnings, *told)})
+    warnings += media_warnings(fitted, video, audios)
+    return fitted.model_copy(update={"warnings": (*request.warnings, *warnings)})
 
 
 def check_inpainting_media(
@@ -95,12 +91,12 @@ def check_inpainting_media(
     *,
     unusable: Sequence[Problem] = (),
 ) -> InpaintingRequest:
-    """The same for a text removal alone: the request with its warnings.
+    """`check_media` for a text removal alone: the request with its warnings.
 
     Raises:
         RequestRefused: with every problem at once, code ``media_refused``.
     """
-    found = Findings()
+    found = Problems()
     found.extend(unusable)
     if video is None:
         found.raise_if_any("media_refused")
@@ -116,7 +112,7 @@ def check_inpainting_media(
 
 
 def _check_picture(
-    video: MediaInfo, media_limits: MediaLimits, found: Findings
+    video: MediaInfo, media_limits: MediaLimits, found: Problems
 ) -> VideoStream | None:
     picture = video.video
     if picture is None:
@@ -137,7 +133,7 @@ def _check_lip_sync_video(
     video: MediaInfo,
     picture: VideoStream | None,
     media_limits: MediaLimits,
-    found: Findings,
+    found: Problems,
 ) -> None:
     if video.size > media_limits.video_bytes:
         found.add(
@@ -175,7 +171,7 @@ def _check_lip_sync_video(
 
 
 def _refuse_container(
-    video: MediaInfo, vendor: str, containers: frozenset[str], found: Findings
+    video: MediaInfo, vendor: str, containers: frozenset[str], found: Problems
 ) -> None:
     found.add(
         "video",
@@ -185,7 +181,7 @@ def _refuse_container(
     )
 
 
-def _check_inpainting_video(video: MediaInfo, media_limits: MediaLimits, found: Findings) -> None:
+def _check_inpainting_video(video: MediaInfo, media_limits: MediaLimits, found: Problems) -> None:
     if video.size >= media_limits.inpainting_bytes:
         found.add(
             "video",
@@ -203,7 +199,7 @@ def _check_inpainting_video(video: MediaInfo, media_limits: MediaLimits, found: 
         )
 
 
-def _check_windows(areas: Sequence[AnnotationArea], picture: VideoStream, found: Findings) -> None:
+def _check_windows(areas: Sequence[AnnotationArea], picture: VideoStream, found: Problems) -> None:
     for index, area in enumerate(areas):
         if area.start >= picture.duration:
             found.add(
@@ -221,7 +217,7 @@ def _check_windows(areas: Sequence[AnnotationArea], picture: VideoStream, found:
             )
 
 
-def _check_audio(audio: MediaInfo, field: str, media_limits: MediaLimits, found: Findings) -> None:
+def _check_audio(audio: MediaInfo, field: str, media_limits: MediaLimits, found: Problems) -> None:
     if audio.audio is None:
         found.add(field, "audio_no_sound", "has no sound; give an audio file")
     elif audio.video is not None:
@@ -236,7 +232,7 @@ def _check_audio(audio: MediaInfo, field: str, media_limits: MediaLimits, found:
 
 
 def _fit_range(
-    segment: Segment, path: str, picture: VideoStream, found: Findings, told: list[JobWarning]
+    segment: Segment, path: str, picture: VideoStream, found: Problems, warnings: list[JobWarning]
 ) -> Segment:
     length = picture.duration
     if segment.start >= length - limits.VIDEO_END_MARGIN:
@@ -266,12 +262,14 @@ def _fit_range(
             "start earlier",
         )
     if segment.end > length:
-        told.append(moved(f"{path}.end", "segment_end_moved", segment.end, length, "picture", end))
+        warnings.append(
+            moved(f"{path}.end", "segment_end_moved", segment.end, length, "picture", end)
+        )
     return segment if end == segment.end else segment.model_copy(update={"end": end})
 
 
 def _fit_crop(
-    segment: Segment, path: str, audio: MediaInfo, found: Findings, told: list[JobWarning]
+    segment: Segment, path: str, audio: MediaInfo, found: Problems, warnings: list[JobWarning]
 ) -> Segment:
     start, end = segment.audio_start, segment.audio_end
     if start is None or end is None or audio.audio is None:
@@ -295,8 +293,8 @@ def _fit_crop(
         return segment
     last = length - limits.AUDIO_END_MARGIN
     if end > length + limits.AUDIO_END_MARGIN:
-        told.append(moved(f"{path}.audio_end", "crop_end_moved", end, length, "sound", last))
+        warnings.append(moved(f"{path}.audio_end", "crop_end_moved", end, length, "sound", last))
     if start == 0 and end >= last:
-        # The whole audio: without a crop there is no end that could be too late.
+        # The whole audio needs no crop, whose end could be too late.
         return segment.model_copy(update={"audio_start": None, "audio_end": None})
     return segment if end <= last else segment.model_copy(update={"audio_end": last})

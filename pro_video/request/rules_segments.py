@@ -1,8 +1,7 @@
-"""The rules of a request that need no network: of sources, segments and lip-sync options.
+"""The rules of sources, segments and lip-sync options before files are known.
 
-Each function reports its problems and goes on, so that one answer names everything. Values that
-were already reported as wrong are NaN or None here: comparisons with NaN are false, so they cause
-no second problem.
+Each function reports its problems and goes on, so that one error names everything. Values of wrong
+types are NaN or None here; comparisons with NaN are false, so they cause no second problem.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from urllib.parse import urlsplit
 
 from pro_video.request import limits
 from pro_video.request.models import LipSyncOptions, Segment
-from pro_video.request.problems import Findings
+from pro_video.request.problems import Problems
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def check_source(source: str | None, field: str, found: Findings, *, local: bool) -> None:
-    """A source is an s3:// or http(s):// address, or an absolute path where ``local`` allows it.
+def check_source(source: str | None, field: str, found: Problems, *, local: bool) -> None:
+    """Check a source: an s3:// or http(s):// address, or, with ``local``, an absolute path.
 
-    The text itself never goes into a message: it may be a presigned link.
+    Messages never repeat the text, which may be a presigned link.
     """
     if source is None:
         return
@@ -50,7 +49,7 @@ def check_source(source: str | None, field: str, found: Findings, *, local: bool
         found.add(field, "source_relative", "contains '..'; give the path without it")
 
 
-def _check_address(source: str, field: str, found: Findings) -> None:
+def _check_address(source: str, field: str, found: Problems) -> None:
     try:
         parts = urlsplit(source)
         host, user, _ = parts.hostname, parts.username or parts.password, parts.port
@@ -81,8 +80,8 @@ def _check_address(source: str, field: str, found: Findings) -> None:
         )
 
 
-def check_text(text: str | None, field: str, limit: int, found: Findings) -> None:
-    """A short name: at most ``limit`` characters, printable."""
+def check_text(text: str | None, field: str, limit: int, found: Problems) -> None:
+    """Check a short name: at most ``limit`` printable characters."""
     if text is None:
         return
     if len(text) > limit:
@@ -92,9 +91,9 @@ def check_text(text: str | None, field: str, limit: int, found: Findings) -> Non
 
 
 def check_segments(
-    segments: Sequence[Segment | None], found: Findings, *, at_most: int, local: bool
+    segments: Sequence[Segment | None], found: Problems, *, at_most: int, local: bool
 ) -> None:
-    """Count, times, crops, labels and sources of the segments, then whether they overlap."""
+    """Check number, times, crops, labels and sources of the segments, then overlaps."""
     if not segments:
         found.add("segments", "segments_missing", "is empty; give at least one segment")
     if len(segments) > at_most:
@@ -122,7 +121,7 @@ def check_segments(
     _check_space(segments, found)
 
 
-def _check_crop(segment: Segment, path: str, found: Findings) -> None:
+def _check_crop(segment: Segment, path: str, found: Problems) -> None:
     start, end = segment.audio_start, segment.audio_end
     if start is None and end is None:
         return
@@ -146,8 +145,8 @@ def _check_crop(segment: Segment, path: str, found: Findings) -> None:
         )
 
 
-def _check_space(segments: Sequence[Segment | None], found: Findings) -> None:
-    """Segments in order of time, given in any order, must not overlap."""
+def _check_space(segments: Sequence[Segment | None], found: Problems) -> None:
+    """Refuse overlaps of segments in any order."""
     ranges = sorted(
         (segment.start, segment.end, index)
         for index, segment in enumerate(segments)
@@ -168,8 +167,8 @@ def _check_space(segments: Sequence[Segment | None], found: Findings) -> None:
             latest = (end, index)
 
 
-def check_lip_sync(options: LipSyncOptions | None, found: Findings) -> None:
-    """Options that the model ignores are refused: the user would believe that they act."""
+def check_lip_sync(options: LipSyncOptions | None, found: Problems) -> None:
+    """Refuse options that the model ignores."""
     if options is None or options.temperature is None:
         return
     field = "lip_sync.temperature"
@@ -184,8 +183,8 @@ def check_lip_sync(options: LipSyncOptions | None, found: Findings) -> None:
             )
 
 
-def check_range(start: float, end: float | None, path: str, found: Findings) -> None:
-    """A time range: finite, not negative, with a length; without an end it is open."""
+def check_range(start: float, end: float | None, path: str, found: Problems) -> None:
+    """Check a time range: finite, not negative, with a length; open without an end."""
     check_time(start, f"{path}.start", found)
     if end is None:
         return
@@ -198,16 +197,16 @@ def check_range(start: float, end: float | None, path: str, found: Findings) -> 
         )
 
 
-def check_time(value: float, field: str, found: Findings) -> None:
-    """A time in seconds: finite and not negative."""
+def check_time(value: float, field: str, found: Problems) -> None:
+    """Check a time in seconds: finite and not negative."""
     if not math.isfinite(value):
         not_finite(field, found)
     elif value < 0:
         found.add(field, "negative_time", "is negative; times begin at 0 s")
 
 
-def not_finite(field: str, found: Findings) -> None:
+def not_finite(field: str, found: Problems) -> None:
     """Report NaN or infinity, once."""
-    # A field that was of the wrong type is NaN here and has its problem already.
+    # A field of the wrong type is NaN here and has its problem already.
     if not found.has(field):
         found.add(field, "not_finite", "is not a finite number; give a plain number")

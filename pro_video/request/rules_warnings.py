@@ -1,4 +1,4 @@
-"""Warnings about a valid request whose outcome may surprise; they stop nothing."""
+"""Warnings about a valid request with a surprising result; they stop nothing."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def media_warnings(
         video: the probe of its video.
         audios: the probe of each audio, by the source string of the segment.
     """
-    told = list(video_warnings(video))
+    warnings = list(video_warnings(video))
     if video.video is not None and video.video.variable_frame_rate:
-        told.append(
-            note(
+        warnings.append(
+            request_warning(
                 "video",
                 "frame_rate_varies",
                 "The video's frame rate varies, and Sync.so asks for a constant one; lip movements "
@@ -37,8 +37,8 @@ def media_warnings(
             )
         )
     if video.video is not None and not video.video.stated:
-        told.append(
-            note(
+        warnings.append(
+            request_warning(
                 "video",
                 "video_length_not_stated",
                 "The video does not state its length, as live recordings do, and Sync.so may "
@@ -49,8 +49,8 @@ def media_warnings(
         path, length = f"segments[{index}]", segment.end - segment.start
         spare = audible_seconds(segment, audios[segment.audio]) - length
         if spare > limits.AUDIO_END_MARGIN and request.lip_sync.sync_mode == "cut_off":
-            told.append(
-                note(
+            warnings.append(
+                request_warning(
                     path,
                     "audio_longer",
                     f"The audio of {path} is {spare:.2f} s longer than the segment, and cut_off "
@@ -59,8 +59,8 @@ def media_warnings(
                 )
             )
         elif spare < -limits.AUDIO_END_MARGIN:
-            told.append(
-                note(
+            warnings.append(
+                request_warning(
                     path,
                     "audio_shorter",
                     f"The audio of {path} is {-spare:.2f} s shorter than the segment; the sync "
@@ -68,15 +68,15 @@ def media_warnings(
                     segment,
                 )
             )
-    return tuple(told)
+    return tuple(warnings)
 
 
 def video_warnings(video: MediaInfo) -> tuple[JobWarning, ...]:
-    """The part of it that is of the video alone."""
-    told = []
+    """The warnings about the video alone."""
+    warnings = []
     if video.audio is not None and video.audio.tracks > 1:
-        told.append(
-            note(
+        warnings.append(
+            request_warning(
                 "video",
                 "sound_tracks_lost",
                 f"The video has {video.audio.tracks} sound tracks, and results have one: only the "
@@ -84,23 +84,23 @@ def video_warnings(video: MediaInfo) -> tuple[JobWarning, ...]:
             )
         )
     if video.subtitles:
-        told.append(
-            note(
+        warnings.append(
+            request_warning(
                 "video",
                 "subtitles_lost",
                 f"The video has {video.subtitles} tracks of subtitles, and results have none",
             )
         )
     if video.video is not None and video.video.start > _LATE:
-        told.append(
-            note(
+        warnings.append(
+            request_warning(
                 "video",
                 "picture_begins_late",
                 f"The video's first picture comes {video.video.start:.2f} s after the begin of its "
                 "sound; times are counted from the first picture",
             )
         )
-    return tuple(told)
+    return tuple(warnings)
 
 
 def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
@@ -111,8 +111,8 @@ def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
 
 
 def moved(field: str, code: str, given: float, length: float, last: str, end: float) -> JobWarning:
-    """The note on an end that was moved inside its file."""
-    return note(
+    """The warning about an end that was moved inside its file."""
+    return request_warning(
         field,
         code,
         f"{field} ({given:.2f} s) is {given - length:.2f} s after the end of the {last} "
@@ -120,7 +120,9 @@ def moved(field: str, code: str, given: float, length: float, last: str, end: fl
     )
 
 
-def note(field: str, code: str, message: str, segment: Segment | None = None) -> JobWarning:
+def request_warning(
+    field: str, code: str, message: str, segment: Segment | None = None
+) -> JobWarning:
     """A warning about a field of the request, at the time of a segment."""
     return JobWarning(
         code=code,

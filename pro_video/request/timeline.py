@@ -1,26 +1,33 @@
 """Maps the times of the source to those of the lip-synced result.
 
-Sync.so documents the output length of each sync mode for whole videos; here it is applied to each
-segment: the rest keeps its pace, a segment whose audio is longer or shorter may change its
-length and move everything after it. Whether the vendor does so for every mode is not documented, so
-`Timeline.observed` decides by the length that the result really has.
+Sync.so documents the output length of each sync mode for whole videos. Here it is applied to each
+segment: a segment whose audio is longer or shorter may change its length and move everything after
+it; the rest keeps its pace. It is not documented whether the vendor does so for every mode, so
+`Timeline.observed` decides by the real length of the result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from pro_video.request.models import AnnotationArea, Segment, SyncMode
 
 _SAME = 0.02
-"""Seconds: about half a frame. A smaller difference of lengths changes nothing."""
+"""Seconds: about half a frame; smaller differences of lengths are ignored."""
 _SHORTEST = 0.04
+"""Seconds: the length of a frame."""
+
+
+SAME_LENGTH: Final = 0.1
+"""Seconds by which a result may differ from the length that its timeline predicts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A segment, seconds: ``start`` to ``end`` in the source is ``length`` long in the result."""
+class RetimedSegment:
+    """A segment whose length changes: from ``start`` to ``end`` in the source, ``length`` seconds
+    long in the result; seconds."""
 
     start: float
     end: float
@@ -33,54 +40,58 @@ class Timeline:
 
     Attributes:
         source: length of the source in seconds.
-        pieces: the segments in order of time.
+        retimed: the segments whose length changes, in order of time.
         mode: the sync mode, which decides what happens inside them.
     """
 
     source: float
-    pieces: tuple[Piece, ...] = field(default=())
+    retimed: tuple[RetimedSegment, ...] = ()
     mode: SyncMode = "cut_off"
 
     @property
     def length(self) -> float:
         """Predicted length of the result in seconds."""
-        return self.source + sum(piece.length - (piece.end - piece.start) for piece in self.pieces)
+        return self.source + sum(each.length - (each.end - each.start) for each in self.retimed)
 
     def observed(self, seconds: float) -> Timeline:
-        """The timeline that explains a result of that length: this one, or an unchanged one."""
+        """The timeline of a result of that length: this one, or an unchanged one."""
         if abs(seconds - self.length) < abs(seconds - self.source):
             return self
         return Timeline(self.source)
 
+    def explains(self, seconds: float) -> bool:
+        """Has a result of that length the predicted one?"""
+        return abs(self.length - seconds) <= SAME_LENGTH
+
     def at(self, seconds: float, *, end: bool = False) -> float:
         """The time in the result of a moment of the source.
 
-        With ``end`` it is when it was shown for the last time: loop and bounce repeat pictures.
+        With ``end`` the time of its last showing: loop and bounce repeat pictures.
         """
         shift = 0.0
-        for piece in self.pieces:
-            if seconds < piece.start or (end and seconds <= piece.start):
+        for part in self.retimed:
+            if seconds < part.start or (end and seconds <= part.start):
                 break
-            before = piece.end - piece.start
-            if seconds < piece.end:
-                return piece.start + shift + self._inside(seconds - piece.start, piece, before, end)
-            shift += piece.length - before
+            before = part.end - part.start
+            if seconds < part.end:
+                return part.start + shift + self._inside(seconds - part.start, part, before, end)
+            shift += part.length - before
         return seconds + shift
 
-    def _inside(self, offset: float, piece: Piece, before: float, end: bool) -> float:
+    def _inside(self, offset: float, part: RetimedSegment, before: float, end: bool) -> float:
         if self.mode == "remap":
-            return offset * piece.length / before
-        if self.mode in {"loop", "bounce"} and piece.length > before:
-            return piece.length if end else offset
-        return min(offset, piece.length)
+            return offset * part.length / before
+        if self.mode in {"loop", "bounce"} and part.length > before:
+            return part.length if end else offset
+        return min(offset, part.length)
 
     def moved(self, areas: Sequence[AnnotationArea]) -> tuple[AnnotationArea, ...]:
         """The areas with their windows in the time of the result.
 
-        A window inside a part that a shorter audio cut off keeps the length of a frame, so that
-        lip-sync never turns a sound area into one that is refused.
+        A window inside a part that a shorter audio cut off keeps the length of a frame, because an
+        empty one would be refused.
         """
-        if not self.pieces:
+        if not self.retimed:
             return tuple(areas)
         return tuple(area.model_copy(update=self._window(area)) for area in areas)
 
@@ -99,8 +110,8 @@ def lip_sync_timeline(
         source: length of the video in seconds.
         segments: in any order.
         audio_seconds: the length of audio that each of them uses
-            (`request_media.audible_seconds`).
-        mode: the sync mode of all of them.
+            (`rules_warnings.audible_seconds`).
+        mode: the sync mode.
     """
     pieces = []
     played = zip(segments, audio_seconds, strict=True)
@@ -108,7 +119,7 @@ def lip_sync_timeline(
         video = segment.end - segment.start
         length = _length(video, audio, mode)
         if abs(length - video) > _SAME:
-            pieces.append(Piece(segment.start, segment.end, length))
+            pieces.append(RetimedSegment(segment.start, segment.end, length))
     return Timeline(source, tuple(pieces), mode)
 
 

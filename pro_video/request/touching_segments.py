@@ -1,7 +1,7 @@
 """Segments that touch, as editors send them.
 
-Sync.so documents nothing about them; one public report of 2025 says that touching ranges are
-refused after the upload. They are therefore kept apart: the former of two ends a little earlier.
+Sync.so's documentation does not mention them; one public report of 2025 says that touching ranges
+are refused after the upload. So the former of two ends a little earlier.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 from pro_video.core.job_warning import JobWarning
 from pro_video.request import limits
 from pro_video.request.models import Segment
-from pro_video.request.problems import Findings
-from pro_video.request.rules_warnings import note
+from pro_video.request.problems import Problems
+from pro_video.request.rules_warnings import request_warning
 
 Touching = Literal["trim", "refuse"]
 """Handling of segments that are too close: the former ends earlier, or both are refused."""
@@ -24,18 +24,18 @@ def keep_apart(
     segments: Sequence[Segment | None],
     gap: float,
     touching: Touching,
-    found: Findings,
-    told: list[JobWarning],
+    found: Problems,
+    warnings: list[JobWarning],
 ) -> list[Segment | None]:
     """The segments with at least ``gap`` seconds between them.
 
     Args:
-        segments: in any order, None for one that could not be read; those that overlap are left
-            alone, as they are refused anyway.
+        segments: in any order, None for one that could not be read; overlapping ones are refused
+            elsewhere.
         gap: seconds.
         touching: shorten the former, or refuse.
-        found: gets what is refused.
-        told: gets what was shortened.
+        found: receives the problems.
+        warnings: receives the shortened ends.
     """
     apart = list(segments)
     in_time = sorted(
@@ -67,8 +67,8 @@ def keep_apart(
             )
         else:
             apart[first] = before.model_copy(update={"end": end})
-            told.append(
-                note(
+            warnings.append(
+                request_warning(
                     f"{path}.end",
                     "segment_end_trimmed",
                     f"{path}.end ({before.end:g} s) touches {next_path}, and "

@@ -1,1 +1,1 @@
-"""Bytes into and out of the bucket: parts, ranges, checksums, the gate for foreign addresses."""
+"""The bucket: objects, transfers, checksums, presigned links, and the test of a bucket."""

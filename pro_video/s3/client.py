@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,13 +15,11 @@ if TYPE_CHECKING:
 def client_config(endpoint_url: str | None) -> dict[str, Any]:
     """Keyword arguments of :class:`botocore.config.Config`, also for the ``config`` of prefect-aws.
 
-    - SigV4 always: in some regions boto3 otherwise presigns with the retired SigV2, and for others
-    it
-      presigns the global host, which answers with a redirect that breaks the signature.
-      Virtual-host addressing selects the regional host; servers with an address of their own want
-      paths.
-    - Bodies are covered by a CRC32 that we send, not by the SHA-256 that boto3 adds over plain
-    http. - Checksums of answers are compared by us, where a whole object is read.
+    - SigV4 always: in some regions boto3 otherwise presigns with the retired SigV2, in others for
+      the global host, whose redirect breaks the signature. Virtual-host addressing selects the
+      regional host; other servers take paths.
+    - Bodies are covered by a CRC32 that we send, not by the SHA-256 that boto3 adds over http.
+    - Checksums of responses are compared by us, where a whole object is read.
 
     Args:
         endpoint_url: address of an S3 server that is not AWS; ``None`` for AWS.
@@ -43,10 +42,18 @@ def client_config(endpoint_url: str | None) -> dict[str, Any]:
 def make_client(
     *, endpoint_url: str | None, region: str, access_key: str, secret_key: str
 ) -> S3Client:
-    """An S3 client for tests and tools; the product takes its client from its credentials block."""
-    session = boto3.session.Session(
-        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
+    """An S3 client for tests and tools; jobs take theirs from the credentials block."""
+    return _session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(**client_config(endpoint_url)),
     )
-    return session.client(
-        "s3", endpoint_url=endpoint_url, config=Config(**client_config(endpoint_url))
-    )
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.session.Session:
+    """One for the process: each loads boto3's models anew, which takes half a second."""
+    return boto3.session.Session()

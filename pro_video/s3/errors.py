@@ -1,6 +1,6 @@
-"""The meaning of S3's errors and boto3's exceptions for a job.
+"""Translates S3's errors and boto3's exceptions into errors of this project.
 
-The original exception is dropped everywhere (``raise … from None``): its text may carry signed
+The original exception is dropped everywhere (``raise … from None``): its text may have signed
 addresses.
 """
 
@@ -29,8 +29,7 @@ from pro_video.core.errors import (
 )
 
 STORAGE_ERRORS = (BotoCoreError, ClientError, urllib3.exceptions.HTTPError)
-"""Everything that a boto3 client or the body of its answers raises for a call that was well
-formed."""
+"""Exceptions of a boto3 client and of the bodies of its responses, for a well-formed call."""
 
 _UNAVAILABLE = frozenset(
     {
@@ -66,7 +65,7 @@ _ADVICE = {
     "NoSuchBucket": "The bucket does not exist; check the name and the region in the block.",
     "AccessDenied": "Check the policy of the credentials for this bucket.",
     "403": "Check the policy of the credentials for this bucket.",
-    "InvalidAccessKeyId": "The access key is not known there; check the credentials block.",
+    "InvalidAccessKeyId": "The access key is unknown there; check the credentials block.",
     "SignatureDoesNotMatch": "The secret key does not match; check the credentials block.",
     "RequestTimeTooSkewed": "The clock of this machine is wrong; set it.",
     "ExpiredToken": "The temporary credentials ran out; renew them.",
@@ -93,11 +92,11 @@ def storage_error(error: Exception, doing: str) -> ProVideoError:
 
     Args:
         error: the client's exception.
-        doing: completes "S3 … while {doing}", for example ``"reading jobs/1/video.mp4"``; no
-            secret.
+        doing: completes "S3 … while {doing}", for example ``"reading jobs/1/video.mp4"``;
+            without secrets.
     """
     if isinstance(error, ClientError):
-        return _answered(error, doing)
+        return _client_error(error, doing)
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
         return StorageRefused(
             f"There are no usable S3 credentials for {doing}. Fill in the credentials block.",
@@ -115,12 +114,12 @@ def storage_error(error: Exception, doing: str) -> ProVideoError:
             code=type(error).__name__,
         )
     return StorageRefused(
-        f"The S3 client cannot go on while {doing} ({type(error).__name__}). Check the blocks.",
+        f"The S3 client failed while {doing} ({type(error).__name__}). Check the blocks.",
         code=type(error).__name__,
     )
 
 
-def _answered(error: ClientError, doing: str) -> ProVideoError:
+def _client_error(error: ClientError, doing: str) -> ProVideoError:
     code = error_code(error)
     metadata = error.response.get("ResponseMetadata", {})
     request_id = metadata.get("RequestId")
@@ -138,7 +137,7 @@ def _answered(error: ClientError, doing: str) -> ProVideoError:
         )
     if code in _CHANGED:
         return SourceRefused(
-            f"The object changed under way ({doing}). Run again once it is no longer written to.",
+            f"The object changed meanwhile ({doing}). Run again once it is complete.",
             code="source_changed",
             request_id=request_id,
         )
@@ -149,7 +148,7 @@ def _answered(error: ClientError, doing: str) -> ProVideoError:
             request_id=request_id,
         )
     return StorageRefused(
-        f"S3 says no while {doing} ({code}). {_ADVICE.get(code, 'Check the blocks.')}",
+        f"S3 refused the call while {doing} ({code}). {_ADVICE.get(code, 'Check the blocks.')}",
         code=code,
         request_id=request_id,
     )
@@ -157,7 +156,7 @@ def _answered(error: ClientError, doing: str) -> ProVideoError:
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Turn what boto3 raises inside into errors of this project."""
+    """Translate boto3's exceptions of the block into errors of this project."""
     try:
         yield
     except STORAGE_ERRORS as error:

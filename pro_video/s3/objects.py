@@ -1,4 +1,4 @@
-"""Objects in a bucket: what is known of one, and how its address is read."""
+"""Objects in a bucket: metadata, addresses and look-ups."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class StoredObject:
         key: its name in the bucket.
         size: bytes.
         etag: entity tag with its quotes, as ``If-Match`` wants it.
-        checksum_crc32: base64 CRC32 of the whole object; with ``-<n>`` behind it that of its n
-            parts' checksums; ``None`` when the server keeps none.
+        checksum_crc32: base64 CRC32 of the whole object, or of its n parts' checksums with
+            ``-<n>`` at the end; ``None`` when the server keeps none.
         content_type: media type, as stored.
     """
 
@@ -38,43 +38,59 @@ class StoredObject:
     content_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object to write, and the client that writes it."""
+
+    client: S3Client
+    bucket: str
+    key: str
+    content_type: str
+
+
 def parse_s3_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of ``s3://bucket/key``. The key is taken as it is, without percent decoding.
+    """Bucket and key of ``s3://bucket/key``. The key is not percent-decoded.
 
     Raises:
-        SourceRefused: not of that form.
+        SourceRefused: another form.
     """
     scheme, separator, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme.lower() != "s3" or not separator or not _BUCKET.match(bucket) or not key:
-        raise SourceRefused("An address in S3 must have the form s3://bucket/key.", code="s3_uri")
+        raise SourceRefused(
+            "An address in S3 must have the form s3://bucket/key. Check the address.", code="s3_uri"
+        )
     if len(key.encode("utf-8", "replace")) > 1024 or any(
         ord(character) < 0x20 for character in key
     ):
-        raise SourceRefused("The key in the s3:// address cannot be used.", code="s3_uri")
+        raise SourceRefused(
+            "The key in the s3:// address is longer than 1024 bytes or has control characters. "
+            "Check the address.",
+            code="s3_uri",
+        )
     return bucket, key
 
 
 def head_object(client: S3Client, bucket: str, key: str) -> StoredObject | None:
-    """Ask S3 about an object; ``None`` when there is none."""
+    """The metadata of an object; ``None`` when there is none."""
     try:
-        answer = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        response = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except STORAGE_ERRORS as error:
         if isinstance(error, ClientError) and is_missing(error):
             return None
         raise storage_error(error, f"looking at {key}") from None
     return StoredObject(
         key=key,
-        size=answer["ContentLength"],
-        etag=answer["ETag"],
-        checksum_crc32=answer.get("ChecksumCRC32"),
-        content_type=answer.get("ContentType", DEFAULT_TYPE),
+        size=response["ContentLength"],
+        etag=response["ETag"],
+        checksum_crc32=response.get("ChecksumCRC32"),
+        content_type=response.get("ContentType", DEFAULT_TYPE),
     )
 
 
 def find_object(client: S3Client, bucket: str, prefix: str) -> StoredObject | None:
-    """The first object whose key begins so; ``None`` when there is none."""
+    """The first object with this prefix; ``None`` when there is none."""
     with translated(f"looking for {prefix}"):
-        answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
-    found = answer.get("Contents") or []
+        response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    found = response.get("Contents") or []
     return head_object(client, bucket, found[0]["Key"]) if found else None

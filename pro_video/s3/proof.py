@@ -1,8 +1,7 @@
 """Tests the properties of a bucket that jobs rely on, with a dozen requests on temporary objects.
 
-There are S3 servers that accept a condition and do not heed it, show a write later, keep no
-checksum, or answer an abort and do nothing. On such a one a job could be paid twice or take half a
-file for a whole one.
+Some S3 servers ignore conditions, show writes late, keep no checksums, or only pretend to abort.
+There a job could be paid twice or take a part of a file for the whole.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from botocore.exceptions import ClientError
 
 from pro_video.core.errors import StorageRefused, TransferInterrupted
 from pro_video.s3.errors import STORAGE_ERRORS, error_code, storage_error, translated
-from pro_video.s3.objects import head_object
+from pro_video.s3.objects import Target, head_object
 from pro_video.s3.transfers import crc
-from pro_video.s3.transfers.downloads import read_small
-from pro_video.s3.transfers.multipart import MultipartUpload, Part, Target, put_object
+from pro_video.s3.transfers.multipart import MultipartUpload, Part
+from pro_video.s3.transfers.small_objects import put_object, read_small
 
 logger = logging.getLogger(__name__)
 
@@ -33,24 +32,24 @@ NO_ABORT: Final = "an aborted multipart upload takes further parts"
 
 
 def prove(target: Target, place: str) -> None:
-    """Try out a bucket.
+    """Test a bucket.
 
     Args:
-        target: a key that nobody uses; a second one, with ``-parts`` behind it, is used too.
-        place: names the bucket in texts.
+        target: an unused key; the same key with ``-parts`` is used too.
+        place: names the bucket in messages.
 
     Raises:
-        StorageRefused: naming all that the bucket lacks; or S3 says no to the trial itself.
+        StorageRefused: names every missing property; or S3 refuses a request of the test.
         StorageUnavailable: S3 does not answer.
     """
     try:
-        lacks = [*_conditions(target), *_reads(target), *_parts(target)]
+        missing = [*_conditions(target), *_reads(target), *_parts(target)]
     finally:
         _remove(target)
-    if lacks:
+    if missing:
         raise StorageRefused(
-            f"{place} cannot keep jobs: {'; '.join(lacks)}. A job could be paid twice or lose its "
-            "result there. Use a bucket of an S3 server that does this as AWS does.",
+            f"{place} cannot keep jobs: {'; '.join(missing)}. A job could be paid twice or lose "
+            "its result there. Use a bucket of an S3 server that does this as AWS does.",
             code="store_unfit",
         )
 
@@ -58,7 +57,7 @@ def prove(target: Target, place: str) -> None:
 def _conditions(target: Target) -> list[str]:
     if _put(target, b"first") in _UNKNOWN:
         return [NO_CONDITIONS]
-    # Twice, because a server behind a cache may refuse only what it has not forgotten.
+    # Twice: a server with a cache may refuse the first write only.
     if any(_put(target, b"second") not in _REFUSED for _ in range(2)):
         return [NO_CONDITIONS]
     kept = read_small(target.client, target.bucket, target.key, _LIMIT)
@@ -66,20 +65,20 @@ def _conditions(target: Target) -> list[str]:
 
 
 def _put(target: Target, data: bytes) -> str:
-    """Write where nothing is; S3's code when it refuses to."""
+    """Write if the key is free; S3's error code, or '' when it wrote."""
     try:
         put_object(target, data, if_absent=True)
     except STORAGE_ERRORS as error:
         code = error_code(error) if isinstance(error, ClientError) else ""
         if code in _REFUSED | _UNKNOWN:
             return code
-        raise storage_error(error, f"trying the bucket {target.bucket}") from None
+        raise storage_error(error, f"testing the bucket {target.bucket}") from None
     return ""
 
 
 def _reads(target: Target) -> list[str]:
     data = b"written over"
-    with translated(f"trying the bucket {target.bucket}"):
+    with translated(f"testing the bucket {target.bucket}"):
         put_object(target, data)
     if read_small(target.client, target.bucket, target.key, _LIMIT) != data:
         return [NO_READ_AFTER_WRITE]
@@ -107,5 +106,5 @@ def _remove(target: Target) -> None:
     try:
         target.client.delete_object(Bucket=target.bucket, Key=target.key)
     except STORAGE_ERRORS as error:
-        # The outcome of the trial stands; the object that is left has a few bytes.
+        # The result of the test stands; the object has a few bytes.
         logger.warning("Could not remove %s (%s)", target.key, type(error).__name__)

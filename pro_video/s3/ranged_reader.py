@@ -1,4 +1,4 @@
-"""A file object over ranged GETs of one object: reads what is asked for, within a budget."""
+"""A seekable file object over ranged GETs of one object, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _READ_AHEAD = 8
 class RangedReader(_Stream):
     """Seekable and read-only; each request is pinned to the ETag seen at opening.
 
-    A miss reads one block; misses in sequence double the request up to eight blocks, because over
-    a network the number of requests decides. Not for use by two threads at once.
+    A miss reads one block; misses in sequence double the request up to eight blocks, because the
+    number of requests decides over a network. Not for two threads at once.
 
     Args:
         client, bucket, obj: what to read.
-        byte_budget: bytes that may be requested in all; a file whose index makes a reader jump
-            around without end is not a usable one.
+        byte_budget: bytes that may be requested in all, which bounds files whose index makes a
+            reader jump without end.
         block: bytes per block.
         blocks: blocks kept in memory.
 
@@ -86,7 +86,7 @@ class RangedReader(_Stream):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; positions behind the end read as empty."""
+        """Move; positions after the end read as empty."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}.get(whence)
         if base is None or base + offset < 0:
             raise ValueError("no such position in the object")
@@ -113,10 +113,10 @@ class RangedReader(_Stream):
             got = 0
             while got < wanted:
                 number, start = divmod(self._position, self._block)
-                piece = self._get(number)[start : start + wanted - got]
-                view[got : got + len(piece)] = piece
-                got += len(piece)
-                self._position += len(piece)
+                part = self._get(number)[start : start + wanted - got]
+                view[got : got + len(part)] = part
+                got += len(part)
+                self._position += len(part)
             return got
 
     def _get(self, number: int) -> bytes:
@@ -131,9 +131,9 @@ class RangedReader(_Stream):
         data = self._request(number * self._block, min((number + count) * self._block, self.size))
         self._expected_miss = number + count
         for index in range(count):
-            piece = data[index * self._block : (index + 1) * self._block]
-            if piece:
-                self._cache[number + index] = piece
+            part = data[index * self._block : (index + 1) * self._block]
+            if part:
+                self._cache[number + index] = part
         while len(self._cache) > self._keep:
             self._cache.popitem(last=False)
         return data[: self._block]
@@ -142,7 +142,7 @@ class RangedReader(_Stream):
         if self.bytes_read + end - first > self._budget:
             raise MediaUnusable(
                 f"Reading the index of {self._object.key} takes more than {self._budget} bytes."
-                " Encode the file again, with its index in one piece.",
+                " Encode the file again, with its index in one part.",
                 code="byte_budget",
             )
         for attempt in range(1, _TRIES + 1):
@@ -157,17 +157,19 @@ class RangedReader(_Stream):
         key = self._object.key
         self.requests += 1
         try:
-            answer = self._client.get_object(
+            response = self._client.get_object(
                 Bucket=self._bucket,
                 Key=key,
                 Range=f"bytes={first}-{end - 1}",
                 IfMatch=self._object.etag,
             )
-            if answer["ContentLength"] != end - first:
+            if response["ContentLength"] != end - first:
                 # A server that ignores the range would otherwise pour out the whole object.
-                answer["Body"].close()
-                raise SourceRefused(f"S3 ignores ranges for {key}.", code="no_range")
-            data = answer["Body"].read()
+                response["Body"].close()
+                raise SourceRefused(
+                    f"S3 ignores ranges for {key}. Use another S3 server.", code="no_range"
+                )
+            data = response["Body"].read()
         except STORAGE_ERRORS as error:
             raise storage_error(error, f"reading {key}") from None
         self.bytes_read += len(data)

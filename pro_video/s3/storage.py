@@ -1,20 +1,18 @@
 """The bucket of the jobs: everything that is read from it, written to it or fetched into it.
 
 All methods are asynchronous; the blocking work runs in bounded threads
-(:mod:`pro_video.net.threads`).
-Errors are those of :mod:`pro_video.core.errors`; a stop order of the caller raises
-:class:`pro_video.core.stopping.Stopped`, and both it and a cancellation leave nothing half written
-behind.
+(:mod:`pro_video.net.threads`). Errors are those of :mod:`pro_video.core.errors`. A stop order
+raises :class:`pro_video.core.stopping.Stopped`. A stop and a cancellation leave no partial object.
 
-A process that is killed may leave an unfinished multipart upload. The next transfer to the same
-key aborts it and begins anew; a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``)
-covers keys that are never written again.
+A killed process may leave an unfinished multipart upload. The next transfer to the same key aborts
+it; a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``) covers all other keys.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,19 +27,21 @@ from pro_video.s3.errors import translated
 from pro_video.s3.objects import (
     DEFAULT_TYPE,
     StoredObject,
+    Target,
     find_object,
     head_object,
     parse_s3_uri,
 )
 from pro_video.s3.proof import prove
 from pro_video.s3.ranged_reader import RangedReader
-from pro_video.s3.transfers import downloads, fetch
-from pro_video.s3.transfers.copy import copy, find_source, read_head
+from pro_video.s3.transfers.copy import copy, find_source
+from pro_video.s3.transfers.downloads import Download
+from pro_video.s3.transfers.fetch import fetch
 from pro_video.s3.transfers.local_files import FileSource
-from pro_video.s3.transfers.multipart import MAX_PARTS, Target
-from pro_video.s3.transfers.puts import put_small
-from pro_video.s3.transfers.uploads import OnProgress, Placing, upload
-from pro_video.s3.transfers.url_sources import Limits, Tuning
+from pro_video.s3.transfers.multipart import MAX_PARTS
+from pro_video.s3.transfers.small_objects import put_small, read_small
+from pro_video.s3.transfers.transfer import OnProgress, Placing, Transfer, Tuning
+from pro_video.s3.transfers.uploads import upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,10 +61,11 @@ __all__ = [
 ]
 
 Naming = Callable[[bytes], tuple[str, str]]
-"""The key and the media type of a file, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
+"""The key and the media type of a file, by its first bytes (`file_types.HEAD_BYTES`, or all of a
+smaller file)."""
 
 LONGEST_LINK = 7 * 24 * 3600
-"""Seconds; SigV4 allows no longer life of a presigned link."""
+"""Seconds: SigV4's limit for the life of a presigned link."""
 RECORD_BYTES = 4 * 1024 * 1024
 """Limit of an object that is read as a whole: a record, a report or a request to a provider."""
 
@@ -80,7 +81,7 @@ class Storage:
         bucket: its name.
         allow_private: may sources of :meth:`fetch` be on private addresses (for a sandbox)?
         max_bytes: largest file taken from anywhere; default 5 GiB.
-        gate: replaces the gate for sources; ``allow_private`` is its own then.
+        gate: replaces the gate for sources, and ``allow_private`` with it.
         tuning: sizes and patience of transfers.
         workers: threads to use; default are those of the process.
     """
@@ -115,8 +116,8 @@ class Storage:
     @property
     def place(self) -> str:
         """The identity of the bucket: its name, and the server's address unless that is AWS,
-        where names of buckets are unique."""
-        # Without what stands before an @, which may be a key.
+        where bucket names are unique."""
+        # The part before an @ may be a key.
         host = urlsplit(self._client.meta.endpoint_url).netloc.rpartition("@")[2]
         aws = re.search(r"\.amazonaws\.com(\.cn)?$", host)
         return f"s3://{self.bucket}" + ("" if aws else f" at {host}")
@@ -134,7 +135,7 @@ class Storage:
 
         Args:
             path: a regular file.
-            key: where to; a `Naming` decides by the first bytes, also on the media type.
+            key: the target; a `Naming` chooses it and the media type by the first bytes.
             content_type: media type to store.
             on_progress: called from a thread after each part.
             deadline: seconds from the begin of the transfer.
@@ -143,22 +144,15 @@ class Storage:
             SourceRefused: missing, not regular, empty, too large, or written to while it was read.
         """
 
-        def work(interrupt: Interrupt) -> StoredObject:
-            source = FileSource(
-                Path(path), part_size=self._tuning.part_size, max_bytes=self._max_bytes
-            )
+        def put(transfer: Transfer) -> StoredObject:
+            source = FileSource(transfer, Path(path))
             try:
-                return upload(
-                    self._place(key, content_type),
-                    source,
-                    workers=self._tuning.workers,
-                    interrupt=interrupt,
-                    on_progress=on_progress,
-                )
+                return upload(transfer, source)
             finally:
                 source.close()
 
-        return await self._workers.transfer(work, deadline=deadline, what=f"Storing {_shown(key)}")
+        target = self._placed(key, content_type)
+        return await self._transfer(put, target, "Storing", deadline, on_progress)
 
     async def fetch(
         self,
@@ -166,17 +160,15 @@ class Storage:
         key: str | Naming,
         *,
         expected_size: int | None = None,
-        content_type: str | None = None,
+        content_type: str = "",
         on_progress: OnProgress | None = None,
         deadline: float = 3600.0,
     ) -> StoredObject:
-        """Bring the file behind an http(s) address into the bucket.
-
-        How: :mod:`pro_video.s3.transfers.fetch`.
+        """Store the file behind an http(s) address; see :mod:`pro_video.s3.transfers.fetch`.
 
         Args:
-            url: where from; goes through the gate of :mod:`pro_video.net.gate`.
-            key: where to; a `Naming` decides by the first bytes, also on the media type.
+            url: the source, checked by :mod:`pro_video.net.gate`.
+            key: the target; a `Naming` chooses it and the media type by the first bytes.
             expected_size: exact size in bytes, when it is known.
             content_type: media type to store; default is the source's.
             on_progress: called from a thread after each part.
@@ -188,53 +180,35 @@ class Storage:
             TransferInterrupted: it kept breaking off, or sent other bytes than promised.
             DeadlineExceeded: it took too long.
         """
-        work = partial(
-            _fetch,
-            url,
-            self._place(key, content_type or ""),
-            self._gate,
-            self._tuning,
-            Limits(self._max_bytes, expected_size),
-            on_progress,
-        )
-        return await self._workers.transfer(work, deadline=deadline, what=f"Fetching {_shown(key)}")
+
+        def get(transfer: Transfer) -> StoredObject:
+            return fetch(replace(transfer, expected_size=expected_size), self._gate, url)
+
+        target = self._placed(key, content_type)
+        return await self._transfer(get, target, "Fetching", deadline, on_progress)
 
     async def copy_object(
         self,
         source_uri: str,
         key: str | Naming,
         *,
-        content_type: str | None = None,
+        content_type: str = "",
         on_progress: OnProgress | None = None,
         deadline: float = 3600.0,
     ) -> StoredObject:
-        """Let S3 copy ``s3://bucket/key`` here; an object that is already at ``key`` is returned
-        as it is. A `Naming` decides by the first bytes where to, and on the media type.
+        """Let S3 copy ``s3://bucket/key`` here; an object that is its own target is returned as
+        it is. Arguments are those of :meth:`fetch`.
 
         Raises:
             SourceRefused: missing, empty, too large, or changed meanwhile.
         """
-        place = parse_s3_uri(source_uri)
+        bucket, source_key = parse_s3_uri(source_uri)
 
-        def work(interrupt: Interrupt) -> StoredObject:
-            source = find_source(self._client, *place, max_bytes=self._max_bytes)
-            if callable(key):
-                head = read_head(self._client, place[0], source)
-                target = self._target(*key(head))
-            else:
-                target = self._target(key, content_type or source.content_type)
-            return copy(
-                place,
-                source,
-                target,
-                tuning=self._tuning,
-                interrupt=interrupt,
-                on_progress=on_progress,
-            )
+        def copied(transfer: Transfer) -> StoredObject:
+            return copy(transfer, self._client, bucket, source_key)
 
-        return await self._workers.transfer(
-            work, deadline=deadline, what=f"Copying to {_shown(key)}"
-        )
+        target = self._placed(key, content_type)
+        return await self._transfer(copied, target, "Copying to", deadline, on_progress)
 
     async def head(self, key: str) -> StoredObject | None:
         """The metadata of an object; ``None`` when there is none."""
@@ -245,13 +219,11 @@ class Storage:
         return await self._workers.call(partial(find_object, self._client, self.bucket, prefix))
 
     async def presign(self, key: str, seconds: float) -> str:
-        """A link that lets anyone GET the object for ``seconds``. It is a secret: keep it out of
-        logs.
-
-        With temporary credentials it expires with them, even before ``seconds``.
+        """A link with which anyone can GET the object for ``seconds``. It is a secret: keep it
+        out of logs. With temporary credentials it expires with them at the latest.
 
         Raises:
-            StorageRefused: longer than seven days, which SigV4 does not allow, or no time at all.
+            StorageRefused: less than a second, or more than SigV4's seven days.
         """
         if not 1 <= seconds <= LONGEST_LINK:
             raise StorageRefused(
@@ -283,7 +255,7 @@ class Storage:
         Of several writers with ``if_absent``, exactly one gets ``True``, provided that their data
         differ.
         """
-        target = self._target(key, content_type)
+        target = self.target(key, content_type)
         return await self._workers.call(
             partial(put_small, target, data, if_absent=if_absent, backoff=self._tuning.backoff)
         )
@@ -294,20 +266,18 @@ class Storage:
         Raises:
             SourceRefused: it has more than ``limit`` bytes.
         """
-        return await self._workers.call(
-            partial(downloads.read_small, self._client, self.bucket, key, limit)
-        )
+        return await self._workers.call(partial(read_small, self._client, self.bucket, key, limit))
 
     async def prove(self, key: str) -> None:
-        """Try out whether the bucket does what jobs rely on; see :mod:`pro_video.s3.proof`.
+        """Test the properties of the bucket that jobs rely on; see :mod:`pro_video.s3.proof`.
 
         Args:
-            key: one that nobody uses; nothing stays under it.
+            key: an unused one; no object stays under it.
 
         Raises:
-            StorageRefused: naming all that it lacks.
+            StorageRefused: names every missing property.
         """
-        await self._workers.call(partial(prove, self._target(key, DEFAULT_TYPE), self.place))
+        await self._workers.call(partial(prove, self.target(key, DEFAULT_TYPE), self.place))
 
     async def delete(self, key: str) -> None:
         """Remove an object; one that does not exist is fine."""
@@ -332,7 +302,7 @@ class Storage:
     async def source_reader(
         self, source_uri: str, *, byte_budget: int = 64 * 1024**2
     ) -> RangedReader:
-        """The same over ``s3://bucket/key`` of any bucket that the credentials may read.
+        """A reader of ``s3://bucket/key`` in any bucket that the credentials may read.
 
         Raises:
             SourceRefused: missing, empty or too large.
@@ -343,25 +313,23 @@ class Storage:
         return RangedReader(self._client, bucket, found, byte_budget=byte_budget)
 
     async def download(self, key: str, path: str | Path, *, deadline: float = _DAY) -> None:
-        """Write the object to a file, which appears only when it is whole and its checksum is
-        right.
+        """Write the object to a file, which appears only when it is whole and its checksum
+        matches.
 
         Raises:
             SourceRefused: there is no such object, or the file cannot be written.
         """
         obj = await self._existing(key)
 
-        def work(interrupt: Interrupt) -> None:
-            downloads.download(
-                self._client,
-                self.bucket,
-                obj,
-                Path(path),
-                backoff=self._tuning.backoff,
-                interrupt=interrupt,
-            )
+        def read(interrupt: Interrupt) -> None:
+            reading = Download(self._client, self.bucket, obj, self._tuning.backoff, interrupt)
+            reading.write(Path(path))
 
-        await self._workers.transfer(work, deadline=deadline, what=f"Reading {key}")
+        await self._workers.transfer(read, deadline=deadline, what=f"Reading {key}")
+
+    def target(self, key: str, content_type: str) -> Target:
+        """An object of this bucket to write."""
+        return Target(self._client, self.bucket, key, content_type)
 
     async def _existing(self, key: str) -> StoredObject:
         obj = await self.head(key)
@@ -369,35 +337,22 @@ class Storage:
             raise SourceRefused(f"There is no object {self.uri(key)}.", code="not_found")
         return obj
 
-    def _place(self, key: str | Naming, content_type: str) -> Target | Placing:
+    def _placed(self, key: str | Naming, content_type: str) -> Target | Placing:
         if callable(key):
-            return lambda head: self._target(*key(head))
-        return self._target(key, content_type)
+            return lambda head: self.target(*key(head))
+        return self.target(key, content_type)
 
-    def _target(self, key: str, content_type: str) -> Target:
-        return Target(self._client, self.bucket, key, content_type)
+    async def _transfer(
+        self,
+        work: Callable[[Transfer], StoredObject],
+        target: Target | Placing,
+        doing: str,
+        deadline: float,
+        on_progress: OnProgress | None,
+    ) -> StoredObject:
+        def run(interrupt: Interrupt) -> StoredObject:
+            transfer = Transfer(target, interrupt, self._tuning, self._max_bytes)
+            return work(transfer if on_progress is None else replace(transfer, report=on_progress))
 
-
-def _shown(key: str | Naming) -> str:
-    return "a file" if callable(key) else key
-
-
-def _fetch(
-    url: str,
-    target: Target | Placing,
-    gate: Gate,
-    tuning: Tuning,
-    limits: Limits,
-    on_progress: OnProgress | None,
-    interrupt: Interrupt,
-) -> StoredObject:
-    return fetch.fetch(
-        url,
-        target,
-        gate=gate,
-        limits=limits,
-        tuning=tuning,
-        interrupt=interrupt,
-        content_type=None if callable(target) else target.content_type or None,
-        on_progress=on_progress,
-    )
+        shown = "a file" if callable(target) else target.key
+        return await self._workers.transfer(run, deadline=deadline, what=f"{doing} {shown}")

@@ -1,1 +1,1 @@
-"""Callbacks in and webhooks out: their signatures, their verification, and their records."""
+"""Webhooks: signatures, deliveries, and their records."""

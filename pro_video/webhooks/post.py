@@ -1,5 +1,5 @@
-"""One try to deliver a webhook: a check of the receiver's address, one POST, no redirect, and next
-to nothing read of the response."""
+"""One try to deliver a webhook: a check of the receiver's address and one POST, without
+redirects."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _READ = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The outcome of one try.
+class PostResult:
+    """The result of one try.
 
     Attributes:
-        status: the receiver's HTTP status; None without an answer.
-        problem: why there is none, or why it does not count; safe to show, without the query.
-        retry_after: the receiver's wish in seconds.
+        status: the receiver's HTTP status; None without a response.
+        problem: why there is no response, or why it does not count; safe to show.
+        retry_after: the pause that the receiver asked for, seconds.
     """
 
     status: int | None = None
@@ -38,56 +38,55 @@ class Answer:
 
     @property
     def delivered(self) -> bool:
-        """Did the receiver take the message? Only 2xx says so."""
+        """Did the receiver accept the message (2xx)?"""
         return self.status is not None and 200 <= self.status < 300
 
     @property
     def gone(self) -> bool:
-        """Does the receiver want no more messages at this address?"""
+        """Did the receiver refuse all further messages (410)?"""
         return self.status == http.HTTPStatus.GONE
 
 
 @functools.lru_cache(maxsize=1)
 def _threads() -> Workers:
-    """Of their own: a receiver that answers slowly must not hold up transfers of videos."""
+    """Separate threads, so that slow receivers do not delay transfers of videos."""
     return Workers(transfers=16, calls=1)
 
 
 async def post(
     url: str, headers: Mapping[str, str], body: bytes, *, gate: Gate, seconds: float
-) -> Answer:
+) -> PostResult:
     """Send one message.
 
-    A redirect is an answer like any other error: the body is meant for the address that the job's
-    owner gave. The body of the response is not kept.
+    A redirect counts as an error: the body is meant for the address of the job's owner.
 
     Args:
-        url: http(s); goes through the gate each time, because names change their addresses.
+        url: http(s); checked each time, because names change their addresses.
         headers: of the message.
         body: JSON.
-        gate: which addresses are allowed.
-        seconds: for the whole exchange, however slowly it goes.
+        gate: checks the address.
+        seconds: for the whole exchange.
 
     Raises:
         Stopped: the surrounding stop signal was set.
     """
 
-    def work(interrupt: Interrupt) -> Answer:
+    def work(interrupt: Interrupt) -> PostResult:
         return supervised(lambda: _exchange(url, headers, body, gate, interrupt), interrupt)
 
     try:
         return await _threads().transfer(work, deadline=seconds, what="The delivery")
     except DeadlineExceeded:
-        return Answer(problem=f"no whole answer within {seconds:g} s")
+        return PostResult(problem=f"no whole answer within {seconds:g} s")
     except SourceRefused as refused:
-        return Answer(problem=f"the address is refused ({refused.code})")
+        return PostResult(problem=f"the address is refused ({refused.code})")
     except TransferInterrupted as error:
-        return Answer(problem=f"no connection ({error.code})")
+        return PostResult(problem=f"no connection ({error.code})")
 
 
 def _exchange(
     url: str, headers: Mapping[str, str], body: bytes, gate: Gate, interrupt: Interrupt
-) -> Answer:
+) -> PostResult:
     origin = gate.check(url)
     interrupt.check()
     connection = gate.connection(origin, interrupt)
@@ -106,7 +105,7 @@ def _exchange(
         )
         response = connection.getresponse()
         try:
-            return _judged(response)
+            return _result_of(response)
         finally:
             response.close()
     except (OSError, http.client.HTTPException) as error:
@@ -116,13 +115,12 @@ def _exchange(
         connection.release()
 
 
-def _judged(response: http.client.HTTPResponse) -> Answer:
+def _result_of(response: http.client.HTTPResponse) -> PostResult:
     hint = parse_retry_after(response.getheader("Retry-After"), now=time.time(), limit=LONGEST_HINT)
-    # The status has said all. A small body is still taken, so that an honest receiver sees no
-    # broken connection.
+    # Only the status counts. A small body is read so that the receiver sees no broken connection.
     with contextlib.suppress(OSError, http.client.HTTPException):
         response.read1(_READ)
     problem = None
     if 300 <= response.status < 400:
         problem = "a redirect, which is not followed"
-    return Answer(status=response.status, problem=problem, retry_after=hint)
+    return PostResult(status=response.status, problem=problem, retry_after=hint)

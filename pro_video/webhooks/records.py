@@ -1,8 +1,8 @@
 """Records of a job's webhooks in the bucket: their receiver, and the course of each delivery.
 
-A delivery's record is written before anything is sent, once, and says all that a worker needs to
-go on with it: what happened, which tries were made, when the next one is due. It holds no secret
-and no signed link.
+A delivery's record is written once before anything is sent, and has all that a worker needs to go
+on with it: the message, the tries, and the time of the next one. It has no secret and no signed
+link.
 """
 
 from __future__ import annotations
@@ -21,12 +21,6 @@ from pro_video.records import Record
 from pro_video.webhooks.signing import secret_key
 
 EventType = Literal["job.completed", "job.failed", "job.cancelled", "job.stage"]
-EVENT_TYPES: Final[tuple[EventType, ...]] = (
-    "job.completed",
-    "job.failed",
-    "job.cancelled",
-    "job.stage",
-)
 
 END_DELAYS: Final = (
     0.0,
@@ -44,13 +38,13 @@ END_DELAYS: Final = (
 """Seconds before each try of a job's end: eleven in about a day."""
 
 STAGE_DELAYS: Final = (0.0, 5.0, 30.0, 120.0, 600.0)
-"""The same for a stage, whose news is soon of no use."""
+"""Seconds before each try of a stage's message, which is soon outdated."""
 
 _ID = re.compile(r"msg_[0-9a-f]{32}_[a-z-]{1,60}_[0-9]{1,4}\Z")
 
 
 class WebhookTarget(Record):
-    """The receiver of a job's messages; an object of its own, because it holds the secret.
+    """The receiver of a job's messages; a separate object, because it has the secret.
 
     Attributes:
         url: the receiver.
@@ -77,9 +71,9 @@ class Try(Record):
     """One try of a delivery.
 
     Attributes:
-        at: when it began.
-        seconds: how long it took.
-        status: the receiver's HTTP status, None without an answer.
+        at: its begin.
+        seconds: its length.
+        status: the receiver's HTTP status, None without a response.
         problem: the failure, safe to show.
     """
 
@@ -90,19 +84,18 @@ class Try(Record):
 
 
 class Delivery(Record):
-    """One message and how its delivery goes.
+    """One message and the course of its delivery.
 
     Attributes:
         webhook_id: the ``webhook-id`` of every try.
         job_id: the job of the message.
         type: of the message.
-        timestamp: when it happened.
+        timestamp: time of the event.
         data: the message's data, without links.
         target: the receiver's address without its query.
-        state: ``pending`` until a try succeeds, the tries are used up, or the receiver says that
-            the address is gone.
+        state: ``pending`` until a try succeeds, the tries are used up, or the receiver is gone.
         tries: in their order.
-        next_try_at: when the next one is due.
+        next_try_at: time of the next one.
     """
 
     webhook_id: str
@@ -139,12 +132,12 @@ class Delivery(Record):
 
 
 def webhook_id(job_id: str, type_: EventType, round_: int, stage: Stage | None = None) -> str:
-    """Id of a message: the same each time that it is announced.
+    """Id of a message, the same at each announcement.
 
     Args:
         job_id: the job.
         type_: of the message.
-        round_: 1 for a job's first way to an end; each retry by hand begins another.
+        round_: 1 at first; each retry by hand adds 1.
         stage: of a ``job.stage``.
     """
     what = type_.removeprefix("job.")
@@ -159,7 +152,7 @@ def target_key(job_id: str) -> str:
 
 
 def gone_key(job_id: str) -> str:
-    """Object that is there once the receiver has said that its address is gone."""
+    """Object that exists once the receiver has answered 410 (gone)."""
     return JobKeys(job_id).record("webhook-gone")
 
 
@@ -180,7 +173,7 @@ def deliveries_prefix(job_id: str) -> str:
 
 
 def shown_address(url: str) -> str:
-    """A receiver's address as it may be shown: without user and query, which may be secrets."""
+    """A receiver's address without user and query, which may be secrets."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"[:500]

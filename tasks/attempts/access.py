@@ -1,5 +1,5 @@
-"""Waits while a provider refuses the key or the account owes money: neither is a failure of the
-job."""
+"""Clients of the providers, and the wait while a provider refuses the key or the account owes
+money: neither is a failure of the job."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 # The block is read again with each try, and a thousand jobs may be trying.
 _PATIENCE = Backoff(first=5.0, longest=60.0)
-# A key that was read this many seconds ago is the present one.
+# A key that was read at most this many seconds ago counts as the block's present one.
 _PRESENT = 5.0
-# Codes that ask for a payment; the others of the kind say that a plan has no room for this job.
+# Codes that ask for a payment. The others mean that the plan has no room for this job.
 _MONEY: Final = frozenset({"http_402", "account_payment_required", "account_on_hold"})
 _SHOWN: Final = {
     "sync.so": ("Sync.so", "sync-so-credentials"),
@@ -36,7 +36,7 @@ _SHOWN: Final = {
 
 
 async def withheld(job: Job, error: CredentialsRefused | AccountBlocked) -> ServiceUnavailable:
-    """Say in the job's state what it waits for, and return the same as an error that passes."""
+    """Show in the job's state what it waits for, and return the error as a transient one."""
     name, block = _SHOWN[error.provider or "sync.so"]
     if isinstance(error, CredentialsRefused):
         message = f"{name} refuses the key; correct the block {block}/{get_settings().block}."
@@ -49,11 +49,11 @@ async def withheld(job: Job, error: CredentialsRefused | AccountBlocked) -> Serv
 
 
 async def once_allowed(job: Job, call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call again while the provider refuses the key or wants a payment first, for as long
-    as the job would wait for a slot.
+    """Repeat a call while the provider refuses the key or wants a payment first, up to the deadline
+    for a slot.
 
     Raises:
-        CredentialsRefused, AccountBlocked: the time is up, or a payment would not help.
+        CredentialsRefused, AccountBlocked: at the deadline, or when a payment would not help.
     """
     deadline = job.clock.monotonic() + get_settings().slot_deadline_hours * 3600
     tries = 0
@@ -73,7 +73,7 @@ async def once_allowed(job: Job, call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def sync_so_client(job: Job, *, backoff: Backoff | None = None) -> SyncSoClient:
-    """A client of the block's account that goes on with another key when the block gets one."""
+    """A client of the block's account; a new key in the block takes effect in it."""
 
     async def opened() -> SyncSoClient:
         credentials = (await connections()).sync_so
@@ -83,7 +83,7 @@ async def sync_so_client(job: Job, *, backoff: Backoff | None = None) -> SyncSoC
 
 
 async def ghostcut_client(job: Job) -> GhostCutClient:
-    """The same of GhostCut."""
+    """The same for GhostCut."""
 
     async def opened() -> GhostCutClient:
         return (await connections()).ghostcut.get_client(renew=_ghostcut_keys)

@@ -1,10 +1,11 @@
-"""The four promises of a provider step, and when a new paid attempt may begin.
+"""The paid attempts of a step.
 
-prepare keeps the exact request before it is sent, submit sends it, wait follows the provider's
-job, store copies the result into the bucket. Each leaves a record, and a run that begins again
-goes on after the last record. A new attempt begins only after the provider itself said that
-the last one failed: by itself when the provider's code marks the failure as one that may pass,
-else when a user retries the failed run.
+An attempt has four tasks: prepare keeps the exact request before it is sent, submit sends it, wait
+follows the provider's job, store copies the result into the bucket. Each leaves a record, and a
+run that begins again goes on after the last record.
+
+A new attempt begins only after the provider itself reported a failure: by itself when the
+provider's code marks the failure as transient, otherwise when a user retries the failed run.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from tasks.run.job import Job
 
 
 async def run_attempts(job: Job, step: PaidStep) -> StageResult:
-    """Get one result from a provider, paying at most once for it.
+    """Get one result from a provider and pay for it at most once.
 
     Raises:
         TerminalError: the provider refused or failed, or a wait reached its deadline.
-        TransientError: storage or provider stayed out of reach; a retry of the run goes on here.
+        TransientError: storage or provider stayed unreachable; a retry of the run goes on here.
         Stopped: the job was cancelled or is handed over.
     """
     storage = await step.storage()
@@ -31,14 +32,14 @@ async def run_attempts(job: Job, step: PaidStep) -> StageResult:
     while True:
         prepared = await step.prepare(attempt)
         job.turn.release()
-        job.ledger.unsure = step.provider.job_name
+        job.state.unsure = step.provider.job_name
         submission = await step.submit(prepared)
-        job.ledger.unsure = None
+        job.state.unsure = None
         failure = submission.refusal
         if failure is None:
-            job.ledger.awaited = f"{step.provider.job_name} {submission.provider_job_id}"
+            job.state.awaited = f"{step.provider.job_name} {submission.provider_job_id}"
             outcome = await step.wait(prepared, submission)
-            job.ledger.awaited = None
+            job.state.awaited = None
             await job.turn.take()
             failure = outcome.failure
             if failure is None:
@@ -47,7 +48,7 @@ async def run_attempts(job: Job, step: PaidStep) -> StageResult:
         if attempt >= MOST_ATTEMPTS:
             raise failure.error()
         if await was_reported(storage, job, step.name, attempt):
-            # An earlier run of this job ended with this failure; a user asked for another try.
+            # The job has ended with this failure before, and a user has retried it since.
             by_itself = 1
         elif failure.retryable and by_itself < get_settings().max_attempts:
             by_itself += 1

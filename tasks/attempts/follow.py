@@ -1,4 +1,4 @@
-"""Follows a provider's job to its end, showing its progress."""
+"""Follows a provider's job to its end and shows its progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pro_video.core.waiting import Observation, WaitPolicy, wait_for
 from pro_video.records import Failure, Outcome, Prepared, Submission
 from tasks.attempts.access import withheld
 from tasks.attempts.provider import Provider
-from tasks.callbacks.wake import bells
+from tasks.callbacks.wake import wake_signals
 from tasks.run.job import Job
 
 
@@ -65,13 +65,13 @@ async def follow(
             # Another attempt would buy the same work again.
             raise await withheld(job, error) from None
         except TerminalError as error:
-            raise _Ended(error) from None
+            raise _ReportedFailure(error) from None
         await job.reporter.blocked(None)
         return found
 
     deadline = provider.deadline_hours * 3600
     started_at = submission.submitted_at.timestamp()
-    if job.clock.time() - started_at > deadline * _ALL_BUT:
+    if job.clock.time() - started_at > deadline * _NEARLY_OVER:
         started_at = job.clock.time()
     longest = get_settings().poll_seconds
     policy = WaitPolicy(
@@ -81,30 +81,31 @@ async def follow(
         expected=prepared.expected_seconds,
     )
     try:
-        with bells.listening(provider.slug, job_id) as bell:
+        with wake_signals.waiting(provider.slug, job_id) as wake:
             await wait_for(
                 look,
                 policy,
                 clock=job.clock,
                 stop=current_stop(),
-                wake=bell,
+                wake=wake,
                 on_observation=show,
                 started_at=started_at,
                 what=f"{provider.job_name} {job_id}",
             )
-    except _Ended as ended:
+    except _ReportedFailure as ended:
         reach("wait.ended", step)
         return Outcome(finished_at=job.now(), failure=Failure.of(ended.error))
     reach("wait.ended", step)
     return Outcome(finished_at=job.now())
 
 
-# A clock that was set back a little must not leave a retry with seconds.
-_ALL_BUT = 0.99
+# Share of the deadline behind which a wait begins anew. A clock that was set back a little must not
+# leave a retry with seconds.
+_NEARLY_OVER = 0.99
 
 
-class _Ended(Exception):
-    """The provider itself said that the job ended badly: alone this allows another attempt."""
+class _ReportedFailure(Exception):
+    """The provider itself reports that the job failed: only this allows another attempt."""
 
     def __init__(self, error: TerminalError) -> None:
         super().__init__(error.message)

@@ -23,10 +23,11 @@ class PaidRequest:
 
 
 async def is_kept(job: Job, storage: Storage, prepared: Prepared) -> bool:
-    """Are the bytes of an attempt still there? Asked only of what an earlier process has kept.
+    """Is the request of an attempt still in the bucket? Looked up only when an earlier process may
+    have kept it.
 
-    The record of the preparation may outlive them. Then the attempt is prepared anew, under the
-    same reference, and looked for at its provider before it is sent.
+    The record of the preparation may outlive the request. The attempt is then prepared anew, under
+    the same reference, and looked for at its provider before it is sent.
     """
     return job.evidence.starts <= 1 or await storage.head(prepared.body_key) is not None
 
@@ -34,7 +35,7 @@ async def is_kept(job: Job, storage: Storage, prepared: Prepared) -> bool:
 async def keep_request(
     job: Job, storage: Storage, step: str, attempt: int, request: PaidRequest
 ) -> Prepared:
-    """Write the body for an attempt, once: a second writer keeps the first one's bytes.
+    """Write the request of an attempt once: a second writer keeps the first one's bytes.
 
     The body holds signed links, so it is an object of its own, which no state, log or result shows.
     """

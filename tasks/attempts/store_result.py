@@ -1,5 +1,4 @@
-"""Copies a provider's result into the bucket: whole, checked, and with a fresh link when the first
-one has expired."""
+"""Copies a provider's result into the bucket, whole and checked; an expired link is renewed."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from pro_video.records import StoredFile, StoredResult
 from pro_video.s3.storage import Storage, StoredObject
 from tasks.run.job import Job
 
-# Each is asked for when the one before has run out during the transfer.
+# Links for one result; each replaces one that has expired during the transfer.
 _MOST_LINKS = 4
 
 
@@ -25,19 +24,19 @@ async def store_result(
     link: Callable[[], Awaitable[str]],
     stage: Stage,
 ) -> StoredResult:
-    """Stream a result into the bucket; a result that is there already is returned.
+    """Stream a result into the bucket, unless it is there.
 
     Args:
         job: the job whose progress is shown.
         storage: the bucket.
         step: ``lip-sync`` or ``inpainting``.
-        key: where the result goes; a copy that is fetched later has a key of its own.
-        link: asks the provider for a link that works now.
+        key: object for the result; a copy that is fetched later has a key of its own.
+        link: reads a valid link from the provider.
         stage: the row of the progress table that the transfer fills.
 
     Raises:
-        LinkExpired: the provider's links run out faster than the result can be fetched.
-        TransientError: the transfer broke and may be tried again.
+        LinkExpired: the provider's links expire faster than the result can be fetched.
+        TransientError: the transfer broke off; another try may succeed.
         TerminalError: the result cannot be taken.
     """
     present = await storage.head(key)
@@ -58,7 +57,7 @@ async def _fetch(
 ) -> StoredObject:
     share = 0.0
 
-    def told(done: int, total: int | None) -> None:
+    def note(done: int, total: int | None) -> None:
         nonlocal share
         reach("store.part", step)
         share = done / total if total else 0.0
@@ -68,7 +67,7 @@ async def _fetch(
             current_stop().raise_if_set()
             try:
                 return await storage.fetch(
-                    await link(), key, content_type="video/mp4", on_progress=told
+                    await link(), key, content_type="video/mp4", on_progress=note
                 )
             except LinkExpired:
                 if not remaining:

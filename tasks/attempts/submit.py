@@ -37,32 +37,32 @@ logger = logging.getLogger("prefect.pro_video.submit")
 
 # Sends of one attempt, each after a search that found nothing.
 _MOST_SENDS = 3
-# Between two looks of a search.
+# Pauses between two looks of a search, in seconds.
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 60.0
-# A look holds for so many seconds. A worker counts as lost after 90 s at the least: one that looked
-# longer ago before its send may have a successor by then.
-_LOOK_HOLDS = 30.0
-# Looks before one send; between each two of them the machine stood still.
-_MOST_LOOKS = 10
-# Begins of one turn; before each but the first its marks were removed from the bucket.
+# A check for a later turn is valid for so many seconds. A worker counts as lost after 90 s at the
+# earliest, so that an older check may have missed its successor.
+_CHECK_VALID = 30.0
+# Checks before one send; the machine stood still after each but the last.
+_MOST_CHECKS = 10
+# Begins of one turn; each but the first follows a removal of its marks from the bucket.
 _MOST_BEGINS = 3
-# Between two tries to reach a provider that is away.
+# Pauses between two calls of a provider that cannot be reached.
 _PATIENCE = Backoff(first=2.0, longest=60.0)
 
 T = TypeVar("T")
 
 
 class _TakenOver(Exception):
-    """Another worker submits this attempt now."""
+    """Another worker is submitting this attempt."""
 
 
 class _Removed(Exception):
     """The marks of this turn are gone from the bucket."""
 
 
-class _TooLate(Exception):
-    """So much time has passed since the last look that nothing may be sent on its word."""
+class _CheckExpired(Exception):
+    """The last check for a later turn is too old for a send."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class _Turn:
     """One worker's turn at submitting one attempt.
 
     Attributes:
-        token: names this turn.
-        doubt: seconds for which the provider has to be searched before anything is sent, because
-            something may have been sent before; None when nothing was.
-        since: when the first worker was about to send it, or earlier.
+        token: name of this turn.
+        doubt: seconds for which the provider is searched before a send, because a request may have
+            been sent before; None when none was.
+        since: time of the first worker's begin, or earlier.
     """
 
     job: Job
@@ -85,35 +85,36 @@ class _Turn:
     since: datetime
 
     def widened(self) -> _Turn:
-        """This turn, searching back to the job's begin: nothing of a job is older than its run,
-        whatever the clocks of its machines say."""
-        return replace(self, since=min(self.since, self.job.ledger.created_at))
+        """This turn with a search that goes back to the job's begin: nothing of a job is older than
+        its run, whatever the clocks of its machines say."""
+        return replace(self, since=min(self.since, self.job.state.created_at))
 
     async def check(self) -> Callable[[], None]:
-        """Return while no later turn has begun; what is returned raises once that is long ago.
+        """Make sure that no later turn has begun; the function that is returned raises once this
+        check is too old.
 
-        A turn that begins looks for this one's job over the time that a listing may lag, which is
-        longer than a send: a job that is sent directly after a check is found by the successor. A
-        machine may stand still between the two, for minutes, with all its clocks or without.
+        A turn begins with a search over the time that a listing may lag, which is longer than a
+        send. It therefore finds a job that was sent directly after a check. A machine may stand
+        still between check and send for minutes, with its clocks or without.
 
         Raises:
             _TakenOver: a later turn has begun.
-            _Removed: nobody can tell.
+            _Removed: the marks are gone, and nothing tells.
         """
         clock = self.job.clock
         monotonic, wall = clock.monotonic(), clock.time()
-        held_by = await self.storage.get_bytes(_turn_key(self.prepared))
-        if held_by is None:
+        current = await self.storage.get_bytes(_turn_key(self.prepared))
+        if current is None:
             raise _Removed
-        if held_by != self.token.encode():
+        if current != self.token.encode():
             raise _TakenOver
 
-        def recent() -> None:
+        def still_valid() -> None:
             passed = max(clock.monotonic() - monotonic, clock.time() - wall)
-            if passed > _LOOK_HOLDS:
-                raise _TooLate(f"{passed:.0f} s have passed since the last look")
+            if passed > _CHECK_VALID:
+                raise _CheckExpired(f"{passed:.0f} s have passed since the last check")
 
-        return recent
+        return still_valid
 
 
 async def submit_once(
@@ -121,16 +122,16 @@ async def submit_once(
 ) -> Submission:
     """Get the attempt accepted, or learn why it is refused.
 
-    Before the first send a mark is set in the bucket, by one worker only. A worker that finds the
-    mark set, or is not the job's first, looks for the job at the provider before sending,
-    because an answer may have been lost, and the mark with it. A job that the run's labels name is
-    followed as it is. Of several workers that hold the same job, the last one to come sends, and
-    the others find its job.
+    One worker sets a mark in the bucket before the first send. A worker that finds the mark set, or
+    that is not the job's first, searches the provider before it sends, because a response may have
+    been lost, and the mark with it. A provider's job that the run's labels name is adopted as it
+    is. Of several workers with the same job the last one to begin sends, and the others find its
+    job.
 
     Raises:
-        OutcomeUnknown: sent, lost, and not found; nobody can say. A retry of the run looks again.
+        OutcomeUnknown: sent without a response, and not found. A retry of the run searches again.
         DeadlineExceeded: the account had no free slot in time; nothing was created.
-        TransientError: the provider cannot be asked now.
+        TransientError: the provider cannot be reached.
         Stopped: the job was cancelled or is handed over.
     """
     known = job.evidence.provider_job(provider.step, prepared.attempt)
@@ -142,11 +143,12 @@ async def submit_once(
             try:
                 return await _submit(turn)
             except _Removed:
-                logger.warning("%s: its marks were removed from the bucket.", prepared.reference)
+                logger.warning("%s: its marks were removed from the bucket", prepared.reference)
                 again = await _begin(job, storage, provider, prepared)
                 turn = replace(again, doubt=provider.search_seconds).widened()
         raise StorageRefused(
-            f"The records of {prepared.reference} are removed from the bucket again and again",
+            f"The records of {prepared.reference} are removed from the bucket again and again. "
+            "Keep results/ while jobs run, then retry this run to look for the attempt.",
             code="record_missing",
         )
     except _TakenOver:
@@ -165,7 +167,7 @@ async def _begin(job: Job, storage: Storage, provider: Provider[Any], prepared: 
     await storage.put_bytes(_turn_key(prepared), token.encode(), content_type="text/plain")
     reach("submit.before-mark", provider.step)
     key = f"{prepared.body_key}-sent"
-    # Looked for first, because there are servers that accept the condition and do not heed it.
+    # Read first, because some servers accept the condition and ignore it.
     mark = await storage.get_bytes(key)
     if mark is None:
         # The token makes the bytes differ from those of every other writer.
@@ -174,9 +176,9 @@ async def _begin(job: Job, storage: Storage, provider: Provider[Any], prepared: 
             mark = await storage.get_bytes(key) or b""
     reach("submit.marked", provider.step)
     since = min(job.now(), prepared.prepared_at)
-    # The attempt's own record may be younger than its first send: Prefect goes on with a task whose
+    # The attempt's record may be younger than its first send: Prefect goes on after a task whose
     # result could not be written.
-    since = min(since, _moment(mark or b"", default=since))
+    since = min(since, _time_in(mark or b"", default=since))
     doubt = _doubt(job, provider, prepared, mark)
     turn = _Turn(job, storage, provider, prepared, token, doubt, since)
     return turn if turn.doubt is None else turn.widened()
@@ -188,7 +190,7 @@ def _doubt(
     if mark is not None or prepared.reference in job.evidence.sent:
         return provider.search_seconds
     if job.evidence.starts > 1:
-        # A send of an earlier process is older than this one; a listing lags behind it no more
+        # An earlier process sent before this one began; the listing lags behind that send no longer
         # than behind any other.
         begun = job.clock.monotonic() - job.evidence.began_at
         return max(0.0, provider.search_seconds - begun)
@@ -219,15 +221,15 @@ async def _submit(turn: _Turn) -> Submission:
             if error.job_id is not None:
                 return await _adopt(turn.job, provider, error.job_id)
         except RequestConflict as error:
-            # The key is this attempt's alone: an earlier send arrived, whoever's, and whatever
-            # became of its records.
+            # The key is this attempt's alone: an earlier send has arrived, whatever became of its
+            # records.
             uncertain = True
             unknown = error
             turn = turn.widened()
             logger.warning("%s: %s Looking for the job.", prepared.reference, error.message)
         except (ProviderRefused, AccountBlocked, CredentialsRefused) as error:
             if uncertain:
-                # The refusal is of this send; an earlier one may have been accepted.
+                # This send was refused; an earlier one may have been accepted.
                 raise
             return _refused(turn.job, error)
         found = await _search(turn, provider.search_seconds)
@@ -240,20 +242,20 @@ async def _send(turn: _Turn, body: bytes) -> Submission:
     provider, reference = turn.provider, turn.prepared.reference
 
     async def send() -> Submission:
-        for _ in range(_MOST_LOOKS):
-            recent = await turn.check()
+        for _ in range(_MOST_CHECKS):
+            still_valid = await turn.check()
             reach("submit.before-send", provider.step)
             turn.job.evidence.sent.add(reference)
             try:
-                accepted = await provider.send(body, reference, recent)
-            except _TooLate as late:
-                logger.warning("%s: %s. Looking again.", reference, late)
+                accepted = await provider.send(body, reference, still_valid)
+            except _CheckExpired as expired:
+                logger.warning("%s: %s. Checking again.", reference, expired)
                 continue
             reach("submit.answered", provider.step)
             return _submission(turn.job, accepted)
         raise ServiceUnavailable("This machine stands still again and again; nothing was sent.")
 
-    async def told(error: TransientError, elapsed: float, seconds: float) -> None:
+    async def log_wait(error: TransientError, elapsed: float, seconds: float) -> None:
         logger.info("Waiting for a free slot since %.0f s: %s", elapsed, error.message)
 
     settings = get_settings()
@@ -267,13 +269,13 @@ async def _send(turn: _Turn, body: bytes) -> Submission:
             policy,
             clock=turn.job.clock,
             stop=current_stop(),
-            on_wait=told,
+            on_wait=log_wait,
         ),
     )
 
 
 async def _search(turn: _Turn, search_seconds: float) -> Submission | None:
-    """Look several times over the time that a listing may lag; None when it was never there."""
+    """Look several times over the time that a listing may lag; None when the job never appears."""
     job, prepared = turn.job, turn.prepared
     references = references_from(job.job_id, turn.provider.step, prepared.attempt)
 
@@ -294,10 +296,10 @@ async def _search(turn: _Turn, search_seconds: float) -> Submission | None:
 
 
 async def _patiently(job: Job, call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call again while the provider cannot be reached or refuses the account, up to the
-    deadline for a slot.
+    """Repeat a call while the provider cannot be reached or refuses the account, up to the deadline
+    for a slot.
 
-    Only for what is safe to repeat: looks, and sends that surely did not arrive.
+    Only for calls that are safe to repeat: reads, and sends that certainly did not arrive.
     """
     deadline = job.clock.monotonic() + get_settings().slot_deadline_hours * 3600
     failures = 0
@@ -337,8 +339,8 @@ def _turn_key(prepared: Prepared) -> str:
     return f"{prepared.body_key}-turn"
 
 
-def _moment(mark: bytes, *, default: datetime) -> datetime:
-    """The time in a mark; a mark that cannot be read says nothing."""
+def _time_in(mark: bytes, *, default: datetime) -> datetime:
+    """The time in a mark; the default when the mark cannot be read."""
     try:
         return datetime.fromisoformat(mark.decode().partition(" ")[0])
     except ValueError:

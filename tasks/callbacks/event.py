@@ -1,5 +1,4 @@
-"""The Prefect event that the gateway emits for a provider's callback: its name, and the name of
-the provider's job in it."""
+"""The Prefect event that the gateway emits for a provider's callback."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ _PREFIX: Final = "pro-video.provider-job."
 
 
 def resource_of(provider: str, job_id: str) -> dict[str, str]:
-    """The event's resource.
+    """The event's resource, which names the provider's job.
 
     Args:
         provider: ``sync-so`` or ``ghostcut``; without a dot.
@@ -23,8 +22,8 @@ def resource_of(provider: str, job_id: str) -> dict[str, str]:
     return {_ID: f"{_PREFIX}{provider}.{job_id}"}
 
 
-def rung(resource: Mapping[str, str]) -> tuple[str, str] | None:
-    """Provider and job id of an event's resource; None when it names none."""
+def provider_job_of(resource: Mapping[str, str]) -> tuple[str, str] | None:
+    """Provider and job id that an event's resource names; None when it names none."""
     name = resource.get(_ID, "")
     if not name.startswith(_PREFIX):
         return None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pro_video.core.settings import get_settings
 
 
-class Bell:
+class WakeSignal:
     """The signal of one wait, for :func:`pro_video.core.waiting.wait_for`; thread-safe."""
 
     def __init__(self) -> None:
@@ -29,51 +29,49 @@ class Bell:
     async def wait(self) -> bool:
         return await self._event.wait()
 
-    def ring(self) -> None:
-        """Wake the wait, which lives in another thread's event loop."""
+    def set(self) -> None:
+        """Wake the wait, which may run in another thread's event loop."""
         # A closed loop has no wait left.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._event.set)
 
 
-class Bells:
-    """The bells of one process, by provider and the provider's job id."""
+class WakeSignals:
+    """The signals of one process, by provider and the provider's job id."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._bells: dict[tuple[str, str], set[Bell]] = {}
+        self._signals: dict[tuple[str, str], set[WakeSignal]] = {}
 
     @contextlib.contextmanager
-    def listening(self, provider: str, job_id: str) -> Iterator[Bell]:
-        """A bell that rings for one provider's job while the block runs."""
-        bell = Bell()
+    def waiting(self, provider: str, job_id: str) -> Iterator[WakeSignal]:
+        """A signal that is set by callbacks of one provider's job while the block runs."""
+        signal = WakeSignal()
         key = (provider, job_id)
         with self._lock:
-            self._bells.setdefault(key, set()).add(bell)
+            self._signals.setdefault(key, set()).add(signal)
         try:
-            yield bell
+            yield signal
         finally:
             with self._lock:
-                remaining = self._bells[key] - {bell}
-                if remaining:
-                    self._bells[key] = remaining
-                else:
-                    del self._bells[key]
+                self._signals[key].discard(signal)
+                if not self._signals[key]:
+                    del self._signals[key]
 
-    def ring(self, provider: str, job_id: str) -> int:
-        """Ring for one provider's job; how many waits in this process heard it."""
+    def wake(self, provider: str, job_id: str) -> int:
+        """Wake the waits for one provider's job; the number of them in this process."""
         with self._lock:
-            found = list(self._bells.get((provider, job_id), ()))
-        for bell in found:
-            bell.ring()
+            found = list(self._signals.get((provider, job_id), ()))
+        for signal in found:
+            signal.set()
         return len(found)
 
 
-bells = Bells()
-"""The bells of this process."""
+wake_signals = WakeSignals()
+"""The signals of this process."""
 
 
-def doorbell_url(provider: str) -> str | None:
+def callback_url(provider: str) -> str | None:
     """The address for a provider's callbacks; None when it cannot reach this installation."""
     public = get_settings().public_url.rstrip("/")
     return f"{public}/doorbells/{provider}" if public else None

@@ -1,6 +1,6 @@
-"""The project's own Prefect blocks: where a provider is and with which key.
+"""The project's own Prefect blocks: address and key of each provider.
 
-The sandbox is nothing but other values in these blocks. S3 uses the blocks of prefect-aws.
+The sandbox is reached through other values in these blocks. S3 uses the blocks of prefect-aws.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The bucket of the jobs, from the Prefect blocks ``S3 Bucket`` and ``AWS Credentials``.
 
-The blocks are prefect-aws' own, and they alone say where the bucket is. The fields that nearly all
-of them use are read here. prefect-aws, which brings its ECS worker and so 17 MB into the process,
-is imported only for its other fields, such as a role to assume.
+The blocks are those of prefect-aws, and nothing else names the bucket. The fields that nearly all
+blocks use are read here. prefect-aws adds 17 MB to the process with its ECS worker, so that it is
+imported only for other fields, such as a role to assume.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from prefect.client.orchestration import PrefectClient
 
-# The keys of an assumed role last for an hour; a transfer that began with them still has half of
-# that.
+# Seconds: half the life of an assumed role's keys; a transfer that begins has the other half.
 _ROLE_LIFE = 1800.0
 
 _SLUG = "s3-bucket"
@@ -37,8 +36,7 @@ _CREDENTIALS_SLUG = "aws-credentials"
 
 @dataclass(frozen=True)
 class BucketDocument:
-    """The content of an ``S3 Bucket`` block, its credentials included; two are equal when their
-    contents are."""
+    """The content of an ``S3 Bucket`` block with its credentials; compared by content."""
 
     content: Mapping[str, Any] = field(repr=False)
 
@@ -57,7 +55,7 @@ class _Parameters(BaseModel):
 
 
 class _Credentials(BaseModel):
-    """The fields that need no more than boto3; others refuse to be read as these."""
+    """The fields that need no more than boto3; a block with others does not validate."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -88,11 +86,11 @@ async def read_bucket(client: PrefectClient, name: str) -> BucketDocument:
 
 
 class KeptStorage:
-    """The storage of a bucket block. It holds connections and threads, so it is kept while the
-    block says the same, and made anew before the keys of an assumed role run out.
+    """The storage of a bucket block, which holds connections and threads: kept while the block is
+    unchanged, and replaced before the keys of an assumed role expire.
 
     Args:
-        now: seconds of a clock that never goes back.
+        now: a monotonic clock in seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -118,15 +116,15 @@ class KeptStorage:
 def storage_of(bucket: BucketDocument) -> Storage:
     """The storage behind a bucket block; blocking.
 
-    The client is built here, not taken from the block, because boto3's defaults sign links with
-    the old signature version in some regions; what the block's own configuration says wins.
+    The client is built here, not by the block, because boto3's defaults sign links with the old
+    signature version in some regions. The block's own configuration has precedence.
 
     Raises:
-        StorageRefused: the block holds MinIO credentials, whose endpoint it does not know, or
-            nothing that prefect-aws understands.
+        StorageRefused: the block holds MinIO credentials, which name no endpoint, or does not
+            validate as a block of prefect-aws.
     """
     known = _known(bucket)
-    return _storage(bucket, *(_told_here(known) if known else _told_by_prefect_aws(bucket)))
+    return _storage(bucket, *(_read_here(known) if known else _read_by_prefect_aws(bucket)))
 
 
 def _storage(bucket: BucketDocument, session: boto3.Session, parameters: dict[str, Any]) -> Storage:
@@ -144,28 +142,28 @@ def _storage(bucket: BucketDocument, session: boto3.Session, parameters: dict[st
 
 
 def _known(bucket: BucketDocument) -> _Credentials | None:
-    """The credentials, None when they say more than is understood here."""
-    said = dict(_said(bucket.content.get("credentials", {})))
-    if said.get("block_type_slug") == _CREDENTIALS_SLUG:
-        del said["block_type_slug"]
-    if "assume_role_arn" not in said:
-        # These have defaults of their own, and mean nothing without a role.
-        said.pop("assume_role_kwargs", None)
+    """The credentials; None when they have fields that are not read here."""
+    given = dict(_without_none(bucket.content.get("credentials", {})))
+    if given.get("block_type_slug") == _CREDENTIALS_SLUG:
+        del given["block_type_slug"]
+    if "assume_role_arn" not in given:
+        # These have defaults, and no meaning without a role.
+        given.pop("assume_role_kwargs", None)
     try:
-        return _Credentials.model_validate(said)
+        return _Credentials.model_validate(given)
     except ValidationError:
         return None
 
 
-def _said(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_none(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
-        name: _said(inner) if name != "config" and isinstance(inner, Mapping) else inner
+        name: _without_none(inner) if name != "config" and isinstance(inner, Mapping) else inner
         for name, inner in value.items()
         if inner is not None
     }
 
 
-def _told_here(credentials: _Credentials) -> tuple[boto3.Session, dict[str, Any]]:
+def _read_here(credentials: _Credentials) -> tuple[boto3.Session, dict[str, Any]]:
     session = boto3.Session(
         aws_access_key_id=credentials.aws_access_key_id,
         aws_secret_access_key=_plain(credentials.aws_secret_access_key),
@@ -182,16 +180,17 @@ def _plain(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-def _told_by_prefect_aws(bucket: BucketDocument) -> tuple[boto3.Session, dict[str, Any]]:
+def _read_by_prefect_aws(bucket: BucketDocument) -> tuple[boto3.Session, dict[str, Any]]:
     from prefect_aws.credentials import AwsCredentials
     from prefect_aws.s3 import S3Bucket
 
     try:
-        # Its validation changes what it is given.
+        # The validation changes its input.
         block = S3Bucket.model_validate(copy.deepcopy(dict(bucket.content)))
     except ValidationError as error:
         raise StorageRefused(
-            f"The S3 Bucket block is not understood: {error.error_count()} fields are wrong.",
+            f"The S3 Bucket block is invalid: {error.error_count()} fields are wrong. Correct them "
+            "in Prefect's UI.",
             code="block_invalid",
         ) from None
     credentials = block.credentials

@@ -1,4 +1,4 @@
-"""The buckets of jobs and records are tried out before jobs rely on them, once in a process."""
+"""Tests the buckets of jobs and records before jobs rely on them, once in each process."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _proven: set[tuple[str, str]] = set()
 
 
 async def prove_stores(client: PrefectClient, name: str) -> None:
-    """Try out the bucket of the jobs and that of Prefect's records, as the blocks name them.
+    """Test the bucket of the jobs and that of Prefect's records, as the blocks name them.
 
     Raises:
-        StorageRefused: a block is missing, or its bucket lacks what jobs rely on; naming it all.
+        StorageRefused: a block is missing, or its bucket lacks what jobs rely on; names all of it.
         TransientError: S3 does not answer.
         httpx.HTTPError: Prefect does not answer.
     """
@@ -36,7 +36,7 @@ async def prove_stores(client: PrefectClient, name: str) -> None:
 
 
 async def prove_document(bucket: BucketDocument, folder: str) -> None:
-    """Try out one bucket in the folder where its records go.
+    """Test one bucket in the folder of its records.
 
     Raises:
         StorageRefused, TransientError: as :func:`prove_stores`.
@@ -45,7 +45,7 @@ async def prove_document(bucket: BucketDocument, folder: str) -> None:
 
 
 async def prove(storage: Storage, folder: str = RECORDS) -> None:
-    """Try out a bucket, unless this process has done so.
+    """Test a bucket, unless this process has done so.
 
     Raises:
         StorageRefused, TransientError: as :func:`prove_stores`.
@@ -57,7 +57,7 @@ async def prove(storage: Storage, folder: str = RECORDS) -> None:
 
 
 async def prove_when_reachable(storage: Storage) -> None:
-    """Try out a job's bucket; one that does not answer is tried by the next job.
+    """Test a job's bucket; when it does not answer, the next job tests it.
 
     Raises:
         StorageRefused: it lacks what jobs rely on.
@@ -65,5 +65,5 @@ async def prove_when_reachable(storage: Storage) -> None:
     try:
         await prove(storage)
     except TransientError as error:
-        # The job's own calls will say so, and have their own patience.
-        logger.info("Could not try out %s: %s", storage.place, error.message)
+        # The job's own calls repeat and report this.
+        logger.info("Could not test %s: %s", storage.place, error.message)

@@ -22,10 +22,9 @@ from tasks.connections.bucket_proof import prove_when_reachable
 
 logger = logging.getLogger("prefect.pro_video.connections")
 
-# A changed key is picked up within this time, in seconds, without a read per task of a thousand
-# jobs.
+# Seconds until a changed block takes effect; the tasks of a thousand jobs do not each read it.
 _BLOCK_LIFE = 30.0
-# Buckets that the blocks have named in the life of a process; jobs that began there go on there.
+# Buckets that the blocks have named in the life of a process, for the jobs that began there.
 _MOST_PLACES = 4
 
 
@@ -42,12 +41,12 @@ Loaded = tuple[BucketDocument, SyncSoCredentials, GhostCutCredentials]
 
 
 class ConnectionCache:
-    """The connections of jobs with the same settings, read anew from the blocks now and then.
+    """The connections of jobs with the same settings, renewed from the blocks.
 
     Args:
         load: reads the blocks.
-        prove: tries out a bucket before jobs use it.
-        now: seconds of a clock that never goes back.
+        prove: tests a bucket before jobs use it.
+        now: a monotonic clock in seconds.
     """
 
     def __init__(
@@ -67,16 +66,16 @@ class ConnectionCache:
         self._is_reading = False
 
     def expire(self, seconds: float) -> None:
-        """Let the next asker read the blocks again if that was done longer ago than this."""
+        """Let the next call read the blocks again, if the last read is longer ago."""
         if self._now() - self._loaded_at > seconds:
             self._loaded_at = float("-inf")
 
     async def get(self) -> Connections:
-        """The connections; those that were read last while Prefect is away.
+        """The connections; while Prefect does not answer, those that were read last.
 
         Raises:
-            StorageRefused: naming a block that does not exist, or what its bucket lacks.
-            httpx.HTTPError: Prefect is away and never answered.
+            StorageRefused: a block is missing, or its bucket lacks what jobs rely on.
+            httpx.HTTPError: Prefect has never answered.
         """
         current, now = self._current, self._now()
         if current is not None and (self._is_reading or now - self._loaded_at <= _BLOCK_LIFE):
@@ -95,10 +94,11 @@ class ConnectionCache:
         return self._current
 
     async def staying_in(self, place: str) -> Connections:
-        """The connections with the bucket of a job that began there, whatever the blocks name now.
+        """The connections for a job that began in the bucket ``place``, whatever the blocks name
+        now.
 
         Raises:
-            StorageRefused: this process has not seen that bucket; naming both.
+            StorageRefused: this process has not seen that bucket; names both.
             httpx.HTTPError: as :meth:`get`.
         """
         try:
@@ -119,7 +119,7 @@ class ConnectionCache:
         return replace(current, storage=self._places[place])
 
     async def _read(self) -> Connections:
-        # Of a thousand askers one reads; the others go on with what there is.
+        # One of a thousand callers reads; the others go on with the connections before.
         self._is_reading = True
         try:
             bucket, sync_so, ghostcut = await self._load()
@@ -136,7 +136,7 @@ _place: ContextVar[str | None] = ContextVar("pro_video_place", default=None)
 
 
 def stay_in(place: str) -> None:
-    """Let the running job use this bucket alone, from now on; see :attr:`Storage.place`."""
+    """Bind the running job to this bucket; see :attr:`Storage.place`."""
     _place.set(place)
 
 
@@ -147,7 +147,7 @@ async def _load(name: str) -> Loaded:
         sync_so = await SyncSoCredentials.aload(name)
         ghostcut = await GhostCutCredentials.aload(name)
     except ValueError as error:
-        # Prefect's text names the block, and nothing of its content.
+        # Prefect's text names the block and quotes nothing of its content.
         raise StorageRefused(
             f"{error} Make the blocks with python -m deployments.register, or in Prefect's UI.",
             code="block_missing",
@@ -159,8 +159,8 @@ async def connections() -> Connections:
     """The clients of the blocks named by the setting ``PRO_VIDEO_BLOCK``.
 
     Raises:
-        StorageRefused: naming a block that does not exist, or the bucket that the running job
-            began in, which is another one than the block's.
+        StorageRefused: a block is missing, or it names another bucket than the one that the running
+            job began in.
     """
     settings = get_settings()
     if settings not in _caches:
@@ -174,8 +174,8 @@ async def connections() -> Connections:
 
 
 def expire_connections(seconds: float) -> None:
-    """Let the next :func:`connections` read the blocks again if that was done longer ago than this
-    many seconds."""
+    """Let the next :func:`connections` read the blocks again, if the last read is more seconds
+    ago."""
     cache = _caches.get(get_settings())
     if cache is not None:
         cache.expire(seconds)

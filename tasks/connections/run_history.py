@@ -1,4 +1,4 @@
-"""Counts a job's retries and its losses of a worker, and ends a job with too many losses."""
+"""Counts a job's retries and its losses of a worker, from the states of its flow run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 TAKEN_UP: Final = "Taken up again after its worker was lost."
 """Message of the state in which a lost job waits for its next worker, without a user's retry."""
 SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
-"""Message of the crash that missing heartbeats tell of."""
+"""Message of a crash that missing heartbeats show."""
 DIED: Final = "The worker's process died; this machine noticed at its restart."
-"""Message of the crash that a worker's successor tells of."""
+"""Message of a crash that the successor of a worker reports."""
 SHORTEST_SILENCE: Final = timedelta(seconds=90)
-"""No silence is noticed sooner: three heartbeats."""
+"""Three heartbeats; a shorter silence is no loss."""
 
 EndStatus = Literal["completed", "failed", "cancelled"]
 CRASH_STAYS: Final = timedelta(minutes=15)
@@ -51,14 +51,14 @@ def end_status(type_: StateType, age: timedelta) -> EndStatus | None:
     return _END_STATUS.get(type_)
 
 
-# An end that a person saw.
+# Ends that a user sees.
 _SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
 _UNDER_WAY = frozenset({StateType.RUNNING, StateType.PENDING})
 _WAITING = {stage.value.name for stage in Stage if stage.waits}
 _SHOWN = {stage.value.name for stage in Stage}
-# A job with so many losses while at work then works alone.
+# A job with so many losses while at work works alone from then on.
 _SUSPECT = 2
-# So much more often a job may lose workers while it does nothing that could harm them.
+# Factor of the losses that a job is allowed while it waits, when it cannot be their cause.
 _WHILE_WAITING = 10
 
 
@@ -67,12 +67,12 @@ class RunHistory:
     """Retries and crashes of a job, from its states.
 
     Attributes:
-        retries: how often a user has sent it on its way again after it had ended.
-        crashes: how often it was at work when its worker was lost, or crashed by itself, since
-            then, or since the job began.
-        losses: how often its worker was lost at all, also while it waited.
-        last_crash: message of the last of those losses.
-        starts: how often a process has begun with it.
+        retries: number of a user's retries after an end.
+        crashes: losses of a worker while the job was at work, and crashes of its own, since the
+            last retry.
+        losses: all losses of a worker since the last retry, also while the job waited.
+        last_crash: message of the last loss.
+        starts: number of processes that have begun with the job.
     """
 
     retries: int = 0
@@ -85,9 +85,9 @@ class RunHistory:
     def of(cls, states: Iterable[State[Any]]) -> RunHistory:
         """Read the states of one flow run, in any order.
 
-        Only what leads from an end back into the queue is a retry. A process that was taken for
-        lost and still works may add states behind an end, even a second end; an automation that
-        fires late may put an ended job into the queue. Neither is a user's request to pay again.
+        Only a way from an end back into the queue is a retry. A process that counted as lost and
+        still works may add states behind an end, even a second end, and an automation that fires
+        late may put an ended job into the queue. Neither is a user's request to pay again.
         """
         retries = crashes = losses = starts = 0
         last_crash = ""
@@ -108,7 +108,7 @@ class RunHistory:
 
     @property
     def suspect(self) -> bool:
-        """Was it at work at so many deaths that it works alone from now on?"""
+        """Was the job at work at so many losses that it works alone from now on?"""
         return self.crashes >= max(1, min(_SUSPECT, get_settings().max_recoveries))
 
     def check(self) -> None:
@@ -121,14 +121,14 @@ class RunHistory:
         allowed = get_settings().max_recoveries
         last = f" The last time: {self.last_crash}" if self.last_crash else ""
         if self.crashes > allowed:
-            told = f"lost {self.crashes} times while it worked; {allowed} are allowed"
+            counted = f"lost {self.crashes} times while it worked; {allowed} are allowed"
         elif self.losses > _WHILE_WAITING * (allowed + 1):
-            told = f"lost {self.losses} times"
+            counted = f"lost {self.losses} times"
         else:
             return
         raise DiedTooOften(
-            f"The process of this job was {told}. Look at the workers' logs and memory, then retry "
-            f"this run.{last}",
+            f"The process of this job was {counted}. Look at the workers' logs and memory, then "
+            f"retry this run.{last}",
             code="died_too_often",
         )
 
@@ -137,7 +137,7 @@ def _is_loss(before: State[Any], crash: State[Any]) -> bool:
     """Is this a new loss, and not a second report of an earlier one?
 
     Several processes look for missing heartbeats, and a server that was away reports them late,
-    perhaps for a run that waits for its next worker or has it.
+    perhaps when the run waits for its next worker or has one.
     """
     if before.type not in _UNDER_WAY:
         return False
@@ -145,10 +145,10 @@ def _is_loss(before: State[Any], crash: State[Any]) -> bool:
 
 
 def _was_at_work(before: State[Any], crash: State[Any]) -> bool:
-    """Did the job do what may end a process: read, transfer, check?
+    """Did the job read, transfer or check, which may end a process?
 
-    States before the first stage are Prefect's own, and the state while a provider works is a
-    wait. A crash that its own process reports counts against the job, except in a wait.
+    States before the first stage are Prefect's own, and the job waits while a provider works. A
+    crash that its own process reports counts against the job, except in a wait.
     """
     if before.name in _WAITING and before.message != RESULT_MESSAGE:
         return False

@@ -31,7 +31,7 @@ async def close_attempt(job: Job, storage: Storage, step: str, attempt: int, cop
     reach("attempt.closing", step)
     await storage.put_bytes(
         _key(job, step, attempt, copy),
-        str(job.ledger.retries).encode(),
+        str(job.state.retries).encode(),
         content_type="text/plain",
         if_absent=True,
     )
@@ -45,7 +45,7 @@ async def was_reported(storage: Storage, job: Job, step: str, attempt: int, copy
     is no user's request to pay, nor to use a result.
     """
     closed = await storage.get_bytes(_key(job, step, attempt, copy))
-    return closed is not None and int(closed) < job.ledger.retries
+    return closed is not None and int(closed) < job.state.retries
 
 
 def _key(job: Job, step: str, attempt: int, copy: int) -> str:

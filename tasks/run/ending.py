@@ -1,4 +1,4 @@
-"""The final state of a job's flow run, for every outcome and exception."""
+"""Turns every outcome and exception of a job into the final state of its flow run."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from tasks.run.job import Job
 from tasks.run.report import write_report
 from tasks.webhooks.announce import announce
 
-_LOOK_SECONDS: Final = 15.0
+_READ_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True)
 class SubflowFailed(Exception):
-    """A subflow of this job ended as failed; its error is this job's."""
+    """A subflow of this job has failed; its error is the job's error."""
 
     error: JobError
 
 
 class PrefectAway(Exception):
-    """Prefect's API did not answer in the middle of a job; nothing is wrong with the job."""
+    """Prefect's API did not answer during a job; the job itself has not failed."""
 
 
 class AlreadyCompleted(Abort):
-    """Another process has completed this job; this one leaves it as it is.
+    """Another process has completed this job; this one writes nothing about it.
 
-    Two processes work on a job when one was taken for lost and was not. Prefect's engine ends such
-    a run without a state of its own.
+    Two processes work on a job when one of them counted as lost and was not. Prefect's engine ends
+    the run of this one without setting a state.
 
     Attributes:
         state: the run's state at the server.
@@ -65,7 +65,7 @@ class AlreadyCompleted(Abort):
 
 @dataclass
 class Ending:
-    """The final state of a flow run; there when the body of :func:`ending` is over."""
+    """The final state of a flow run; set when the body of :func:`ending` is over."""
 
     state: State[JobResult] | None = None
 
@@ -76,7 +76,7 @@ class Ending:
         return self.state
 
 
-# The begin of a failed run's message, before the reason, by the stage it failed in.
+# The begin of the message of a failed run, by the stage that it failed in.
 _FAILED_IN: Final[dict[Stage | None, str]] = {
     None: "Not begun",
     Stage.UPLOADING: "Upload failed",
@@ -90,10 +90,10 @@ _FAILED_IN: Final[dict[Stage | None, str]] = {
 
 @asynccontextmanager
 async def ending(job: Job) -> AsyncIterator[Ending]:
-    """Run a flow's steps and turn every way they can end into a final state.
+    """Run a flow's steps, and set the final state for every way that they can end.
 
-    A job that Prefect's API left alone is taken up again like one whose worker was lost, and counts
-    as such. An unexpected exception is reported like every other reason.
+    A job that Prefect's API interrupts ends as crashed: it is taken up again, and counted, like one
+    whose worker was lost. An unexpected exception is reported like every other failure.
     """
     end = Ending()
     try:
@@ -108,14 +108,14 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
     except ProVideoError as error:
         end.state = await _failed(job, _error(job, error))
     except (httpx.HTTPError, PrefectAway) as error:
-        # Every other party's errors are ProVideoErrors: only Prefect's own client raises these.
-        end.state = Crashed(message=f"Prefect's API did not answer: {_shown(error)}")
-    except Exception as error:  # noqa: BLE001 - told with its traceback, as the job's end
+        # Only Prefect's client raises these; errors of all others are ProVideoErrors.
+        end.state = Crashed(message=f"Prefect's API did not answer: {_cause(error)}")
+    except Exception as error:  # noqa: BLE001 - logged with its traceback, reported as the job's end
         end.state = await _failed(job, _unexpected(job, error))
     reach("ending.final")
 
 
-def _shown(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"status {error.response.status_code}"
     return str(error) if isinstance(error, PrefectAway) else type(error).__name__
@@ -126,8 +126,8 @@ async def _close(job: Job, failed: AttemptFailed) -> None:
         storage = (await connections()).storage
         await close_attempt(job, storage, failed.step, failed.attempt, failed.copy)
     except ProVideoError as trouble:
-        # The state must still say why the job failed. The next retry reports the same failure
-        # once more, and the one after it goes on.
+        # The state must still tell why the job failed. The next retry reports the same failure once
+        # more, and only the one after it pays for another attempt.
         get_run_logger().warning("Could not close the attempt: %s", trouble.message)
 
 
@@ -135,10 +135,10 @@ async def completed(job: Job, message: str) -> State[JobResult]:
     """The state of a job whose result is stored, judged and used.
 
     Raises:
-        AlreadyCompleted: another process was faster.
+        AlreadyCompleted: another process has completed the job.
     """
     await _leave_if_completed(job)
-    result = job.ledger.result(job.job_id, status="completed", message=message, ended_at=job.now())
+    result = job.state.result(job.job_id, status="completed", message=message, ended_at=job.now())
     if not job.is_subflow:
         await job.show(result.findings)
         await write_report(result)
@@ -149,32 +149,31 @@ async def completed(job: Job, message: str) -> State[JobResult]:
 
 
 async def _failed(job: Job, error: JobError) -> State[JobResult]:
-    result = await _told(job, "failed", error.message, error)
+    result = await _reported(job, "failed", error.message, error)
     return Failed(message=error.message, data=result)
 
 
 async def _stopped(job: Job, reason: StopReason) -> State[Any]:
-    awaited, unsure = job.ledger.awaited, job.ledger.unsure
+    awaited, unsure = job.state.awaited, job.state.unsure
     if reason is StopReason.HANDOVER:
         rest = f"; {awaited} goes on" if awaited else ""
         return AwaitingRetry(message=f"Handed over by a worker that stops{rest}")
     message = f"Cancelled during: {job.reporter.stage_name}. "
     if awaited:
         message += (
-            f"{awaited} goes on at the provider and is billed there; retry this run to pick its "
-            "result up."
+            f"{awaited} goes on at the provider and is billed; retry this run to fetch its result."
         )
     elif unsure:
-        message += f"A {unsure} may have been created; retry this run to look for it."
+        message += f"A {unsure} may have been created and be billed; retry this run to look for it."
     else:
-        message += "No provider's job is going on."
-    return Cancelled(message=message, data=await _told(job, "cancelled", message, None))
+        message += "No provider's job is running."
+    return Cancelled(message=message, data=await _reported(job, "cancelled", message, None))
 
 
-async def _told(job: Job, status: str, message: str, error: JobError | None) -> JobResult:
-    """The result of a job that did not complete, reported as far as that is possible."""
+async def _reported(job: Job, status: str, message: str, error: JobError | None) -> JobResult:
+    """The result of a job that did not complete, after its report as far as that is possible."""
     await _leave_if_completed(job)
-    result = job.ledger.result(
+    result = job.state.result(
         job.job_id, status=status, message=message, ended_at=job.now(), error=error
     )
     if not job.is_subflow:
@@ -184,21 +183,25 @@ async def _told(job: Job, status: str, message: str, error: JobError | None) -> 
             await write_report(result)
         result = await _with_links(result)
     except ProVideoError as trouble:
-        # The bucket may be what failed the job; its state still says why.
+        # The bucket may be the cause of the failure; the state still tells it.
         get_run_logger().warning("Could not write the report: %s", trouble.message)
     await _announce(job, result)
     return result
 
 
 async def _leave_if_completed(job: Job) -> None:
-    """Write nothing about a job that is complete: no second end, no worse one."""
+    """Raise when the job is complete, so that it gets no second end.
+
+    Raises:
+        AlreadyCompleted: it is.
+    """
     if job.is_subflow:
         return
     try:
-        async with asyncio.timeout(_LOOK_SECONDS), get_client() as client:
+        async with asyncio.timeout(_READ_SECONDS), get_client() as client:
             state = (await client.read_flow_run(UUID(job.job_id))).state
     except (httpx.HTTPError, TimeoutError, ObjectNotFound) as error:
-        # Without this read the end is still right, only shown a second time.
+        # Without this read the end is still right, and only written a second time.
         get_run_logger().debug("Could not read the run's state: %s", type(error).__name__)
         return
     if state is not None and state.is_completed():
@@ -219,7 +222,9 @@ def _error(job: Job, error: ProVideoError) -> JobError:
         lead = "Held"
     message = f"{lead}: {error.message}"
     if isinstance(error, OutcomeUnknown):
-        message += " The job may exist at the provider; retry this run to look for it again."
+        message += (
+            " The job may exist at the provider and be billed; retry this run to look for it again."
+        )
     elif isinstance(error, TransientError):
         message += " Retry this run to go on from here."
     return JobError(
@@ -242,13 +247,13 @@ def _unexpected(job: Job, error: Exception) -> JobError:
         stage=_stage_label(job),
         kind=type(error).__name__,
         message=f"Unexpected error: {shown}. Retry this run to go on from here; nothing that was "
-        "bought is bought again. The log of the run says where it happened.",
+        "bought is bought again. The log of the run shows the traceback.",
         code="unexpected",
     )
 
 
 async def _with_links(result: JobResult) -> JobResult:
-    """Add the signed links; only in the run's result, never in a report or state."""
+    """The result with signed links, which no report or state may hold."""
     storage = (await connections()).storage
     life = get_settings().link_hours * 3600
     update: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from pro_video.core.redaction import redact
 from pro_video.records import Findings
 from tasks.connections.connections import connections, stay_in
 from tasks.connections.prefect_queries import read_history, read_labels, write_labels
-from tasks.run.job_state import Ledger
+from tasks.run.job_state import JobState
 from tasks.run.progress import ProgressReporter
 from tasks.run.send_evidence import SendEvidence
 from tasks.run.turns import Turn
@@ -29,16 +29,16 @@ from tasks.run.turns import Turn
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a flow, or the part of it that a subflow does.
+    """One run of a flow, or the part of it that is a subflow.
 
     Attributes:
         job_id: id of the outermost flow run.
         run_id: id of the flow run that executes now; differs from ``job_id`` in a subflow.
         keys: names of the job's objects.
-        reporter: shows its progress.
-        ledger: the facts of the job so far.
+        reporter: writes its progress to Prefect.
+        state: the facts of the job so far.
         clock: source of time.
-        turn: taken while this process works for the job, and not only waits.
+        turn: held while this process works for the job, and released while it waits.
         evidence: of sends by the job's earlier processes.
     """
 
@@ -46,7 +46,7 @@ class Job:
     run_id: str
     keys: JobKeys
     reporter: ProgressReporter
-    ledger: Ledger
+    state: JobState
     clock: Clock
     turn: Turn = field(default_factory=Turn)
     evidence: SendEvidence = field(default_factory=SendEvidence)
@@ -56,13 +56,13 @@ class Job:
         return self.job_id != self.run_id
 
     async def begin(self) -> None:
-        """Take up what an earlier process of this job has shown, and learn where its objects are.
+        """Read what earlier processes have shown of this job, and find its bucket.
 
-        A job that was at work at several deaths waits until no other one of this kind is.
+        A job that was at work at several losses waits until no other such job is at work.
 
         Raises:
-            StorageRefused: the job began in another bucket than the blocks name now.
-            DiedTooOften: this job's workers were lost again and again.
+            StorageRefused: the job began in another bucket than the one that the blocks name now.
+            DiedTooOften: the workers of this job were lost again and again.
             Stopped: the job was cancelled or is handed over.
         """
         self.evidence.began_at = self.clock.monotonic()
@@ -72,43 +72,43 @@ class Job:
             place = (await connections()).storage.place
             await write_labels(self.job_id, {BUCKET_LABEL: place})
         stay_in(place)
-        self.ledger.bucket = (await connections()).storage.bucket
+        self.state.bucket = (await connections()).storage.bucket
         await self.reporter.resume()
         async with get_client() as client:
             history = await read_history(client, self.job_id)
         history.check()
-        self.evidence.starts, self.ledger.retries = history.starts, history.retries
+        self.evidence.starts, self.state.retries = history.starts, history.retries
         self.reporter.was_lost = history.losses > 0
         if history.suspect:
             self.turn.needed = True
             await self.turn.take()
 
     async def warn(self, stage: str, warnings: Sequence[JobWarning]) -> None:
-        """Tell of what a rule or a check says: in the log once, and in every view of the job.
+        """Set the warnings of a stage: logged once, and shown in every view of the job.
 
         Args:
-            stage: ``request``, or whose result it is; what was said of it before is withdrawn.
-            warnings: may be none.
+            stage: ``request``, or the step that a result is of.
+            warnings: replace the earlier ones; may be none.
         """
-        self.ledger.warn(stage, warnings)
-        for warning in self.ledger.warnings[stage]:
-            if warning not in self.ledger.told.warnings:
+        self.state.warn(stage, warnings)
+        for warning in self.state.warnings[stage]:
+            if warning not in self.state.shown.warnings:
                 get_run_logger().warning(
                     "Job %s: %s: %s", self.job_id, warning.stage, warning.message
                 )
-        await self.show(Findings(warnings=self.ledger.all_warnings()))
+        await self.show(Findings(warnings=self.state.all_warnings()))
 
     async def show(self, findings: Findings) -> None:
-        """Show findings before the job's report does, and where no report is read."""
-        if findings != self.ledger.told:
-            self.ledger.told = findings
+        """Show findings in a label of the run, before the report exists and where none is read."""
+        if findings != self.state.shown:
+            self.state.shown = findings
             shown = findings.model_dump_json(exclude_defaults=True)
             await self.reporter.facts({"findings": shown})
 
     def log_unexpected(self, error: Exception) -> str:
         """Log a traceback; return the exception's type and text without secrets."""
         shown = redact(f"{type(error).__name__}: {error}")
-        # The lines of the code alone: the interpreter's own form ends with the text as it is.
+        # Without the last line of the usual form, which quotes the text unredacted.
         frames = "".join(traceback.format_tb(error.__traceback__))
         get_run_logger().error("Job %s: unexpected %s\n%s", self.job_id, shown, frames)
         return shown
@@ -135,16 +135,16 @@ def current_job() -> Job:
 
 @contextlib.contextmanager
 def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
-    """Make the running flow run's job the current one; for the body of a flow.
+    """Make the job of the running flow run the current one, for the body of a flow.
 
-    A flow that another flow of this project calls belongs to the caller's job.
+    A subflow belongs to the job of its caller.
 
     Raises:
         RuntimeError: no flow run is running.
     """
     run_id = flow_run.id
     if run_id is None:
-        raise RuntimeError("A job exists only inside of a flow run")
+        raise RuntimeError("a job exists only inside of a flow run")
     parent = _current.get()
     shown: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if parent is None:
@@ -153,7 +153,7 @@ def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
             run_id=run_id,
             keys=JobKeys(run_id),
             reporter=ProgressReporter(run_id, clock=clock),
-            ledger=Ledger(created_at=_asked_at(clock), told=_told_before()),
+            state=JobState(created_at=_created_at(clock), shown=_shown_findings()),
             clock=clock,
         )
     else:
@@ -169,14 +169,14 @@ def running_job(clock: Clock = SYSTEM_CLOCK) -> Iterator[Job]:
             job.turn.release()
 
 
-def _told_before() -> Findings:
-    """The findings that an earlier process of the running job has shown."""
+def _shown_findings() -> Findings:
+    """The findings that an earlier process of the running job has shown in its label."""
     context = FlowRunContext.get()
     run = context.flow_run if context is not None else None
     return Findings() if run is None else Findings.of(run.labels)
 
 
-def _asked_at(clock: Clock) -> datetime:
+def _created_at(clock: Clock) -> datetime:
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None and context.flow_run.created:
         return context.flow_run.created

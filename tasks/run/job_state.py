@@ -1,4 +1,4 @@
-"""The facts of a running job so far; result, report and webhook of its end are made from them."""
+"""The state of a running job: the facts from which its result, report and webhook are made."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ REQUEST: Final = "request"
 LIP_SYNC: Final = "lip-sync"
 INPAINTING: Final = "inpainting"
 
-# Of one stage; what is told of a job has to fit into a label of its run.
+# Warnings of one stage: all findings of a job have to fit into a label of its run.
 _MOST_WARNINGS = 30
 
 
 @dataclass(slots=True)
-class Ledger:
-    """The mutable part of a job; written by its steps in their order.
+class JobState:
+    """The mutable part of a job; its steps write it in their order.
 
     Attributes:
-        created_at: when the job was asked for.
+        created_at: time of the request for the job.
         bucket: name of the bucket, for addresses.
         display_name: the user's name for the job.
         segments_count: segments of the request.
         files: the uploaded sources.
         stages: finished provider stages, judged or not.
         warnings: of the request and of each stage's result, by stage.
-        told: the findings as the run's label shows them.
+        shown: the findings as the run's label shows them.
         rejected_key: object of the paid result that stops the job.
         accepted: a person's decision to use a result as it is.
         preview: before/after picture.
-        unsure: name of the provider's job whose request is without an answer so far.
-        awaited: the provider's job that goes on by itself if this process stops now.
-        retries: how often a user has retried the job after it had ended.
+        unsure: name of the provider's job whose request may be under way.
+        awaited: the provider's job that goes on if this process stops now.
+        retries: number of a user's retries of the job after an end.
     """
 
     created_at: datetime
@@ -56,7 +56,7 @@ class Ledger:
     files: UploadedFiles | None = None
     stages: dict[str, StageResult] = field(default_factory=dict)
     warnings: dict[str, tuple[JobWarning, ...]] = field(default_factory=dict)
-    told: Findings = field(default_factory=Findings)
+    shown: Findings = field(default_factory=Findings)
     rejected_key: str | None = None
     accepted: Acceptance | None = None
     preview: StoredFile | None = None
@@ -86,7 +86,7 @@ class Ledger:
         )
 
     def metadata(self) -> JobMetadata:
-        """The seed's metadata."""
+        """The metadata for the job's report."""
         lip_sync, inpainting = self.stages.get(LIP_SYNC), self.stages.get(INPAINTING)
         files = self.files
         return JobMetadata(
@@ -103,7 +103,7 @@ class Ledger:
         )
 
     def timings(self, ended_at: datetime) -> dict[str, float]:
-        """Seconds per part of the job; the providers' times include their queues."""
+        """Seconds for each part of the job; the providers' times include their queues."""
         found = {}
         if self.files:
             found["uploading"] = _seconds(self.created_at, self.files.finished_at)

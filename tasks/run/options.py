@@ -1,4 +1,4 @@
-"""Options of all tasks of the project: retries, and the storage of results."""
+"""Options of the project's flows and tasks: retries, and the storage of results."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def worth_another_try(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Prefect's question after a failed task: only a transient error may pass by itself.
+    """Prefect's retry condition: only a transient error is worth another try.
 
-    An unknown outcome of a create is left to the submit step, which looks before it sends again.
+    After an unknown outcome of a create, the submit task itself searches before it sends again.
     """
     error = getattr(state.data, "result", state.data)
     return isinstance(error, TransientError) and not isinstance(error, OutcomeUnknown)
@@ -35,7 +35,7 @@ class _Persisted(TypedDict):
 
 
 PERSISTED: _Persisted = {
-    # A second run of the step finds this record and returns it instead of working again.
+    # A second run of the task returns this record instead of working again.
     "persist_result": True,
     "result_storage_key": "{parameters[record]}",
     "result_serializer": "json",
@@ -52,7 +52,7 @@ class _Results(TypedDict):
 
 
 RESULTS: _Results = {
-    # Of flows; their tasks use the same storage. Any worker on any machine reads it.
+    # For flows, whose tasks use the same storage. Any worker on any machine reads it.
     "persist_result": True,
     "result_storage": f"s3-bucket/{get_settings().block}-results",
     # Compressed, because Prefect (seen with 3.8.8) mistakes the plain JSON of a flow's model for a

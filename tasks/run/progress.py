@@ -1,5 +1,4 @@
-"""Shows a job's progress where Prefect's users look: the flow run's state and one progress
-artifact."""
+"""Shows a job's progress in Prefect: in the flow run's state and in one progress artifact."""
 
 from __future__ import annotations
 
@@ -39,11 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefect.pro_video.progress")
 
-# Between two writes of the same stage's percentage, in seconds: a thousand jobs write at most
-# this often.
+# Seconds between two writes of the percentage within a stage, for each of a thousand jobs.
 _WRITE_PAUSE = 2.0
-
-
 # A write that hangs must not hold up the wait for a provider.
 _WRITE_TIMEOUT = 15.0
 
@@ -53,9 +49,9 @@ _UNREACHABLE = (httpx.HTTPError, TimeoutError, ObjectNotFound)
 class ProgressReporter:
     """One job's progress, written to Prefect.
 
-    A stage is shown as the state of the job's flow run (and of a subflow's run while that one
-    works); the percentage as one artifact that is updated in place. A write that fails is left
-    out: progress is for people to watch and must never end a job.
+    A stage is the state of the job's flow run, and of a subflow's run while that one works. The
+    percentage is one artifact, updated in place. A failed write is skipped: progress must never
+    end a job.
 
     Args:
         job_id: id of the job's flow run.
@@ -104,8 +100,7 @@ class ProgressReporter:
 
     @contextlib.asynccontextmanager
     async def following(self, stage: Stage, read: Callable[[], float]) -> AsyncIterator[None]:
-        """Show the fraction of ``stage`` that ``read`` returns, for work that reports from
-        threads."""
+        """Show the fraction of ``stage`` that ``read`` returns, for work in threads."""
 
         async def follow() -> None:
             while True:
@@ -121,7 +116,7 @@ class ProgressReporter:
                 await follower
 
     async def resume(self) -> None:
-        """Take up the percentage that an earlier process of the same job had reached."""
+        """Go on from the percentage that an earlier process of the same job has reached."""
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT), get_client() as client:
                 found = await read_progress(client, self._runs[0])
@@ -133,7 +128,7 @@ class ProgressReporter:
             self._progress.percent = percent_in(found.data)
 
     async def stage(self, stage: Stage, fraction: float = 0.0) -> None:
-        """Enter a stage: the state's name and message change, the percentage goes on."""
+        """Enter a stage: its name and message become the state, the percentage goes on."""
         async with self._lock:
             entering = stage is not self._progress.stage or self._at_work
             self._at_work = False
@@ -147,10 +142,10 @@ class ProgressReporter:
             await self._show_percent()
 
     async def at_work(self, stage: Stage) -> None:
-        """Show the stage of a step whose wait is over, and in a job that has lost a worker also
-        that the wait is over.
+        """Show that a step's wait is over and this process works in ``stage``.
 
-        From here on a loss of this process counts against the job, see
+        A stage that otherwise waits gets another message, in a job that has lost a worker before:
+        from here on a loss counts against the job, see
         :class:`tasks.connections.run_history.RunHistory`.
         """
         if stage is not self._progress.stage:
@@ -161,8 +156,8 @@ class ProgressReporter:
                 await self._show_state(stage)
 
     async def settle(self) -> None:
-        """Show the end of a job that another process has completed: what this process showed of it
-        may have come later than that one's end, or stand in an artifact of its own."""
+        """Show the end of a job that another process has completed: this process may have written
+        its progress later, or in an artifact of its own."""
         async with self._lock:
             self._progress.advance(Stage.COMPLETED, 0.0)
             if self._artifact is not None:
@@ -178,7 +173,7 @@ class ProgressReporter:
                 await self._show_percent()
 
     async def blocked(self, reason: str | None) -> None:
-        """Say in the state why the stage stands still; None says that it goes on."""
+        """Show in the state why the stage cannot go on; None shows that it goes on."""
         async with self._lock:
             stage = self._progress.stage
             if stage is not None and reason != self._blocked_by:
@@ -186,7 +181,7 @@ class ProgressReporter:
                 await self._show_state(stage, reason)
 
     async def facts(self, facts: Mapping[str, str]) -> None:
-        """Show what is known of the job before its report says it: labels of its flow run.
+        """Show facts of the job as labels of its flow run, before the report exists.
 
         Args:
             facts: nothing secret, by names such as ``sync_generation_id``.
@@ -215,7 +210,7 @@ class ProgressReporter:
 
     async def _set_state(self, client: PrefectClient, run: UUID, state: State[Any]) -> bool:
         reach("progress.before-state")
-        # Not forced: a run that is being cancelled keeps its state, and the stop signal ends it.
+        # Not forced: a run that is being cancelled keeps its state until the stop signal ends it.
         answer = await client.set_flow_run_state(run, state)
         reach("progress.state-written")
         if answer.status is not SetStateStatus.ACCEPT:

@@ -1,4 +1,4 @@
-"""Writes a job's report for people and front ends, to the bucket and to Prefect."""
+"""Writes a job's report to the bucket and to Prefect."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tasks.run.job_state import LIP_SYNC
 logger = logging.getLogger("prefect.pro_video.report")
 
 ARTIFACT_KEY = "pro-video-report"
-"""Key of the report artifacts; a job's own is found by its flow run."""
+"""Key of the report artifacts; the artifact of a job is found by its flow run."""
 
 
 @task(name="report", retries=3, retry_delay_seconds=[1.0, 4.0, 10.0])
 async def write_report(result: JobResult) -> None:
-    """Write ``job.json`` into the job's prefix, and the same for people as an artifact.
+    """Write ``job.json`` into the job's prefix, and the same as a Markdown artifact.
 
     Neither holds a signed link.
     """
@@ -50,7 +50,7 @@ async def _show(job: Job, result: JobResult) -> None:
 
 
 def report_markdown(result: JobResult) -> str:
-    """The report for people."""
+    """The report as Markdown."""
     rows = [
         ("Status", result.status),
         ("Message", result.message),
@@ -83,7 +83,7 @@ def report_markdown(result: JobResult) -> str:
 
 
 def _shown(warning: JobWarning) -> str:
-    """A warning with its place, on one line."""
+    """A warning on one line, with its time and region."""
     places = []
     if warning.start is not None and warning.end is not None:
         places.append(f"{warning.start:.2f} to {warning.end:.2f} s")

@@ -1,4 +1,4 @@
-"""Results and warnings that a job takes over from its text removal subflow."""
+"""Takes the result and the warnings of the text removal subflow over into the job."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tasks.run.job_state import INPAINTING
 
 
 async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
-    """The finished text removal; its failure and its stop become the job's.
+    """The finished text removal.
 
     Raises:
-        PrefectAway: the subflow ended as crashed; so does the job, which is taken up again.
+        PrefectAway: the subflow has crashed; the job crashes too and is taken up again.
         SubflowFailed: the text removal failed; the lip-sync result stays as the fallback.
         Stopped: the subflow was cancelled or handed over.
     """
@@ -32,11 +32,11 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
         _take_over(job, result)
         stage = result.stages.get(INPAINTING)
         if state.is_completed() and stage is not None:
-            job.ledger.stages[INPAINTING] = stage
+            job.state.stages[INPAINTING] = stage
             return stage
         if result.error is not None:
             raise SubflowFailed(result.error)
-    # The subflow ended in a way of Prefect's own; its state says which.
+    # A state that Prefect itself has set.
     raise SubflowFailed(
         JobError(
             stage="inpainting processing",
@@ -48,11 +48,11 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
 
 
 def _take_over(job: Job, result: JobResult) -> None:
-    """Copy the subflow's findings into the ledger; another process may have run the subflow."""
-    ledger = job.ledger
-    ledger.warn(INPAINTING, [each for each in result.warnings if each.stage == INPAINTING])
+    """Copy the subflow's findings; another process may have run it."""
+    state = job.state
+    state.warn(INPAINTING, [each for each in result.warnings if each.stage == INPAINTING])
     if result.rejected_key is not None:
-        ledger.rejected_key = result.rejected_key
-        ledger.stages |= result.stages
+        state.rejected_key = result.rejected_key
+        state.stages |= result.stages
     if result.accepted_by is not None and result.accepted_at is not None:
-        ledger.accepted = Acceptance(by=result.accepted_by, at=result.accepted_at)
+        state.accepted = Acceptance(by=result.accepted_by, at=result.accepted_at)

@@ -1,7 +1,7 @@
 """Serialises the jobs that were at work at two losses of a worker.
 
-The next loss then shows which of them ends the worker: the others were waiting, and it does not
-count against them. The lock is one per process, because all jobs of a process end with it.
+The next loss then shows which of them ends the worker: the others are waiting, so the loss does not
+count against them. There is one lock for each process, because a process ends with all its jobs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pro_video.core.stopping import unless_stopped
 
 logger = logging.getLogger("prefect.pro_video.turns")
 
-# Longer than one job works between two waits, with transfers of some gigabytes. A job that had to
-# wait for longer goes on beside the others.
+# Seconds. Longer than a job works between two waits, with transfers of some gigabytes. A job that
+# has waited for longer goes on beside the others.
 _LONGEST_WAIT = 3600.0
 
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -42,17 +42,17 @@ class Turn:
             return
         lock = _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         if lock.locked():
-            logger.info("A job waits: it was at work when workers died, and so was another one")
+            logger.info("A job waits for another one: both were at work when workers were lost")
         acquiring = asyncio.ensure_future(lock.acquire())
         try:
             async with asyncio.timeout(_LONGEST_WAIT):
                 await unless_stopped(acquiring)
             self._held = lock
         except TimeoutError:
-            logger.warning("No turn came within %.0f s; the job goes on without", _LONGEST_WAIT)
+            logger.warning("The job goes on without its turn after %.0f s", _LONGEST_WAIT)
         finally:
             if self._held is None and acquiring.done() and not acquiring.cancelled():
-                # The lock came together with the stop order.
+                # The lock was acquired together with the stop.
                 lock.release()
 
     def release(self) -> None:

@@ -1,10 +1,9 @@
 """Announces the events of a job to the receiver that its owner named.
 
-Announcing writes the message's record into the bucket and starts one delivery run for it. Both are
-done at most once per message, also when several processes announce it: the job itself at its end,
-or :mod:`tasks.webhooks.watch` for a job whose process did not come that far. The delivery is a flow
-run of its own (:mod:`tasks.deliver_webhook`), so that the job does not wait for a receiver that
-is away.
+Announcing writes the message's record into the bucket and starts one delivery run for it. Both
+happen at most once for each message, although several processes may announce it: the job at its
+end, and :mod:`tasks.webhooks.watch` for a job whose process did not get that far. The delivery is a
+flow run of its own (:mod:`tasks.deliver_webhook`), so that no job waits for a receiver.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect.pro_video.webhooks")
 
 TAG: Final = "pro-video-webhook"
-"""Tag of the flow runs of jobs that have a receiver; other jobs are not even looked at."""
+"""Tag of the flow runs of jobs with a receiver; others cost no look-up."""
 
 DELIVERY_FLOW: Final = "webhook-delivery"
 DEFAULT_DEPLOYMENT: Final = "local"
 
-# A job must not wait long to tell of its end; what is left out is caught up with.
+# Seconds for an announcement at a job's end; the watch makes up for one that takes longer.
 _PATIENCE = 20.0
 UNREACHABLE = (ProVideoError, httpx.HTTPError, ObjectNotFound, TimeoutError)
 """Exceptions of :func:`announce_event` after which another try may succeed."""
@@ -66,19 +65,19 @@ async def keep_target(
 ) -> str:
     """Keep the receiver of a job's messages, and return the secret that signs them.
 
-    The first target stays: a second call with the same job changes nothing and returns the
-    secret that was kept.
+    The first receiver stays: a second call for the same job changes nothing and returns the secret
+    that was kept.
 
     Args:
         storage: the bucket.
         job_id: the job.
-        url: the receiver; the caller has put it through the gate.
+        url: the receiver; the caller has checked its address.
         events: the types of messages to send.
-        secret: ``whsec_…`` as the owner gave it; None makes one.
+        secret: ``whsec_…`` from the owner; None makes a new one.
 
     Raises:
-        ValueError: the secret has not the form of one.
-        ProVideoError: the bucket.
+        ValueError: the secret has a wrong form.
+        ProVideoError: the bucket cannot be used.
     """
     target = WebhookTarget(
         url=url, events=tuple(dict.fromkeys(events)), secret=SecretStr(secret or new_secret())
@@ -102,7 +101,7 @@ async def read_target(storage: Storage, job_id: str) -> WebhookTarget | None:
 async def announce(result: JobResult) -> None:
     """Announce the end of the running job; called at the end of its flow.
 
-    Never fails the job: what cannot be announced now is announced by the watch.
+    It never fails the job: the watch announces an end that cannot be announced now.
     """
     if TAG not in (flow_run.tags or ()):
         return
@@ -124,7 +123,7 @@ async def announce_stage(job_id: str, stage: Stage, percent: float) -> None:
 
 
 def end_data(result: JobResult) -> dict[str, Any]:
-    """The data of a message about an end; links are added when it is sent."""
+    """The data of a message about an end; the delivery adds the links."""
     error = result.error
     data: dict[str, Any] = {
         "status": result.status,
@@ -155,21 +154,21 @@ async def announce_event(
     """Write a message's record and start its delivery, each once among all processes.
 
     Args:
-        client: of Prefect.
+        client: a client of Prefect.
         storage: the bucket.
         job_id: the job of the message.
-        type_: of the message.
-        data: of the message, without links.
-        timestamp: when it happened.
+        type_: type of the message.
+        data: its data, without links.
+        timestamp: time of the event.
         round_: see :func:`pro_video.webhooks.records.webhook_id`.
-        stage: of a ``job.stage``.
+        stage: the stage of a ``job.stage`` message.
         deployment_name: the delivery flow's deployment that the job's workers run.
 
     Returns:
-        The record as it is now; None without a receiver for this type.
+        The record in the bucket; None when no receiver wants this type.
 
     Raises:
-        ProVideoError, httpx.HTTPError, ObjectNotFound: it could not be announced; do it again.
+        ProVideoError, httpx.HTTPError, ObjectNotFound: not announced; another try may succeed.
     """
     target = await read_target(storage, job_id)
     if target is None or type_ not in target.events:
@@ -205,7 +204,7 @@ async def announce_event(
 
 
 async def round_of(client: PrefectClient, job_id: str) -> int:
-    """Number of the round that a job is in, from 1; each retry by hand begins another."""
+    """Number of a job's round, from 1; each retry by a user begins another."""
     return 1 + (await read_history(client, job_id)).retries
 
 

@@ -1,8 +1,8 @@
-"""Announces ends of jobs to their receivers that no job has announced itself.
+"""Announces the ends that jobs could not announce to their receivers themselves.
 
-A job that is cancelled before it runs, whose process dies, or that ends while the bucket is away,
-cannot announce its end. The watch reads Prefect's list of ended runs, so that no end is missed.
-Announcing twice is harmless, therefore any number of processes may watch at the same time.
+A job cannot announce its end when it is cancelled before it runs, when its process dies, or while
+the bucket cannot be reached. The watch reads Prefect's list of ended runs. Announcing twice has no
+effect, so that any number of processes may watch at the same time.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect.pro_video.webhooks")
 
 _PAUSE = 20.0
-# Ends older than this were looked at by every earlier round, or have lost their interest.
+# The watch leaves older ends alone: earlier looks have covered them.
 _WINDOW = timedelta(hours=24)
-# The job's own announcement comes first; this only follows up.
+# The job itself announces first.
 _GRACE = timedelta(seconds=10)
 _PAGE = 200
 _MOST_PAGES = 50
@@ -50,7 +50,7 @@ _KNOWN = 50_000
 
 
 async def watch_ends(*, pause: float = _PAUSE) -> None:
-    """Announce missed ends, for ever; only a cancellation ends it.
+    """Announce missed ends until cancelled.
 
     Args:
         pause: seconds between two looks.
@@ -61,22 +61,22 @@ async def watch_ends(*, pause: float = _PAUSE) -> None:
             async with get_client() as client:
                 await watch.look(client, (await connections()).storage, datetime.now(UTC))
         except (*UNREACHABLE, ValueError) as error:
-            # ValueError: a block is not there yet.
+            # ValueError: a block is still missing.
             logger.debug("Could not look for ended jobs: %s", type(error).__name__)
         await asyncio.sleep(pause)
 
 
 class EndWatch:
-    """Remembers which ends it has seen to, so that each costs its look once."""
+    """Remembers the ends that it has handled, so that each is looked up once."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[UUID, None] = OrderedDict()
 
     async def look(self, client: PrefectClient, storage: Storage, now: datetime) -> int:
-        """One look at the ended jobs; how many of them were announced or found announced.
+        """Look once at the ended jobs; the number of those that are announced now.
 
         Raises:
-            ProVideoError, httpx.HTTPError: a look or an announcement failed; the next look goes on.
+            ProVideoError, httpx.HTTPError: a read or an announcement failed; the next look goes on.
         """
         seen = 0
         for page in range(_MOST_PAGES):
@@ -89,12 +89,12 @@ class EndWatch:
                 offset=page * _PAGE,
             )
             for run in runs:
-                seen += await self._see_to(client, storage, run, now)
+                seen += await self._handle(client, storage, run, now)
             if len(runs) < _PAGE:
                 break
         return seen
 
-    async def _see_to(
+    async def _handle(
         self, client: PrefectClient, storage: Storage, run: FlowRun, now: datetime
     ) -> bool:
         state = run.state
@@ -126,8 +126,8 @@ class EndWatch:
 async def _data(
     storage: Storage, run: FlowRun, state: State[Any], status: EndStatus
 ) -> dict[str, Any]:
-    """The message's data: from the job's report where it tells of this end, else from the
-    state."""
+    """The data of the message: from the job's report of this end, or from the state when there is
+    no such report."""
     raw = await storage.get_bytes(JobKeys(str(run.id)).report)
     report = JobResult.of_end(raw, status, state.message)
     if report is not None:

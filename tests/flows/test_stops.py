@@ -58,7 +58,7 @@ def cancelled_lip_sync(setting: Setting) -> None:
     jobs.until_state(job_id, "Cancelled", CANCEL_SECONDS)
     assert jobs.state(job_id).message == (
         f"Cancelled during: Lip-sync processing. Sync.so generation {generation} goes on at the "
-        "provider and is billed there; retry this run to pick its result up."
+        "provider and is billed; retry this run to fetch its result."
     )
     wait_until(lambda: jobs.paid(job_id)["sync_so"] == (1, 1), 60, "the provider goes on")
     jobs.release(job_id)

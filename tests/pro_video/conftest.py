@@ -55,7 +55,7 @@ def s3_client(s3_endpoint: str) -> Iterator[S3Client]:
     client.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def once_client(s3_endpoint: str, s3_client: S3Client) -> Iterator[S3Client]:
     """A client that tries each call once, so that a fault is seen as it is."""
     config = client_config(s3_endpoint) | {"retries": {"mode": "standard", "total_max_attempts": 1}}

@@ -29,18 +29,15 @@ KINDS: dict[str, type[BaseModel]] = {
     "inpainting-probed": records.ProbedFiles,
     "reused": Reused,
     "failed-lip-sync-1-ended": records.Outcome,
-    **{
-        f"{step}-1-{name}": kind
-        for step in ("lip-sync", "inpainting")
-        for name, kind in {
-            "prepared": records.Prepared,
-            "submitted": records.Submission,
-            "ended": records.Outcome,
-            "stored": records.StoredResult,
-            "verified": records.Verified,
-        }.items()
-    },
 }
+for step in ("lip-sync", "inpainting"):
+    KINDS |= {
+        f"{step}-1-prepared": records.Prepared,
+        f"{step}-1-submitted": records.Submission,
+        f"{step}-1-ended": records.Outcome,
+        f"{step}-1-stored": records.StoredResult,
+        f"{step}-1-verified": records.Verified,
+    }
 # Fields that a later version needs no more.
 GONE = {"uploaded": {"audio_of_segment"}}
 

@@ -31,7 +31,7 @@ from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.attempts.step import PaidStep
 from tasks.run.closed_attempts import AttemptFailed, close_attempt
 from tasks.run.job import Job
-from tasks.run.job_state import INPAINTING, LIP_SYNC, Ledger
+from tasks.run.job_state import INPAINTING, LIP_SYNC, JobState
 from tasks.run.send_evidence import SendEvidence
 from tasks.use_result import use_result
 from tests.properties.providers import ProviderModel
@@ -207,11 +207,11 @@ async def live(
     await world.clock.sleep(life.delay)
     reporter = Watched(world)
     life.percents = reporter.percents
-    ledger = Ledger(created_at=datetime.fromtimestamp(world.began_at, UTC))
-    ledger.retries = world.ends
+    created_at = datetime.fromtimestamp(world.began_at, UTC)
+    state = JobState(created_at, retries=world.ends)
     world.starts += 1
     evidence = SendEvidence(world.starts, world.clock.monotonic(), dict(world.labels))
-    job = Job(JOB_ID, JOB_ID, KEYS, reporter, ledger, world.clock, evidence=evidence)
+    job = Job(JOB_ID, JOB_ID, KEYS, reporter, state, world.clock, evidence=evidence)
     bucket = Bucket(world)
 
     async def decision(_job: Job, key: str) -> Acceptance | None:
@@ -225,18 +225,18 @@ async def live(
                 bought = await run_attempts(job, step)
                 used, seen = await use_result(job, step, bought, world.on_doubt, decision=decision)
                 world.check_use(used.stored.key, seen.judgement.verdict)
-            state = "completed"
+            end = "completed"
         except Stopped as stopped:
             if stopped.reason is StopReason.HANDOVER:
                 return
-            state = "cancelled"
+            end = "cancelled"
         except AttemptFailed as failed:
-            state = "failed"
+            end = "failed"
             try:
                 await close_attempt(job, bucket, failed.step, failed.attempt, failed.copy)
             except ProVideoError:
                 await world.point("closing")
         except ProVideoError:
-            state = "failed"
+            end = "failed"
         await world.point("ending")
-        world.end(state, ledger.rejected_key)
+        world.end(end, state.rejected_key)

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import StopReason, StopSignal
 from pro_video.judging.verdict import OnDoubt, Verdict
-from tasks.callbacks.wake import bells
+from tasks.callbacks.wake import wake_signals
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tests.properties.life import RESULT_KEYS, live
 from tests.properties.providers import LONGEST_LAG, Plan, ProviderJob, ProviderModel
@@ -123,7 +123,7 @@ PLANS = st.builds(
 EVENTS = st.builds(
     Event,
     DELAYS,
-    st.sampled_from(["bell", "clock", "cancel", "hand over", "tidy"]),
+    st.sampled_from(["callback", "clock", "cancel", "hand over", "tidy"]),
     st.floats(-500, 500),
 )
 TROUBLES = st.lists(
@@ -271,11 +271,11 @@ class ProviderSteps(RuleBasedStateMachine):
             await clock.sleep(event.delay - now)
             now = event.delay
             self.world.injected += 1
-            if event.what == "bell":
+            if event.what == "callback":
                 # Early, late and repeated ones, and for jobs that nobody waits for.
                 for name, model in self.models.items():
                     for job_id in ["nobody's", *[job.id for job in model.jobs] * 2]:
-                        bells.ring(name, job_id)
+                        wake_signals.wake(name, job_id)
             elif event.what == "clock":
                 # Never further off than the clients allow for.
                 wrong = clock.time() - clock.monotonic() - self.world.began_at
@@ -345,4 +345,4 @@ class ProviderSteps(RuleBasedStateMachine):
 
     async def _ring_all(self) -> None:
         for name, model in self.models.items():
-            assert all(bells.ring(name, job.id) == 0 for job in model.jobs)
+            assert all(wake_signals.wake(name, job.id) == 0 for job in model.jobs)

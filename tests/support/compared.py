@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.changes import check_lips_changed, check_picture_changed
+from pro_video.judging.picture.checks import check_lip_sync_picture, check_text_removal_picture
+from pro_video.judging.picture.frame_pairs import Videos
 from pro_video.media.info import VideoStream
 from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import InpaintingPlan, inpainting_plan
-from pro_video.request.check import Segment, check_areas
+from pro_video.request.models import AnnotationArea, InpaintingOptions, Segment
 from pro_video.request.timeline import lip_sync_timeline
 from tests.support.clips import write_clip
 
@@ -31,8 +32,8 @@ def clip(folder: Path, name: str, draw: Any, **more: Any) -> Path:
 
 
 def plan(*areas: dict[str, Any]) -> InpaintingPlan:
-    checked, options = check_areas(areas)
-    return inpainting_plan(checked, options, SECONDS)
+    checked = [AnnotationArea.model_validate(area) for area in areas]
+    return inpainting_plan(checked, InpaintingOptions(), SECONDS)
 
 
 def picture(path: Path) -> VideoStream:
@@ -42,15 +43,8 @@ def picture(path: Path) -> VideoStream:
 
 
 def compare(before: Path, after: Path, planned: InpaintingPlan) -> list[Finding]:
-    return check_picture_changed(
-        before,
-        after,
-        planned,
-        SECONDS,
-        length=SECONDS,
-        source=picture(before),
-        result=picture(after),
-    )
+    videos = Videos(before, after, picture(before), picture(after), SECONDS)
+    return check_text_removal_picture(videos, planned, SECONDS)
 
 
 def codes(findings: list[Finding]) -> list[str]:
@@ -64,12 +58,5 @@ def area(kind: str, region: dict[str, float], **more: Any) -> dict[str, Any]:
 def lips(before: Path, after: Path, start: float, end: float) -> list[Finding]:
     segments = [Segment(start=start, end=end, audio="a")]
     timeline = lip_sync_timeline(SECONDS, segments, [end - start], "cut_off")
-    return check_lips_changed(
-        before,
-        after,
-        segments,
-        timeline,
-        length=SECONDS,
-        source=picture(before),
-        result=picture(after),
-    )
+    videos = Videos(before, after, picture(before), picture(after), SECONDS)
+    return check_lip_sync_picture(videos, segments, timeline)

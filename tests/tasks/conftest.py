@@ -20,7 +20,7 @@ from sandbox.s3 import start_s3
 from tasks.attempts.prepare import PaidRequest, keep_request
 from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.run.job import Job
-from tasks.run.job_state import LIP_SYNC, Ledger
+from tasks.run.job_state import LIP_SYNC, JobState
 from tests.tasks.webhooks.receiver import Receiver, receiving
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def job() -> Job:
     created = datetime.fromtimestamp(clock.time(), UTC)
     reporter = cast("ProgressReporter", NotedProgress())
     return Job(
-        job_id, job_id, JobKeys(job_id), reporter, Ledger(created, bucket="jobs-bucket"), clock
+        job_id, job_id, JobKeys(job_id), reporter, JobState(created, bucket="jobs-bucket"), clock
     )
 
 

@@ -1,4 +1,4 @@
-"""The small parts of a job: its ledger, report, doorbells, and when to try again."""
+"""The small parts of a job: its state, report, callbacks, and when to try again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefect.states import Failed
 
 from pro_video.core import errors
 from pro_video.records import JobError, StageResult, StoredFile, UploadedFiles
-from tasks.callbacks.wake import Bells
+from tasks.callbacks.wake import WakeSignals
 from tasks.run.job import Job, current_job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 from tasks.run.options import worth_another_try
@@ -28,7 +28,7 @@ def stored(key: str) -> StoredFile:
 
 def bought(job: Job, name: str, *, seconds: float, cost: str | None) -> StageResult:
     """A finished stage that took ``seconds`` at the provider and one more to bring home."""
-    begun = job.ledger.created_at + timedelta(seconds=5)
+    begun = job.state.created_at + timedelta(seconds=5)
     return StageResult(
         attempt=1,
         reference=f"pv-{name}",
@@ -44,22 +44,22 @@ def bought(job: Job, name: str, *, seconds: float, cost: str | None) -> StageRes
 
 def filled(job: Job, *names: str) -> Job:
     """The job with its files and the named stages done."""
-    ledger = job.ledger
-    ledger.files = UploadedFiles(
+    state = job.state
+    state.files = UploadedFiles(
         video=stored("video.mp4"),
         audios=(stored("audio-1.wav"), stored("audio-2.wav")),
-        finished_at=ledger.created_at + timedelta(seconds=4),
+        finished_at=state.created_at + timedelta(seconds=4),
     )
-    ledger.segments_count = 3
+    state.segments_count = 3
     costs = {LIP_SYNC: "0.25", INPAINTING: "0.10"}
     for name in names:
-        ledger.stages[name] = bought(job, name, seconds=30, cost=costs[name])
+        state.stages[name] = bought(job, name, seconds=30, cost=costs[name])
     return job
 
 
 def result_of(job: Job, status: str, error: JobError | None = None) -> Any:
-    ended = job.ledger.created_at + timedelta(seconds=100)
-    return job.ledger.result(
+    ended = job.state.created_at + timedelta(seconds=100)
+    return job.state.result(
         job.job_id, status=status, message="A message", ended_at=ended, error=error
     )
 
@@ -107,15 +107,15 @@ def test_a_job_that_bought_nothing_has_no_cost(job: Job) -> None:
 
 def test_a_clock_that_was_set_back_makes_no_negative_times(job: Job) -> None:
     filled(job, LIP_SYNC)
-    stage = job.ledger.stages[LIP_SYNC]
+    stage = job.state.stages[LIP_SYNC]
     earlier = stage.submitted_at - timedelta(seconds=50)
-    job.ledger.stages[LIP_SYNC] = stage.model_copy(update={"finished_at": earlier})
+    job.state.stages[LIP_SYNC] = stage.model_copy(update={"finished_at": earlier})
     assert min(result_of(job, "completed").timings.values()) == 0.0
 
 
 def test_the_report_for_people_keeps_its_table(job: Job) -> None:
     filled(job, LIP_SYNC)
-    job.ledger.display_name = "A | b"
+    job.state.display_name = "A | b"
     error = JobError(
         stage="inpainting processing",
         kind="JobFailed",
@@ -135,27 +135,27 @@ def test_the_report_for_people_keeps_its_table(job: Job) -> None:
     assert not [row for row in rows if "None" in row]
 
 
-async def test_a_bell_wakes_only_the_waits_for_its_job() -> None:
-    bells = Bells()
-    with bells.listening("sync-so", "a") as mine, bells.listening("sync-so", "b") as other:
-        ring = threading.Thread(target=bells.ring, args=("sync-so", "a"))
-        ring.start()
+async def test_a_callback_wakes_only_the_waits_for_its_job() -> None:
+    signals = WakeSignals()
+    with signals.waiting("sync-so", "a") as mine, signals.waiting("sync-so", "b") as other:
+        thread = threading.Thread(target=signals.wake, args=("sync-so", "a"))
+        thread.start()
         async with asyncio.timeout(10):
             await mine.wait()
-        ring.join()
+        thread.join()
         assert not other.is_set()
-        assert bells.ring("ghostcut", "a") == 0
-    assert bells.ring("sync-so", "a") == 0
+        assert signals.wake("ghostcut", "a") == 0
+    assert signals.wake("sync-so", "a") == 0
 
 
-async def test_every_wait_for_a_job_hears_its_bell() -> None:
-    bells = Bells()
-    with bells.listening("ghostcut", "7") as one:
-        with bells.listening("ghostcut", "7") as two:
-            assert bells.ring("ghostcut", "7") == 2
+async def test_every_wait_for_a_job_hears_its_callback() -> None:
+    signals = WakeSignals()
+    with signals.waiting("ghostcut", "7") as one:
+        with signals.waiting("ghostcut", "7") as two:
+            assert signals.wake("ghostcut", "7") == 2
             async with asyncio.timeout(10):
                 await asyncio.gather(one.wait(), two.wait())
-        assert bells.ring("ghostcut", "7") == 1
+        assert signals.wake("ghostcut", "7") == 1
 
 
 def every_error(kind: type[errors.ProVideoError]) -> list[type[errors.ProVideoError]]:

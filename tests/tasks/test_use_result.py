@@ -92,8 +92,8 @@ class Bought(PaidStep):
             return decision if key == of else None
 
         stage, _ = await use_result(self.job, self, bought(self.job), on_doubt, decision=decided)
-        assert self.job.ledger.stages[self.name] == stage
-        assert self.job.ledger.rejected_key is None
+        assert self.job.state.stages[self.name] == stage
+        assert self.job.state.rejected_key is None
         return stage
 
     async def stopped(self, on_doubt: OnDoubt = "deliver") -> AttemptFailed:
@@ -101,14 +101,14 @@ class Bought(PaidStep):
         with pytest.raises(AttemptFailed) as raised:
             await self.use(on_doubt)
         await close_attempt(self.job, self.bucket, LIP_SYNC, 1, raised.value.copy)
-        assert self.job.ledger.rejected_key == stored(raised.value.copy).key
+        assert self.job.state.rejected_key == stored(raised.value.copy).key
         return raised.value
 
     def retry(self) -> None:
         """A person's retry, in another process."""
-        retries = self.job.ledger.retries + 1
-        ledger = replace(self.job.ledger, retries=retries, rejected_key=None, warnings={})
-        self.job = replace(self.job, ledger=ledger)
+        retries = self.job.state.retries + 1
+        state = replace(self.job.state, retries=retries, rejected_key=None, warnings={})
+        self.job = replace(self.job, state=state)
 
 
 def stored(copy: int) -> StoredFile:
@@ -132,12 +132,12 @@ def bought(job: Job, **more: object) -> StageResult:
 async def test_a_good_result_is_used(job: Job, storage: Storage, on_doubt: OnDoubt) -> None:
     result = Bought(job, storage, [GOOD])
     assert (await result.use(on_doubt)).stored == stored(1)
-    assert job.ledger.all_warnings() == ()
+    assert job.state.all_warnings() == ()
 
 
 async def test_a_doubtful_result_is_used_with_its_warnings(job: Job, storage: Storage) -> None:
     assert (await Bought(job, storage, [DOUBTFUL]).use()).stored == stored(1)
-    assert job.ledger.all_warnings() == (warning(DOUBTFUL),)
+    assert job.state.all_warnings() == (warning(DOUBTFUL),)
     assert isinstance(job.reporter, NotedProgress)
     told = Findings.model_validate_json(job.reporter.shown["findings"])
     assert told.warnings == (warning(DOUBTFUL),)
@@ -156,7 +156,7 @@ async def test_a_doubtful_result_is_held_until_a_person_retries(job: Job, storag
         await result.stopped("hold")
     result.retry()
     assert (await result.use("hold")).stored == stored(1)
-    assert result.job.ledger.all_warnings() == (warning(DOUBTFUL),)
+    assert result.job.state.all_warnings() == (warning(DOUBTFUL),)
     assert result.fetched == []
 
 
@@ -180,7 +180,7 @@ async def test_an_unusable_result_is_fetched_once_for_each_retry(
     assert (await result.use()).stored == stored(3)
     # Those before have records, so that the real steps fetch each once.
     assert sorted(set(result.fetched)) == [2, 3]
-    assert result.job.ledger.all_warnings() == ()
+    assert result.job.state.all_warnings() == ()
 
 
 async def test_a_copy_that_is_better_may_still_be_held(job: Job, storage: Storage) -> None:
@@ -208,7 +208,7 @@ async def test_what_cannot_be_fetched_stays_where_it_is(
         assert raised.value.message.endswith(f"It could not be fetched once more: {trouble}")
         assert "It is kept: result.mp4." in raised.value.message
         assert raised.value.code == "it_is_unusable"
-        assert result.job.ledger.rejected_key == "result.mp4"
+        assert result.job.state.rejected_key == "result.mp4"
 
 
 @pytest.mark.parametrize(("verdict", "on_doubt"), [(DOUBTFUL, "hold"), (UNUSABLE, "deliver")])
@@ -220,8 +220,8 @@ async def test_a_person_may_accept_what_is_rejected(
     result.retry()
     assert (await result.use(on_doubt, DECISION)).stored == stored(1)
     assert result.fetched == []
-    assert result.job.ledger.accepted == DECISION
-    *others, last = result.job.ledger.all_warnings()
+    assert result.job.state.accepted == DECISION
+    *others, last = result.job.state.all_warnings()
     assert others == [warning(verdict)]
     assert (last.code, last.message) == (
         "output_accepted",
@@ -254,13 +254,13 @@ async def test_what_is_accepted_is_the_copy_that_was_judged_last(
 async def test_a_good_result_needs_no_decision(job: Job, storage: Storage) -> None:
     result = Bought(job, storage, [GOOD])
     await result.use(decision=DECISION)
-    assert result.job.ledger.accepted is None
+    assert result.job.state.accepted is None
 
 
 async def test_what_is_said_of_one_stage_leaves_the_other_alone(job: Job, storage: Storage) -> None:
     await Bought(job, storage, [DOUBTFUL]).use()
     await Bought(job, storage, [DOUBTFUL], GhostCut).use()
-    assert job.ledger.all_warnings() == (warning(DOUBTFUL), warning(DOUBTFUL, INPAINTING))
+    assert job.state.all_warnings() == (warning(DOUBTFUL), warning(DOUBTFUL, INPAINTING))
 
 
 async def test_a_held_lip_sync_of_another_job_is_not_bought_by_repeating(
@@ -278,7 +278,7 @@ async def test_a_held_lip_sync_of_another_job_is_not_bought_by_repeating(
 async def test_more_warnings_than_a_label_holds_are_counted(job: Job) -> None:
     many = [JobWarning(code=f"w{n}", message="It is odd.", stage=LIP_SYNC) for n in range(100)]
     await job.warn(LIP_SYNC, [*many, *many])
-    *kept, last = job.ledger.all_warnings()
+    *kept, last = job.state.all_warnings()
     assert kept == many[: len(kept)]
     assert last.message == f"{100 - len(kept)} more warnings are left out."
 

@@ -1,9 +1,9 @@
-"""Pictures as small grids of mean lightness, and the part of one that other frames do not explain.
+"""Pictures as small grids of mean lightness, and the differences that other frames do not explain.
 
-A cell is a few pixels wide: the noise of encoding, scaling and grain averages out in it. A
-re-encoding may still show a picture a few frames early or late, moved by less than a cell,
-blurred or mixed from two frames. All of that stays between the darkest and the lightest
-value of the neighbourhood in the frames around. An added or removed thing does not.
+A cell is a few pixels wide, so that the noise of encoding, scaling and grain averages out. An
+encoder may still show a picture a few frames early or late, moved by less than a cell, blurred or
+mixed from two frames. All of these stay between the darkest and the lightest value of the
+neighbourhood in the frames around. An added or removed object does not.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Shape:
         return marks
 
     def within(self, boxes: Iterable[Box]) -> bytearray:
-        """1 for each cell that lies, with its neighbours, inside of one of the boxes."""
+        """1 for each cell that is inside one of the boxes with all its neighbours."""
         marks = bytearray(self.columns * self.rows)
         for left, top, right, bottom in boxes:
             first, last = ceil(left * self.columns) + 1, int(right * self.columns) - 1
@@ -70,8 +70,7 @@ class Gridder:
 
     Args:
         shape: of the grids.
-        view: the part of the displayed frame that they cover, in its middle: the shares of its
-            width and height.
+        view: the covered shares of the displayed frame's width and height, in the middle.
     """
 
     def __init__(self, shape: Shape, view: tuple[float, float] = (1.0, 1.0)) -> None:
@@ -105,17 +104,17 @@ class Gridder:
 
 
 def unexplained(before: Sequence[bytes], after: bytes, shape: Shape, enough: int = 0) -> bytes:
-    """For each cell the grey levels by which a picture differs from all that explains it.
+    """For each cell the grey levels by which a picture differs from all frames of its source.
 
-    The larger one of two. How far the cell is outside of what the frames ``before`` show in it and
-    in its eight neighbours: what was put into the picture. And how far each of those frames is,
-    there, outside of what ``after`` shows in them: what was taken away.
+    The larger of two differences: of ``after`` from the range of the frames ``before`` in the cell
+    and its eight neighbours (something was added), and of each frame ``before`` from that range of
+    ``after`` (something was removed).
 
     Args:
         before: one frame or more, in order of time.
         after: the picture.
         shape: of all of them.
-        enough: where no cell is above that, some of them may be given too high.
+        enough: levels up to this may be returned too high, which saves time.
     """
     darkest, lightest = _around(after, shape, min), _around(after, shape, max)
     first = before[len(before) // 2]
@@ -137,7 +136,7 @@ def apart(one: bytes, other: bytes) -> bytes:
 
 
 def halve(grid: bytes, shape: Shape) -> bytes:
-    """The mean of each two by two cells; a last odd row or column is left out."""
+    """The mean of each two by two cells, without a last odd row or column."""
     columns = shape.columns // 2 * 2
     rows = [grid[row * shape.columns :][:columns] for row in range(shape.rows // 2 * 2)]
     return b"".join(
@@ -152,12 +151,12 @@ def contrast(grid: bytes, shape: Shape) -> bytes:
 
 
 def joined(one: bytearray, other: bytearray | None) -> bytearray:
-    """1 for each cell that has it in one of two grids of marks."""
+    """1 for each cell that is marked in one of two grids."""
     return one if other is None else bytearray(map(max, one, other))
 
 
 def _outside(values: bytes, low: bytes, high: bytes) -> bytes:
-    """By how much each value is below the least or above the greatest one allowed."""
+    """By how much each value is below ``low`` or above ``high``."""
     return bytes(map(max, repeat(0), map(sub, values, high), map(sub, low, values)))
 
 

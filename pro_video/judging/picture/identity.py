@@ -8,64 +8,66 @@ from itertools import pairwise
 from typing import Final
 
 from pro_video.judging.findings import Finding, when
+from pro_video.judging.picture.comparison import SAME, Comparison
 from pro_video.judging.picture.grids import apart
-from pro_video.judging.picture.looks import SAME, Look
 from pro_video.media.reading.orientation import Orientation
 
 OTHER: Final = 0.25
-"""Likeness below which two pictures show something else; see `looks.SAME`."""
+"""Similarity below which two pictures have different contents; see `comparison.SAME`."""
 TURNED_BY: Final = 0.3
-"""By how much likelier the picture has to be turned or mirrored."""
+"""By how much more similar the turned or mirrored picture has to be."""
 WIDE_REACH: Final = 1.5
-"""Seconds around a moment that are searched before a picture is called another one."""
+"""Seconds around a moment that are searched before a picture counts as foreign."""
 SEARCHED: Final = 3
 LIGHTER: Final = 24.0
-"""Mean grey levels from which a picture counts as lighter or darker. A full range taken for a
-limited one makes up to 16."""
+"""Mean grey levels from which a picture counts as lighter or darker. A full range that was taken
+for a limited one makes up to 16."""
 STOOD: Final = 0.75
 STILL: Final = 4
 MOVED: Final = 24
-"""Grey levels of the cell that differs most between two moments: of one that is shown again and
-again, and of a video that moves."""
+"""Grey levels of the cell that differs most between two moments: of a still picture at most, and of
+a moving one at least."""
 MOVED_SHARE: Final = 0.02
-"""Share of the cells that move in a source whose result stands for some moments only: more than a
-line of text, which may have been erased."""
+"""Least share of the source's cells that move while its result stands still: more than a line of
+text, which may have been erased."""
 _LEAST: Final = 2
 
 
-def unlike(
-    looks: Sequence[Look], search: Callable[[Sequence[Look]], list[Look]], length: float
+def mismatch(
+    comparisons: Sequence[Comparison],
+    search: Callable[[Sequence[Comparison]], list[Comparison]],
+    length: float,
 ) -> Finding | None:
-    """The finding that rules out a comparison part by part; None when the pictures show the same.
+    """The finding that rules out a comparison part by part; None when the contents agree.
 
     Args:
-        looks: in order of time.
-        search: looks again at some moments with `WIDE_REACH`.
+        comparisons: in order of time.
+        search: compares some moments again, with `WIDE_REACH`.
         length: of the result in seconds.
     """
-    telling = [look for look in looks if look.likeness is not None]
+    telling = [each for each in comparisons if each.similarity is not None]
     turned = _turned(telling, length)
     if turned is not None:
         return turned
     still = _still(telling, length)
-    others = [look for look in telling if (look.likeness or 0) < OTHER]
+    others = [each for each in telling if (each.similarity or 0) < OTHER]
     if not others or len(others) < min(_LEAST, len(telling)):
         return still
     again = search(others[:: max(1, len(others) // SEARCHED)][:SEARCHED])
-    elsewhere = any((look.likeness or 0) >= OTHER for look in again)
+    elsewhere = any((each.similarity or 0) >= OTHER for each in again)
     if len(others) == len(telling) and not elsewhere:
         return _foreign(length)
     return still or _other_times(others, elsewhere)
 
 
-def lighter(looks: Sequence[Look], length: float) -> list[Finding]:
-    """A whole picture that is lighter or darker than its source's."""
-    telling = [look for look in looks if look.likeness is not None]
-    off = statistics.median(look.off for look in telling) if telling else 0.0
+def lightness_change(comparisons: Sequence[Comparison], length: float) -> list[Finding]:
+    """The finding of a whole picture that is lighter or darker than its source's."""
+    telling = [each for each in comparisons if each.similarity is not None]
+    off = statistics.median(each.off for each in telling) if telling else 0.0
     if off <= LIGHTER:
         return []
     mean = statistics.fmean(
-        statistics.fmean(look.grid) - statistics.fmean(look.source) for look in telling
+        statistics.fmean(each.grid) - statistics.fmean(each.source) for each in telling
     )
     return [
         Finding(
@@ -80,13 +82,13 @@ def lighter(looks: Sequence[Look], length: float) -> list[Finding]:
     ]
 
 
-def _turned(telling: Sequence[Look], length: float) -> Finding | None:
+def _turned(telling: Sequence[Comparison], length: float) -> Finding | None:
     ways = [
-        look.turned[0]
-        for look in telling
-        if look.turned is not None
-        and look.turned[1] >= SAME
-        and look.turned[1] >= (look.likeness or 0) + TURNED_BY
+        each.turned[0]
+        for each in telling
+        if each.turned is not None
+        and each.turned[1] >= SAME
+        and each.turned[1] >= (each.similarity or 0) + TURNED_BY
     ]
     if len(ways) * 2 <= len(telling):
         return None
@@ -94,7 +96,7 @@ def _turned(telling: Sequence[Look], length: float) -> Finding | None:
 
 
 def orientation_finding(way: Orientation, length: float, confidence: float) -> Finding:
-    """A result that is turned or mirrored in this way against its source."""
+    """The finding of a result that is turned or mirrored against its source."""
     name = {
         (True, 0): "mirrored: left and right have changed places",
         (False, 180): "upside down",
@@ -111,7 +113,7 @@ def orientation_finding(way: Orientation, length: float, confidence: float) -> F
 
 
 def reframed_finding(length: float) -> Finding:
-    """A result whose whole picture is enlarged, made smaller or moved."""
+    """The finding of a result whose whole picture is enlarged, made smaller or moved."""
     return Finding(
         "output_picture_changed",
         "The result shows its source in another framing: enlarged, made smaller or moved.",
@@ -122,10 +124,10 @@ def reframed_finding(length: float) -> Finding:
     )
 
 
-def _still(telling: Sequence[Look], length: float) -> Finding | None:
-    """One picture throughout, or for some moments, where the source moves."""
+def _still(telling: Sequence[Comparison], length: float) -> Finding | None:
+    """The finding of one picture throughout, or for some moments, while the source moves."""
     pairs = list(pairwise(telling))
-    # The first pictures of a still video get sharper as bits come in.
+    # Encoders sharpen the first pictures of a still video step by step.
     stood = [max(apart(a.grid, b.grid)) <= STILL for a, b in pairs]
     moved = [_moved(a, b) if still else 0 for still, (a, b) in zip(stood, pairs, strict=True)]
     if len(pairs) < _LEAST:
@@ -144,8 +146,8 @@ def _still(telling: Sequence[Look], length: float) -> Finding | None:
     return None
 
 
-def _moved(one: Look, other: Look) -> int:
-    """How many cells of the source, of those that have to stay as they are in it, have moved."""
+def _moved(one: Comparison, other: Comparison) -> int:
+    """The number of cells that have to stay as they are and that move in the source."""
     levels = apart(one.source, other.source)
     free = map(max, one.free, other.free)
     return sum(level > MOVED and not passed for level, passed in zip(levels, free, strict=True))
@@ -165,7 +167,7 @@ def _still_finding(start: float, end: float, confidence: float) -> Finding:
 def _foreign(length: float) -> Finding:
     return Finding(
         "output_picture_foreign",
-        "The result shows nothing of its source in any moment that was looked at.",
+        "The result shows nothing of its source in any of the compared moments.",
         unusable=True,
         start=0.0,
         end=length,
@@ -174,7 +176,7 @@ def _foreign(length: float) -> Finding:
     )
 
 
-def _other_times(others: Sequence[Look], elsewhere: bool) -> Finding:
+def _other_times(others: Sequence[Comparison], elsewhere: bool) -> Finding:
     start, end = others[0].shown, others[-1].shown
     if elsewhere:
         code = "output_picture_late"

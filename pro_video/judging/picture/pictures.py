@@ -1,4 +1,4 @@
-"""Joins and compares pictures with libav's filters, not pixel by pixel in Python.
+"""Joins and compares pictures with libav's filters.
 
 Boxes are fractions of the displayed frame: left, top, right, bottom.
 """
@@ -30,9 +30,9 @@ class Difference:
 
     Attributes:
         mean: of all pixels.
-        peak: of the block of about 8x8 pixels that differs most; noise of encoding stays low here,
-            a removed letter does not.
-        contrast: lightest minus darkest block of the first picture: 0 is an even surface.
+        peak: of the block of about 8x8 pixels that differs most: low for encoding noise, high for a
+            removed letter.
+        contrast: lightest minus darkest block of the first picture; 0 for an even surface.
     """
 
     mean: float
@@ -41,7 +41,7 @@ class Difference:
 
 
 def displayed_size(frame: VideoFrame) -> tuple[int, int]:
-    """Width and height after rotation."""
+    """Displayed width and height."""
     return Orientation.of(frame).size(frame.width, frame.height)
 
 
@@ -82,7 +82,7 @@ def difference(before: VideoFrame, after: VideoFrame, box: Box = WHOLE) -> Diffe
 
 
 def thumbnail(frame: VideoFrame, width: int, height: int | None = None) -> VideoFrame:
-    """A small picture as a player shows it, in square pixels; it keeps nothing of ``frame``.
+    """A small picture as a player shows it, in square pixels, without references to ``frame``.
 
     Args:
         frame: of any size.
@@ -114,7 +114,7 @@ def contact_sheet(pairs: Sequence[tuple[VideoFrame, VideoFrame]]) -> bytes:
     for pair in pairs:
         row = canvas.graph.add("hstack", inputs="2")
         for place, frame in enumerate(pair):
-            # Its display matrix has been followed, and is still with it.
+            # The thumbnail is upright; its frame still has the display matrix.
             canvas.stored(frame).link_to(row, 0, place)
         rows.append(row)
     tail = rows[0]
@@ -126,18 +126,18 @@ def contact_sheet(pairs: Sequence[tuple[VideoFrame, VideoFrame]]) -> bytes:
 
 
 class _Canvas:
-    """A filter graph whose sources are single pictures of any time and size."""
+    """A filter graph over single pictures of any time and size."""
 
     def __init__(self) -> None:
         self.graph = Graph()
         self._sources: list[tuple[FilterContext, VideoFrame]] = []
 
     def upright(self, frame: VideoFrame) -> FilterContext:
-        """A source that shows the picture as a player does, at time 0."""
+        """A source of the picture as displayed, at time 0."""
         return self.chain(self.stored(frame), *Orientation.of(frame).filters)
 
     def stored(self, frame: VideoFrame) -> FilterContext:
-        """A source that shows the picture as it is, at time 0."""
+        """A source of the picture as stored, at time 0."""
         source = self.graph.add_buffer(
             width=frame.width,
             height=frame.height,

@@ -1,7 +1,7 @@
-"""The loudness of a file over time, from short stretches of its sound.
+"""The loudness of a file over time, from short stretches of its sound, and the choice of stretches.
 
-A stretch is decoded from the packet before it; other streams are not even read where the container
-allows it. Levels are those of all channels mixed to one.
+A stretch is decoded from the packet before it; other streams are skipped where the container allows
+it. All channels are mixed to one.
 """
 
 from __future__ import annotations
@@ -27,17 +27,21 @@ from pro_video.media.reading.open import Source, bounded, opened, origin, pictur
 _SOUND_BUDGET: Final = 128 * 1024 * 1024
 RATE: Final = 8000
 BIN: Final = 0.04
-"""Seconds of one level: shorter than a syllable."""
+"""Seconds per level: shorter than a syllable."""
 MAX_SECONDS: Final = 12.0
-"""Seconds decoded for one stretch at most."""
+"""Longest decoded stretch, seconds."""
 _MAX_PACKETS: Final = 20_000
 _SAMPLES: Final = round(RATE * BIN)
 _FULL_SCALE: Final = 32768.0
 _FLOOR: Final = 1e-4
 WAVE_RATE: Final = 1000
-"""Samples of a wave in a second: the fundamental of a voice and of most instruments stays."""
+"""Samples of a wave per second: enough for the fundamental of a voice and of most instruments."""
 _JOINED: Final = RATE // WAVE_RATE
-_LIVELY: Final = 4.0
+MAX_STRETCHES: Final = 4
+LENGTH: Final = 3.0
+SHORTEST: Final = 0.5
+_WHOLE_LOOKS: Final = 6
+_RECOGNISABLE: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Stretch:
 
     Attributes:
         levels: one for each 0.04 s, as fractions of full scale (RMS).
-        wave: the lowest sounds, `WAVE_RATE` samples a second, of any scale.
+        wave: the low frequencies, `WAVE_RATE` samples a second, of any scale.
     """
 
     levels: tuple[float, ...]
@@ -54,18 +58,13 @@ class Stretch:
 
     @property
     def loudest(self) -> float:
-        """The loudest level; 0 of nothing."""
+        """The loudest level; 0 without levels."""
         return max(self.levels, default=0.0)
 
     @property
-    def mean(self) -> float:
-        """RMS of the whole."""
-        return math.sqrt(statistics.fmean(level * level for level in self.levels or (0.0,)))
-
-    @property
-    def lively(self) -> bool:
-        """Does it go up and down, as speech and most music do? Only that can be recognised."""
-        return len(self.levels) > 1 and statistics.pstdev(_decibels(self.levels)) > _LIVELY
+    def recognisable(self) -> bool:
+        """Does the loudness vary, as that of speech and most music does?"""
+        return len(self.levels) > 1 and statistics.pstdev(_decibels(self.levels)) > _RECOGNISABLE
 
     def part(self, start: float, end: float) -> Stretch:
         """From ``start`` to ``end``, seconds from the first level; less where there is less."""
@@ -74,13 +73,13 @@ class Stretch:
         return Stretch(self.levels[first:last], self.wave[first * samples : last * samples])
 
 
-def likeness(one: Stretch, other: Stretch) -> float:
-    """The correlation of two stretches' loudness, -1 to 1, at the best shift."""
-    return max(likenesses(one, other), default=0.0)
+def similarity(one: Stretch, other: Stretch) -> float:
+    """The correlation of the loudness of two stretches, -1 to 1, at the best shift."""
+    return max(similarities(one, other), default=0.0)
 
 
-def likenesses(one: Stretch, other: Stretch) -> list[float]:
-    """The same at each shift: the shorter one is laid over the longer one wherever it fits."""
+def similarities(one: Stretch, other: Stretch) -> list[float]:
+    """The same at each shift of the shorter one within the longer one."""
     short, long = sorted((_decibels(one.levels), _decibels(other.levels)), key=len)
     if len(short) < 2:
         return []
@@ -90,9 +89,9 @@ def likenesses(one: Stretch, other: Stretch) -> list[float]:
     ]
 
 
-def wave_likeness(one: Stretch, other: Stretch, lead: float, slack: float) -> float:
-    """How much the wave of one stretch is that of the other, at the best shift: 0 to 1. Slow beside
-    `likeness`, and certain of short stretches too.
+def wave_similarity(one: Stretch, other: Stretch, lead: float, slack: float) -> float:
+    """The correlation of the waves of two stretches at the best shift, 0 to 1. Slower than
+    `similarity`, and reliable for short stretches too.
 
     Args:
         one: the sound to find.
@@ -128,9 +127,9 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return statistics.correlation(one, other)
 
 
-class Listener:
-    """Reads stretches of one file's sound; second 0 is when its first picture is shown, or its
-    first sample is heard where there is no picture."""
+class SoundReader:
+    """Reads stretches of one file's sound; second 0 is that of the first picture, or of the first
+    sample where there is no picture."""
 
     def __init__(
         self, container: InputContainer, stream: AudioStream, first: float | None = None
@@ -140,8 +139,8 @@ class Listener:
         self._first = first
 
     def stretch(self, start: float, seconds: float) -> Stretch:
-        """The levels from ``start`` on, silent before the sound begins, fewer where it ends or
-        does not decode."""
+        """The levels from ``start`` on: silent before the sound begins, fewer where it ends or does
+        not decode."""
         start, seconds = max(0.0, start), min(seconds, MAX_SECONDS)
         wanted = round(seconds * RATE)
         samples = array("h")
@@ -185,14 +184,14 @@ class Listener:
 
 
 @contextmanager
-def listening(source: Source, what: str) -> Iterator[Listener | None]:
-    """A listener to the first sound of a file; None when it has none that can be decoded.
+def open_sound(source: Source, what: str) -> Iterator[SoundReader | None]:
+    """A reader of the first sound of a file; None without one that can be decoded.
 
     Raises:
         MediaUnusable: the file cannot be read.
     """
     with bounded(source, _SOUND_BUDGET) as reader, opened(reader, what) as container:
-        # Typed as always there; a codec context is None where libav has no decoder.
+        # PyAV types it as always there; it is None where libav has no decoder.
         sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
         picture = None if sound is None else picture_stream(container)
         first = None
@@ -201,8 +200,42 @@ def listening(source: Source, what: str) -> Iterator[Listener | None]:
         for stream in container.streams:
             if stream is not sound:
                 stream.discard = Discard.all
-        yield None if sound is None else Listener(container, sound, first)
+        yield None if sound is None else SoundReader(container, sound, first)
 
 
 def _rms(samples: array[int]) -> float:
     return math.sqrt(sum(map(mul, samples, samples)) / len(samples)) / _FULL_SCALE
+
+
+def places_of(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Start and length of stretches: all of short ranges, some of long ones at even distances;
+    seconds."""
+    total = sum(end - start for start, end in ranges)
+    if total <= MAX_STRETCHES * LENGTH and len(ranges) <= MAX_STRETCHES:
+        return [place for start, end in ranges for place in _pieces(start, end)]
+    places = []
+    for number in range(MAX_STRETCHES):
+        offset = total * (number + 0.5) / MAX_STRETCHES
+        for start, end in ranges:
+            if offset <= end - start:
+                length = min(LENGTH, end - start, total / MAX_STRETCHES)
+                first = min(max(start, start + offset - length / 2), end - length)
+                if length >= SHORTEST:
+                    places.append((first, length))
+                break
+            offset -= end - start
+    return places
+
+
+def _pieces(start: float, end: float) -> list[tuple[float, float]]:
+    if end - start < SHORTEST:
+        return []
+    count = math.ceil((end - start) / LENGTH)
+    length = (end - start) / count
+    return [(start + number * length, length) for number in range(count)]
+
+
+def throughout(length: float) -> list[tuple[float, float]]:
+    """Start and length of stretches: nearly all of a short sound, parts of a long one; seconds."""
+    apart = max(MAX_SECONDS, length / _WHOLE_LOOKS)
+    return [(place * apart, MAX_SECONDS) for place in range(math.ceil(length / apart))]

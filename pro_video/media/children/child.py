@@ -1,9 +1,9 @@
 """The process that reads media: ``python -m pro_video.media.children.child SOCKET STATUS PARENT``.
 
-Each call runs in a process forked from this one, so nothing of one file is left for the next. This
-process has loaded the libraries and has one thread, so that forking is cheap and safe. The fork
-sets its limits before it begins. All processes end with the parent: when its sockets close, and on
-Linux at once. On macOS, which has no limit of the address space, only the limits of time hold.
+Each call runs in a fork of this process, so that no file affects the next. This process has loaded
+the libraries and has one thread, so that forking is cheap and safe. The fork sets its limits before
+it begins. All processes end with the parent: when its sockets close, and on Linux at once. macOS
+has no limit of the address space; only the limits of time hold there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pro_video.media.children.messages import (
     RESULT,
     STATUS,
     Channel,
-    Limits,
+    ReadingLimits,
     pack_error,
     result_type,
 )
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 
 _MOST_FILES = 64
 _NICENESS = 5
-# No larger WAV is possible.
+# The largest WAV.
 _MOST_WRITTEN = 4 * 1024**3
 _AHEAD = 64 * 1024
 _PR_SET_PDEATHSIG: Final = 1
 
 
 class ParentStream(io.RawIOBase):
-    """A stream of the parent's, read where it is."""
+    """A stream of the parent, read through the channel."""
 
     def __init__(self, channel: Channel, number: int, position: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _call(channel: Channel, module: str, rest: list[Any]) -> tuple[bytes, bytes]:
-    """Run one call; return the message with its outcome."""
+    """Run one call; return the message with its result."""
     positions, writes, packed = rest
     raws = [ParentStream(channel, number, place) for number, place in enumerate(positions)]
     try:
@@ -124,11 +124,11 @@ def _call(channel: Channel, module: str, rest: list[Any]) -> tuple[bytes, bytes]
         return RAISED, pack_error(error, traceback.format_exc(), next(failed, None))
 
 
-def _limited(limits: Limits, *, writes: bool) -> None:
-    # The signal that tells of it comes at the soft limit.
+def _limited(limits: ReadingLimits, *, writes: bool) -> None:
+    # SIGXCPU comes at the soft limit.
     _limit(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 5)
     _limit(resource.RLIMIT_FSIZE, _MOST_WRITTEN if writes else 0)
-    # The loaded libraries do not count: they are the same for all files.
+    # The loaded libraries do not count.
     _limit(resource.RLIMIT_AS, _address_space() + limits.memory)
 
 
@@ -183,7 +183,7 @@ def main() -> None:
                 data = channel.receive()[1]
             except ConnectionError:
                 return
-            # Loaded once, here; if it fails, the call itself says so.
+            # Loaded once, here; the call itself reports a failure.
             with contextlib.suppress(Exception):
                 importlib.import_module(pickle.loads(data)[0])
             this = os.getpid()

@@ -1,8 +1,8 @@
 """The protocol between a process and its children that read media.
 
 A message is one byte for its kind, the length of the rest, and the rest. The parent's messages are
-trusted, and pickled. A child's are not: they are JSON that is checked against the return type of
-the function, or an error by its name.
+trusted and pickled. A child's are not trusted: JSON that is checked against the return type of the
+function, or an error by its name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pro_video.core import errors
 from pro_video.core.errors import Problem, ProVideoError
 
 OVER_LIMITS: Final = "media_over_limits"
-"""Code of a reading that took too much: it tells nothing about what is in the file."""
+"""Code of a reading that exceeded a limit, whatever the file contains."""
 
 CALL: Final = b"c"
 DATA: Final = b"d"
@@ -45,7 +45,7 @@ STATUS: Final = struct.Struct("!i")
 MOST_ANSWERED: Final = 16 * 1024 * 1024
 """Bytes of a result; the largest are previews of some hundred kilobytes."""
 MOST_READ: Final = 1024 * 1024
-"""Bytes that one message carries of a stream."""
+"""Bytes of a stream in one message."""
 _MOST_ASKED: Final = 16 * 1024 * 1024
 _LONGEST_TEXT: Final = 10_000
 
@@ -55,8 +55,8 @@ PLACE = struct.Struct("!HQI")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of one call: bytes of memory, seconds of a processor, seconds."""
+class ReadingLimits:
+    """Limits of one call: bytes of memory, seconds of processor time, seconds."""
 
     memory: int
     cpu_seconds: int
@@ -67,7 +67,7 @@ class Channel:
     """One side of the socket between a process and its child.
 
     Args:
-        connection: the socket; it does not block.
+        connection: the socket; it becomes non-blocking.
         ended: becomes readable when the other side ends.
     """
 
@@ -76,13 +76,13 @@ class Channel:
         self._socket = connection
         self._ended = ended
         self.deadline: float | None = None
-        """The time of the TimeoutError, by the monotonic clock."""
+        """Time of the TimeoutError on the monotonic clock."""
 
     def send(self, kind: bytes, *parts: bytes | bytearray) -> None:
         """Send a message.
 
         Raises:
-            OSError: the other side is gone, or does not take it in time.
+            OSError: the other side is gone or too slow.
         """
         for part in (_HEAD.pack(kind, sum(map(len, parts))), *parts):
             view = memoryview(part)
@@ -94,7 +94,7 @@ class Channel:
         """The next message.
 
         Raises:
-            OSError: the other side is gone, does not answer in time, or says too much.
+            OSError: the other side is gone or too slow, or the message is too long.
         """
         kind, length = _HEAD.unpack(self._exactly(_HEAD.size))
         if length > most:
@@ -102,7 +102,7 @@ class Channel:
         return kind, self._exactly(length)
 
     def has_more(self) -> bool:
-        """Is there anything to receive at once?"""
+        """Is a message waiting?"""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
@@ -134,20 +134,20 @@ class Channel:
 
 
 def is_stream(value: object) -> bool:
-    """Is it read where it is, instead of being pickled?"""
+    """Is it read through the channel instead of being pickled?"""
     return isinstance(value, io.IOBase) or (hasattr(value, "read") and hasattr(value, "seek"))
 
 
 def pack_call(
-    limits: Limits, work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    limits: ReadingLimits, work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[bytes, list[Any]]:
     """A call as bytes, and the streams in it.
 
     Raises:
-        ValueError: the function cannot be imported by a child, or says not what it returns.
+        ValueError: a child cannot import the function, or its return type is not annotated.
     """
     if work.__qualname__ != work.__name__ or work.__module__ == "__main__":
-        raise ValueError(f"{work.__module__}.{work.__qualname__} is no function of a module")
+        raise ValueError(f"{work.__module__}.{work.__qualname__} is not a module's function")
     result_type(work)
     streams: list[Any] = []
     writes = False
@@ -172,22 +172,22 @@ def pack_call(
 
 @lru_cache(maxsize=256)
 def result_type(work: Callable[..., Any]) -> TypeAdapter[Any]:
-    """The annotated return type of a function, for packing and checking its result."""
+    """The annotated return type of a function, to pack and check its result."""
     returned = typing.get_type_hints(work)["return"]
     config = ConfigDict(
         ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
     )
-    # In a tuple, because a type may have a configuration of its own.
+    # In a tuple, because the type may have its own configuration.
     return TypeAdapter(tuple[returned], config=config)  # type: ignore[valid-type]
 
 
-def pack_error(error: Exception, told: str, stream: int | None) -> bytes:
+def pack_error(error: Exception, trace: str, stream: int | None) -> bytes:
     """An error of a function as bytes.
 
     Args:
         error: the exception.
-        told: where, for developers.
-        stream: which of the streams raised it, if one did.
+        trace: its traceback, for developers.
+        stream: the stream that raised it, if any.
     """
     known: dict[str, Any] = {
         name: value
@@ -202,7 +202,7 @@ def pack_error(error: Exception, told: str, stream: int | None) -> bytes:
         "kind": type(error).__name__,
         "ours": type(error).__module__ == errors.__name__,
         "message": str(error)[:_LONGEST_TEXT],
-        "told": told[-_LONGEST_TEXT:],
+        "trace": trace[-_LONGEST_TEXT:],
         "stream": stream,
         "known": known,
     }
@@ -218,10 +218,10 @@ def pack_failure(error: Exception) -> bytes:
 
 
 def unpack_error(data: bytearray, failures: dict[int, Exception]) -> Exception:
-    """The error that a child tells of; a stream's own one as it was raised here.
+    """The error in a child's message; that of a stream as it was raised here.
 
     Raises:
-        ValueError, KeyError, TypeError: it is none.
+        ValueError, KeyError, TypeError: malformed.
     """
     described = json.loads(data)
     if described["stream"] in failures:
@@ -243,5 +243,5 @@ def unpack_error(data: bytearray, failures: dict[int, Exception]) -> Exception:
             error = RuntimeError(f"{kind}: {message}")
     else:
         error = RuntimeError(f"{kind}: {message}")
-    error.add_note(f"In the process that reads media:\n{described['told']}")
+    error.add_note(f"In the process that reads media:\n{described['trace']}")
     return error

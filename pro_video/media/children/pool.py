@@ -1,4 +1,4 @@
-"""Child processes that read media, and the threads that serve them."""
+"""Child processes that read media, and the threads that manage them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pro_video.media.children.messages import (
     RESULT,
     STATUS,
     Channel,
-    Limits,
+    ReadingLimits,
     pack_call,
     pack_failure,
     result_type,
@@ -45,20 +45,20 @@ from pro_video.media.children.messages import (
 )
 
 _IDLE_SECONDS = 60.0
-# Waiting for a stream's own source is not the file's fault, but it must end too.
+# Waits for the storage do not count against the file, but they must end too.
 _LONGEST_SECONDS = 3600.0
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
 _TRIES = 2
 _CLOSE_SECONDS = 5.0
-_WAY_OUT = "convert it to MP4 with H.264, or to WAV"
+_ADVICE = "convert it to MP4 with H.264, or to WAV"
 # Keeps the BLAS of numpy from starting a thread on each processor.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class _Died(Exception):
-    """The process of a call ended without an answer, with this status."""
+    """The process of a call ended without a result, with this status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -66,10 +66,10 @@ class _Died(Exception):
 
 
 class Child:
-    """One child process: a fresh interpreter without the environment of this one.
+    """One child process: a fresh interpreter without this one's environment.
 
     Raises:
-        TransientError: it could not be started.
+        TransientError: it did not start.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Child:
         channel.deadline = time.monotonic() + _START_SECONDS
         try:
             if channel.receive(0)[0] != READY:
-                raise ConnectionAbortedError("it does not say that it is ready")
+                raise ConnectionAbortedError("it does not become ready")
         except OSError as error:
             self.close()
             raise _not_started(error) from error
@@ -101,19 +101,19 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it, and wait for that."""
+        """End it and wait for its end."""
         self.kill()
         self._process.wait()
         self._socket.close()
         self._control.close()
 
-    def answer(self, call: Call) -> tuple[bytes, bytearray, dict[int, Exception]]:
-        """Run a call; return its outcome, its data, and the errors of its streams by number.
+    def run(self, call: Call) -> tuple[bytes, bytearray, dict[int, Exception]]:
+        """Run a call; return the kind and data of its result, and its streams' errors by number.
 
         Raises:
             TimeoutError: it took too long.
             _Died: the process of the call ended.
-            OSError, struct.error, ValueError: the child is gone, or says what is no answer.
+            OSError, struct.error, ValueError: the child is gone, or its message is malformed.
         """
         failures: dict[int, Exception] = {}
         channel = Channel(self._socket, self._control)
@@ -129,7 +129,7 @@ class Child:
                 began = time.monotonic()
                 try:
                     answer = _read(call.streams[number], kind, offset, min(length, MOST_READ))
-                except Exception as error:  # noqa: BLE001 - the child and the caller hear of it
+                except Exception as error:  # noqa: BLE001 - sent to the child and raised in the caller
                     failures[number] = error
                     kind, answer = FAILURE, pack_failure(error)
                 else:
@@ -141,7 +141,7 @@ class Child:
         if status := self._status():
             raise _Died(status)
         if channel.has_more():
-            raise ValueError("more than an answer")
+            raise ValueError("more than one result")
         return kind, data, failures
 
     def _status(self) -> int:
@@ -163,15 +163,15 @@ def _started(*theirs: socket.socket) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         env=_environment(),
         pass_fds=numbers,
-        # Ctrl-C in a terminal is for this process, which then ends its children.
+        # Ctrl-C in a terminal goes to this process, which then ends its children.
         start_new_session=True,
     )
 
 
 def _not_started(why: object) -> TransientError:
     return TransientError(
-        f"The process that reads media cannot be started ({why}). Look at the worker's log and "
-        "memory, then retry this run.",
+        f"The process that reads media did not start ({why}). Check the worker's log and memory, "
+        "then retry this run.",
         code="reading_unavailable",
     )
 
@@ -185,7 +185,7 @@ def _read(stream: Any, kind: bytes, offset: int, length: int) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """The child's environment: the places of modules, and no secret."""
+    """The child's environment: the paths of modules, without secrets."""
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
     return kept | _ENVIRONMENT | {"PYTHONPATH": places}
@@ -196,7 +196,7 @@ class Call:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: ReadingLimits,
         work: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -211,18 +211,18 @@ class Call:
         self._child: Child | None = None
 
     def abandon(self) -> None:
-        """Abandon it: it does not begin, or ends at once."""
+        """Give the call up: it does not begin, or ends at once."""
         self.future.cancel()
         with self._lock:
             self._abandoned = True
             if self._child is not None:
                 self._child.kill()
 
-    def given_to(self, child: Child | None) -> None:
-        """It is done by this child, or by none any more.
+    def assign(self, child: Child | None) -> None:
+        """Note the child that runs the call; None after its end.
 
         Raises:
-            CancelledError: it was abandoned.
+            CancelledError: the call was given up.
         """
         with self._lock:
             self._child = child
@@ -231,12 +231,11 @@ class Call:
 
 
 class Children:
-    """A bounded number of child processes; each is started when it is needed, and ended when
-    it had nothing to do for a minute.
+    """A bounded number of child processes, started on demand and ended after a minute without work.
 
     Args:
-        processes: how many at the same time; default is the setting ``reading_processes``.
-        idle_seconds: how long a child without work is kept.
+        processes: at the same time; default is the setting ``reading_processes``.
+        idle_seconds: life of a child without work.
     """
 
     def __init__(
@@ -252,7 +251,7 @@ class Children:
 
     def submit(
         self,
-        limits: Limits,
+        limits: ReadingLimits,
         work: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -260,7 +259,7 @@ class Children:
         """Put a call at the end of the queue.
 
         Raises:
-            RuntimeError: this is closed.
+            RuntimeError: closed.
         """
         call = Call(limits, work, args, kwargs)
         with self._lock:
@@ -268,8 +267,8 @@ class Children:
                 raise RuntimeError("the processes that read media are closed")
             if len(self._threads) < (self._processes or get_settings().reading_processes):
                 name = f"pro-video-reading-{len(self._threads)}"
-                # A thread for each child, for as long as there are any: on Linux a child dies with
-                # the thread that started it.
+                # One long-lived thread per child: on Linux a child dies with the thread that
+                # started it.
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -277,7 +276,7 @@ class Children:
         return call
 
     def close(self) -> None:
-        """End all children and threads; calls that wait or run are cancelled."""
+        """End all children and threads; unfinished calls are cancelled."""
         with self._lock:
             self._closed = True
             threads, busy = list(self._threads), list(self._busy)
@@ -300,7 +299,7 @@ class Children:
                 try:
                     call = self._calls.get(timeout=None if child is None else self._idle_seconds)
                 except queue.Empty:
-                    _ended(child)
+                    _close(child)
                     child = None
                     continue
                 if call is None:
@@ -309,65 +308,64 @@ class Children:
                     continue
                 with self._lock:
                     self._busy.add(call)
-                child = _done(call, child)
+                child = _run(call, child)
                 with self._lock:
                     self._busy.discard(call)
         finally:
-            _ended(child)
+            _close(child)
 
 
-def _ended(child: Child | None) -> None:
-    """There is no child any more."""
+def _close(child: Child | None) -> None:
     if child is not None:
         child.close()
 
 
-def _done(call: Call, child: Child | None) -> Child | None:
-    """Run a call, in the given child or a new one; return the child if it can take another."""
+def _run(call: Call, child: Child | None) -> Child | None:
+    """Run a call in the given child or a new one; return the child if it can take another."""
     for _ in range(_TRIES):
         try:
-            call.given_to(None)
+            call.assign(None)
             child = child or Child()
-            call.given_to(child)
-            kind, data, failures = child.answer(call)
-            call.given_to(None)
-            outcome = _outcome(call, kind, data, failures)
+            call.assign(child)
+            kind, data, failures = child.run(call)
+            call.assign(None)
+            result = _result(call, kind, data, failures)
         except (CancelledError, TransientError) as error:
-            _ended(child)
+            _close(child)
             call.future.set_exception(error)
             return None
         except TimeoutError:
-            _ended(child)
+            _close(child)
             call.future.set_exception(_over(call, f"{call.limits.seconds:g} s"))
             return None
         except (_Died, OSError, struct.error, ValueError, KeyError, TypeError) as error:
-            _ended(child)
+            _close(child)
             child = None
             if isinstance(error, _Died) and error.status == -signal.SIGXCPU:
                 call.future.set_exception(_over(call, f"{call.limits.cpu_seconds} s of processor"))
                 return None
-            # It died, was killed, or says what is no answer. Perhaps that is not the file's fault:
-            # a system without memory kills what it finds.
+            # It died, was killed, or sent a malformed message. The file need not be the cause: a
+            # system without memory kills any process.
             continue
-        if isinstance(outcome, Exception):
-            call.future.set_exception(outcome)
+        if isinstance(result, Exception):
+            call.future.set_exception(result)
         else:
-            call.future.set_result(outcome)
+            call.future.set_result(result)
         return child
     call.future.set_exception(
         MediaUnusable(
-            f"{call.what} cannot be read: the process that read it died twice; {_WAY_OUT}",
+            f"{call.what} cannot be read: the process that read it died twice; {_ADVICE}",
             code="media_unreadable",
         )
     )
     return None
 
 
-def _outcome(call: Call, kind: bytes, data: bytearray, failures: dict[int, Exception]) -> Any:
-    """A result, or the exception to raise.
+def _result(call: Call, kind: bytes, data: bytearray, failures: dict[int, Exception]) -> Any:
+    """The result, or the exception to raise.
 
     Raises:
-        ValueError, KeyError, TypeError: the answer is none.
+        ValueError, KeyError, TypeError: malformed.
     """
     if kind == RESULT:
         return result_type(call.work).validate_json(bytes(data))[0]
@@ -375,12 +373,12 @@ def _outcome(call: Call, kind: bytes, data: bytearray, failures: dict[int, Excep
         return unpack_error(data, failures)
     if kind == OVER_MEMORY:
         return _over(call, f"{call.limits.memory // 1024 // 1024} MB of memory")
-    raise ValueError(f"an answer of kind {kind!r}")
+    raise ValueError(f"a message of kind {kind!r}")
 
 
 def _over(call: Call, limit: str) -> MediaUnusable:
     return MediaUnusable(
-        f"{call.what} could not be read within {limit}; {_WAY_OUT}", code=OVER_LIMITS
+        f"{call.what} could not be read within {limit}; {_ADVICE}", code=OVER_LIMITS
     )
 
 

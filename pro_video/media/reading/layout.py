@@ -1,10 +1,10 @@
 """The outer structure of a media file, compared with its size.
 
-libav opens a file that was cut off and reports the length of the whole one, and adapts the length
-of a cut WAV in silence. The outer sizes alone prove nothing: streams are written with placeholders
-for them, and forms, cameras and proxies leave bytes behind the last box. A file is cut off when
-media is missing, so a size beyond the end is a reason to look at the media
-(`pro_video.media.probe.probe`), and a refusal only where no media can be without it.
+libav opens a cut file and reports the length of the whole one, and silently adapts the length of a
+cut WAV. The outer sizes alone prove nothing: streams have placeholders for them, and forms, cameras
+and proxies leave bytes after the last box. A file is cut off when media is missing. So a size
+beyond the end makes `pro_video.media.probe.probe` check the media, and is refused at once only
+where no media can exist without it.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from pro_video.core.file_types import (
     kind_of,
     tag_length,
 )
-from pro_video.media.reading.index import MAX_SEGMENT_INDEX, Claims
+from pro_video.media.reading.sample_claims import MAX_SEGMENT_INDEX, Claims
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) to bytes; fewer at the end of the file."""
 
 MAX_BOXES: Final = 4096
-"""Boxes of the outer structure, two for each fragment: over an hour in fragments of two seconds."""
+"""Boxes of the outer structure, two per fragment: over an hour in fragments of two seconds."""
 MAX_INDEX: Final = 48 * 1024 * 1024
 _INDEXES: Final = frozenset(
     b"moov moof trak mdia minf stbl traf edts udta dinf wave mvex tref ilst ipro iprp meta cmov "
     b"stsd stsz stz2 trun".split()
 )
-"""Boxes in which libav looks for tables of samples, also where the standard has no place for them
-(the table of parsers in libavformat/mov.c)."""
+"""Boxes in which libav reads tables of samples, outside their standard places too (the table of
+parsers in libavformat/mov.c)."""
 
 _BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"})
 _ESSENTIAL: Final = frozenset({b"ftyp", b"moov", b"moof"})
-"""Boxes without whose end some media cannot be found."""
+"""Boxes without which some media cannot be found."""
 _MAX_CHUNKS: Final = 64
 _COUNTED_HEADER: Final = 0.05
-"""Seconds of sound in as many bytes as no header has more of."""
+"""Seconds of sound whose bytes are more than any header has."""
 _PLACEHOLDER: Final = 1_000_000_000
 _W64_SOUND: Final = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _W64_PLACEHOLDER: Final = 1 << 60
 _PLACEHOLDER_SECONDS: Final = 600.0
-"""Programs that write a WAV to a stream put 0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 2000000000 and
-the like for its bytes; more than these bytes or seconds are no sound that was cut off."""
+"""Programs that write a WAV to a stream put 0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000 or 2000000000 for
+its bytes. Larger numbers of bytes or seconds are such placeholders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +58,13 @@ class Layout:
     """Facts of the outer structure.
 
     Attributes:
-        container: mp4, mov, webm, mkv, wav, avi, aiff, w64, ogg, or None for one that is not looked
-            into here.
-        code: name of what is wrong, None when nothing is.
-        problem: completes "the file …", None when nothing is wrong.
-        advice: the way out of it.
-        promised: bytes that the sizes promise when they are more than there are; whether any of
-            it is media is for the media to tell.
-        stated: the header tells the length: a plain WAV with true sizes, or a FLAC.
-        frames: of sound, as the header of an MP3 counts them; 0 when it does not.
+        container: mp4, mov, webm, mkv, wav, avi, aiff, w64, ogg, or None for others.
+        code: of the problem, None without one.
+        problem: completes "the file …", None without one.
+        advice: what to do about it.
+        promised: bytes that the sizes promise, when they are more than the file has.
+        stated: the header states the length: a plain WAV with true sizes, or a FLAC.
+        frames: of sound, by the header of an MP3; 0 when unknown.
     """
 
     container: str | None = None
@@ -79,7 +77,7 @@ class Layout:
 
 
 def inspect(read_at: ReadAt, size: int) -> Layout:
-    """Look at the outer structure of a file of ``size`` bytes."""
+    """Inspect the outer structure of a file of ``size`` bytes."""
     if size <= 0:
         return Layout(None, "media_empty", "is empty")
     head = read_at(0, HEAD_BYTES)
@@ -99,7 +97,7 @@ def inspect(read_at: ReadAt, size: int) -> Layout:
         return _refused(kind)
     if kind in _SOUNDS:
         return _SOUNDS[kind](read_at, size, head)
-    # libav also takes a file for MP4 that begins with a box of any other name.
+    # libav also takes files for MP4 that begin with a box of another name.
     layout = _inspect_boxes(read_at, size, head)
     return layout if layout.code == "media_absurd" else _inspect_sound(head, read_at)
 
@@ -128,7 +126,7 @@ def _inspect_sound(head: bytes, read_at: ReadAt) -> Layout:
 
 
 def _inspect_aiff(_read_at: ReadAt, size: int, head: bytes) -> Layout:
-    """Its number of samples is what libav tells; a size says when to count them."""
+    """libav uses the stated number of samples; a size beyond the end makes them be counted."""
     end = 8 + int.from_bytes(head[4:8], "big")
     return Layout("aiff", promised=end if size + 1 < end < _PLACEHOLDER else None)
 
@@ -142,7 +140,7 @@ def _inspect_w64(_read_at: ReadAt, size: int, head: bytes) -> Layout:
 
 
 def _inspect_ogg(read_at: ReadAt, size: int, _head: bytes) -> Layout:
-    """The last page has a table of its pieces."""
+    """The last page has a table of its segments."""
     first = max(0, size - HEAD_BYTES)
     tail = read_at(first, HEAD_BYTES)
     page = tail.rfind(b"OggS")
@@ -163,7 +161,7 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
             break
         header = read_at(offset, 16)
         if len(header) < 8:
-            # A few bytes of padding after the last box do no harm.
+            # A few bytes of padding after the last box are harmless.
             break
         length, name = int.from_bytes(header[:4], "big"), header[4:8]
         if length == 1:
@@ -173,7 +171,7 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
         if length < 8:
             break
         if name in {b"free", b"hoov"} and header[12:16] in {b"mvhd", b"cmov"}:
-            # libav takes it for the index, as tools hide one that they have replaced.
+            # libav takes it for the index: tools hide a replaced index in this way.
             name = b"moov"
         has_index = has_index or name == b"moov"
         if name in _INDEXES and length > MAX_INDEX:
@@ -181,8 +179,8 @@ def _inspect_boxes(read_at: ReadAt, size: int, head: bytes) -> Layout:
         if offset + length > size:
             if name in _ESSENTIAL or not has_index:
                 return Layout(container, "media_truncated", cut(offset + length, size))
-            # The last box is larger than the file, or what follows is none; the index tells
-            # whether a sample is missing.
+            # The last box is larger than the file, or junk follows; the index shows whether a
+            # sample is missing.
             break
         if name == b"sidx":
             claims.segment_index += length
@@ -236,7 +234,7 @@ def _vint(data: bytes, position: int) -> tuple[int | None, int]:
 
 
 def _inspect_wav(read_at: ReadAt, size: int, head: bytes) -> Layout:
-    """Its chunks up to the sound."""
+    """The chunks of a WAV up to its sound."""
     order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
     riff, rate, large = int.from_bytes(head[4:8], order) + 8, 0, 0
     offset = 12
@@ -250,9 +248,9 @@ def _inspect_wav(read_at: ReadAt, size: int, head: bytes) -> Layout:
             large = int.from_bytes(chunk[16:24], order)
         elif name == b"data":
             length = large if length == 0xFFFFFFFF and large else length
-            # A last padding byte may miss.
+            # The last padding byte may be missing.
             whole = start + length <= size + 1
-            # Some programs count the header among the bytes of the sound.
+            # Some programs count the header as sound.
             missing = start + length - size > rate * _COUNTED_HEADER
             if missing and not whole and not _is_placeholder(length, rate):
                 return Layout("wav", "media_truncated", cut(start + length, size))

@@ -1,8 +1,8 @@
 """Begin and end of a file's streams, and the usual distance of its pictures.
 
-MP4 and QuickTime index every sample, so libav's account of them is exact. Other containers state
-the end instead of the length, state nothing (live recordings), or leave an estimate from the first
-bytes to the reader (MP3, AAC); there the packets are counted.
+MP4 and QuickTime index every sample, so libav's times are exact. Other containers state the end
+instead of the length, state nothing (live recordings), or leave an estimate to the reader (MP3,
+AAC); their packets are counted.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ Stream = VideoStream | AudioStream
 
 INDEXED: Final = "mov,mp4,m4a,3gp,3g2,mj2"
 WINDOW: Final = 96
-"""Pictures whose times tell how far apart they usually are."""
+"""Pictures that are read for their usual distance."""
 _WINDOW_BYTES: Final = 16 * 1024 * 1024
 _REORDERED: Final = 8
 _HELD: Final = 0.5
-"""Seconds: a picture that stands longer is held, and says nothing about the frame rate."""
+"""Seconds: a longer picture is held and does not count for the frame rate."""
 _UNEVEN: Final = 0.1
 _ODD: Final = 0.01
 _LONGEST_STEP: Final = 0.1
-"""Seconds: nobody knows how long the last one of held pictures is shown; so long at least."""
+"""Seconds: assumed least length of the last picture, when pictures are held."""
 _LAST_ENTRIES: Final = 64
 _NO_LENGTH: Final = 2**31
-"""Ticks: a longer packet is an overflow, as libav has them after a jump into Vorbis."""
+"""Ticks: a longer packet is an overflow, which libav has after a seek in Vorbis."""
 _CLOSE: Final = 0.1
 _CLOSE_SAMPLES: Final = 3000
-"""Seconds, and samples where these take longer, that priming and padding of codecs add to the
-packets of a sound; LAME adds up to 2,257 samples."""
+"""Seconds, or samples if longer, that priming and padding of codecs may add to a sound; LAME adds
+up to 2,257 samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a stream is in the file's own clock, in seconds.
+    """The begin and end of a stream on the file's own clock, seconds.
 
-    ``heard`` is the sum of its packets, which jumps of the clock leave alone.
+    ``heard`` is the sum of its packets, without jumps of the clock.
     """
 
     start: float
@@ -61,7 +61,7 @@ class Span:
 
 
 def streams_of(container: InputContainer) -> list[Stream]:
-    """Pictures and sounds that have a clock."""
+    """Video and audio streams with a clock."""
     streams: list[Stream] = [*container.streams.video, *container.streams.audio]
     return [
         stream
@@ -71,15 +71,14 @@ def streams_of(container: InputContainer) -> list[Stream]:
 
 
 def stated(stream: Stream) -> Span | None:
-    """The span that the container states for a stream; None without a length, and where its index
-    goes on."""
+    """The stated span of a stream; None without a length, or with index entries after its end."""
     if stream.duration is None or not stream.time_base or stream.duration <= 0:
         return None
     base, start = float(stream.time_base), stream.start_time or 0
     entries = stream.index_entries
     last = entries[max(0, len(entries) - _LAST_ENTRIES) :]
     if any(entry.timestamp > start + stream.duration for entry in last if not entry.is_discard):
-        # Edits that show a part twice make a track longer than its media.
+        # Edits that repeat a part make a track longer than its media.
         return None
     return Span(start * base, (start + stream.duration) * base, stream.duration * base)
 
@@ -87,17 +86,16 @@ def stated(stream: Stream) -> Span | None:
 def counted(
     container: InputContainer, *, behind: float | None, step: float = 0.0
 ) -> dict[int, Span]:
-    """The spans of the streams by their packets, those that were met.
+    """The spans of the streams that have packets in the part read.
 
     Args:
         container: just opened.
-        behind: read from the last place before that second on, where the container can be entered;
-            None reads everything.
-        step: seconds from one picture to the next, usually, which the last one lasts at least,
-            whatever its packet says; unless the pictures are held.
+        behind: read from the last entry point before that second on; None reads everything.
+        step: usual seconds between pictures: the least length of the last one, whatever its packet
+            says, unless the pictures are held.
 
     Raises:
-        MediaUnusable: reading took too much (`reading.OUT_OF_BUDGET`).
+        MediaUnusable: reading exceeded a limit (`open.OUT_OF_BUDGET`).
     """
     streams = streams_of(container)
     for stream in container.streams:
@@ -105,7 +103,7 @@ def counted(
             stream.discard = Discard.all
     if behind is not None:
         _enter(container, streams, behind)
-    # An AVI holds no picture: it shows one after the other.
+    # An AVI cannot hold pictures.
     least = step if container.format.name == "avi" else min(step, _LONGEST_STEP)
     tallies = {stream.index: _Tally(stream, least, entire=behind is None) for stream in streams}
     for packet in container.demux(*streams):
@@ -121,7 +119,7 @@ def _enter(container: InputContainer, streams: Sequence[Stream], behind: float) 
     try:
         container.seek(int(behind / float(leading.time_base)), stream=leading, backward=True)
     except av.FFmpegError:
-        # No index to enter by: the packets are read from the beginning.
+        # Without an index the packets are read from the beginning.
         container.seek(0)
 
 
@@ -131,7 +129,7 @@ class _Tally:
     def __init__(self, stream: Stream, step: float, *, entire: bool) -> None:
         self._base = float(stream.time_base or 0)
         self._step = step if isinstance(stream, VideoStream) else 0.0
-        # The end of a file alone does not show its beginning.
+        # The packets at the end do not show the beginning.
         self._known = stream.start_time if entire else stream.start_time or 0
         self._start, self._end, self._heard = math.inf, -math.inf, 0.0
         self.met = False
@@ -158,7 +156,7 @@ class Pace:
     """The distances of pictures.
 
     Attributes:
-        step: seconds from one to the next, usually; 0 when only one is known.
+        step: usual seconds from one to the next; 0 for a single picture.
         uneven: the distances differ.
     """
 
@@ -169,8 +167,7 @@ class Pace:
 def pace_of(container: InputContainer, stream: VideoStream) -> Pace:
     """The usual distance of pictures, from the index or from the first packets.
 
-    Held pictures do not count, unless all are held. Ticks of a container without a picture do not
-    count either.
+    Held pictures do not count, unless all are held, nor do ticks without a picture.
     """
     base = float(stream.time_base or 0)
     if container.format.name in {INDEXED, "avi"} and len(stream.index_entries) > 1:
@@ -181,7 +178,7 @@ def pace_of(container: InputContainer, stream: VideoStream) -> Pace:
         times, complete = _first_times(container, stream)
     times = sorted(set(times))
     if container.format.name == "avi":
-        # Its first picture may stand for the delay of reordered ones.
+        # The first picture may include the delay of reordered ones.
         times = times[1:] if len(times) > 2 else times
     if not complete and len(times) > 2 * _REORDERED:
         times = times[:-_REORDERED]
@@ -192,9 +189,9 @@ def pace_of(container: InputContainer, stream: VideoStream) -> Pace:
     usual = statistics.median(moving)
     slack = max(2.0, _UNEVEN * usual)
     odd = sum(abs(step - usual) > slack for step in steps)
-    # A first picture that is longer is a habit of encoders.
+    # Some encoders make the first picture longer.
     uneven = max(steps) > 2 * usual + slack or odd > max(1, _ODD * len(steps))
-    # Timestamps are rounded to ticks; over many pictures that averages out.
+    # The mean over many pictures removes the rounding to ticks.
     return Pace((usual if uneven else statistics.fmean(steps)) * base, uneven)
 
 
@@ -215,19 +212,18 @@ def _first_times(container: InputContainer, stream: VideoStream) -> tuple[list[i
 
 
 def is_close(length: float, other: float, rate: int) -> bool:
-    """Do two lengths of a sound, in seconds, differ by no more than priming and padding?"""
+    """Do two lengths of a sound, in seconds, differ by priming and padding at most?"""
     return abs(length - other) <= max(_CLOSE, _CLOSE_SAMPLES / rate if rate > 0 else 0.0)
 
 
 def sound_length(claimed: Span | None, found: Span | None, rate: int, *, clocked: bool) -> float:
-    """Seconds of a sound without a picture: as stated, unless the packets say otherwise.
+    """Seconds of a sound without a picture: as stated, unless the packets disagree.
 
     Args:
-        claimed: the container's statement, if any.
-        found: the packets, when they were counted.
+        claimed: stated by the container, if at all.
+        found: by the packets, when they were counted.
         rate: samples per second.
-        clocked: the times of packets are exact and their lengths are rounded, not the other way
-            round.
+        clocked: the times of packets are exact and their lengths rounded, instead of vice versa.
     """
     if found is None:
         return claimed.length if claimed is not None else 0.0
@@ -236,6 +232,6 @@ def sound_length(claimed: Span | None, found: Span | None, rate: int, *, clocked
 
 
 def whole(spans: Iterable[Span]) -> Span:
-    """From the first beginning to the last end of one span or more."""
+    """From the first begin to the last end of the spans."""
     known = list(spans)
     return Span(min(span.start for span in known), max(span.end for span in known))

@@ -10,16 +10,16 @@ from av.packet import Packet
 _VERSION: Final = int(av.__version__.split(".")[0])
 
 TOLERANT: Final[dict[str, Any]] = {"metadata_errors": "surrogateescape"} if _VERSION < 19 else {}
-"""Options of `av.open` with which no file is refused for the text encoding of its metadata. From
-19 on none is, and the option is gone."""
+"""Options of `av.open` against refusals for the text encoding of metadata; 19 refuses none, and has
+no such option."""
 
 UNDECODABLE: Final = (av.FFmpegError, ValueError)
-"""Exceptions of `Packet.decode` for a packet that does not decode. 19 forgets a decoder that could
-not be opened, and raises a plain ValueError for the packets that follow."""
+"""Exceptions of `Packet.decode` for an undecodable packet. After a decoder could not be opened, 19
+raises a plain ValueError for the following packets."""
 
 
 def frames_of(packet: Packet[Any]) -> list[Any]:
-    """The frames that a packet decodes to; none for a damaged one, as players do.
+    """The frames of a packet; none for a damaged one, as in players.
 
     Raises:
         MemoryError: the process has no memory for them.

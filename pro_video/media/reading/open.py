@@ -1,9 +1,8 @@
-"""Opens media with libav, so that a hostile file neither reads much nor opens other addresses.
+"""Opens media with libav so that a hostile file can neither read much nor open other addresses.
 
-The formats are a closed list: without playlists, so that a file cannot make the worker open
-addresses, and without MPEG transport and program streams, which may add streams at any place.
-Bytes, packets and pixels are bounded. Errors of the source itself (storage, network) come through
-unchanged.
+The list of formats is closed. It has no playlists, which make libav open addresses, and no MPEG
+transport and program streams, which may add streams anywhere. Bytes, packets and pixels are
+bounded. Errors of the source itself (storage, network) pass unchanged.
 """
 
 from __future__ import annotations
@@ -33,25 +32,23 @@ FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,wav,w64,aiff,mp3,ogg
 MAX_PIXELS: Final = 64 * 1000 * 1000
 MAX_SIDE: Final = 16384
 INDEX_BUDGET: Final = 64 * 1024 * 1024
-"""Bytes that reading a file's structure may take; the index of a long video is a few megabytes."""
+"""Bytes that may be read of a file's structure; the index of a long video has a few megabytes."""
 MOMENTS_BUDGET: Final = 256 * 1024 * 1024
-"""Bytes that looking at moments of a file may take: some keyframe intervals of a large video."""
+"""Bytes that may be read for moments of a file: some keyframe intervals of a large video."""
 MAX_PACKETS: Final = 600
-"""Packets looked at for one frame: more than the 250 frames between keyframes that encoders use."""
+"""Packets read for one frame: more than the usual 250 frames between keyframes."""
 OUT_OF_BUDGET: Final = frozenset({"media_absurd", "byte_budget", OVER_LIMITS})
-"""Codes of a reading that took too much, here or in the storage: it tells nothing about the file's
-pictures."""
+"""Codes of a reading that exceeded a limit, here or in the storage, whatever the file contains."""
 _BUFFER: Final = 64 * 1024
 _PROBE_BYTES: Final = 1024 * 1024
-# More than `media.MAX_STREAMS`, so that a file with a few too many is told its number.
+# More than `probe.MAX_STREAMS`, so that a refusal can name the number.
 _MAX_STREAMS: Final = 128
 
 
 class BoundedReader(io.RawIOBase):
-    """A seekable stream that gives up after ``budget`` bytes and remembers the first failure.
+    """A seekable stream that fails after ``budget`` bytes and keeps the first failure.
 
-    libav turns an exception of its reader into an error of its own in some places; `failure` keeps
-    the cause.
+    libav sometimes replaces an exception of its reader; `failure` keeps the cause.
     """
 
     def __init__(self, stream: BinaryIO, budget: int = INDEX_BUDGET) -> None:
@@ -121,13 +118,23 @@ def bounded(source: Source, budget: int = INDEX_BUDGET) -> Iterator[BoundedReade
 
 
 @contextmanager
+def within_budget() -> Iterator[None]:
+    """Ends the block without an error when reading meets a limit of bytes or packets."""
+    try:
+        yield
+    except MediaUnusable as error:
+        if error.code not in OUT_OF_BUDGET:
+            raise
+
+
+@contextmanager
 def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputContainer]:
     """The container in a reader.
 
     Raises:
-        MediaUnusable: libav does not understand it, at opening or while the block uses it.
+        MediaUnusable: libav cannot read it, at opening or later in the block.
     """
-    # libav decodes pictures already while it opens a file: what bounds that must be told here.
+    # libav decodes pictures while it opens a file, so the bounds are set here.
     options = {
         "format_whitelist": FORMATS,
         "probesize": str(_PROBE_BYTES),
@@ -141,13 +148,13 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
             yield container
     except (av.FFmpegError, UnicodeError, IndexError) as error:
         if isinstance(error, MemoryError):
-            # For want of memory, or because a damaged size asks for more than libav ever gives.
+            # The memory is used up, or a damaged size exceeds libav's own limit.
             raise MediaUnusable(
                 f"{what} needs more memory to be read than it may take; convert it to MP4 with "
                 "H.264, or to WAV, and check that it plays",
                 code=OVER_LIMITS,
             ) from error
-        # PyAV's demuxer fails with an IndexError when a damaged file adds a stream under way.
+        # PyAV's demuxer raises IndexError when a damaged file adds a stream.
         raise reader.failure or MediaUnusable(
             f"{what} is not a video or audio file that can be read; convert it to MP4 (H.264) or "
             "WAV and check that it plays",
@@ -158,10 +165,10 @@ def opened(reader: BoundedReader, what: str = "the file") -> Iterator[InputConta
 
 
 def picture_stream(container: InputContainer) -> VideoStream | None:
-    """The first stream of moving pictures, its decoder bounded; cover art of a song is none.
+    """The first stream of moving pictures (no cover art), its decoder bounded.
 
     Raises:
-        MediaUnusable: it claims an absurd size, or its codec is unknown.
+        MediaUnusable: an absurd size, or an unknown codec.
     """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
@@ -170,8 +177,8 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 
 
 def _bound(stream: VideoStream) -> VideoStream:
-    """One thread, and no frame larger than the product takes."""
-    # Typed as always there; it is None where libav has no decoder for what the file names.
+    """One thread, and no frame above the limits."""
+    # PyAV types it as always there; it is None where libav has no decoder.
     context = cast("VideoCodecContext | None", stream.codec_context)
     if context is None:
         raise MediaUnusable(
@@ -197,7 +204,7 @@ def origin(container: InputContainer, stream: VideoStream) -> int:
     """
     if container.format.name != "avi":
         return stream.start_time or 0
-    # An AVI has no times; libav counts the delay of reordered frames and what comes before.
+    # An AVI has no times; libav's include the delay of reordered frames.
     container.seek(0, stream=stream)
     for packet in islice(container.demux(stream), MAX_PACKETS):
         shown = [frame.pts for frame in frames_of(packet) if frame.pts is not None]
@@ -213,12 +220,11 @@ def frames_at(
     *,
     strict: bool = False,
 ) -> Iterator[VideoFrame | None]:
-    """The frame shown at each of the instants, seconds from the first one, which must not go down.
+    """The frame shown at each of the instants (seconds from the first frame, in order).
 
     Each keyframe interval is decoded at most once, and at most `MAX_PACKETS` packets for one
-    instant. None where nothing decodes and where that bound is met before the instant; past the
-    end it is the last frame. Damaged packets are passed over, as players do, unless ``strict``:
-    then they raise libav's error.
+    instant. None where nothing decodes or that bound is reached; the last frame past the end.
+    Damaged packets are skipped, as in players; with ``strict`` they raise libav's error.
     """
     time_base, start = stream.time_base, origin(container, stream)
     packets: Iterator[Packet[VideoStream]] = iter(())
@@ -248,7 +254,7 @@ def frames_at(
 
 
 def _keyframe_between(stream: VideoStream, shown: int, target: int) -> bool:
-    """Is there a keyframe to jump to between what is shown and the target?"""
+    """Is there a keyframe between the shown frame and the target?"""
     entries = stream.index_entries
     position = entries.search_timestamp(target, backward=True)
     return position < 0 or entries[position].timestamp > shown

@@ -1,7 +1,7 @@
-"""The turning and mirroring of a stored picture by a player.
+"""The orientation in which a player shows a stored picture.
 
 Containers and codecs carry a display matrix (`tkhd` of MP4, the projection of Matroska, the display
-orientation of H.264 and HEVC). Turns and mirrors of it count, to the nearest right angle; scaling
+orientation of H.264 and HEVC). Its turns, to the nearest right angle, and mirrors count; scaling
 and perspective do not, as in players.
 """
 
@@ -32,8 +32,8 @@ class Orientation:
     """The mirroring and turning of a stored picture, in this order.
 
     Attributes:
-        mirrored: first, left and right change places.
-        rotation: then it is turned counterclockwise by 0, 90, 180 or 270 degrees.
+        mirrored: left and right change places.
+        rotation: degrees counterclockwise: 0, 90, 180 or 270.
     """
 
     mirrored: bool = False
@@ -41,18 +41,18 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Orientation:
-        """The orientation that a decoded frame asks for."""
-        # PyAV never frees a frame whose side data was read, so a tiny copy is read instead.
+        """The orientation of a decoded frame."""
+        # PyAV leaks a frame whose side data was read, so a tiny copy is read instead.
         copy = frame.reformat(
             width=_TINY, height=_TINY, format="gray", interpolation=Interpolation.POINT
         )
         try:
-            # Typed as a mapping of one other kind of side data.
+            # PyAV types it as a mapping of another kind of side data.
             matrix = cast("Mapping[Type, SideData]", copy.side_data)[Type.DISPLAYMATRIX]
         except KeyError:
             return cls()
         except ValueError:
-            # PyAV names no side data of a frame that has some of a type newer than itself.
+            # PyAV raises for a frame with side data of a newer type.
             return cls(rotation=round(frame.rotation / 90) % 4 * 90)
         a, b, _, c, d, *_ = _MATRIX.unpack(bytes(matrix)[: _MATRIX.size])
         return cls.from_matrix(a, b, c, d)

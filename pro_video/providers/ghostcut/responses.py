@@ -1,7 +1,7 @@
-"""Turns an HTTP response of GhostCut into the envelope's content or into an error.
+"""Reads GhostCut's HTTP responses: the envelope's content, or an error.
 
 Source: the vendor's API guide, chapters 02 and 14. Business errors come with HTTP 200 and a
-``code`` other than 1000; answers with another HTTP status are not documented.
+``code`` other than 1000; responses with another HTTP status are not documented.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pro_video.core.errors import (
 )
 from pro_video.core.redaction import redact
 from pro_video.core.retrying import parse_retry_after
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import HttpResponse, NoResponse
 from pro_video.providers.ghostcut.models import PROVIDER
 from pro_video.providers.ghostcut.status import ACCEPTED, meaning_of
 from pro_video.providers.json_fields import integer, text
 
 
-def envelope(answer: Answer | NoAnswer) -> dict[str, Any] | None:
-    """The envelope of an accepted call; None when the call was not accepted or is not readable."""
-    if not isinstance(answer, Answer) or answer.status != 200:
+def envelope(response: HttpResponse | NoResponse) -> dict[str, Any] | None:
+    """The envelope of an accepted call; None for a refused or malformed one."""
+    if not isinstance(response, HttpResponse) or response.status != 200:
         return None
-    data = answer.json()
+    data = response.json()
     # The code decides before anything else is read: refusals carry a body too.
     if isinstance(data, dict) and integer(data.get("code")) == ACCEPTED:
         return data
@@ -38,40 +38,40 @@ def envelope(answer: Answer | NoAnswer) -> dict[str, Any] | None:
 
 
 def error_of(
-    answer: Answer | NoAnswer, *, submitting: bool, now: float, secrets: tuple[str, ...]
+    response: HttpResponse | NoResponse, *, submitting: bool, now: float, secrets: tuple[str, ...]
 ) -> ProVideoError:
-    """The error that an answer means.
+    """The error of a response.
 
     Args:
-        answer: anything but an accepted and readable answer.
-        submitting: the call was a submit, so that a lost answer may hide a paid work.
+        response: anything but an accepted and readable response.
+        submitting: the call was a submit, so that a lost response may hide a paid work.
         now: seconds since the epoch, for a ``Retry-After`` that is a date.
         secrets: key and secret, removed should a text quote them.
     """
-    if isinstance(answer, NoAnswer):
-        unsure = submitting and not answer.never_sent
-        return _lost(f"GhostCut did not answer: {answer.reason}.", submitting=unsure)
-    body = answer.json()
+    if isinstance(response, NoResponse):
+        unsure = submitting and not response.never_sent
+        return _lost(f"GhostCut did not answer: {response.reason}.", submitting=unsure)
+    body = response.json()
     data: Mapping[str, Any] = body if isinstance(body, dict) else {}
     code = integer(data.get("code"))
     trace = text(data.get("trace"))
     context: dict[str, Any] = {
         "provider": PROVIDER,
-        "code": str(code) if code is not None else f"http_{answer.status}",
+        "code": str(code) if code is not None else f"http_{response.status}",
         "request_id": redact(trace, secrets)[:100] if trace else None,
     }
-    reason = redact(text(data.get("msg")) or f"HTTP {answer.status}", secrets)
-    hint = parse_retry_after(answer.headers.get("retry-after"), now=now)
-    if answer.status == 429:
+    reason = redact(text(data.get("msg")) or f"HTTP {response.status}", secrets)
+    hint = parse_retry_after(response.headers.get("retry-after"), now=now)
+    if response.status == 429:
         return RateLimited(f"GhostCut: {reason}", retry_after=hint, **context)
-    if submitting and 300 <= answer.status < 500 and answer.status not in (408, 425):
-        if answer.status < 400:
-            reason = f"a redirect (HTTP {answer.status}), which is not followed"
+    if submitting and 300 <= response.status < 500 and response.status not in (408, 425):
+        if response.status < 400:
+            reason = f"a redirect (HTTP {response.status}), which is not followed"
         return ProviderRefused(
             f"GhostCut's gateway answered with {reason}. Check the base URL.", **context
         )
-    # Also a 4xx answer to a read: none is documented, and a gateway's whim ends no paid work.
-    if answer.status != 200 or code is None or code == ACCEPTED:
+    # Also an undocumented 4xx response to a read: it ends no paid work.
+    if response.status != 200 or code is None or code == ACCEPTED:
         return _lost(
             f"GhostCut did not answer clearly: {reason}.",
             submitting=submitting,

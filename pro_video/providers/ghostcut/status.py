@@ -25,18 +25,7 @@ from pro_video.core.errors import (
 from pro_video.core.redaction import redact
 from pro_video.core.waiting import Observation
 from pro_video.providers.ghostcut.models import PROVIDER, Work
-from pro_video.providers.outcome import Outcome
-
-__all__ = [
-    "Confirmed",
-    "Meaning",
-    "Outcome",
-    "error_for",
-    "is_known",
-    "meaning_of",
-    "observe",
-    "outcome_of",
-]
+from pro_video.providers.job_status import JobStatus
 
 SUCCESS: Final = 1
 
@@ -50,7 +39,7 @@ RUNNING: Final[Mapping[int, str]] = MappingProxyType(
 )
 
 _FIX_INPUT = JobFailed
-_CONTACT = JobFailed
+_CONTACT_VENDOR = JobFailed
 _RETRY = JobFailedRetryable
 _TOP_UP = AccountBlocked
 
@@ -59,15 +48,15 @@ FAILURES: Final[Mapping[int, tuple[type[ProVideoError], str]]] = MappingProxyTyp
         2: (_FIX_INPUT, "the link of the video could not be resolved"),
         3: (_FIX_INPUT, "the video could not be downloaded or is damaged"),
         5: (_FIX_INPUT, "the video is longer than 15 minutes"),
-        6: (_CONTACT, "the voice translation could not be called"),
-        7: (_CONTACT, "the voice translation failed"),
-        13: (_CONTACT, "the music could not be processed"),
+        6: (_CONTACT_VENDOR, "the voice translation could not be called"),
+        7: (_CONTACT_VENDOR, "the voice translation failed"),
+        13: (_CONTACT_VENDOR, "the music could not be processed"),
         14: (_FIX_INPUT, "the stored material is missing"),
         16: (_FIX_INPUT, "the video may be corrupt; its last 0.2 s cannot be read"),
         18: (_RETRY, "the processing of the video timed out"),
-        20: (_CONTACT, "the erasing failed"),
-        21: (_CONTACT, "the speech could not be separated"),
-        22: (_CONTACT, "the remote task could not be sent"),
+        20: (_CONTACT_VENDOR, "the erasing failed"),
+        21: (_CONTACT_VENDOR, "the speech could not be separated"),
+        22: (_CONTACT_VENDOR, "the remote task could not be sent"),
         23: (_RETRY, "the remote processing timed out"),
         24: (_FIX_INPUT, "the cloned voice is missing"),
         26: (_FIX_INPUT, "the request did not pass the validation"),
@@ -85,7 +74,7 @@ FAILURES: Final[Mapping[int, tuple[type[ProVideoError], str]]] = MappingProxyTyp
         100: (_FIX_INPUT, "the video is larger than the limit of 1000 MB"),
         111: (_RETRY, "the processing timed out"),
         # The enum's entry "success", which rows do not carry; the guide says to rely on 1 alone.
-        1000: (_CONTACT, "an end that the vendor's guide does not define for a work"),
+        1000: (_CONTACT_VENDOR, "an end that the vendor's guide does not define for a work"),
     }
 )
 
@@ -134,14 +123,14 @@ CODES: Final[Mapping[int, Meaning]] = MappingProxyType(
 )
 
 
-def outcome_of(status: int | None) -> Outcome:
-    """The vendor's rule for every value, listed or not: 1 is success, below runs, above failed.
+def status_of(status: int | None) -> JobStatus:
+    """The vendor's rule for every value, listed or not: below 1 runs, 1 is success, above failed.
 
     A missing status counts as running; the wait's deadline ends it.
     """
     if status is None or status < SUCCESS:
-        return Outcome.RUNNING
-    return Outcome.DONE if status == SUCCESS else Outcome.FAILED
+        return JobStatus.RUNNING
+    return JobStatus.DONE if status == SUCCESS else JobStatus.FAILED
 
 
 def is_known(status: int | None) -> bool:
@@ -152,8 +141,8 @@ def is_known(status: int | None) -> bool:
 def meaning_of(code: int | None) -> Meaning:
     """The meaning of an envelope's code other than 1000.
 
-    An unlisted code of the families 2xxx (call) and 4xxx (business rule) refuses the request. Any
-    other says nothing about what happened, so a submit's outcome is unknown.
+    An unlisted code of the families 2xxx (call) and 4xxx (business rule) refuses the request. After
+    any other one the outcome of a submit is unknown.
     """
     if code is None:
         return Meaning.VENDOR_TROUBLE
@@ -167,7 +156,7 @@ def meaning_of(code: int | None) -> Meaning:
 def error_for(work: Work) -> ProVideoError:
     """The error of a work that ended badly, with the vendor's reason when it gave one.
 
-    An unlisted value above 1 is a failure that another attempt is not worth its price for.
+    An unlisted value above 1 is a failure without a further attempt.
     """
     kind, ours = FAILURES.get(work.status or 0, (JobFailed, f"undocumented status {work.status}"))
     detail = redact(work.error_detail or "")
@@ -182,37 +171,38 @@ def error_for(work: Work) -> ProVideoError:
 
 
 def observe(work: Work) -> Observation[Work]:
-    """The work as one look of a wait.
+    """The work as one observation of a wait.
 
     Raises:
         ProVideoError: it ended badly; see :func:`error_for`.
     """
-    outcome = outcome_of(work.status)
-    if outcome is Outcome.FAILED:
+    status = status_of(work.status)
+    if status is JobStatus.FAILED:
         raise error_for(work)
-    done = outcome is Outcome.DONE
+    done = status is JobStatus.DONE
     return Observation(done=done, value=work, progress=1.0 if done else work.progress)
 
 
-class Confirmed:
-    """`observe` for the looks of one wait: an undocumented failure counts when it is seen twice.
+class ConfirmingObserver:
+    """`observe` for one wait: an undocumented failure counts when two reads in a row show it.
 
-    The vendor's rule makes every value above 1 a failure. For a listed one a single look is enough.
-    An unlisted one may be a new state of a work that goes on, or a slip of one answer, and what it
-    ends is paid: the next look, a pause later, has to show such a value again.
+    The vendor's rule makes every value above 1 a failure. A single read is enough for a listed one.
+    An unlisted one may be a new state of a running work, or an error of one response, and ending
+    a paid work by mistake is worse than a later end.
     """
 
     def __init__(self) -> None:
         self._doubted = False
 
     def __call__(self, work: Work) -> Observation[Work]:
-        """The work as one look.
+        """The work as one observation.
 
         Raises:
             ProVideoError: it ended badly; see :func:`error_for`.
         """
         doubted, self._doubted = self._doubted, False
-        if outcome_of(work.status) is Outcome.FAILED and not is_known(work.status) and not doubted:
+        failed = status_of(work.status) is JobStatus.FAILED
+        if failed and not is_known(work.status) and not doubted:
             self._doubted = True
             return Observation(done=False, value=work, progress=work.progress)
         return observe(work)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from pro_video.core.errors import ServiceUnavailable
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import HttpResponse, NoResponse
 from pro_video.providers.sync_so.models import PROVIDER, Generation
-from pro_video.providers.vendor_time import VendorTime
+from pro_video.providers.vendor_time import SKEW, VendorTime
 
 PAGE: Final = 100
 """Generations on one page of the list; the API's maximum."""
 
-_SKEW: Final = timedelta(minutes=10)
 
-
-def read_page(answer: Answer | NoAnswer) -> list[Generation] | None:
-    """The generations of one page; None when the answer is no list."""
-    rows = answer.json() if isinstance(answer, Answer) and answer.status == 200 else None
+def read_page(response: HttpResponse | NoResponse) -> list[Generation] | None:
+    """The generations of one page; None for another response."""
+    rows = (
+        response.json() if isinstance(response, HttpResponse) and response.status == 200 else None
+    )
     if not isinstance(rows, list):
         return None
     found = []
     for row in rows:
-        # A row that is no generation cannot be ours, and must not hide the others.
+        # A malformed row cannot be ours, and must not hide the others.
         with contextlib.suppress(ValueError):
             found.append(Generation.from_json(row))
     return found
@@ -38,13 +38,13 @@ async def back_to(
     clock: VendorTime,
     max_pages: int,
 ) -> AsyncIterator[Generation]:
-    """All generations that were created since a time, and some older ones.
+    """All generations created since a time, and some older ones.
 
     Args:
         since: on this machine's clock, with a time zone.
-        page_after: reads the page behind a generation, by its id; None is the first page.
-        clock: the vendor's time, which may be known only once a page was read.
-        max_pages: pages to look through.
+        page_after: reads the page after a generation's id; None is the first page.
+        clock: the vendor's time, known from the first page on.
+        max_pages: pages to read.
 
     Raises:
         ServiceUnavailable: the list could not be read back to that time.
@@ -58,12 +58,11 @@ async def back_to(
             seen.add(generation.id)
             yield generation
         last = page[-1] if page else None
-        # The page itself told the vendor's time.
-        oldest = clock.earliest(since) - _SKEW
+        oldest = clock.earliest(since) - SKEW
         if last is None or (last.created_at is not None and last.created_at < oldest):
             return
         if not fresh:
-            # The server does not page: a list shorter than a page is all there is.
+            # The server ignores the cursor; a list shorter than a page is complete.
             if len(page) < PAGE:
                 return
             break

@@ -1,4 +1,4 @@
-"""Sync.so's wire format: the request's bytes, the Generation, cost and time.
+"""Sync.so's wire format (the request's bytes, the Generation), and the estimates of cost and time.
 
 Source of the wire format: https://sync.so/docs/api-reference and the vendor's SDK 0.3.0.
 """
@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pro_video.core.errors import Problem, RequestRefused
 from pro_video.providers.json_fields import decimal6, dumps, fraction, number, text, whole_word
+from pro_video.request.limits import TEMPERATURE_MODELS
+from pro_video.request.models import SyncMode
 
 PROVIDER: Final = "sync.so"
-
-SYNC_MODES: Final = frozenset({"bounce", "loop", "cut_off", "silence", "remap"})
-TEMPERATURE_MODELS: Final = frozenset({"lipsync-2", "lipsync-2-pro"})
 
 PRICES: Final[Mapping[str, Decimal]] = MappingProxyType(
     {
@@ -34,8 +33,8 @@ PRICES: Final[Mapping[str, Decimal]] = MappingProxyType(
 )
 """USD for each frame of the output, without a plan's discount (https://sync.so/docs/product/billing)."""
 
-# Seconds of processing for a second of video and the fixed part, fitted to the vendor's table for
-# clips of 30 s and 2 min (https://sync.so/docs/product/generation-times).
+# Seconds of processing for a second of video, and the fixed part below, fitted to the vendor's
+# table for clips of 30 s and 2 min (https://sync.so/docs/product/generation-times).
 _SPEEDS: Final[Mapping[str, float]] = MappingProxyType(
     {
         "sync-3": 25.0,
@@ -52,7 +51,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class AudioInput:
-    """A replacement audio: the name that segments call it by, and its link."""
+    """A replacement audio: the name that segments refer to, and its link."""
 
     ref_id: str
     url: str = field(repr=False)
@@ -60,7 +59,7 @@ class AudioInput:
 
 @dataclass(frozen=True, slots=True)
 class SegmentInput:
-    """A time range of the video and its audio, cropped or whole; all in seconds."""
+    """A time range of the video and its audio, cropped or whole; seconds."""
 
     start: float
     end: float
@@ -71,7 +70,7 @@ class SegmentInput:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A job at Sync.so, as far as it told.
+    """A job at Sync.so, as far as its response tells.
 
     Attributes:
         id: the job's id.
@@ -79,15 +78,14 @@ class Generation:
         created_at: time of the create at the vendor, or None.
         model: the model's name, or "".
         output_url: link to the whole result; signed and short-lived.
-        segment_output_url: link to the processed part alone.
         output_duration: seconds, or None.
         error: the vendor's reason; unstable text that may hold links. Redact it before use.
         error_code: the vendor's code, see the table in ``status``.
-        progress: 0 … 1 when it was asked for and is known.
-        webhook_url: the doorbell's address, as sent.
+        progress: 0 … 1, when asked for and known.
+        webhook_url: the callback's address, as sent.
         output_file_name: as sent.
         input_urls: links of the inputs, as sent.
-        retry_after: the vendor's wish for the next look, seconds; from the answer's header.
+        retry_after: the vendor's pause before the next read, seconds; from the response's header.
     """
 
     id: str
@@ -95,7 +93,6 @@ class Generation:
     created_at: datetime | None = None
     model: str = ""
     output_url: str | None = field(default=None, repr=False)
-    segment_output_url: str | None = field(default=None, repr=False)
     output_duration: float | None = None
     error: str | None = field(default=None, repr=False)
     error_code: str | None = None
@@ -107,10 +104,10 @@ class Generation:
 
     @classmethod
     def from_json(cls, data: object, *, retry_after: float | None = None) -> Generation:
-        """Read a Generation object; unknown members, null, "" and {} are taken as absent.
+        """Read a Generation object; null, "" and {} count as absent.
 
         Raises:
-            ValueError: it is no object, or has no id or status.
+            ValueError: not an object, or without id or status.
         """
         if not isinstance(data, dict):
             raise ValueError("a generation is a JSON object")
@@ -124,10 +121,9 @@ class Generation:
             created_at=_moment(data.get("createdAt")),
             model=text(data.get("model")) or "",
             output_url=text(data.get("outputUrl")),
-            segment_output_url=text(data.get("segmentOutputUrl")),
             output_duration=number(data.get("outputDuration")),
             error=text(data.get("error")),
-            # REST bodies and webhooks spell it differently, and so did older versions.
+            # REST bodies and webhooks spell it differently.
             error_code=text(data.get("errorCode")) or text(data.get("error_code")),
             progress=fraction(number(data.get("progress_percent"))),
             webhook_url=text(data.get("webhookUrl")),
@@ -153,13 +149,13 @@ class Generation:
 
 
 def planted(*tokens: str) -> Callable[[Generation], bool]:
-    """Does a generation carry one of ``tokens``, which were planted in the request of an attempt?
+    """A function that finds generations with one of ``tokens``, planted in an attempt's request.
 
-    Looked for as a whole word in the query or path of the webhook's address, as the output's file
-    name, and in the path of an input's link, because the API has no field for a client's reference.
+    A token counts as a whole word in the query or path of the webhook's address or in the path of
+    an input's link, and as the output's file name: the API has no field for a client's reference.
 
     Raises:
-        ValueError: a token is shorter than 8 characters, which other jobs may hold by chance.
+        ValueError: a token is shorter than 8 characters, which other jobs may have by chance.
     """
     word = whole_word(*tokens)
 
@@ -190,10 +186,10 @@ def build_generation_request(
 ) -> bytes:
     """The body of a create, the same bytes for the same arguments.
 
-    The sync mode is always explicit: the API's own default differs between requests with segments
-    and without, and most modes change the length of the video. It goes to ``options``; the
-    ``optionsOverride`` of a segment is not known to the vendor's SDK. A temperature is sent only to
-    the models that use one. Without segments the one audio is for the whole video.
+    The sync mode is always explicit: the API's default differs between requests with and without
+    segments, and most modes change the length of the video. It goes to ``options``; the vendor's
+    SDK does not know a segment's ``optionsOverride``. A temperature is sent only to the models that
+    use one. Without segments the one audio is for the whole video.
 
     Raises:
         RequestRefused: the arguments break a rule of the API; all problems at once.
@@ -224,9 +220,9 @@ def build_generation_request(
 def estimate_cost(model: str, seconds: float, fps: float) -> Decimal:
     """The list price of an output of that length, USD, rounded up to a hundredth of a cent.
 
-    The list price by output frames, without a plan's discount. Whether a segmented job is billed
-    by the whole output is not documented; this takes the whole. A model without a listed price is
-    estimated at the dearest one.
+    The list price counts output frames, without a plan's discount. It is not documented whether a
+    segmented job is billed by the whole output; the whole is assumed. A model without a listed
+    price counts as the dearest one.
     """
     if not (math.isfinite(seconds) and math.isfinite(fps) and seconds >= 0 and fps > 0):
         raise ValueError("seconds and fps must be finite, seconds not negative, fps above zero")
@@ -236,7 +232,7 @@ def estimate_cost(model: str, seconds: float, fps: float) -> Decimal:
 
 
 def expected_seconds(model: str, clip_seconds: float) -> float:
-    """Usual processing time in seconds of a clip; the slowest model's when it is unknown."""
+    """Usual processing time of a clip in seconds; an unknown model counts as the slowest one."""
     return _FIXED_SECONDS + _SPEEDS.get(model, max(_SPEEDS.values())) * max(0.0, clip_seconds)
 
 
@@ -251,8 +247,8 @@ def _problems(
     found = []
     if not model:
         found.append(Problem("model", "must be named"))
-    if sync_mode not in SYNC_MODES:
-        found.append(Problem("sync_mode", f"must be one of {', '.join(sorted(SYNC_MODES))}"))
+    if sync_mode not in get_args(SyncMode):
+        found.append(Problem("sync_mode", f"must be one of {', '.join(get_args(SyncMode))}"))
     if temperature is not None and not 0 <= temperature <= 1:
         found.append(Problem("temperature", "must be between 0 and 1"))
     if not video_url:

@@ -1,4 +1,4 @@
-"""From an HTTP answer of Sync.so to a Generation or to the error that says what to do.
+"""Reads Sync.so's HTTP responses: a Generation, or an error.
 
 Source: https://sync.so/docs/developer-guides/error-handling; error bodies are in NestJS style
 (``message`` is a text or a list of texts), and edge servers answer in HTML.
@@ -24,7 +24,7 @@ from pro_video.core.errors import (
 )
 from pro_video.core.redaction import redact
 from pro_video.core.retrying import clamp_hint, parse_retry_after
-from pro_video.net.exchange import Answer, NoAnswer
+from pro_video.net.http_session import HttpResponse, NoResponse
 from pro_video.providers.json_fields import text
 from pro_video.providers.sync_so.models import PROVIDER, Generation
 from pro_video.providers.sync_so.status import Meaning, meaning_of
@@ -32,7 +32,7 @@ from pro_video.providers.sync_so.status import Meaning, meaning_of
 CREATED: Final = (200, 201, 202)
 """Statuses of an accepted create; the documents say 201, a replay's status is not documented."""
 
-# No code is published for a second request under a key whose first one is not answered yet.
+# No code is published for a second request under a key whose first one is still in progress.
 _IN_PROGRESS = re.compile(r"in.?progress|in.?flight|processing|pending|locked|concurrent_request")
 
 _BY_STATUS: Final[dict[int, Meaning]] = {
@@ -44,49 +44,49 @@ _BY_STATUS: Final[dict[int, Meaning]] = {
 
 
 def read_generation(
-    answer: Answer | NoAnswer, accepted: Collection[int], *, now: float
+    response: HttpResponse | NoResponse, accepted: Collection[int], *, now: float
 ) -> Generation | None:
-    """The Generation of an accepted answer; None when it is not accepted or not readable."""
-    if not isinstance(answer, Answer) or answer.status not in accepted:
+    """The Generation of an accepted response; None for a refused or malformed one."""
+    if not isinstance(response, HttpResponse) or response.status not in accepted:
         return None
     try:
-        return Generation.from_json(answer.json(), retry_after=_hint(answer, {}, now))
+        return Generation.from_json(response.json(), retry_after=_hint(response, {}, now))
     except ValueError:
         return None
 
 
 def error_of(
-    answer: Answer | NoAnswer, *, creating: bool, now: float, secret: str
+    response: HttpResponse | NoResponse, *, creating: bool, now: float, secret: str
 ) -> ProVideoError:
-    """The error that an answer means.
+    """The error of a response.
 
     Args:
-        answer: anything but an accepted and readable answer.
-        creating: the call was a create, so that a lost answer may hide a paid job.
+        response: anything but an accepted and readable response.
+        creating: the call was a create, so that a lost response may hide a paid job.
         now: seconds since the epoch, for a ``Retry-After`` that is a date.
         secret: the API key, removed should a text quote it.
     """
-    if isinstance(answer, NoAnswer):
-        unsure = creating and not answer.never_sent
-        return _lost(f"Sync.so did not answer: {answer.reason}.", creating=unsure)
-    body = answer.json()
+    if isinstance(response, NoResponse):
+        unsure = creating and not response.never_sent
+        return _lost(f"Sync.so did not answer: {response.reason}.", creating=unsure)
+    body = response.json()
     data: dict[str, Any] = body if isinstance(body, dict) else {}
     code = text(data.get("errorCode")) or text(data.get("error_code")) or text(data.get("code"))
     context = {
         "provider": PROVIDER,
-        "code": redact(code, [secret])[:100] if code else f"http_{answer.status}",
-        "request_id": _request_id(answer, data),
+        "code": redact(code, [secret])[:100] if code else f"http_{response.status}",
+        "request_id": _request_id(response, data),
     }
-    reason = _reason(data, secret) or f"HTTP {answer.status}"
-    hint = _hint(answer, data, now)
+    reason = _reason(data, secret) or f"HTTP {response.status}"
+    hint = _hint(response, data, now)
     meaning = meaning_of(code)
-    if answer.status == 401:
+    if response.status == 401:
         return CredentialsRefused(
             f"Sync.so does not accept the API key ({reason}). Check the credentials block.",
             **context,
         )
-    if answer.status >= 500 or answer.status < 300 or meaning is Meaning.UNKNOWN_OUTCOME:
-        # A success that cannot be read is as unclear as a 5xx, with any code.
+    if response.status >= 500 or response.status < 300 or meaning is Meaning.UNKNOWN_OUTCOME:
+        # A malformed success is as unclear as a 5xx.
         named = text(data.get("generationId")) or text(data.get("generation_id"))
         return _lost(
             f"Sync.so did not answer clearly: {reason}.",
@@ -95,13 +95,13 @@ def error_of(
             retry_after=hint,
             **context,
         )
-    if creating and (answer.status == 409 or meaning is Meaning.OTHER_BODY):
+    if creating and (response.status == 409 or meaning is Meaning.OTHER_BODY):
         return _conflict(reason, code, hint, context)
-    if answer.status < 400:
-        reason = f"the API answered with a redirect (HTTP {answer.status}), which is not followed"
+    if response.status < 400:
+        reason = f"the API answered with a redirect (HTTP {response.status}), which is not followed"
         return ProviderRefused(f"Sync.so: {reason}. Check the base URL.", **context)
-    kind = (meaning or _BY_STATUS.get(answer.status, Meaning.WRONG_REQUEST)).of_call
-    if answer.status == 402 and not issubclass(kind, AccountBlocked):
+    kind = (meaning or _BY_STATUS.get(response.status, Meaning.WRONG_REQUEST)).of_call
+    if response.status == 402 and not issubclass(kind, AccountBlocked):
         kind = AccountBlocked
     if kind is SlotUnavailable:
         return SlotUnavailable(_slots(reason, data), retry_after=hint, **context)
@@ -116,18 +116,19 @@ def error_of(
     return kind(f"Sync.so refused the request: {reason}", **context)
 
 
-def may_follow_own_create(error: ProVideoError, answer: Answer | NoAnswer) -> bool:
-    """Could this refusal come from our own create, whose answer was lost just before?
+def may_follow_own_create(error: ProVideoError, response: HttpResponse | NoResponse) -> bool:
+    """May this refusal be an effect of our own create, whose response was lost just before?
 
-    It may hold the last slot or have used up the plan, or be what the key collides with.
+    That create may hold the last slot, have used up the plan, or be the one that the key collides
+    with.
     """
     if isinstance(error, SlotUnavailable | RateLimited | AccountBlocked):
         return True
-    return isinstance(answer, Answer) and answer.status == 409
+    return isinstance(response, HttpResponse) and response.status == 409
 
 
 def as_unknown(error: ProVideoError) -> OutcomeUnknown:
-    """``error``, said of a create that may have been accepted by an earlier try."""
+    """``error`` after an earlier try of the create that may have been accepted."""
     if isinstance(error, OutcomeUnknown):
         return error
     return OutcomeUnknown(
@@ -180,14 +181,14 @@ def _slots(reason: str, data: dict[str, Any]) -> str:
     return f"Sync.so has no free slot: {reason}"
 
 
-def _hint(answer: Answer, data: dict[str, Any], now: float) -> float | None:
-    """The body's number first, the header second; the header is not documented for a 429."""
+def _hint(response: HttpResponse, data: dict[str, Any], now: float) -> float | None:
+    """The vendor's pause: the body's number, else the header, which is undocumented for a 429."""
     seconds = clamp_hint(data.get("retryAfterSeconds"))
     if seconds is not None:
         return seconds
-    return parse_retry_after(answer.headers.get("retry-after"), now=now)
+    return parse_retry_after(response.headers.get("retry-after"), now=now)
 
 
-def _request_id(answer: Answer, data: dict[str, Any]) -> str | None:
-    found = text(data.get("requestId")) or answer.headers.get("x-request-id")
+def _request_id(response: HttpResponse, data: dict[str, Any]) -> str | None:
+    found = text(data.get("requestId")) or response.headers.get("x-request-id")
     return redact(found)[:100] if found else None

@@ -25,23 +25,12 @@ from pro_video.core.errors import (
 )
 from pro_video.core.redaction import redact
 from pro_video.core.waiting import Observation
-from pro_video.providers.outcome import Outcome
+from pro_video.providers.job_status import JobStatus
 from pro_video.providers.sync_so.models import PROVIDER, Generation
 
-__all__ = [
-    "Meaning",
-    "Outcome",
-    "Status",
-    "error_for",
-    "is_known",
-    "meaning_of",
-    "observe",
-    "outcome_of",
-]
 
-
-class Status(Enum):
-    """The documented statuses, and the one that other clients have met."""
+class GenerationStatus(Enum):
+    """The documented statuses, and one that other clients have met."""
 
     PENDING = "PENDING"
     PROCESSING = "PROCESSING"
@@ -52,25 +41,25 @@ class Status(Enum):
     """Documented nowhere; tolerated by other clients."""
 
 
-OUTCOMES: Final[Mapping[Status, Outcome]] = MappingProxyType(
+STATUSES: Final[Mapping[GenerationStatus, JobStatus]] = MappingProxyType(
     {
-        Status.PENDING: Outcome.RUNNING,
-        Status.PROCESSING: Outcome.RUNNING,
-        Status.COMPLETED: Outcome.DONE,
-        Status.FAILED: Outcome.FAILED,
-        Status.REJECTED: Outcome.FAILED,
-        Status.CANCELED: Outcome.FAILED,
+        GenerationStatus.PENDING: JobStatus.RUNNING,
+        GenerationStatus.PROCESSING: JobStatus.RUNNING,
+        GenerationStatus.COMPLETED: JobStatus.DONE,
+        GenerationStatus.FAILED: JobStatus.FAILED,
+        GenerationStatus.REJECTED: JobStatus.FAILED,
+        GenerationStatus.CANCELED: JobStatus.FAILED,
     }
 )
 
 
 class Meaning(Enum):
-    """The errors that a code stands for: in the response to a call, and in a failed generation."""
+    """The errors of a code: in the response to a call, and in a failed generation."""
 
     of_call: type[ProVideoError]
-    """The error of the call that was answered with the code."""
+    """The error of a call with this code in its response."""
     of_job: type[ProVideoError]
-    """The error of a generation that ended with the code."""
+    """The error of a generation that ended with this code."""
 
     def __init__(self, of_call: type[ProVideoError], of_job: type[ProVideoError]) -> None:
         self.of_call = of_call
@@ -79,9 +68,9 @@ class Meaning(Enum):
     WRONG_REQUEST = (ProviderRefused, JobFailed)
     """The same request is refused again."""
     FAILED_ONCE = (ProviderRefused, JobFailedRetryable)
-    """This try is lost; a new attempt, with fresh links, may succeed."""
+    """A new attempt, with fresh links, may succeed."""
     VENDOR_TROUBLE = (ServiceUnavailable, JobFailedRetryable)
-    """The vendor's machines; try again later."""
+    """A failure of the vendor's machines; try again later."""
     ACCOUNT = (AccountBlocked, AccountBlocked)
     """Money or plan."""
     NO_SLOT = (SlotUnavailable, JobFailedRetryable)
@@ -89,7 +78,7 @@ class Meaning(Enum):
     OTHER_BODY = (RequestConflict, JobFailed)
     """Another request was sent under the same key."""
     UNKNOWN_OUTCOME = (OutcomeUnknown, JobFailed)
-    """The vendor does not know whether it created the job: ask again with the same key."""
+    """The vendor does not know whether it created the job: send again with the same key."""
 
 
 def _rows(meaning: Meaning, codes: str) -> dict[str, Meaning]:
@@ -163,28 +152,27 @@ CODES: Final[Mapping[str, Meaning]] = MappingProxyType(
         **_rows(Meaning.UNKNOWN_OUTCOME, "idempotency_outcome_unknown"),
     }
 )
-"""Every code in lower case. Names of an idempotency mismatch are assumptions: none is published."""
+"""Every code in lower case. The names of an idempotency mismatch are assumed; none is published."""
 
 
-def outcome_of(status: str) -> Outcome:
+def status_of(status: str) -> JobStatus:
     """Running, done or failed.
 
-    An unknown status counts as running: a paid job is not given up over a new word, and the wait's
-    deadline ends it if the word meant the end. :func:`is_known` tells which it is, so that it can
-    be reported.
+    An unknown status counts as running: a paid job is not given up over a new word, and the wait
+    has a deadline. :func:`is_known` tells it apart.
     """
-    return OUTCOMES[Status(status)] if is_known(status) else Outcome.RUNNING
+    return STATUSES[GenerationStatus(status)] if is_known(status) else JobStatus.RUNNING
 
 
 def is_known(status: str) -> bool:
-    """Is it one of :class:`Status`?"""
-    return status in Status.__members__
+    """Is it one of :class:`GenerationStatus`?"""
+    return status in GenerationStatus.__members__
 
 
 def meaning_of(code: str | None) -> Meaning | None:
     """The meaning of a code, in either case of letters; None for an unknown code or none.
 
-    The vendor publishes a list of ``IDEMPOTENCY_…`` errors and says that a lost answer does not
+    The vendor publishes a list of ``IDEMPOTENCY_…`` errors and says that a lost response does not
     allow another key. A code of that list which is not known here leaves the outcome unknown.
     """
     if code is None:
@@ -197,15 +185,16 @@ def meaning_of(code: str | None) -> Meaning | None:
 def error_for(generation: Generation) -> ProVideoError:
     """The error of a generation that ended badly, with the vendor's reason.
 
-    An unlisted code is worth one more attempt when the job FAILED (the number of attempts
-    is bounded by the caller), and none when it was REJECTED or CANCELED: the same request would
-    be refused again.
+    After an unlisted code a new attempt may succeed when the job FAILED (the caller bounds the
+    attempts), and not when it was REJECTED or CANCELED: the same request is refused again.
     """
     meaning = meaning_of(generation.error_code)
     if meaning is not None:
         kind = meaning.of_job
     else:
-        kind = JobFailedRetryable if generation.status == Status.FAILED.value else JobFailed
+        kind = (
+            JobFailedRetryable if generation.status == GenerationStatus.FAILED.value else JobFailed
+        )
     reason = redact(generation.error or "") or f"no reason given (status {generation.status})"
     return kind(
         reason,
@@ -216,17 +205,17 @@ def error_for(generation: Generation) -> ProVideoError:
 
 
 def observe(generation: Generation) -> Observation[Generation]:
-    """The generation as one look of a wait.
+    """The generation as one observation of a wait.
 
     Raises:
         ProVideoError: it ended badly; see :func:`error_for`.
     """
-    outcome = outcome_of(generation.status)
-    if outcome is Outcome.FAILED:
+    status = status_of(generation.status)
+    if status is JobStatus.FAILED:
         raise error_for(generation)
     return Observation(
-        done=outcome is Outcome.DONE,
+        done=status is JobStatus.DONE,
         value=generation,
-        progress=1.0 if outcome is Outcome.DONE else generation.progress,
+        progress=1.0 if status is JobStatus.DONE else generation.progress,
         next_poll=generation.retry_after,
     )

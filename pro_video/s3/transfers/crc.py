@@ -1,4 +1,4 @@
-"""CRC32 of a whole object from the CRC32s of its parts, and the forms in which S3 writes them.
+"""CRC32 of a whole object from the CRC32s of its parts, in S3's notation.
 
 The arithmetic is that of zlib's ``crc32_combine``: appending n bytes multiplies the checksum, seen
 as a polynomial over GF(2), by x^(8n).

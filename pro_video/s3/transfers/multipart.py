@@ -1,9 +1,8 @@
-"""Writing an object: one PUT for a small one, a multipart upload for the rest, with checksums end
-to end.
+"""Multipart uploads, with checksums end to end.
 
-Each part goes out with its CRC32; S3 refuses a part that arrives damaged, a list with a missing
-part and a total size that differs. At the end the checksum that S3 keeps is compared with ours. An
-upload that does not get that far is aborted, and until it does the key shows nothing.
+Each part is sent with its CRC32. S3 refuses a damaged part, a list with a missing part and a total
+size that differs. At the end S3's checksum is compared with ours. An upload that fails before is
+aborted, and the key shows nothing.
 """
 
 from __future__ import annotations
@@ -18,15 +17,13 @@ from botocore.exceptions import ClientError
 
 from pro_video.core.errors import ProVideoError, TransferInterrupted
 from pro_video.s3.errors import STORAGE_ERRORS, error_code, translated
-from pro_video.s3.objects import StoredObject, head_object
+from pro_video.s3.objects import StoredObject, Target, head_object
 from pro_video.s3.transfers import crc
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
         CompletedPartTypeDef,
         CompleteMultipartUploadRequestTypeDef,
-        PutObjectRequestTypeDef,
     )
 
 logger = logging.getLogger(__name__)
@@ -37,25 +34,15 @@ _MIB = 1024 * 1024
 
 
 def part_size_for(total: int, smallest: int) -> int:
-    """Bytes per part so that ``total`` bytes need at most 10,000 parts, S3's limit; whole MiB when
-    grown."""
+    """Bytes per part: ``smallest``, or the whole MiB with which 10,000 parts (S3's limit) are
+    enough."""
     needed = -(-total // MAX_PARTS)
     return smallest if needed <= smallest else -(-needed // _MIB) * _MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The place of an object in S3."""
-
-    client: S3Client
-    bucket: str
-    key: str
-    content_type: str
-
-
-@dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of an object; ``number`` counts from 1."""
+    """One part of an object; ``number`` counts from 1."""
 
     number: int
     data: bytearray
@@ -64,10 +51,9 @@ class Part:
 class MultipartUpload:
     """One multipart upload, aborted on leaving the ``with`` block unless it was completed.
 
-    Uploads that earlier, killed processes left behind for the same key are aborted first: their
-    parts cost money and are never completed. Two workers that store the same key at once
-    converge on the later one; the earlier sees its upload gone and raises
-    :class:`TransferInterrupted`.
+    Unfinished uploads of killed processes for the same key are aborted first: their parts cost
+    money and are never completed. Of two workers that store the same key at once, the later one
+    goes on; the earlier one raises :class:`TransferInterrupted`.
     """
 
     def __init__(self, target: Target) -> None:
@@ -80,14 +66,14 @@ class MultipartUpload:
         target = self._target
         _abort_stale(target)
         with translated(f"beginning to store {target.key}"):
-            answer = target.client.create_multipart_upload(
+            response = target.client.create_multipart_upload(
                 Bucket=target.bucket,
                 Key=target.key,
                 ContentType=target.content_type,
                 ChecksumAlgorithm="CRC32",
                 ChecksumType="FULL_OBJECT",
             )
-        self._id = answer["UploadId"]
+        self._id = response["UploadId"]
         return self
 
     def __exit__(
@@ -104,7 +90,7 @@ class MultipartUpload:
         target, checksum = self._target, zlib.crc32(part.data)
         encoded = crc.encode(checksum)
         with translated(f"storing part {part.number} of {target.key}"):
-            answer = target.client.upload_part(
+            response = target.client.upload_part(
                 Bucket=target.bucket,
                 Key=target.key,
                 UploadId=self._id,
@@ -112,13 +98,13 @@ class MultipartUpload:
                 Body=cast("bytes", part.data),  # botocore takes a bytearray as it is
                 ChecksumCRC32=encoded,
             )
-        if answer.get("ChecksumCRC32", encoded) != encoded:
+        if response.get("ChecksumCRC32", encoded) != encoded:
             raise TransferInterrupted(
                 f"S3 stored part {part.number} of {target.key} with another checksum. Try again.",
                 code="checksum",
             )
         self._parts[part.number] = (
-            {"PartNumber": part.number, "ETag": answer["ETag"], "ChecksumCRC32": encoded},
+            {"PartNumber": part.number, "ETag": response["ETag"], "ChecksumCRC32": encoded},
             checksum,
             len(part.data),
         )
@@ -129,7 +115,7 @@ class MultipartUpload:
         size."""
         target = self._target
         with translated(f"copying part {number} of {target.key}"):
-            answer = target.client.upload_part_copy(
+            response = target.client.upload_part_copy(
                 Bucket=target.bucket,
                 Key=target.key,
                 UploadId=self._id,
@@ -138,11 +124,11 @@ class MultipartUpload:
                 CopySourceIfMatch=etag,
                 CopySourceRange=f"bytes={first}-{last}",
             )["CopyPartResult"]
-        done: CompletedPartTypeDef = {"PartNumber": number, "ETag": answer["ETag"]}
+        done: CompletedPartTypeDef = {"PartNumber": number, "ETag": response["ETag"]}
         checksum = 0
-        if "ChecksumCRC32" in answer:
-            done["ChecksumCRC32"] = answer["ChecksumCRC32"]
-            checksum = crc.decode(answer["ChecksumCRC32"])
+        if "ChecksumCRC32" in response:
+            done["ChecksumCRC32"] = response["ChecksumCRC32"]
+            checksum = crc.decode(response["ChecksumCRC32"])
         self._parts[number] = (done, checksum, last - first + 1)
         return last - first + 1
 
@@ -150,7 +136,7 @@ class MultipartUpload:
         """Make the object appear, and compare what S3 has with what was sent.
 
         Raises:
-            TransferInterrupted: S3 ended up with something else; the key is cleared again.
+            TransferInterrupted: S3 has other bytes; the key is cleared again.
         """
         target = self._target
         parts = [self._parts[number] for number in sorted(self._parts)]
@@ -160,18 +146,18 @@ class MultipartUpload:
         expected = {crc.whole(sums), crc.composite(sums)} if known else set()
         try:
             with translated(f"finishing {target.key}"):
-                answer = target.client.complete_multipart_upload(
+                response = target.client.complete_multipart_upload(
                     **self._completion(total, sums, known)
                 )
         except ProVideoError:
-            # The answer may be lost although the object is there: only a look can tell.
+            # The response may be lost although the object is there.
             stored = head_object(target.client, target.bucket, target.key)
             if stored is None or stored.size != total or stored.checksum_crc32 not in expected:
                 raise
             self._done = True
             return stored
         self._done = True
-        return checked(target, answer["ETag"], total, expected)
+        return checked(target, response["ETag"], total, expected)
 
     def _completion(
         self, total: int, sums: list[tuple[int, int]], known: bool
@@ -191,18 +177,18 @@ class MultipartUpload:
 
 
 def checked(target: Target, etag: str, size: int, checksums: set[str]) -> StoredObject:
-    """Compare what S3 keeps with what was sent; an object of ours that differs is removed.
+    """Compare the stored object with what was sent; an object of ours that differs is removed.
 
     Args:
         target: the written object.
-        etag: as the answer to the write gave it. An object with another one is another writer's,
-            and stays.
+        etag: from the response to the write. An object with another ETag belongs to another
+            writer and stays.
         size: bytes sent.
-        checksums: the right CRC32 in each form that S3 may use; empty means not known. A server
-            that keeps no checksum is compared by size alone.
+        checksums: the right CRC32 in each form that S3 may use; empty when unknown. Without a
+            checksum of the server, the size alone is compared.
 
     Raises:
-        TransferInterrupted: the key holds something else.
+        TransferInterrupted: the key holds other bytes.
     """
     stored = head_object(target.client, target.bucket, target.key)
     if stored is not None and stored.size == size:
@@ -225,33 +211,19 @@ def _abort(target: Target, upload_id: str) -> None:
     except STORAGE_ERRORS as error:
         if isinstance(error, ClientError) and error_code(error) == "NoSuchUpload":
             return
-        # The error that ended the upload is raised; the next try for this key aborts again.
+        # The next transfer to this key aborts the upload again.
         logger.warning("Could not abort the upload of %s (%s)", target.key, type(error).__name__)
 
 
 def _abort_stale(target: Target) -> None:
     try:
-        answer = target.client.list_multipart_uploads(
+        response = target.client.list_multipart_uploads(
             Bucket=target.bucket, Prefix=target.key, MaxUploads=_STALE_LIMIT
         )
     except STORAGE_ERRORS as error:
-        # Tidying may be forbidden by the policy; a lifecycle rule of the bucket does it then.
+        # The policy may forbid the listing; then a lifecycle rule of the bucket aborts them.
         logger.info("Cannot list unfinished uploads (%s)", type(error).__name__)
         return
-    for upload in answer.get("Uploads", []):
+    for upload in response.get("Uploads", []):
         if upload["Key"] == target.key:
             _abort(target, upload["UploadId"])
-
-
-def put_object(target: Target, data: bytes | bytearray, *, if_absent: bool = False) -> str:
-    """One PUT with its CRC32; returns the ETag. boto3's exceptions pass."""
-    request: PutObjectRequestTypeDef = {
-        "Bucket": target.bucket,
-        "Key": target.key,
-        "Body": cast("bytes", data),
-        "ContentType": target.content_type,
-        "ChecksumCRC32": crc.encode(zlib.crc32(data)),
-    }
-    if if_absent:
-        request["IfNoneMatch"] = "*"
-    return target.client.put_object(**request)["ETag"]

@@ -11,29 +11,24 @@ from typing import Protocol
 from pro_video.core.errors import SourceRefused
 from pro_video.core.file_types import HEAD_BYTES
 from pro_video.net.gate import Connection
-from pro_video.net.interrupt import Interrupt
 from pro_video.net.threads import supervise, supervised
 from pro_video.s3.errors import translated
-from pro_video.s3.objects import StoredObject
+from pro_video.s3.objects import StoredObject, Target
 from pro_video.s3.transfers import crc
-from pro_video.s3.transfers.multipart import MultipartUpload, Part, Target, checked, put_object
-
-Placing = Callable[[bytes], Target]
-"""The target of a file, by its first bytes (`kinds.HEAD_BYTES` or the whole)."""
-
-OnProgress = Callable[[int, int | None], None]
-"""(bytes stored, bytes in all or None while unknown); called from a thread, never backwards."""
+from pro_video.s3.transfers.multipart import MultipartUpload, Part, checked
+from pro_video.s3.transfers.small_objects import put_object
+from pro_video.s3.transfers.transfer import Transfer
 
 
 @dataclass(slots=True)
-class Lane:
+class PartWorker:
     """The state of one thread of a transfer between parts: a buffer and a connection."""
 
     data: bytearray = field(default_factory=bytearray)
     connection: Connection | None = None
 
 
-class Source(Protocol):
+class PartSource(Protocol):
     """The source of the bytes. ``next_part`` is called from several threads."""
 
     @property
@@ -48,114 +43,89 @@ class Source(Protocol):
     def ended(self) -> bool:
         """True once the last part was given out."""
 
-    def next_part(self, lane: Lane) -> Part | None:
-        """The next piece, in the lane's buffer; ``None`` behind the last."""
+    def next_part(self, worker: PartWorker) -> Part | None:
+        """The next part, in the worker's buffer; ``None`` after the last."""
 
     def verify(self) -> None:
         """Called once after the last part: raise when what was read cannot be trusted."""
 
 
-def upload(
-    target: Target | Placing,
-    source: Source,
-    *,
-    workers: int,
-    interrupt: Interrupt,
-    on_progress: OnProgress | None = None,
-) -> StoredObject:
-    """Move a source into an object with ``workers`` threads, each holding one part in memory.
-
-    Its first bytes may decide where to.
+def upload(transfer: Transfer, source: PartSource) -> StoredObject:
+    """Move a source into an object; each thread holds one part in memory.
 
     Raises:
-        SourceRefused: the source is empty, or what its own rules say.
+        SourceRefused: the source is empty, or refused by its own rules.
         TransferInterrupted, StorageUnavailable, StorageRefused: the object was not written.
         DeadlineExceeded, Interrupted: told to end.
     """
-    lanes = [Lane() for _ in range(workers)]
+    workers = [PartWorker() for _ in range(transfer.tuning.workers)]
     try:
-        return _upload(target, source, lanes, interrupt, on_progress or _quiet)
+        return _upload(transfer, source, workers)
     finally:
-        for lane in lanes:
-            if lane.connection is not None:
-                lane.connection.release()
+        for worker in workers:
+            if worker.connection is not None:
+                worker.connection.release()
 
 
-def _quiet(done: int, total: int | None) -> None:
-    return
-
-
-def _upload(
-    target: Target | Placing,
-    source: Source,
-    lanes: list[Lane],
-    interrupt: Interrupt,
-    on_progress: OnProgress,
-) -> StoredObject:
-    on_progress(0, source.total)
+def _upload(transfer: Transfer, source: PartSource, workers: list[PartWorker]) -> StoredObject:
+    target, interrupt = transfer.target, transfer.interrupt
+    transfer.report(0, source.total)
     first: Part | None = None
     if callable(target) or source.total is None or source.total <= source.part_size:
-        first = supervised(lambda: source.next_part(lanes[0]), interrupt)
+        first = supervised(lambda: source.next_part(workers[0]), interrupt)
         if first is None:
             raise SourceRefused("The source is empty. Check the file.", code="empty")
         if callable(target):
             target = target(bytes(first.data[:HEAD_BYTES]))
         if source.ended:
-            return _put_whole(target, source, first.data, interrupt, on_progress)
+            return _put_whole(transfer, target, source, first.data)
     done = 0
-    free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+    free: queue.SimpleQueue[PartWorker] = queue.SimpleQueue()
 
     def moved(size: int) -> None:
         nonlocal done
         done += size
         if size:
-            on_progress(done, source.total)
+            transfer.report(done, source.total)
 
     with MultipartUpload(target) as multipart:
 
-        def move() -> int:
-            lane = free.get_nowait()
+        def put_first(part: Part) -> int:
             try:
-                part = source.next_part(lane)
+                return multipart.put(part)
+            finally:
+                free.put(workers[0])
+
+        def put_next() -> int:
+            worker = free.get_nowait()
+            try:
+                part = source.next_part(worker)
                 interrupt.check()
                 return 0 if part is None else multipart.put(part)
             finally:
-                free.put(lane)
+                free.put(worker)
 
         def jobs() -> Iterator[Callable[[], int]]:
             if first is not None:
-                yield lambda: _put_first(multipart, first, lanes[0], free)
+                yield lambda: put_first(first)
             while not source.ended:
-                yield move
+                yield put_next
 
-        for lane in lanes if first is None else lanes[1:]:
-            free.put(lane)
-        supervise(jobs(), workers=len(lanes), interrupt=interrupt, on_done=moved)
+        for worker in workers if first is None else workers[1:]:
+            free.put(worker)
+        supervise(jobs(), workers=len(workers), interrupt=interrupt, on_done=moved)
         source.verify()
         interrupt.check()
         return multipart.complete()
 
 
-def _put_first(
-    multipart: MultipartUpload, part: Part, lane: Lane, free: queue.SimpleQueue[Lane]
-) -> int:
-    try:
-        return multipart.put(part)
-    finally:
-        free.put(lane)
-
-
 def _put_whole(
-    target: Target,
-    source: Source,
-    data: bytearray,
-    interrupt: Interrupt,
-    on_progress: OnProgress,
+    transfer: Transfer, target: Target, source: PartSource, data: bytearray
 ) -> StoredObject:
     source.verify()
-    interrupt.check()
+    transfer.interrupt.check()
     with translated(f"storing {target.key}"):
         etag = put_object(target, data)
     stored = checked(target, etag, len(data), {crc.encode(zlib.crc32(data))})
-    on_progress(len(data), source.total)
+    transfer.report(len(data), source.total)
     return stored

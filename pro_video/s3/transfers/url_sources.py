@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pro_video.core.errors import (
     ProVideoError,
@@ -12,10 +12,8 @@ from pro_video.core.errors import (
     TransferInterrupted,
     TransientError,
 )
-from pro_video.core.retrying import Backoff
 from pro_video.net.gate import Connection, Gate, Origin, connection_error
-from pro_video.net.interrupt import Interrupt
-from pro_video.s3.transfers.http_answers import (
+from pro_video.s3.transfers.http_responses import (
     content_range,
     refusal,
     refuse_encoded,
@@ -23,90 +21,42 @@ from pro_video.s3.transfers.http_answers import (
     strong_etag,
 )
 from pro_video.s3.transfers.multipart import Part, part_size_for
-from pro_video.s3.transfers.uploads import Lane
+from pro_video.s3.transfers.transfer import Transfer
+from pro_video.s3.transfers.uploads import PartWorker
 
 _SLICE = 256 * 1024
-"""Bytes per read: how fine progress inside a part is remembered, and how often a switch is looked
-at."""
+"""Bytes per read: the grain of progress inside a part, and of checks of the interrupt."""
 
 BROKEN = (OSError, http.client.HTTPException)
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """Sizes and patience of transfers.
-
-    Attributes:
-        part_size: smallest part in bytes; S3 takes 5 MiB to 5 GiB (the last part may be smaller).
-        workers: parts moved at the same time in one transfer. Memory of a transfer is about
-            ``part_size * workers``.
-        copy_limit: objects above this size in bytes are copied in parts; S3 copies at most 5 GB at
-            once.
-        copy_part_size: bytes per part of such a copy.
-        backoff: pauses and number of tries after failures without progress.
-        restarts: new starts of a source that cannot resume.
-    """
-
-    part_size: int = 8 * 1024 * 1024
-    workers: int = 4
-    copy_limit: int = 1024**3
-    copy_part_size: int = 256 * 1024 * 1024
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.5, longest=15.0, tries=6))
-    restarts: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of one fetch.
-
-    Attributes:
-        max_bytes: largest file, checked before and while it is read.
-        expected_size: exact size in bytes, when it is known.
-    """
-
-    max_bytes: int
-    expected_size: int | None = None
-
-    def check(self, total: int, label: str) -> None:
-        """Compare a size that the source tells."""
-        if total > self.max_bytes:
-            raise SourceRefused(
-                f"The source {label} has more than the {self.max_bytes} bytes that are taken.",
-                code="too_large",
-            )
-        if self.expected_size is not None and total != self.expected_size:
-            raise TransferInterrupted(
-                f"The source {label} has {total} bytes instead of {self.expected_size}. Try again.",
-                code="wrong_size",
-            )
+"""Exceptions of a connection that failed."""
 
 
 class CannotResume(TransferInterrupted):
     """One stream broke; another start may succeed."""
 
 
-class Retries:
-    """Failures in a row, with pauses between them."""
+def check_size(transfer: Transfer, total: int, label: str) -> None:
+    """Compare a size that the source states with the transfer's limits.
 
-    def __init__(self, backoff: Backoff, interrupt: Interrupt) -> None:
-        self._backoff = backoff
-        self._interrupt = interrupt
-        self._failures = 0
-
-    def progressed(self) -> None:
-        self._failures = 0
-
-    def failed(self, error: TransientError) -> None:
-        """Pause before the next try, or raise the error when there is none left."""
-        self._interrupt.check()
-        self._failures += 1
-        if self._failures >= self._backoff.tries:
-            raise error from None
-        self._interrupt.pause(self._backoff.pause(self._failures, error.retry_after))
+    Raises:
+        SourceRefused: larger than allowed.
+        TransferInterrupted: another size than expected.
+    """
+    if total > transfer.max_bytes:
+        raise SourceRefused(
+            f"The source {label} has more than the {transfer.max_bytes} bytes that are taken.",
+            code="too_large",
+        )
+    expected = transfer.expected_size
+    if expected is not None and total != expected:
+        raise TransferInterrupted(
+            f"The source {label} has {total} bytes instead of {expected}. Try again.",
+            code="wrong_size",
+        )
 
 
 def transient(error: BaseException, host: str) -> TransientError:
-    """The transient error behind a failure; a terminal one is raised."""
+    """The transient error of a failure; a terminal one is raised."""
     meaning: BaseException = error
     if isinstance(error, BROKEN):
         meaning = connection_error(error, host)
@@ -116,15 +66,15 @@ def transient(error: BaseException, host: str) -> TransientError:
 
 
 @dataclass(slots=True)
-class Answer:
-    """An open answer and how much of it may be read; ``left`` is ``None`` for a chunked one."""
+class Body:
+    """The body of an open response; ``left`` bytes may be read, ``None`` for a chunked one."""
 
     connection: Connection
     response: http.client.HTTPResponse
     left: int | None
 
     def read_into(self, view: memoryview) -> int:
-        """Fill ``view`` as far as one slice goes; 0 at the promised end.
+        """Fill at most one slice of ``view``; 0 at the promised end.
 
         Raises:
             OSError, HTTPException: cut.
@@ -141,28 +91,34 @@ class Answer:
 
 
 class RangedSource:
-    """Parts of a file, each by its own ranged GET that S3 semantics pin to one ETag."""
+    """Parts of a file, each by its own ranged GET, pinned to one ETag.
+
+    Args:
+        transfer: limits, pace and interrupt.
+        gate: makes further connections.
+        origin: the checked address.
+        body: of the first response, which begins at byte 0.
+        etag: strong entity tag of the file.
+        total: bytes in all.
+    """
 
     def __init__(
         self,
+        transfer: Transfer,
         gate: Gate,
         origin: Origin,
-        answer: Answer,
+        body: Body,
         *,
         etag: str,
         total: int,
-        part_size: int,
-        backoff: Backoff,
-        interrupt: Interrupt,
     ) -> None:
         self.total = total
-        self.part_size = part_size_for(total, part_size)
+        self.part_size = part_size_for(total, transfer.tuning.part_size)
+        self._transfer = transfer
         self._gate = gate
         self._origin = origin
-        self._first: Answer | None = answer
+        self._first: Body | None = body
         self._etag = etag
-        self._backoff = backoff
-        self._interrupt = interrupt
         self._lock = threading.Lock()
         self._next = 0
 
@@ -174,57 +130,57 @@ class RangedSource:
     def verify(self) -> None:
         """Nothing is left to do: each part had its length and the pinned ETag."""
 
-    def next_part(self, lane: Lane) -> Part | None:
-        """Read the next part into the lane's buffer over the lane's connection."""
+    def next_part(self, worker: PartWorker) -> Part | None:
+        """Read the next part into the worker's buffer over the worker's connection."""
         with self._lock:
             offset = self._next
             if offset >= self.total:
                 return None
             size = min(self.part_size, self.total - offset)
             self._next += size
-            answer, self._first = self._first, None
-        if answer is not None:
-            lane.connection = answer.connection
-        if len(lane.data) != size:
-            lane.data = bytearray(size)
-        with memoryview(lane.data) as view:
-            self._fill(lane, view, offset, answer)
-        return Part(offset // self.part_size + 1, lane.data)
+            body, self._first = self._first, None
+        if body is not None:
+            worker.connection = body.connection
+        if len(worker.data) != size:
+            worker.data = bytearray(size)
+        with memoryview(worker.data) as view:
+            self._fill(worker, view, offset, body)
+        return Part(offset // self.part_size + 1, worker.data)
 
-    def _fill(self, lane: Lane, view: memoryview, offset: int, answer: Answer | None) -> None:
-        retries = Retries(self._backoff, self._interrupt)
+    def _fill(self, worker: PartWorker, view: memoryview, offset: int, body: Body | None) -> None:
+        interrupt, retries = self._transfer.interrupt, self._transfer.retries()
         got = 0
         while got < len(view):
-            self._interrupt.check()
+            interrupt.check()
             try:
-                if answer is None:
-                    answer = self._ask(lane, offset + got, offset + len(view) - 1)
-                count = answer.read_into(view[got:])
+                if body is None:
+                    body = self._ask(worker, offset + got, offset + len(view) - 1)
+                count = body.read_into(view[got:])
             except (*BROKEN, ProVideoError) as error:
-                answer = None
-                if lane.connection is not None:
-                    lane.connection.release()
-                self._interrupt.check()
+                body = None
+                if worker.connection is not None:
+                    worker.connection.release()
+                interrupt.check()
                 retries.failed(transient(error, self._origin.host))
                 continue
             if count == 0:
-                answer = None
+                body = None
             else:
                 got += count
                 if count == _SLICE:
                     retries.progressed()
-        if answer is not None and answer.left and lane.connection is not None:
-            lane.connection.release()  # more was sent than asked for: nothing may follow on it
+        if body is not None and body.left and worker.connection is not None:
+            worker.connection.release()  # more was sent than asked for: nothing may follow on it
 
-    def _ask(self, lane: Lane, first: int, last: int) -> Answer:
-        if lane.connection is None:
-            lane.connection = self._gate.connection(self._origin, self._interrupt)
-        response = lane.connection.get({"Range": f"bytes={first}-{last}", "If-Match": self._etag})
+    def _ask(self, worker: PartWorker, first: int, last: int) -> Body:
+        if worker.connection is None:
+            worker.connection = self._gate.connection(self._origin, self._transfer.interrupt)
+        response = worker.connection.get({"Range": f"bytes={first}-{last}", "If-Match": self._etag})
         label = self._origin.label
         if response.status == 416:
             raise source_changed(label)
-        if (problem := refusal(response, label)) is not None:
-            raise problem
+        if (error := refusal(response, label)) is not None:
+            raise error
         given = content_range(response)
         if response.status == 200 or given is None:
             raise TransferInterrupted(
@@ -238,55 +194,59 @@ class RangedSource:
             raise TransferInterrupted(
                 f"The source {label} sent another range than asked for. Try again.", code="no_range"
             )
-        return Answer(lane.connection, response, given.last - given.first + 1)
+        return Body(worker.connection, response, given.last - given.first + 1)
 
 
 class StreamSource:
-    """A file from one answer, front to back. Threads take turns at reading."""
+    """A file from one response, front to back. Threads read in turn.
 
-    def __init__(
-        self, label: str, answer: Answer, *, limits: Limits, part_size: int, interrupt: Interrupt
-    ) -> None:
-        self.total = answer.left if answer.left is not None else limits.expected_size
-        # A source of unknown length may turn out to have as much as is taken.
-        most = limits.max_bytes if self.total is None else self.total
-        self.part_size = part_size_for(most, part_size)
+    Args:
+        transfer: limits, pace and interrupt.
+        label: names the source in messages, without its query.
+        body: of the response.
+    """
+
+    def __init__(self, transfer: Transfer, label: str, body: Body) -> None:
+        self.total = body.left if body.left is not None else transfer.expected_size
+        # A source of unknown length may have up to the largest size taken.
+        most = transfer.max_bytes if self.total is None else self.total
+        self.part_size = part_size_for(most, transfer.tuning.part_size)
         self.ended = False
+        self._transfer = transfer
         self._label = label
-        self._answer = answer
-        self._limits = limits
-        self._interrupt = interrupt
+        self._body = body
         self._lock = threading.Lock()
         self._number = 0
         self._read = 0
 
     def verify(self) -> None:
         """Compare the bytes read with the size that was promised."""
-        self._limits.check(self._read, self._label)
+        check_size(self._transfer, self._read, self._label)
 
-    def next_part(self, lane: Lane) -> Part | None:
-        """Read on into the lane's buffer, in turn with other threads."""
+    def next_part(self, worker: PartWorker) -> Part | None:
+        """Read on into the worker's buffer, in turn with other threads."""
         with self._lock:
             if self.ended:
                 return None
-            if len(lane.data) != self.part_size:
-                lane.data = bytearray(self.part_size)
-            got = self._fill(lane.data)
+            if len(worker.data) != self.part_size:
+                worker.data = bytearray(self.part_size)
+            got = self._fill(worker.data)
             if got == 0:
                 return None
-            del lane.data[got:]
+            del worker.data[got:]
             self._number += 1
-            return Part(self._number, lane.data)
+            return Part(self._number, worker.data)
 
     def _fill(self, data: bytearray) -> int:
+        interrupt = self._transfer.interrupt
         got = 0
         with memoryview(data) as view:
             while got < len(view):
-                self._interrupt.check()
+                interrupt.check()
                 try:
-                    count = self._answer.read_into(view[got:])
+                    count = self._body.read_into(view[got:])
                 except BROKEN as error:
-                    self._interrupt.check()
+                    interrupt.check()
                     raise CannotResume(
                         f"The source {self._label} broke off ({type(error).__name__}) and cannot"
                         " be resumed. Try again.",
@@ -297,8 +257,8 @@ class StreamSource:
                     break
                 got += count
                 self._read += count
-                if self._read > self._limits.max_bytes:
-                    self._limits.check(self._read, self._label)
-        if self._answer.left == 0:
+                if self._read > self._transfer.max_bytes:
+                    check_size(self._transfer, self._read, self._label)
+        if self._body.left == 0:
             self.ended = True
         return got

@@ -15,8 +15,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.worker.callbacks import listen_for_bells
 from pro_video.core.clock import VirtualClock
-from tasks.callbacks.event import EVENT, resource_of, rung
-from tasks.callbacks.wake import Bell, Bells
+from tasks.callbacks.event import EVENT, provider_job_of, resource_of
+from tasks.callbacks.wake import WakeSignal, WakeSignals
 
 PATIENCE = 30.0
 
@@ -36,19 +36,21 @@ async def emit(client: PrefectClient, *resources: dict[str, str], name: str = EV
     await client.request("POST", "/events", json=events)
 
 
-async def rings(client: PrefectClient, bells: list[Bell], *resources: dict[str, str]) -> None:
-    """Emit until all bells have rung."""
+async def emit_until_set(
+    client: PrefectClient, signals: list[WakeSignal], *resources: dict[str, str]
+) -> None:
+    """Emit until all signals are set."""
     async with asyncio.timeout(PATIENCE):
-        while not all(bell.is_set() for bell in bells):
+        while not all(signal.is_set() for signal in signals):
             await emit(client, *resources)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
-                    await asyncio.gather(*(bell.wait() for bell in bells))
+                    await asyncio.gather(*(signal.wait() for signal in signals))
 
 
 @contextlib.asynccontextmanager
-async def listener(bells: Bells) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(listen_for_bells(bells))
+async def listener(signals: WakeSignals) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(listen_for_bells(signals))
     try:
         yield task
     finally:
@@ -58,16 +60,16 @@ async def listener(bells: Bells) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def test_every_listening_process_hears_of_its_own_jobs_alone(prefect_api: str) -> None:
-    here, there = Bells(), Bells()
+    here, there = WakeSignals(), WakeSignals()
     job, other = str(uuid.uuid4()), "4711.with.dots"
     async with get_client() as client, listener(here), listener(there):
         with (
-            here.listening("sync-so", job) as mine,
-            there.listening("ghostcut", other) as theirs,
-            here.listening("ghostcut", job) as wrong_provider,
+            here.waiting("sync-so", job) as mine,
+            there.waiting("ghostcut", other) as theirs,
+            here.waiting("ghostcut", job) as wrong_provider,
         ):
-            # An event from before the connections stand may be lost, as any bell may.
-            await rings(
+            # An event from before the connections stand may be lost, as any signal may.
+            await emit_until_set(
                 client,
                 [mine, theirs],
                 {"prefect.resource.id": "pro-video.provider-job.nonsense"},
@@ -84,21 +86,21 @@ async def test_every_listening_process_hears_of_its_own_jobs_alone(prefect_api: 
 
 
 async def test_other_events_ring_nothing(prefect_api: str) -> None:
-    bells = Bells()
-    async with get_client() as client, listener(bells):
-        with bells.listening("sync-so", "a") as first, bells.listening("sync-so", "b") as second:
-            await rings(client, [second], resource_of("sync-so", "b"))
+    signals = WakeSignals()
+    async with get_client() as client, listener(signals):
+        with signals.waiting("sync-so", "a") as first, signals.waiting("sync-so", "b") as second:
+            await emit_until_set(client, [second], resource_of("sync-so", "b"))
             second.clear()
             # Listening for sure now: the other event comes before the one that rings.
             await emit(client, resource_of("sync-so", "a"), name="pro-video.other")
-            await rings(client, [second], resource_of("sync-so", "b"))
+            await emit_until_set(client, [second], resource_of("sync-so", "b"))
             assert not first.is_set()
 
 
 async def test_a_server_that_is_away_is_tried_again_with_growing_pauses() -> None:
     clock = VirtualClock()
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        task = asyncio.create_task(listen_for_bells(Bells(), clock=clock))
+        task = asyncio.create_task(listen_for_bells(WakeSignals(), clock=clock))
         async with asyncio.timeout(PATIENCE):
             while len(clock.slept) < 8:  # noqa: ASYNC110 - the clock has no event for it
                 await asyncio.sleep(0.01)
@@ -115,9 +117,9 @@ async def test_a_server_that_is_away_is_tried_again_with_growing_pauses() -> Non
     ["", "prefect.flow-run.x", "pro-video.provider-job.", "pro-video.provider-job.sync-so."],
 )
 def test_only_names_of_provider_jobs_count(name: str) -> None:
-    assert rung({"prefect.resource.id": name}) is None
-    assert rung({}) is None
+    assert provider_job_of({"prefect.resource.id": name}) is None
+    assert provider_job_of({}) is None
 
 
 def test_a_job_id_may_hold_dots() -> None:
-    assert rung(resource_of("ghostcut", "1.2")) == ("ghostcut", "1.2")
+    assert provider_job_of(resource_of("ghostcut", "1.2")) == ("ghostcut", "1.2")

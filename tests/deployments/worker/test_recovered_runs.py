@@ -28,7 +28,7 @@ from tasks.connections.prefect_queries import PROGRESS_KEY, progress_query
 from tasks.connections.run_history import DIED, TAKEN_UP, RunHistory
 from tasks.run.ending import AlreadyCompleted, completed, ending
 from tasks.run.job import Job
-from tasks.run.job_state import Ledger
+from tasks.run.job_state import JobState
 from tasks.run.progress import ProgressReporter
 from tasks.run.subflow import adopt_inpainting
 
@@ -73,7 +73,7 @@ async def types(client: PrefectClient, run: FlowRun) -> list[StateType]:
 def job_of(run: FlowRun) -> Job:
     job_id, clock = str(run.id), VirtualClock()
     reporter = ProgressReporter(job_id, clock=clock)
-    return Job(job_id, job_id, JobKeys(job_id), reporter, Ledger(datetime.now(UTC)), clock)
+    return Job(job_id, job_id, JobKeys(job_id), reporter, JobState(datetime.now(UTC)), clock)
 
 
 async def complete(client: PrefectClient, run: FlowRun) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.bucket.object_writer import PART_SIZE, ObjectWriter, _PartBuffer
-from pro_video.s3.transfers.multipart import Target
+from pro_video.s3.objects import Target
 from tests.gateway.gateways import BUCKET
 
 if TYPE_CHECKING:

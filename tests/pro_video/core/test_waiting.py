@@ -72,8 +72,8 @@ async def test_a_known_length_saves_early_looks(clock: VirtualClock) -> None:
     assert len(job.looked) < 25
     assert job.looked[-1] - 600 < 5
     # Near the expected end the looks are frequent, long after it they are rare again.
-    assert policy.pause(looks=9, elapsed=599) == 2
-    assert policy.pause(looks=30, elapsed=2000) == 120
+    assert policy.pause(polls=9, elapsed=599) == 2
+    assert policy.pause(polls=30, elapsed=2000) == 120
 
 
 async def test_jitter_keeps_waiters_apart() -> None:
@@ -216,7 +216,7 @@ async def test_a_look_that_hangs_is_given_up(clock: VirtualClock) -> None:
             await asyncio.Event().wait()
         return Observation(True, "result")
 
-    policy = WaitPolicy(deadline=100, look_limit=0.05)
+    policy = WaitPolicy(deadline=100, poll_limit=0.05)
     assert await asyncio.wait_for(wait_for(look, policy, clock=clock), 10) == "result"
     assert calls == 2
 

@@ -13,7 +13,7 @@ import pytest
 
 from pro_video.judging.preview import make_preview
 from pro_video.judging.result_checks import (
-    Checked,
+    FileCheck,
     check_length,
     check_output,
     check_shape,
@@ -22,8 +22,7 @@ from pro_video.judging.result_checks import (
 )
 from pro_video.media.info import AudioStream, MediaInfo, VideoStream
 from pro_video.media.probe import probe
-from pro_video.request.check import Segment
-from pro_video.request.models import SyncMode
+from pro_video.request.models import Segment, SyncMode
 from tests.support.clips import write_clip, write_sound
 
 
@@ -33,7 +32,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> MediaInfo:
     return probe(path, size=path.stat().st_size)
 
 
-def checked(path: Path, like: MediaInfo, **changes: object) -> Checked:
+def checked(path: Path, like: MediaInfo, **changes: object) -> FileCheck:
     given: dict[str, object] = {
         "size": path.stat().st_size,
         "duration": same_duration(like),
@@ -91,7 +90,7 @@ def test_a_result_may_be_without_sound(tmp_path: Path, source: MediaInfo) -> Non
 def test_a_result_may_have_a_usual_size(
     source_size: tuple[int, int], size: tuple[int, int], lines: int | None
 ) -> None:
-    before, after = (VideoStream(*each, 25.0, "h264", 0, 50, 2.0) for each in (source_size, size))
+    before, after = (VideoStream(*each, 25.0, "h264", 0, 2.0) for each in (source_size, size))
     assert list(check_shape(after, before, lines, "The result")) == []
 
 
@@ -212,7 +211,7 @@ VIDEO = MediaInfo(
     "mp4",
     10.0,
     1,
-    VideoStream(640, 360, 25.0, "h264", 0, 250, 10.0),
+    VideoStream(640, 360, 25.0, "h264", 0, 10.0),
     AudioStream("aac", 48000, 2, 10.0),
 )
 

@@ -132,7 +132,7 @@ async def test_errors_of_the_function_keep_their_type_and_what_they_tell() -> No
 
 
 async def test_what_no_process_could_do_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="no function of a module"):
+    with pytest.raises(ValueError, match="not a module's function"):
         await examine(lambda: None)
     with pytest.raises(KeyError):
         # It does not say what it returns.

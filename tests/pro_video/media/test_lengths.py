@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.preview import make_preview
-from pro_video.judging.sound.loudness import listening
+from pro_video.judging.sound.loudness import open_sound
 from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
 from pro_video.media.reading import lengths
@@ -111,7 +111,7 @@ def test_a_length_is_the_end_minus_the_begin(
     assert info.video.duration == pytest.approx(2.0, abs=0.005)
     assert info.video.start == pytest.approx(0, abs=0.03)
     assert info.audio.duration == pytest.approx(2.0, abs=0.05)
-    assert (info.video.fps, info.video.frames) == (25.0, 50)
+    assert info.video.fps == 25.0
 
 
 @pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.webm"])
@@ -209,7 +209,7 @@ def test_moments_count_from_the_first_picture(tmp_path: Path, name: str) -> None
 def test_sound_is_heard_at_the_time_of_its_picture(tmp_path: Path, name: str) -> None:
     # Loud for a quarter of 4 s, from 1 s after the first picture on.
     path = film(tmp_path / name, seconds=4.0, picture_at=0.5, sound_at=1.5, sound_seconds=4.0)
-    with listening(path, "the clip") as listener:
+    with open_sound(path, "the clip") as listener:
         assert listener is not None
         levels = listener.stretch(0.0, 3.0).levels
     loud = [place * 0.04 for place, level in enumerate(levels) if level > 0.05]
@@ -365,7 +365,6 @@ def test_bytes_after_the_last_box_are_no_cut(tmp_path: Path, tail: str, *, fasts
     data = clip + TAILS[tail]
     info = probe(io.BytesIO(data), size=len(data))
     assert info.video is not None
-    assert info.video.frames == 50
     assert info.video.duration == pytest.approx(2.0)
     cut = clip[: len(clip) * 2 // 3] + TAILS[tail][:40]
     with pytest.raises(MediaUnusable, match="cut off"):
@@ -408,7 +407,7 @@ def test_ticks_are_no_pictures(tmp_path: Path) -> None:
         assert container.streams.video[0].average_rate == 600
     found = read(path).video
     assert found is not None
-    assert (found.fps, found.frames) == (25.0, 50)
+    assert found.fps == 25.0
     assert found.duration == pytest.approx(2.0, abs=0.1)
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from pro_video.core.errors import MediaUnusable, RequestRefused
 from pro_video.media.probe import probe
-from pro_video.media.reading.index import MAX_SAMPLES, Claims
 from pro_video.media.reading.layout import inspect
+from pro_video.media.reading.sample_claims import MAX_SAMPLES, Claims
 from pro_video.request.check import JobRequest, check_request
 from pro_video.request.rules_files import check_media
 from tests.support import lying_files as lies

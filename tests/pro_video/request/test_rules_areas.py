@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pro_video.core.errors import RequestRefused
-from pro_video.providers.ghostcut.plan import PlannedMask, inpainting_plan
-from pro_video.request.check import AnnotationArea, InpaintingOptions, check_areas
+from pro_video.providers.ghostcut.models import OPEN_END, Mask
+from pro_video.providers.ghostcut.plan import inpainting_plan
+from pro_video.request.check import InpaintingRequest, check_inpainting_request
+from pro_video.request.models import AnnotationArea, InpaintingOptions
 
 WHOLE = {"x": 0, "y": 0, "width": 1, "height": 1}
 SMALL = {"x": 0.1, "y": 0.8, "width": 0.8, "height": 0.15}
@@ -19,9 +22,13 @@ def area(kind: str = "erase_text", region: Any = None, **more: Any) -> dict[str,
     return {"kind": kind, "region": region or SMALL, **more}
 
 
+def check(areas: Sequence[Any], options: Any = None) -> InpaintingRequest:
+    return check_inpainting_request("s3://b/in.mp4", areas, options, allow_local_files=False)
+
+
 def codes(areas: list[Any], **options: Any) -> set[tuple[str, str]]:
     with pytest.raises(RequestRefused) as caught:
-        check_areas(areas, options)
+        check(areas, options)
     return {(problem.field, problem.code) for problem in caught.value.problems}
 
 
@@ -47,13 +54,13 @@ def test_regions_that_are_refused(region: dict[str, Any], field: str, code: str)
 
 def test_pixels_instead_of_fractions_get_told_so() -> None:
     with pytest.raises(RequestRefused, match="not pixels"):
-        check_areas([area(region={"x": 100, "y": 200, "width": 300, "height": 40})])
+        check([area(region={"x": 100, "y": 200, "width": 300, "height": 40})])
 
 
 def test_float_dust_is_clamped_and_four_decimals_survive() -> None:
-    (checked,), _ = check_areas(
+    (checked,) = check(
         [area(region={"x": 0.1, "y": -1e-9, "width": 0.9000000001, "height": 0.12345})]
-    )
+    ).annotation_areas
     assert checked.region.box == (0.1, 0.0, 1.0, 0.12345)
 
 
@@ -74,7 +81,7 @@ def test_windows_that_are_refused(window: dict[str, Any], field: str, code: str)
 
 
 def test_a_start_of_zero_counts() -> None:
-    checked, _ = check_areas([area(start=0, end=4)])
+    checked = check([area(start=0, end=4)]).annotation_areas
     assert (checked[0].start, checked[0].end) == (0.0, 4.0)
 
 
@@ -82,14 +89,14 @@ def test_duplicates_and_areas_that_do_nothing_are_refused() -> None:
     assert codes([area(), area(start=0)]) == {("annotation_areas[1]", "area_duplicate")}
     assert codes([area(), area("protect", WHOLE)]) == {("annotation_areas[0]", "area_protected")}
     assert codes([area("protect", WHOLE)]) == {("annotation_areas[0]", "nothing_to_remove")}
-    check_areas([area(start=0, end=4), area("protect", WHOLE, start=2)])
-    check_areas([area("protect", WHOLE, end=2)])
+    check([area(start=0, end=4), area("protect", WHOLE, start=2)])
+    check([area("protect", WHOLE, end=2)])
 
 
 def test_too_many_areas() -> None:
     many = [area(start=index, end=index + 1) for index in range(101)]
     assert codes(many) == {("annotation_areas", "areas_too_many")}
-    assert len(check_areas(many[:100])[0]) == 100
+    assert len(check(many[:100]).annotation_areas) == 100
 
 
 def box(width: float, height: float) -> dict[str, float]:
@@ -108,7 +115,7 @@ def box(width: float, height: float) -> dict[str, float]:
     ],
 )
 def test_what_each_tier_takes(quality: str, areas: list[Any]) -> None:
-    assert check_areas(areas, {"quality": quality})[1].quality == quality
+    assert check(areas, {"quality": quality}).inpainting.quality == quality
 
 
 @pytest.mark.parametrize(
@@ -140,12 +147,12 @@ def test_the_better_tiers_take_all_languages_only(quality: str) -> None:
     assert codes([small], quality=quality, language="en") == {
         ("inpainting.language", "language_tier")
     }
-    assert check_areas([small], {"language": "en"})[1].language == "en"
+    assert check([small], {"language": "en"}).inpainting.language == "en"
 
 
 def plan_of(areas: list[Any], duration: float | None = None, **options: Any) -> Any:
-    checked, inpainting = check_areas(areas, options)
-    return inpainting_plan(checked, inpainting, duration)
+    request = check(areas, options)
+    return inpainting_plan(request.annotation_areas, request.inpainting, duration)
 
 
 def test_the_plan_of_areas_of_each_kind() -> None:
@@ -161,11 +168,10 @@ def test_the_plan_of_areas_of_each_kind() -> None:
     )
     assert (plan.mode, plan.language, plan.resolution, plan.tier) == (2, "ja", "720p", "basic")
     assert plan.masks == (
-        PlannedMask("remove", 0.0, 4.0, (0.12345, 0.0, 0.22345, 0.1)),
-        PlannedMask("remove_only_ocr", 3.0, 99999.0, (0.1, 0.8, 0.9, 0.95)),
-        PlannedMask("keep", 1.0, 10.0, (0.0, 0.0, 0.5, 0.05)),
+        Mask("remove", 0.0, 4.0, (0.12345, 0.0, 0.22345, 0.1)),
+        Mask("remove_only_ocr", 3.0, OPEN_END, (0.1, 0.8, 0.9, 0.95)),
+        Mask("keep", 1.0, 10.0, (0.0, 0.0, 0.5, 0.05)),
     )
-    assert plan.masks[2].corners == ((0.0, 0.0), (0.5, 0.0), (0.5, 0.05), (0.0, 0.05))
 
 
 def test_only_protections_mean_automatic_removal_around_them() -> None:
@@ -190,8 +196,6 @@ def test_no_areas_are_never_widened_to_the_whole_frame() -> None:
 
 def test_a_plan_takes_only_the_kinds_it_knows() -> None:
     kinds = AnnotationArea.model_json_schema()["properties"]["kind"]["enum"]
-    checked, options = check_areas(
-        [area(kind, box(0.4 - i / 10, 0.1)) for i, kind in enumerate(kinds)]
-    )
-    types = [mask.type for mask in inpainting_plan(checked, options).masks]
+    plan = plan_of([area(kind, box(0.4 - i / 10, 0.1)) for i, kind in enumerate(kinds)])
+    types = [mask.type for mask in plan.masks]
     assert types == ["remove", "remove_only_ocr", "keep"]

@@ -9,17 +9,13 @@ import pytest
 
 from pro_video.core.errors import RequestRefused
 from pro_video.media.info import AudioStream, MediaInfo, VideoStream
-from pro_video.request.check import (
-    AnnotationArea,
-    JobRequest,
-    check_inpainting_request,
-    check_request,
-)
+from pro_video.request.check import JobRequest, check_inpainting_request, check_request
 from pro_video.request.limits import MediaLimits
+from pro_video.request.models import AnnotationArea
 from pro_video.request.rules_files import check_inpainting_media, check_media
 
 A, B = "s3://bucket/a.wav", "s3://bucket/b.wav"
-PICTURE = VideoStream(1280, 720, 25.0, "h264", 0, 250, 10.0)
+PICTURE = VideoStream(1280, 720, 25.0, "h264", 0, 10.0)
 SOUND = AudioStream("pcm_s16le", 48000, 1, 3.0)
 VIDEO = MediaInfo("mp4", 10.0, 1_000_000, PICTURE, SOUND)
 AUDIO = MediaInfo("wav", 3.0, 300_000, None, SOUND)
@@ -109,7 +105,7 @@ def test_a_portrait_video_of_the_largest_size_is_taken() -> None:
 )
 def test_limits_of_an_audio_are_named_at_its_first_segment(audio: MediaInfo, code: str) -> None:
     request = job(seg(5, 6, A), seg(1, 2, B), seg(3, 4, A))
-    assert codes(request, a=audio) == {("segments[2].audio", code)}
+    assert codes(request, a=audio) == {("segments[0].audio", code)}
 
 
 def test_limits_of_inpainting_hold_only_with_areas() -> None:
@@ -182,7 +178,7 @@ def test_segments_that_touch_are_moved_apart(fps: float, start: float, end: floa
     video = replace(VIDEO, video=replace(PICTURE, fps=fps))
     request = job(seg(start, 5), seg(1, 3))
     fitted = check_media(request, video, {A: AUDIO})
-    assert [(s.start, s.end) for s in fitted.segments] == [(1, pytest.approx(end)), (start, 5)]
+    assert [(s.start, s.end) for s in fitted.segments] == [(start, 5), (1, pytest.approx(end))]
     told = [note for note in fitted.warnings if note.code == "segment_end_trimmed"]
     assert [note.field for note in told] == (["segments[1].end"] if end < 3 else [])
     if end < 3:
@@ -226,12 +222,12 @@ def test_warnings_name_what_may_surprise() -> None:
         ("video", "subtitles_lost"),
         ("video", "frame_rate_varies"),
         ("video", "video_length_not_stated"),
-        ("segments[1]", "audio_longer"),
         ("segments[0]", "audio_shorter"),
+        ("segments[1]", "audio_longer"),
     ]
-    assert "2.00 s of audio are lost" in told[4].message
-    assert (told[4].start, told[4].end) == (1, 2)
-    assert "2.00 s shorter" in told[5].message
+    assert "2.00 s shorter" in told[4].message
+    assert "2.00 s of audio are lost" in told[5].message
+    assert (told[5].start, told[5].end) == (1, 2)
     assert check_media(job(seg(1, 4)), VIDEO, {A: AUDIO}).warnings == ()
 
 

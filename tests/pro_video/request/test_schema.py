@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from pro_video.request.check import (
+from pro_video.request.check import JobRequest
+from pro_video.request.models import (
     AnnotationArea,
     InpaintingOptions,
-    JobRequest,
     LipSyncOptions,
     Region,
     Segment,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pro_video.request.check import AnnotationArea, Region, Segment, check_areas
-from pro_video.request.models import SyncMode
+from pro_video.request.check import check_inpainting_request
+from pro_video.request.models import AnnotationArea, Region, Segment, SyncMode
 from pro_video.request.timeline import Timeline, lip_sync_timeline
 
 SEGMENTS = [Segment(start=2, end=4, audio="a"), Segment(start=6, end=7, audio="b")]
@@ -25,7 +25,7 @@ def test_the_length_follows_the_vendors_table(mode: SyncMode, length: float) -> 
 
 def test_a_fitting_audio_changes_nothing() -> None:
     same = timeline("remap", 2.01, 0.99)
-    assert same.pieces == ()
+    assert same.retimed == ()
     assert same.at(5.5) == 5.5
 
 
@@ -76,4 +76,5 @@ def test_a_window_that_was_cut_off_stays_a_window() -> None:
     moved = cut.moved([inside, last])
     assert [area.start for area in moved] == pytest.approx([3.0, cut.length - 0.04])
     assert moved[0].end == pytest.approx(3.04)
-    assert check_areas(moved)[0] == moved
+    request = check_inpainting_request("s3://b/in.mp4", moved, allow_local_files=False)
+    assert request.annotation_areas == moved

@@ -26,9 +26,7 @@ from pro_video.core.errors import (
 from pro_video.net.interrupt import Interrupt
 from pro_video.s3.storage import Storage, Tuning, make_client, parse_s3_uri
 from pro_video.s3.transfers import crc
-from pro_video.s3.transfers.local_files import FileSource
 from pro_video.s3.transfers.multipart import MAX_PARTS, part_size_for
-from pro_video.s3.transfers.uploads import Lane
 from tests.support.source_server import SourceFile, SourceServer
 from tests.support.storage import BUCKET, MIB, PART, QUICK, REGION, noise, unfinished
 
@@ -111,17 +109,6 @@ async def test_a_file_that_changes_while_it_is_read_is_refused(
     assert caught.value.code == "source_changed"
     assert await storage.head(key) is None
     assert unfinished(s3_client, key) == []
-
-
-def test_a_file_is_read_once(file: Path) -> None:
-    source = FileSource(file, part_size=PART, max_bytes=10 * PART)
-    lane = Lane()
-    pieces = []
-    while (part := source.next_part(lane)) is not None:
-        pieces.append(bytes(part.data))
-    source.verify()
-    source.close()
-    assert b"".join(pieces) == DATA
 
 
 async def test_a_part_that_arrives_damaged_is_refused(

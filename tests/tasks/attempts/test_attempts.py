@@ -61,7 +61,7 @@ class Script(PaidStep):
         )
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        assert self.job.ledger.awaited == f"Sync.so generation p-{prepared.attempt}"
+        assert self.job.state.awaited == f"Sync.so generation p-{prepared.attempt}"
         end = self.ends[prepared.attempt - 1]
         if isinstance(end, Exception):
             raise end
@@ -81,8 +81,8 @@ async def failing(script: Script) -> AttemptFailed:
 
 def retried(job: Job) -> Job:
     """The job in its next run, after its end was seen."""
-    retries = job.ledger.retries + 1
-    return replace(job, ledger=replace(job.ledger, retries=retries, awaited=None))
+    retries = job.state.retries + 1
+    return replace(job, state=replace(job.state, retries=retries, awaited=None))
 
 
 async def test_a_good_attempt_is_the_only_one(job: Job, storage: Storage) -> None:
@@ -91,7 +91,7 @@ async def test_a_good_attempt_is_the_only_one(job: Job, storage: Storage) -> Non
     assert (found.attempt, found.provider_job_id) == (1, "p-1")
     assert found.reference == f"pv-{job.job_id}-lip-sync-1"
     assert script.bought == [1]
-    assert job.ledger.awaited is None
+    assert job.state.awaited is None
 
 
 async def test_a_failure_that_may_pass_is_tried_again_by_itself(job: Job, storage: Storage) -> None:

@@ -21,7 +21,7 @@ from pro_video.core.errors import (
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.core.waiting import Observation
 from pro_video.providers.ghostcut.models import Work
-from pro_video.providers.ghostcut.status import Confirmed
+from pro_video.providers.ghostcut.status import ConfirmingObserver
 from pro_video.records import Outcome, Prepared, Submission
 from tasks.attempts.follow import follow
 from tasks.run.job import Job
@@ -77,7 +77,7 @@ async def test_five_hours_are_waited_for_with_few_looks(job: Job) -> None:
     watched = Watched(job, 5 * HOUR)
     outcome = await wait(job, watched)
     assert outcome.failure is None
-    assert 5 * HOUR <= (outcome.finished_at - job.ledger.created_at).total_seconds() < 5.1 * HOUR
+    assert 5 * HOUR <= (outcome.finished_at - job.state.created_at).total_seconds() < 5.1 * HOUR
     assert watched.looks < 5 * HOUR / 5
 
 
@@ -198,7 +198,7 @@ class Statuses(UnaskedProvider):
         self.job = job
         self.statuses = statuses
         self.looked_at: list[float] = []
-        self.confirmed = Confirmed()
+        self.confirmed = ConfirmingObserver()
 
     async def read(self, job_id: str) -> Work:
         self.looked_at.append(self.job.clock.monotonic())

@@ -281,7 +281,7 @@ async def test_a_job_whose_records_are_lost_is_looked_for(
     assert found.adopted
     assert len(provider.bodies) == 1
     # The search goes back to the job's begin: the time of the first send is lost too.
-    assert provider.since == [job.ledger.created_at]
+    assert provider.since == [job.state.created_at]
 
 
 async def test_a_search_goes_back_to_the_begin_of_the_run_whatever_clock_set_the_mark(
@@ -298,7 +298,7 @@ async def test_a_search_goes_back_to_the_begin_of_the_run_whatever_clock_set_the
     provider.since.clear()
     with pytest.raises(OutcomeUnknown):
         await submit_once(later_start(job), storage, provider, ahead)
-    assert set(provider.since) == {job.ledger.created_at}
+    assert set(provider.since) == {job.state.created_at}
 
 
 async def test_a_later_process_looks_while_a_listing_may_lag_behind_earlier_ones(
@@ -447,7 +447,7 @@ async def test_another_request_under_the_key_is_a_send_of_this_attempt(
     provider = Scripted(job, [RequestConflict("Other inputs.")], listed_at=0)
     found = await submit_once(job, storage, provider, prepared)
     assert found.adopted
-    assert provider.since == [min(job.ledger.created_at, prepared.prepared_at)]
+    assert provider.since == [min(job.state.created_at, prepared.prepared_at)]
 
 
 async def test_a_conflict_whose_job_is_not_found_is_no_refusal(

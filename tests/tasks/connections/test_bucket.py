@@ -77,7 +77,7 @@ def described(storage: Storage) -> dict[str, Any]:
 def test_what_is_read_here_gives_the_client_of_prefect_aws(name: str) -> None:
     bucket = document(CREDENTIALS[name])
     assert reading._known(bucket) is not None
-    theirs = reading._storage(bucket, *reading._told_by_prefect_aws(bucket))
+    theirs = reading._storage(bucket, *reading._read_by_prefect_aws(bucket))
     assert described(storage_of(bucket)) == described(theirs)
 
 

@@ -12,6 +12,7 @@ from pro_video.providers.ghostcut.models import (
     KEEP,
     MODE_AUTOMATIC,
     MODE_REGIONS,
+    OPEN_END,
     REMOVE,
     REMOVE_TEXT,
     Mask,
@@ -27,7 +28,7 @@ LOWER = (0.0, 0.56, 1.0, 0.76)
 ARGUMENTS: dict[str, Any] = {
     "video_url": "https://s3.example/jobs/j/in.mp4?X-Amz-Signature=c4n4ry",
     "name": "gc1-job-0001-1",
-    "masks": [Mask(REMOVE_TEXT, 0, None, LOWER)],
+    "masks": [Mask(REMOVE_TEXT, 0, OPEN_END, LOWER)],
     "mode": MODE_REGIONS,
     "language": "all",
     "resolution": "1080p",
@@ -70,7 +71,7 @@ def test_fractions_keep_their_digits() -> None:
 
 def test_the_bytes_depend_on_the_arguments_alone() -> None:
     body = build_submit_request(**ARGUMENTS)
-    same = ARGUMENTS | {"masks": [Mask(REMOVE_TEXT, 0.0, None, (0, 0.56, 1, 0.76))]}
+    same = ARGUMENTS | {"masks": [Mask(REMOVE_TEXT, 0.0, OPEN_END, (0, 0.56, 1, 0.76))]}
     assert build_submit_request(**same) == body
     assert build_submit_request(**ARGUMENTS | {"name": "测试-job"}) != body
     assert "测试".encode() in build_submit_request(**ARGUMENTS | {"name": "测试-job"})
@@ -91,9 +92,9 @@ SMALL = (0.0, 0.8, 0.9, 0.98)
 @pytest.mark.parametrize(
     ("tier", "mode", "masks", "model"),
     [
-        ("lite", MODE_REGIONS, [Mask(REMOVE_TEXT, 0, None, LOWER)] * 10, "advanced_lite"),
-        ("pro", MODE_REGIONS, [Mask(REMOVE_TEXT, 0, None, SMALL)], "advanced"),
-        ("pro_large", MODE_REGIONS, [Mask(REMOVE_TEXT, 0, None, LOWER)], "advanced_large_box"),
+        ("lite", MODE_REGIONS, [Mask(REMOVE_TEXT, 0, OPEN_END, LOWER)] * 10, "advanced_lite"),
+        ("pro", MODE_REGIONS, [Mask(REMOVE_TEXT, 0, OPEN_END, SMALL)], "advanced"),
+        ("pro_large", MODE_REGIONS, [Mask(REMOVE_TEXT, 0, OPEN_END, LOWER)], "advanced_large_box"),
         ("pro_full", MODE_AUTOMATIC, [], "advanced_full"),
     ],
 )
@@ -105,7 +106,7 @@ def test_the_tier_is_a_json_string(tier: str, mode: int, masks: list[Mask], mode
 
 
 def _region(*region: float) -> dict[str, Any]:
-    return {"masks": [Mask(REMOVE, 0, None, region)]}  # type: ignore[arg-type]
+    return {"masks": [Mask(REMOVE, 0, OPEN_END, region)]}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +120,9 @@ def _region(*region: float) -> dict[str, Any]:
         ({"resolution": "4k"}, "resolution"),
         ({"tier": "best"}, "tier"),
         ({"masks": []}, "masks"),
-        ({"masks": [Mask(KEEP, 0, None, LOWER)]}, "masks"),
+        ({"masks": [Mask(KEEP, 0, OPEN_END, LOWER)]}, "masks"),
         ({"mode": MODE_AUTOMATIC}, "masks"),
-        ({"masks": [Mask("erase", 0, None, LOWER)]}, "masks[0].type"),
+        ({"masks": [Mask("erase", 0, OPEN_END, LOWER)]}, "masks[0].type"),  # type: ignore[arg-type]
         ({"masks": [Mask(REMOVE, 2, 1, LOWER)]}, "masks[0]"),
         ({"masks": [Mask(REMOVE, -1, 1, LOWER)]}, "masks[0]"),
         ({"masks": [Mask(REMOVE, 0, float("nan"), LOWER)]}, "masks[0]"),
@@ -130,11 +131,11 @@ def _region(*region: float) -> dict[str, Any]:
         (_region(0.5, 0, 0.5, 1), "masks[0].region"),
         (_region(0.6, 0, 0.5, 1), "masks[0].region"),
         (_region(0, float("nan"), 1, 1), "masks[0].region"),
-        ({"tier": "lite", "masks": [Mask(REMOVE, 0, None, LOWER)]}, "masks[0].type"),
-        ({"tier": "lite", "masks": [Mask(REMOVE_TEXT, 0, None, LOWER)] * 11}, "masks"),
+        ({"tier": "lite", "masks": [Mask(REMOVE, 0, OPEN_END, LOWER)]}, "masks[0].type"),
+        ({"tier": "lite", "masks": [Mask(REMOVE_TEXT, 0, OPEN_END, LOWER)] * 11}, "masks"),
         ({"tier": "lite", "language": "zh"}, "language"),
-        ({"tier": "pro", "masks": [Mask(REMOVE_TEXT, 0, None, SMALL)] * 2}, "masks"),
-        ({"tier": "pro", "masks": [Mask(REMOVE_TEXT, 0, None, LOWER)]}, "masks[0].region"),
+        ({"tier": "pro", "masks": [Mask(REMOVE_TEXT, 0, OPEN_END, SMALL)] * 2}, "masks"),
+        ({"tier": "pro", "masks": [Mask(REMOVE_TEXT, 0, OPEN_END, LOWER)]}, "masks[0].region"),
         ({"tier": "pro_full"}, "mode"),
     ],
 )

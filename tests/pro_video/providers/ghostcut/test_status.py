@@ -20,14 +20,14 @@ from pro_video.providers.ghostcut.status import (
     CODES,
     FAILURES,
     RUNNING,
-    Confirmed,
+    ConfirmingObserver,
     error_for,
     is_known,
     meaning_of,
     observe,
-    outcome_of,
+    status_of,
 )
-from pro_video.providers.outcome import Outcome
+from pro_video.providers.job_status import JobStatus
 
 IN_PROGRESS = [-3, -2, -1, 0]
 
@@ -76,21 +76,21 @@ def test_every_documented_status_is_named() -> None:
 
 @pytest.mark.parametrize("status", [*IN_PROGRESS, None, -4, -1000])
 def test_below_one_is_running(status: int | None) -> None:
-    assert outcome_of(status) is Outcome.RUNNING
+    assert status_of(status) is JobStatus.RUNNING
     # The vendor's failed rows show 100 %, so progress decides nothing.
     look = observe(Work(id="1", status=status, progress=1.0))
     assert (look.done, look.progress) == (False, 1.0)
 
 
 def test_one_is_success() -> None:
-    assert outcome_of(1) is Outcome.DONE
+    assert status_of(1) is JobStatus.DONE
     look = observe(Work(id="1", status=1, progress=0.3))
     assert (look.done, look.progress) == (True, 1.0)
 
 
 @pytest.mark.parametrize(("status", "kind"), ERRORS.items())
 def test_above_one_is_failed(status: int, kind: type[ProVideoError]) -> None:
-    assert outcome_of(status) is Outcome.FAILED
+    assert status_of(status) is JobStatus.FAILED
     with pytest.raises(ProVideoError) as caught:
         observe(Work(id="7", status=status, progress=1.0))
     assert type(caught.value) is kind
@@ -99,7 +99,7 @@ def test_above_one_is_failed(status: int, kind: type[ProVideoError]) -> None:
 
 @pytest.mark.parametrize("status", [4, 12, 101, 999, 1001])
 def test_unlisted_values_follow_the_same_rule(status: int) -> None:
-    assert outcome_of(status) is Outcome.FAILED
+    assert status_of(status) is JobStatus.FAILED
     assert not is_known(status)
     error = error_for(Work(id="7", status=status, description="a new trouble"))
     assert type(error) is JobFailed
@@ -129,14 +129,14 @@ def test_no_code_says_nothing() -> None:
 
 
 def test_an_unlisted_failure_needs_a_second_look() -> None:
-    look = Confirmed()
+    look = ConfirmingObserver()
     assert look(Work(id="7", status=404, progress=0.5)).done is False
     with pytest.raises(JobFailed, match="undocumented status 404"):
         look(Work(id="7", status=404))
 
 
 def test_an_unlisted_value_between_two_listed_ones_is_forgotten() -> None:
-    look = Confirmed()
+    look = ConfirmingObserver()
     for _ in range(3):
         assert look(Work(id="7", status=404)).done is False
         assert look(Work(id="7", status=0)).done is False
@@ -147,4 +147,4 @@ def test_an_unlisted_value_between_two_listed_ones_is_forgotten() -> None:
 @pytest.mark.parametrize(("status", "kind"), ERRORS.items())
 def test_a_listed_failure_needs_no_second_look(status: int, kind: type[ProVideoError]) -> None:
     with pytest.raises(kind):
-        Confirmed()(Work(id="7", status=status))
+        ConfirmingObserver()(Work(id="7", status=status))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,9 +24,10 @@ from pro_video.core.errors import (
 )
 from pro_video.core.retrying import Backoff
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.net.exchange import Timeouts
+from pro_video.net.http_session import Timeouts
 from pro_video.providers.sync_so.client import SyncSoClient
 from pro_video.providers.sync_so.models import Generation, planted
+from tests.pro_video.providers.emulators import everything_shown
 from tests.support.scripted import Asked, Reply, ScriptedServer
 
 KEY = "sk-c4n4ry-api-key"
@@ -82,7 +82,7 @@ class TestCreate:
             client_of(server.url, renew=renew) as client,
         ):
             assert (await client.create(BODY, "lp1.job.1")).id == "gen-1"
-            client._key = KEY
+            client._keys = KEY
             assert (await client.generation("gen-1")).id == "gen-1"
             for call in (client.create(BODY, "lp1.job.1"), client.generation("gen-1")):
                 # The present key is refused too.
@@ -292,25 +292,16 @@ class TestCreate:
 
 
 class TestGeneration:
-    async def test_reads_it_with_the_hint_of_the_long_poll(self) -> None:
-        reply = Reply(200, PENDING, {"Retry-After": "2", "X-Sync-Wait-Mode": "long_poll"})
+    async def test_reads_it_with_the_vendors_hint(self) -> None:
+        reply = Reply(200, PENDING, {"Retry-After": "2"})
         async with ScriptedServer(reply) as server, client_of(server.url) as client:
-            generation = await client.generation("gen-1", wait=60)
-        assert generation.retry_after == 2
-        assert server.asked[0].query == {"wait": ["true"], "timeout": ["10"]}
+            assert (await client.generation("gen-1")).retry_after == 2
+        assert not server.asked[0].query
 
-    @pytest.mark.parametrize(("wait", "sent"), [(0, "1"), (2.5, "2.5"), (10, "10")])
-    async def test_keeps_the_long_poll_in_its_range(self, wait: float, sent: str) -> None:
-        async with ScriptedServer(Reply(200, PENDING)) as server, client_of(server.url) as client:
-            await client.generation("gen-1", wait=wait)
-        assert server.asked[0].query["timeout"] == [sent]
-
-    async def test_asks_for_progress_without_the_long_poll(self) -> None:
+    async def test_asks_for_progress(self) -> None:
         reply = Reply(200, {**PENDING, "status": "PROCESSING", "progress_percent": 40})
         async with ScriptedServer(reply) as server, client_of(server.url) as client:
             assert (await client.generation("gen-1", progress=True)).progress == 0.4
-            with pytest.raises(ValueError, match="exclude"):
-                await client.generation("gen-1", progress=True, wait=5)
         assert server.asked[0].query == {"include": ["progress"]}
 
     async def test_tries_the_other_path_once(self) -> None:
@@ -438,29 +429,6 @@ class TestGeneration:
             for identifier in ("", ".", ".."):
                 with pytest.raises(ValueError, match="an id"):
                     await client.generation(identifier)
-
-
-class TestDownloadUrl:
-    async def test_is_the_bare_text(self) -> None:
-        reply = Reply(200, b"https://storage.example/o.mp4?token=t\n")
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
-            link = await client.download_url("gen-1")
-        assert link == "https://storage.example/o.mp4?token=t"
-        assert server.asked[0].path == "/v2/generations/gen-1/download"
-
-    @pytest.mark.parametrize("body", [b"", b"<html>https://x</html>", b"file:///etc/passwd"])
-    async def test_something_else_is_no_link(self, body: bytes) -> None:
-        async with (
-            ScriptedServer(*[Reply(200, body)] * 4) as server,
-            client_of(server.url) as client,
-        ):
-            with pytest.raises(ServiceUnavailable, match="no link"):
-                await client.download_url("gen-1")
-
-    async def test_refusals(self) -> None:
-        async with ScriptedServer(Reply(404)) as server, client_of(server.url) as client:
-            with pytest.raises(ProviderRefused):
-                await client.download_url("gen-1")
 
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -617,13 +585,8 @@ async def test_no_secret_leaves_the_client(reply: Reply, caplog: pytest.LogCaptu
         ):
             with pytest.raises(ProVideoError) as caught:
                 await client.create(body, "k")
-            shown = [repr(client), str(client), repr(vars(client)["_session"])]
-    error: BaseException | None = caught.value
-    shown += ["".join(traceback.format_exception(caught.value)), caplog.text]
-    while error is not None:
-        shown += [repr(error), str(error), repr(vars(error))]
-        error = error.__cause__ or error.__context__
-    assert "c4n4ry" not in "\n".join(shown)
+            shown = everything_shown(client, caught.value, caplog.text)
+    assert "c4n4ry" not in shown
 
 
 async def test_the_key_stays_at_its_origin() -> None:

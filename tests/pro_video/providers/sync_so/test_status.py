@@ -10,26 +10,26 @@ from pro_video.core.errors import (
     JobFailedRetryable,
     TerminalError,
 )
-from pro_video.providers.outcome import Outcome
+from pro_video.providers.job_status import JobStatus
 from pro_video.providers.sync_so.models import Generation
 from pro_video.providers.sync_so.status import (
     CODES,
-    OUTCOMES,
-    Status,
+    STATUSES,
+    GenerationStatus,
     error_for,
     is_known,
     meaning_of,
     observe,
-    outcome_of,
+    status_of,
 )
 
-STATUSES = {
-    "PENDING": Outcome.RUNNING,
-    "PROCESSING": Outcome.RUNNING,
-    "COMPLETED": Outcome.DONE,
-    "FAILED": Outcome.FAILED,
-    "REJECTED": Outcome.FAILED,
-    "CANCELED": Outcome.FAILED,
+DOCUMENTED = {
+    "PENDING": JobStatus.RUNNING,
+    "PROCESSING": JobStatus.RUNNING,
+    "COMPLETED": JobStatus.DONE,
+    "FAILED": JobStatus.FAILED,
+    "REJECTED": JobStatus.FAILED,
+    "CANCELED": JobStatus.FAILED,
 }
 
 # The catalogue of GET /v2/errors as of 2026-08-25.
@@ -151,9 +151,9 @@ def _ended(status: str, code: str | None = None, error: str | None = None) -> Ge
 
 
 def test_every_documented_status_has_its_outcome() -> None:
-    assert {status.value: outcome for status, outcome in OUTCOMES.items()} == STATUSES
-    assert {status: outcome_of(status) for status in STATUSES} == STATUSES
-    assert set(OUTCOMES) == set(Status)
+    assert {status.value: meaning for status, meaning in STATUSES.items()} == DOCUMENTED
+    assert {status: status_of(status) for status in DOCUMENTED} == DOCUMENTED
+    assert set(STATUSES) == set(GenerationStatus)
 
 
 def test_the_catalogue_is_whole() -> None:
@@ -212,7 +212,7 @@ def test_the_reason_is_the_vendors_without_links() -> None:
 
 @pytest.mark.parametrize("status", ["QUEUED", "", "DONE"])
 def test_an_unknown_status_is_waited_on(status: str) -> None:
-    assert outcome_of(status) is Outcome.RUNNING
+    assert status_of(status) is JobStatus.RUNNING
     assert not is_known(status)
     assert observe(_ended(status)).done is False
 

@@ -1,9 +1,9 @@
 """Checks the picture of a result: changed where it had to, and elsewhere the same video.
 
 A few moments of both videos are compared, at most `MAX_PAIRS` where something had to change and
-`MAX_OTHERS` elsewhere, decoded from the keyframes before them. Only what is certain is judged: an
-unchanged even surface, an unchanged area for text (there may have been none), and an erasure that a
-protection overlaps say nothing; nor do moments of which it is not known when the result shows them.
+`MAX_OTHERS` elsewhere, decoded from the keyframes before them. Uncertain cases are not judged: an
+unchanged even surface, an unchanged area for text (there may have been none), an erasure that a
+protection overlaps, and moments whose time in the result is unknown.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from itertools import pairwise
 from typing import Final
 
 from pro_video.judging.findings import Finding, when
+from pro_video.judging.picture.comparison import Comparison, compare
+from pro_video.judging.picture.frame_pairs import MomentChooser, Videos, near_keyframes, reach_of
 from pro_video.judging.picture.grids import Shape, apart, halve, joined
-from pro_video.judging.picture.kept import BORDER, MARK, border_of
-from pro_video.judging.picture.looks import Look, look
-from pro_video.judging.picture.moments import Early, near_keyframes, reach_of
-from pro_video.judging.picture.pair import Pair
 from pro_video.judging.picture.pictures import Difference, difference
-from pro_video.judging.sound.heard import SAME_LENGTH
-from pro_video.media.info import VideoStream
-from pro_video.media.reading.open import Source
-from pro_video.providers.ghostcut.plan import InpaintingPlan, PlannedMask
+from pro_video.judging.picture.unwanted_changes import BORDER, MARK, border_of
+from pro_video.judging.picture.video_pair import VideoPair
+from pro_video.providers.ghostcut.models import Mask
+from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline
 
@@ -34,80 +32,70 @@ NOISE_MEAN: Final = 3.0
 NOISE_PEAK: Final = 8.0
 EVEN_SURFACE: Final = 24.0
 LIP_NOISE: Final = (3.0, 5.0)
-"""Grey levels of the cell that differs most: what is noise without a measure of it, and what is
-noise at most. Measured in cells of 8 pixels or more, the largest of 7 moments. Nothing changed: 2
-to 4 at CRF 17 or 18, from 160x90 to 1280x720; 4 to 6 at CRF 26. Another mouth in the same head, at
-CRF 18 and 26: 60 in a face of half the frame's height, 20 where it is a fifth, 7 to 10 a tenth, 4
-to 6 a twentieth."""
+"""Grey levels of the cell that differs most: noise by default, and noise at most. Measured in cells
+of 8 pixels or more, the largest of 7 moments. Nothing changed: 2 to 4 at CRF 17 or 18, from 160x90
+to 1280x720; 4 to 6 at CRF 26. Another mouth in the same head, at CRF 18 and 26: 60 in a face of
+half the frame's height, 20 in one of a fifth, 7 to 10 in one of a tenth, 4 to 6 in one of a
+twentieth."""
 LIP_CELL: Final = 8
 AREA_CELL: Final = 4
-"""Pixels of a cell at least: to see a mouth among noise, and the letters of a text."""
+"""Smallest cells in pixels: for a mouth among noise, and for the letters of a text."""
 LIP_NOISE_FACTOR: Final = 1.5
 _HALVED: Final = 1.5
 AREA_MARGIN: Final = 0.05
-"""Fraction of the frame by which an erasure may reach past its area: the text goes on, edges are
-softened."""
+"""Fraction of the frame by which an erasure may reach past its area."""
 WINDOW_MARGIN: Final = 0.5
 """Seconds by which an erasure may begin earlier or end later than its window."""
 SEGMENT_MARGIN: Final = 0.3
 MOST_ERASED: Final = 0.5
-"""Share of the frame; where more is erased, it may look like another video."""
+"""Share of the frame; a result with more erased may look like another video."""
 TONED_AREA: Final = 12.0
-"""Mean grey levels by which lightness may differ where an unchanged area is looked for."""
+"""Mean grey levels by which lightness may differ in a search for unchanged areas."""
 _END_MARGIN: Final = 0.1
 
 
-def check_picture_changed(
-    before: Source,
-    after: Source,
-    plan: InpaintingPlan,
-    duration: float,
-    *,
-    length: float,
-    source: VideoStream,
-    result: VideoStream,
+def check_text_removal_picture(
+    videos: Videos, plan: InpaintingPlan, duration: float
 ) -> list[Finding]:
     """Unwanted and missing changes of the picture by a text removal.
 
     Args:
-        before: the video that was given for text removal.
-        after: the result.
-        plan: of the text removal; its times are those of ``before``.
-        duration: of ``before`` in seconds.
-        length: of ``after`` in seconds.
-        source: the picture of ``before``.
-        result: the picture of ``after``.
+        videos: source and result.
+        plan: of the text removal; its times are those of the source.
+        duration: of the source in seconds.
 
     Raises:
         MediaUnusable: one of them cannot be read.
     """
     erased = [(i, mask) for i, mask in enumerate(plan.masks) if mask.type != "keep"]
     windows = [(mask.start, min(mask.end, duration)) for _, mask in erased]
-    early = near_keyframes(before, source)
+    early = near_keyframes(videos.before, videos.source)
     samples = _samples(windows, duration, early)
     spread = _spread([(0.0, max(0.0, duration - _END_MARGIN))], early)
     instants = sorted({*spread, *(instant for taken in samples for instant in taken)})
-    pair = Pair.of(before, after, source, result, length, duration / 2, duration / 2, AREA_CELL)
+    compared = VideoPair.of(videos, duration / 2, duration / 2, AREA_CELL)
     seen: list[list[Difference]] = [[] for _ in erased]
-    looks: list[Look] = []
-    guarded: list[Look] = []
-    border = border_of(pair.shape)
-    for moment in pair.moments(instants, instants):
-        free = _free(plan, moment.instant, pair.shape)
-        looked = look(moment, pair.shape, joined(border, free if plan.mode == 2 else None))
-        looks.append(looked)
+    comparisons: list[Comparison] = []
+    guarded: list[Comparison] = []
+    border = border_of(compared.shape)
+    for pair in compared.frame_pairs(instants, instants):
+        free = _free(plan, pair.instant, compared.shape)
+        comparison = compare(pair, compared.shape, joined(border, free if plan.mode == 2 else None))
+        comparisons.append(comparison)
         if free is not None:
-            guarded.append(replace(looked, free=joined(border, free)))
+            guarded.append(replace(comparison, free=joined(border, free)))
         for place, (_, mask) in enumerate(erased):
-            if moment.instant in samples[place] and looked.off <= TONED_AREA:
-                seen[place].append(difference(moment.before, moment.after, mask.region))
-    found = pair.unlike(looks) if _share(mask for _, mask in erased) < MOST_ERASED else None
+            if pair.instant in samples[place] and comparison.off <= TONED_AREA:
+                seen[place].append(difference(pair.before, pair.after, mask.region))
+    found = (
+        compared.mismatch(comparisons) if _share(mask for _, mask in erased) < MOST_ERASED else None
+    )
     if found is not None:
         return found
     return [
-        *pair.lightness(looks),
-        *_unchanged_areas(plan, seen, length),
-        *pair.kept(guarded, looks, "text removal"),
+        *compared.lightness(comparisons),
+        *_unchanged_areas(plan, seen, videos.length),
+        *compared.unwanted_changes(guarded, comparisons, "text removal"),
     ]
 
 
@@ -117,7 +105,7 @@ def _unchanged_areas(
     guards = [mask for mask in plan.masks if mask.type == "keep"]
     erased = [(i, mask) for i, mask in enumerate(plan.masks) if mask.type != "keep"]
     for (index, mask), differences in zip(erased, seen, strict=True):
-        # A text may not have been there, and a protection in front of an area may hold.
+        # The text may not have been there, and an overlapping protection may win.
         if mask.type != "remove" or _overlapped(mask, guards) or not _unchanged(differences):
             continue
         end = min(mask.end, length)
@@ -133,10 +121,10 @@ def _unchanged_areas(
 
 
 def _free(plan: InpaintingPlan, instant: float, shape: Shape) -> bytearray | None:
-    """The cells that the plan lets change at a moment; None when it lets all of them.
+    """The cells that may change at a moment by the plan; None for all of them.
 
-    Automatic removal (mode 1) may find text anywhere but in what is protected. In mode 2 it is
-    undocumented whether a protection holds inside an erasure, so that is not judged.
+    Automatic removal (mode 1) may change anything outside the protected areas. In mode 2 it is
+    undocumented whether a protection wins over an erasure, so that is not judged.
     """
     if plan.mode == 2:
         return shape.covered(
@@ -158,57 +146,51 @@ def _free(plan: InpaintingPlan, instant: float, shape: Shape) -> bytearray | Non
     return bytearray(not inside for inside in shape.within(guarded))
 
 
-def check_lips_changed(
-    before: Source,
-    after: Source,
-    segments: Sequence[Segment],
-    timeline: Timeline,
-    *,
-    length: float,
-    source: VideoStream,
-    result: VideoStream,
+def check_lip_sync_picture(
+    videos: Videos, segments: Sequence[Segment], timeline: Timeline
 ) -> list[Finding]:
-    """Did lip-sync change pictures inside the segments, and none outside?
+    """Pictures that the lip-sync changed outside the segments, or left unchanged inside all of
+    them.
 
     Args:
-        before: the source video.
-        after: the result.
+        videos: source and result.
         segments: of the request.
         timeline: `Timeline.observed` with the result's length.
-        length: of the result in seconds.
-        source: the picture of ``before``.
-        result: the picture of ``after``.
 
     Raises:
         MediaUnusable: one of them cannot be read.
     """
     ranges = [(segment.start, segment.end) for segment in segments]
-    early = near_keyframes(before, source)
+    early = near_keyframes(videos.before, videos.source)
     inside = {at for taken in _samples(ranges, timeline.source, early) for at in taken}
-    outside = set(_spread(untouched(segments, timeline, length, reach_of(source)), early))
+    outside = set(
+        _spread(untouched(segments, timeline, videos.length, reach_of(videos.source)), early)
+    )
     instants = sorted(inside | outside)
     shown = [timeline.at(instant) for instant in instants]
     middle = timeline.source / 2
-    pair = Pair.of(before, after, source, result, length, middle, timeline.at(middle), AREA_CELL)
-    border = border_of(pair.shape)
-    looks = [look(moment, pair.shape, border) for moment in pair.moments(instants, shown)]
-    found = pair.unlike(looks)
+    compared = VideoPair.of(videos, middle, timeline.at(middle), AREA_CELL)
+    border = border_of(compared.shape)
+    comparisons = [
+        compare(pair, compared.shape, border) for pair in compared.frame_pairs(instants, shown)
+    ]
+    found = compared.mismatch(comparisons)
     if found is not None:
         return found
-    kept = [look for look in looks if look.instant in outside]
-    spoken = [look for look in looks if look.instant not in outside]
+    kept = [each for each in comparisons if each.instant in outside]
+    spoken = [each for each in comparisons if each.instant not in outside]
     findings = [
-        *pair.lightness(looks),
-        *pair.kept(kept, looks, "lip-sync"),
+        *compared.lightness(comparisons),
+        *compared.unwanted_changes(kept, comparisons, "lip-sync"),
     ]
     marked = [finding.region for finding in findings if finding.region and finding.code == MARK]
     least, most = LIP_NOISE
-    skipped = pair.shape.covered(marked, BORDER)
-    coarse = Shape.of((source.width, source.height), (result.width, result.height), cell=LIP_CELL)
-    halved = pair.shape if pair.shape.columns >= _HALVED * coarse.columns else None
-    noise = max((_most_apart(look, skipped, halved) for look in kept), default=0)
+    skipped = compared.shape.covered(marked, BORDER)
+    coarse = Shape.of(*videos.sizes, cell=LIP_CELL)
+    halved = compared.shape if compared.shape.columns >= _HALVED * coarse.columns else None
+    noise = max((_most_apart(each, skipped, halved) for each in kept), default=0)
     limit = min(max(least, LIP_NOISE_FACTOR * noise), most)
-    if spoken and max(_most_apart(look, skipped, halved) for look in spoken) <= limit:
+    if spoken and max(_most_apart(each, skipped, halved) for each in spoken) <= limit:
         start, end = timeline.at(segments[0].start), timeline.at(segments[-1].end, end=True)
         findings.append(
             Finding(
@@ -223,12 +205,12 @@ def check_lips_changed(
     return findings
 
 
-def _most_apart(look: Look, skipped: bytearray, halved: Shape | None) -> int:
+def _most_apart(comparison: Comparison, skipped: bytearray, halved: Shape | None) -> int:
     """Grey levels of the cell that differs most from the most similar frame of the source.
 
     With ``halved``, four cells of that shape are taken for one.
     """
-    old, new, passed = look.nearest, look.grid, bytes(skipped)
+    old, new, passed = comparison.nearest, comparison.grid, bytes(skipped)
     if halved is not None:
         old, new = halve(old, halved), halve(new, halved)
         passed = halve(bytes(255 * mark for mark in passed), halved)
@@ -239,18 +221,18 @@ def _most_apart(look: Look, skipped: bytearray, halved: Shape | None) -> int:
 def untouched(
     segments: Sequence[Segment], timeline: Timeline, length: float, reach: float = 0.0
 ) -> list[tuple[float, float]]:
-    """Ranges of the source that a lip-sync leaves alone and that are known to be at
-    `Timeline.at` in a result of ``length`` seconds.
+    """Ranges of the source that a lip-sync leaves alone, with a known time (`Timeline.at`) in a
+    result of ``length`` seconds.
 
-    Before the first segment that is certain. After it, only when the result is as long as the
-    timeline says; and between segments, only when none of them changed its length.
+    The time is certain before the first segment. After it, the result must be as long as the
+    timeline predicts; between segments, none of them may change its length.
     """
     if not segments:
         return []
     margin = SEGMENT_MARGIN + reach
     ranges = [(0.0, segments[0].start - margin)]
-    if abs(timeline.length - length) <= SAME_LENGTH:
-        if not timeline.pieces:
+    if timeline.explains(length):
+        if not timeline.retimed:
             ranges += [
                 (one.end + margin, other.start - margin) for one, other in pairwise(segments)
             ]
@@ -259,9 +241,9 @@ def untouched(
 
 
 def _samples(
-    ranges: Sequence[tuple[float, float]], duration: float, early: Early
+    ranges: Sequence[tuple[float, float]], duration: float, early: MomentChooser
 ) -> list[tuple[float, ...]]:
-    """Up to six moments of each range; ranges beyond the bound get none."""
+    """Up to six moments of each range, until the bound is reached."""
     last = max(0.0, duration - _END_MARGIN)
     each = max(1, min(len(_SHARES), MAX_PAIRS // max(1, len(ranges))))
     shares = _SHARES[:each]
@@ -277,8 +259,8 @@ def _samples(
     ]
 
 
-def _spread(ranges: Sequence[tuple[float, float]], early: Early) -> list[float]:
-    """Moments at nearly even distances of the ranges put together."""
+def _spread(ranges: Sequence[tuple[float, float]], early: MomentChooser) -> list[float]:
+    """Moments at nearly even distances over all ranges together."""
     apart = sum(end - start for start, end in ranges) / MAX_OTHERS
     chosen = []
     for number in range(MAX_OTHERS):
@@ -291,8 +273,8 @@ def _spread(ranges: Sequence[tuple[float, float]], early: Early) -> list[float]:
     return chosen
 
 
-def _share(masks: Iterable[PlannedMask]) -> float:
-    """The share of the frame that masks cover together, at most."""
+def _share(masks: Iterable[Mask]) -> float:
+    """The largest share of the frame that the masks can cover together."""
     regions = (mask.region for mask in masks)
     return sum((right - left) * (bottom - top) for left, top, right, bottom in regions)
 
@@ -302,7 +284,7 @@ def _unchanged(found: Sequence[Difference]) -> bool:
     return bool(telling) and all(d.mean <= NOISE_MEAN and d.peak <= NOISE_PEAK for d in telling)
 
 
-def _overlapped(mask: PlannedMask, guards: Sequence[PlannedMask]) -> bool:
+def _overlapped(mask: Mask, guards: Sequence[Mask]) -> bool:
     left, top, right, bottom = mask.region
     return any(
         guard.region[0] < right

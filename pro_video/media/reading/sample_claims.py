@@ -1,11 +1,11 @@
 """Counts the samples that the index of an MP4 or MOV file claims, before libav allocates them.
 
-A few numbers can claim billions of samples of one size. libav unpacks such an index into some
-thirty bytes a sample, so a file of four kilobytes would fill the machine's memory.
+A few numbers can claim billions of samples. libav unpacks an index into some thirty bytes a sample,
+so a file of four kilobytes could fill the machine's memory.
 
-The samples are counted in two ways. The walk follows the boxes as the standard nests them, and
-counts by track. The scan counts at every place that has the name of a table, because libav also
-reads tables outside of their standard place. Tables that only the scan finds count as well.
+The samples are counted in two ways. The walk follows the standard nesting of boxes and counts by
+track. The scan counts at every occurrence of a table's name, because libav also reads tables
+outside their standard places. Tables that only the scan finds count too.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ MAX_SAMPLES: Final = 2_000_000
 MAX_ALL_SAMPLES: Final = 2 * MAX_SAMPLES
 """Of all tracks and fragments of a file together: pictures and sound of the same length."""
 MAX_EDITED: Final = 10 * MAX_SAMPLES
-"""Samples times edits of a track: libav lists every sample again for each edit that shows it."""
+"""Samples times edits of a track: libav lists each sample once per edit."""
 MAX_SEGMENT_INDEX: Final = 1024 * 1024
-"""Bytes of all segment indexes (sidx): more than one that is full. libav sorts all of them in, each
-in time of the others."""
+"""Bytes of all segment indexes (sidx): more than one full one. libav inserts each entry in time
+linear in the others."""
 _MAX_BOXES: Final = 4096
 _MAX_DEPTH: Final = 10
 _HOLDERS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 _TABLES: Final = {b"stsz": 12, b"stz2": 12, b"trun": 8}
-"""Tables that claim samples, and where behind the name their number stands."""
+"""Tables that claim samples, and the offset of their number from the name."""
 _COMPRESSED: Final = (b"cmov", b"cmvd")
 _EDIT: Final = 12
-"""Bytes of an edit, at least."""
+"""Least bytes of an edit."""
 _SEGMENT_INDEX: Final = 65_535 * 12
 """Bytes of a full segment index."""
 _CHUNK: Final = 1024 * 1024
@@ -48,8 +48,7 @@ class _Track:
 
     @property
     def entries(self) -> int:
-        """Index entries that libav makes; samples of sound that last a tick share one by the
-        thousand."""
+        """Index entries that libav makes; a thousand sound samples of one tick share one."""
         packed = self.even_ticks and self.kinds == {b"soun"}
         return self.samples // 1000 if packed else self.samples
 
@@ -58,8 +57,8 @@ class _Walk:
     """A walk over nested boxes, with a bound on their number and depth.
 
     Attributes:
-        seen: samples that the tables it came by claim.
-        entries: index entries that all tracks and fragments take.
+        seen: samples that the visited tables claim.
+        entries: index entries of all tracks and fragments.
         most: those of the largest one.
     """
 
@@ -105,13 +104,13 @@ class _Walk:
 
 
 def _claim(data: bytes, position: int) -> int:
-    """The number of samples of the table whose name stands at a position."""
+    """The number of samples of the table whose name is at a position."""
     place = position + _TABLES[data[position : position + 4]]
     return int.from_bytes(data[place : place + 4], "big")
 
 
 def _places(name: bytes, data: bytes) -> Iterator[int]:
-    """The positions of a name in a piece of a file."""
+    """The positions of a name in a chunk of a file."""
     position = data.find(name)
     while 0 <= position < _CHUNK:
         yield position
@@ -119,12 +118,11 @@ def _places(name: bytes, data: bytes) -> Iterator[int]:
 
 
 class Claims:
-    """The samples that the boxes of a file's outer structure claim, one after the other.
+    """The samples that the boxes of a file's outer structure claim.
 
     Attributes:
-        compressed: an index was seen that libav would unpack by itself, with any content.
-        segment_index: bytes of segment indexes; one inside of the index, where none has its
-            place, counts as full.
+        compressed: there is a compressed index, which libav would unpack unchecked.
+        segment_index: bytes of segment indexes; a misplaced one inside the index counts as full.
     """
 
     def __init__(self, read_at: ReadAt) -> None:
@@ -137,7 +135,7 @@ class Claims:
         """The number of samples when it is too large; 0 otherwise.
 
         Args:
-            offset: where a box that holds an index or a part of one begins.
+            offset: begin of a box with an index or a part of one.
             length: its bytes, header included.
         """
         walk = _Walk(self._read_at)
@@ -152,7 +150,7 @@ class Claims:
         return self._entries if self._entries > MAX_ALL_SAMPLES else 0
 
     def _scan(self, offset: int, length: int) -> int:
-        """The samples that all tables of a range claim, at any place in it."""
+        """The samples that all tables of a range claim, wherever they are."""
         total = 0
         for start in range(offset, offset + length, _CHUNK):
             data = self._read_at(start, min(_CHUNK + _OVERLAP, offset + length - start))

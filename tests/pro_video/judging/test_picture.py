@@ -10,8 +10,9 @@ import pytest
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.findings import Finding
-from pro_video.judging.picture.changes import check_lips_changed
-from pro_video.request.check import Segment
+from pro_video.judging.picture.checks import check_lip_sync_picture
+from pro_video.judging.picture.frame_pairs import Videos
+from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline
 from tests.support.clips import Picture, moving
 from tests.support.compared import (
@@ -168,13 +169,10 @@ def test_another_video_is_seen_after_lip_sync(files: dict[str, Path]) -> None:
 def test_what_cannot_be_read_cannot_be_compared(files: dict[str, Path], tmp_path: Path) -> None:
     page = tmp_path / "page.mp4"
     page.write_text("<html>")
+    shown = picture(files["logo"])
     with pytest.raises(MediaUnusable):
-        check_lips_changed(
-            files["logo"],
-            page,
+        check_lip_sync_picture(
+            Videos(files["logo"], page, shown, shown, SECONDS),
             [Segment(start=1, end=2, audio="a")],
             Timeline(SECONDS),
-            length=SECONDS,
-            source=picture(files["logo"]),
-            result=picture(files["logo"]),
         )

@@ -15,9 +15,9 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from pro_video.judging.findings import Finding
-from pro_video.judging.sound.heard import Line, check_sound, lines
-from pro_video.judging.sound.loudness import MAX_SECONDS, Stretch, likeness, listening
-from pro_video.request.check import Segment
+from pro_video.judging.sound.checks import SegmentSound, check_sound, segments_to_compare
+from pro_video.judging.sound.loudness import MAX_SECONDS, Stretch, open_sound, similarity
+from pro_video.request.models import Segment
 from pro_video.request.timeline import lip_sync_timeline
 from tests.support.clips import Counting, write_clip, write_large
 
@@ -154,7 +154,7 @@ def test_a_much_quieter_sound_is_told(tmp_path: Path) -> None:
 def test_a_source_without_sound_asks_for_nothing(tmp_path: Path) -> None:
     mute = write_clip(tmp_path / "mute.mp4", sound=False)
     result = write(tmp_path / "a.m4a", silence())
-    line = Line(0, 0.5, 0.5, 0.0, 1.0)
+    line = SegmentSound(0, 0.5, 0.5, 0.0, 1.0)
     compared = [(line, write(tmp_path / "line.wav", silence(1.0)))]
     ranges = [(0.0, 2.0)]
     assert check_sound(mute, result, kept=ranges, compared=compared, length=SECONDS) == []
@@ -165,7 +165,7 @@ AUDIO = speech(7, 2.0)
 
 def spoken(folder: Path, after: Sound, audio: Sound = AUDIO, at: float = 4.0) -> list[Finding]:
     source, result = write(folder / "b.m4a", SOURCE), write(folder / "a.m4a", after)
-    compared = [(Line(3, 4.0, at, 0.0, 2.0), write(folder / "line.wav", audio))]
+    compared = [(SegmentSound(3, 4.0, at, 0.0, 2.0), write(folder / "line.wav", audio))]
     return check_sound(source, result, kept=[], compared=compared, length=SECONDS)
 
 
@@ -188,7 +188,7 @@ def test_a_silent_segment_is_told_unless_its_audio_is_silent(tmp_path: Path) -> 
 
 
 def test_a_segment_with_the_sound_of_before_is_told(tmp_path: Path) -> None:
-    assert likeness(*heard(tmp_path, AUDIO, SOURCE[4 * RATE : 6 * RATE])) < 0.5
+    assert similarity(*heard(tmp_path, AUDIO, SOURCE[4 * RATE : 6 * RATE])) < 0.5
     (found,) = spoken(tmp_path, SOURCE)
     assert (found.code, found.unusable) == ("output_sound_unchanged", False)
     assert "segments[3]" in found.fact
@@ -197,20 +197,25 @@ def test_a_segment_with_the_sound_of_before_is_told(tmp_path: Path) -> None:
 
 def heard(folder: Path, *sounds: Sound) -> Iterator[Stretch]:
     for index, sound in enumerate(sounds):
-        with listening(write(folder / f"{index}.wav", sound), "the sound") as listener:
-            assert listener is not None
-            yield listener.stretch(0, 2.0)
+        with open_sound(write(folder / f"{index}.wav", sound), "the sound") as reader:
+            assert reader is not None
+            yield reader.stretch(0, 2.0)
 
 
 def test_which_segments_are_compared() -> None:
     segments = [Segment(start=2 * i, end=2 * i + 1, audio="a") for i in range(9)]
     same = lip_sync_timeline(18.0, segments, [1.0] * 9, "cut_off")
-    assert [line.segment for line in lines(segments, [1.0] * 9, same, 18.0)] == [0, 2, 4, 6]
-    assert [line.segment for line in lines(segments, [1.0] * 9, same, 18.3)] == [0]
+    assert [line.segment for line in segments_to_compare(segments, [1.0] * 9, same, 18.0)] == [
+        0,
+        2,
+        4,
+        6,
+    ]
+    assert [line.segment for line in segments_to_compare(segments, [1.0] * 9, same, 18.3)] == [0]
     moved = lip_sync_timeline(18.0, segments, [1.5] * 9, "remap")
-    found = lines(segments, [1.5] * 9, moved, moved.length)
+    found = segments_to_compare(segments, [1.5] * 9, moved, moved.length)
     assert [(line.segment, line.length) for line in found] == [(0, 1.0)]
-    assert lines(segments, [0.2] * 9, same, 18.0) == []
+    assert segments_to_compare(segments, [0.2] * 9, same, 18.0) == []
 
 
 def test_little_is_read_of_a_large_file(tmp_path: Path) -> None:
@@ -219,18 +224,18 @@ def test_little_is_read_of_a_large_file(tmp_path: Path) -> None:
         tmp_path / "c.mp4", width=320, height=192, seconds=8, crf=1, faststart=True, sound=True
     )
     stream = Counting(path.read_bytes())
-    with listening(stream, "the clip") as listener:
-        assert listener is not None
-        levels = listener.stretch(5.0, 1.0).levels
+    with open_sound(stream, "the clip") as reader:
+        assert reader is not None
+        levels = reader.stretch(5.0, 1.0).levels
     assert len(levels) == 25
     assert min(levels) > 0.1
     assert stream.bytes_read < path.stat().st_size / 3
-    with listening(write(tmp_path / "long.wav", hum(20.0)), "the hum") as listener:
-        assert listener is not None
-        assert len(listener.stretch(0, 1000).levels) == round(MAX_SECONDS / 0.04)
-        assert listener.stretch(30.0, 1.0).levels == ()
+    with open_sound(write(tmp_path / "long.wav", hum(20.0)), "the hum") as reader:
+        assert reader is not None
+        assert len(reader.stretch(0, 1000).levels) == round(MAX_SECONDS / 0.04)
+        assert reader.stretch(30.0, 1.0).levels == ()
 
 
 def test_a_picture_alone_has_no_sound(tmp_path: Path) -> None:
-    with listening(write_large(tmp_path / "l.mov", 2, faststart=True), "the clip") as listener:
-        assert listener is None
+    with open_sound(write_large(tmp_path / "l.mov", 2, faststart=True), "the clip") as reader:
+        assert reader is None

@@ -1,9 +1,9 @@
-"""Checks that the picture outside the areas, and outside the segments, has not changed.
+"""Finds changes of the picture outside the areas and outside the segments.
 
-The measure is `grids.unexplained`, after a difference of lightness was undone (`looks`). Measured
-on a talking head (1080x720, 30 frames a second), an animation with moving camera (1280x720, 25) and
-a synthetic pan (640x360 and 160x90, 25), six moments each: the largest value of any cell, and the
-share of cells above 30 levels.
+The measure is `grids.unexplained`, after a difference of lightness was undone (`comparison`).
+Measured on a talking head (1080x720, 30 frames a second), an animation with moving camera
+(1280x720, 25) and a synthetic pan (640x360 and 160x90, 25), six moments each: the largest value of
+any cell, and the share of cells above 30 levels.
 
     H.264 again at CRF 17 / 28 / 32 / 38 (ultrafast)    1 / 7 / 10 / 8      0
     at CRF 32, two thirds of the width, a frame late    14                  0
@@ -21,8 +21,8 @@ share of cells above 30 levels.
 
 A change without contrast to its surroundings is not found, and does no harm.
 
-A mark that was added stands still while the picture moves. So the mean of all moments is compared
-too: noise and movement are spread out in it, and a mark stays sharp, however faint.
+An added mark stands still while the picture moves. So the mean of all moments is compared too:
+noise and movement blur in it, and even a faint mark stays sharp.
 """
 
 from __future__ import annotations
@@ -32,38 +32,37 @@ from dataclasses import dataclass
 from typing import Final
 
 from pro_video.judging.findings import Finding, when, where
+from pro_video.judging.picture.comparison import Comparison
 from pro_video.judging.picture.grids import Shape, apart, contrast, unexplained
-from pro_video.judging.picture.likeness import steps
-from pro_video.judging.picture.looks import Look
 from pro_video.judging.picture.pictures import Box
+from pro_video.judging.picture.similarity import steps
 
 UNEXPLAINED: Final = 30
 """Grey levels by which a cell differs for certain."""
 UNEXPLAINED_RETONED: Final = 50
-"""The same where the dynamic range differs: tone mapping may lighten one place more than another
-of the same lightness."""
+"""The same for another dynamic range: tone mapping depends on the place."""
 CHANGED_SHARE: Final = 0.0025
-"""Share of the frame that differs for certain in a picture that was changed."""
+"""Least share of a changed picture that differs for certain."""
 CHANGED_CELLS: Final = 3
 CHANGED_MOMENTS: Final = 2
-"""A single one may be a flash, a cut or a damaged frame."""
+"""A single moment may be a flash, a cut or a damaged frame."""
 MARK: Final = "output_mark_added"
 MARK_LEVEL: Final = 8
 MARK_LEVEL_RETONED: Final = 50
 MARK_CELLS: Final = 2
 MARK_STRENGTH: Final = 30
-"""Grey levels of a mark in the mean of all moments: of a cell, of one where the dynamic range
-differs, and of all its cells together."""
+"""Least grey levels of a mark in the mean of all moments: of a cell, of a cell under another
+dynamic range, and of all its cells together."""
 MARK_FACTOR: Final = 5.0
 _USUAL: Final = 0.8
 _EVEN_RANGE: Final = 4
 MARK_MOMENTS: Final = 3
 MARK_STEADY: Final = 0.75
-"""Share of the moments in which a mark has to be there."""
+"""Least share of the moments that show a mark."""
 MARK_MOST: Final = 0.25
-"""Share of the frame that a mark takes at most."""
+"""Largest share of the frame that a mark covers."""
 MARK_DETAIL: Final = 0.95
-"""A mark adds to the detail of its place; what was erased takes from it."""
+"""A mark adds detail to its place; an erasure removes detail."""
 MOST_MARKS: Final = 3
 BORDER: Final = 0.02
 """Encoders pad and crop borders to whole blocks."""
@@ -74,7 +73,7 @@ _MIDDLE: Final = (0.25, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Cells that belong together, and the box around them in cells: left, top, right, bottom."""
+    """Neighbouring cells, and the box around them in cells: left, top, right, bottom."""
 
     cells: tuple[int, ...]
     box: tuple[int, int, int, int]
@@ -91,7 +90,7 @@ class Cluster:
 
 
 def border_of(shape: Shape) -> bytearray:
-    """1 for each cell at the border, which encoders may change."""
+    """1 for each cell at the border of the frame, which encoders may change."""
     edge = BORDER
     return shape.covered(
         ((0, 0, 1, edge), (0, 1 - edge, 1, 1), (0, 0, edge, 1), (1 - edge, 0, 1, 1)), 0
@@ -99,32 +98,32 @@ def border_of(shape: Shape) -> bytearray:
 
 
 def changes_outside(
-    looks: Sequence[Look], shape: Shape, length: float, stage: str, *, retoned: bool
+    comparisons: Sequence[Comparison], shape: Shape, length: float, stage: str, *, retoned: bool
 ) -> list[Finding]:
-    """Certain changes in more than one moment where nothing was to change.
+    """Certain changes, in more than one moment, of parts that have to stay as they are.
 
     Args:
-        looks: moments in which part of the picture has to stay, in order.
+        comparisons: moments in which part of the picture has to stay, in order.
         shape: of their grids.
         length: of the result in seconds.
-        stage: how messages name what was done.
+        stage: names the work in messages.
         retoned: has the result another dynamic range than its source?
     """
     limit = UNEXPLAINED_RETONED if retoned else UNEXPLAINED
-    seen: list[tuple[Look, list[int]]] = []
+    seen: list[tuple[Comparison, list[int]]] = []
     judged = 0
-    for look in looks:
-        if look.free.count(0) < max(_LEAST_JUDGED * len(look.free), CHANGED_CELLS):
+    for comparison in comparisons:
+        if comparison.free.count(0) < max(_LEAST_JUDGED * len(comparison.free), CHANGED_CELLS):
             continue
         judged += 1
-        levels = unexplained(look.around, look.grid, shape, limit)
+        levels = unexplained(comparison.around, comparison.grid, shape, limit)
         cells = [
             cell
-            for cell, (level, passed) in enumerate(zip(levels, look.free, strict=True))
+            for cell, (level, passed) in enumerate(zip(levels, comparison.free, strict=True))
             if level > limit and not passed
         ]
-        if len(cells) >= max(CHANGED_CELLS, CHANGED_SHARE * len(look.free)):
-            seen.append((look, cells))
+        if len(cells) >= max(CHANGED_CELLS, CHANGED_SHARE * len(comparison.free)):
+            seen.append((comparison, cells))
     if len(seen) < CHANGED_MOMENTS:
         return []
     throughout = len(seen) == judged
@@ -145,28 +144,31 @@ def changes_outside(
 
 
 def marks_added(
-    looks: Sequence[Look],
+    comparisons: Sequence[Comparison],
     shape: Shape,
     length: float,
     *,
     retoned: bool = False,
     anything_else: bool = False,
 ) -> list[Finding]:
-    """Marks that stand still in the result and are not in its source: perhaps a watermark, or
-    an erasure at the wrong place.
+    """Still marks in the result that its source does not have: a watermark, or an erasure at the
+    wrong place.
 
     Args:
-        looks: moments in which part of the picture has to stay, in order.
+        comparisons: moments in which part of the picture has to stay, in order.
         shape: of their grids.
         length: of the result in seconds.
         retoned: has the result another dynamic range than its source?
-        anything_else: may the picture change for another reason? Then only what lies near an edge
-            of the frame is taken for a mark.
+        anything_else: may the picture change for another reason? Then only marks near an edge of
+            the frame count.
     """
-    if len(looks) < MARK_MOMENTS:
+    if len(comparisons) < MARK_MOMENTS:
         return []
-    free = bytes(map(max, *(look.free for look in looks)))
-    before, after = _mean([look.nearest for look in looks]), _mean([look.grid for look in looks])
+    free = bytes(map(max, *(each.free for each in comparisons)))
+    before, after = (
+        _mean([each.nearest for each in comparisons]),
+        _mean([each.grid for each in comparisons]),
+    )
     least = MARK_LEVEL_RETONED if retoned else MARK_LEVEL
     differing = _differing(before, after, free, shape, least)
     found: list[tuple[int, Finding]] = []
@@ -179,7 +181,7 @@ def marks_added(
             continue
         if anything_else and not _near_edge(region):
             continue
-        steady = _steady(looks, cluster, before, after)
+        steady = _steady(comparisons, cluster, before, after)
         if steady < MARK_STEADY:
             continue
         drawn = _detail(after, cluster, shape) >= MARK_DETAIL * _detail(before, cluster, shape)
@@ -203,10 +205,10 @@ def marks_added(
 def _differing(
     before: bytes, after: bytes, free: bytes, shape: Shape, least: int
 ) -> dict[int, int]:
-    """The cells that differ, and by how many levels, more than encoding explains.
+    """The cells that differ by more than encoding explains, and by how many levels.
 
-    Pictures that are blurred, sharpened or moved by a part of a cell differ more where there is
-    more contrast. How much of it most cells differ by is known from the same two pictures.
+    Blurred, sharpened or slightly moved pictures differ more in places of more contrast. The usual
+    difference relative to the contrast is measured in the same two pictures.
     """
     off = apart(before, after)
     ranges = contrast(before, shape)
@@ -226,7 +228,7 @@ def _differing(
 
 
 def clusters(marked: set[int], shape: Shape) -> Iterator[Cluster]:
-    """Cells in reach of each other, as letters of a word are."""
+    """Groups of cells that are near each other, like the letters of a word."""
     reach = _LETTERS_APART
     left = set(marked)
     while left:
@@ -256,21 +258,25 @@ def _mean(grids: Sequence[bytes]) -> bytes:
     return bytes((sum(levels) + count // 2) // count for levels in zip(*grids, strict=True))
 
 
-def _steady(looks: Sequence[Look], cluster: Cluster, before: bytes, after: bytes) -> float:
-    """The share of the moments that show at least half of what all together show.
+def _steady(
+    comparisons: Sequence[Comparison], cluster: Cluster, before: bytes, after: bytes
+) -> float:
+    """The share of the moments that show at least half of the mean difference.
 
-    A light mark can add the less, the lighter it is behind it, and a dark one the less, the darker.
+    A light mark adds less to a light background, and a dark one less to a dark background.
     """
     lighter = [after[cell] >= before[cell] for cell in cluster.cells]
     added, room = [], []
-    for look in looks:
-        places = [(look.nearest[cell], look.grid[cell]) for cell in cluster.cells]
+    for comparison in comparisons:
+        places = [(comparison.nearest[cell], comparison.grid[cell]) for cell in cluster.cells]
         signed = zip(lighter, places, strict=True)
         added.append(sum(new - old if light else old - new for light, (old, new) in signed))
         signed = zip(lighter, places, strict=True)
         room.append(sum(255 - old if light else old for light, (old, _) in signed))
     least = sum(added) / max(1, sum(room)) / 2
-    return sum(more >= least * most for more, most in zip(added, room, strict=True)) / len(looks)
+    return sum(more >= least * most for more, most in zip(added, room, strict=True)) / len(
+        comparisons
+    )
 
 
 def _detail(grid: bytes, cluster: Cluster, shape: Shape) -> float:

@@ -1,40 +1,32 @@
-"""One bounded HTTP exchange of a provider's client: a response, or the reason for none.
+"""Bounded HTTP exchanges with one API: a response, or the reason for none.
 
-Redirects are not followed, so keys reach the API's own origin alone. Body and time are bounded. No
-exception of httpx leaves this module, because its text and attributes hold the request.
+Redirects are not followed, so keys reach the API's own origin alone. Body and time are bounded.
+httpx's exceptions stay inside, because their texts and attributes hold the request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import httpx
 
-from pro_video.core.clock import Clock
-from pro_video.core.errors import CredentialsRefused, TransientError
 from pro_video.core.redaction import redact_url
-from pro_video.core.retrying import Backoff
-from pro_video.core.stopping import current_stop
-from pro_video.core.waiting import pause
+from pro_video.net.addresses import is_loopback
+from pro_video.net.gate import default_tls
 
-T = TypeVar("T")
-
-# httpcore writes the headers of answers at DEBUG (a redirect's Location, cookies), httpx one line a
-# call at INFO, which for a waiting job is a line a poll.
+# httpcore logs response headers (a redirect's Location, cookies) at DEBUG; httpx logs each call at
+# INFO, which is a line a poll for a waiting job.
 logging.getLogger("httpcore").setLevel(logging.INFO)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 LARGEST_BODY = 32 * 1024 * 1024
-"""Bytes of an answer that are read; a full page of 2000 works is a tenth of it."""
+"""Bytes of a response that are read; a full page of 2000 works is a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +34,10 @@ class Timeouts:
     """Time limits of an exchange, in seconds.
 
     Attributes:
-        connect: until the connection stands, name lookup and TLS included.
-        create: between two pieces of the answer to a call that creates a job.
-        read: the same for any other call.
-        total: for a whole exchange, however slowly its pieces come.
+        connect: to connect, name lookup and TLS included.
+        create: between two pieces of the response to a call that creates a job.
+        read: between two pieces of any other response.
+        total: for a whole exchange.
     """
 
     connect: float = 10.0
@@ -55,7 +47,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """A response: the status, the headers (names in lower case) and the whole body."""
 
     status: int
@@ -63,7 +55,7 @@ class Answer:
     body: bytes = field(repr=False)
 
     def json(self) -> object:
-        """The body as JSON; None for what is not JSON, such as an edge server's HTML page."""
+        """The body as JSON; None for anything else, such as an edge server's HTML page."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -71,7 +63,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoResponse:
     """The reason for no response.
 
     Attributes:
@@ -94,8 +86,8 @@ class HttpSession:
         self._largest_body = largest_body
         self._client = httpx.AsyncClient(
             follow_redirects=False,
-            verify=_certificates(),
-            # The environment's proxies are for the internet, not for a sandbox on this machine.
+            verify=default_tls(),
+            # The environment's proxies do not reach a sandbox on this machine.
             trust_env=not is_loopback(httpx.URL(self._base).host),
             headers={"User-Agent": "pro-video", "Accept": "application/json, text/plain;q=0.9"},
         )
@@ -127,7 +119,7 @@ class HttpSession:
         params: Mapping[str, str] | None = None,
         read_timeout: float | None = None,
         before_sending: Callable[[], None] | None = None,
-    ) -> Answer | NoAnswer:
+    ) -> HttpResponse | NoResponse:
         """One exchange, never repeated here.
 
         Args:
@@ -136,10 +128,9 @@ class HttpSession:
             headers: with the credentials; they go to this origin alone.
             content: the exact bytes of the body.
             params: the query.
-            read_timeout: seconds between two pieces of the answer.
-            before_sending: called when the connection stands, directly before the head and before
-                the body is written. An exception of it ends the exchange before the request has
-                arrived whole.
+            read_timeout: seconds between two pieces of the response.
+            before_sending: called on a connection, directly before the head and before the body is
+                written. Its exception ends the exchange before the request has arrived whole.
         """
         limits = self._timeouts
         wait = limits.read if read_timeout is None else read_timeout
@@ -156,49 +147,30 @@ class HttpSession:
             async with asyncio.timeout(max(limits.total, wait + limits.connect)):
                 return await self._exchange(request)
         except TimeoutError:
-            return NoAnswer("the whole answer did not come in time", never_sent=False)
+            return NoResponse("the whole answer did not come in time", never_sent=False)
         except httpx.ConnectTimeout:
-            return NoAnswer("no connection in time", never_sent=True)
+            return NoResponse("no connection in time", never_sent=True)
         except (httpx.ConnectError, httpx.PoolTimeout):
-            return NoAnswer("no connection", never_sent=True)
+            return NoResponse("no connection", never_sent=True)
         except httpx.TimeoutException:
-            return NoAnswer("no answer in time", never_sent=False)
+            return NoResponse("no answer in time", never_sent=False)
         except httpx.TransportError as error:
-            return NoAnswer(f"the connection broke ({type(error).__name__})", never_sent=False)
+            return NoResponse(f"the connection broke ({type(error).__name__})", never_sent=False)
         except httpx.DecodingError:
-            return NoAnswer("the answer cannot be decoded", never_sent=False)
+            return NoResponse("the answer cannot be decoded", never_sent=False)
 
-    async def _exchange(self, request: httpx.Request) -> Answer | NoAnswer:
+    async def _exchange(self, request: httpx.Request) -> HttpResponse | NoResponse:
         response = await self._client.send(request, stream=True)
         try:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > self._largest_body:
-                    return NoAnswer("the answer is too large", never_sent=False)
+                    return NoResponse("the answer is too large", never_sent=False)
         finally:
             await response.aclose()
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, bytes(body))
-
-
-async def repeated(read: Callable[[], Awaitable[T]], *, backoff: Backoff, clock: Clock) -> T:
-    """Make a call that pays nothing until it succeeds, at most ``backoff.tries`` times.
-
-    Raises:
-        ProVideoError: the terminal error of any try, or the transient one of the last.
-        Stopped: the current stop signal was set during a pause.
-    """
-    failures = 0
-    while True:
-        try:
-            return await read()
-        except TransientError as error:
-            failures += 1
-            if failures >= backoff.tries:
-                raise
-            seconds = backoff.pause(failures, error.retry_after)
-        await pause(seconds, clock=clock, stop=current_stop())
+        return HttpResponse(response.status_code, headers, bytes(body))
 
 
 def _calling(before_sending: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
@@ -212,23 +184,6 @@ def _calling(before_sending: Callable[[], None]) -> Callable[[str, object], Awai
     return trace
 
 
-def checked_secret(value: str, *, name: str, provider: str) -> str:
-    """``value`` when it can stand in a header.
-
-    Raises:
-        CredentialsRefused: it is empty or has characters that no header takes. The HTTP library
-            would quote the whole key in its own error.
-    """
-    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
-        raise CredentialsRefused(
-            f"The {name} is empty or has characters that a key does not have; "
-            "copy it again into the credentials block.",
-            provider=provider,
-            code="malformed_key",
-        )
-    return value
-
-
 def _checked_base(base_url: str) -> str:
     try:
         url = httpx.URL(base_url)
@@ -239,19 +194,3 @@ def _checked_base(base_url: str) -> str:
     if url.userinfo or url.query or url.fragment:
         raise ValueError(f"the base URL {redact_url(base_url)} has no user, query or fragment")
     return base_url.rstrip("/")
-
-
-@lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    """One for the process: each takes 30 ms and a megabyte, and every waiting job has a client."""
-    return httpx.create_ssl_context()
-
-
-def is_loopback(host: str) -> bool:
-    """Does a host's name or address mean this machine?"""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

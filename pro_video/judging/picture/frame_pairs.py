@@ -1,14 +1,13 @@
-"""The same moments of two videos, read side by side, each with the frames around it.
+"""Reads the frames of two videos at the same moments, with the source's frames around each.
 
-A result may show everything a few frames early or late, at another frame rate, or begin later than
-its source; the frames of the source around a moment tell what it may show there.
+A result may be a few frames early or late, have another frame rate, or begin later than its source.
+The source's frames around a moment are all that it may show there.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,37 +20,59 @@ from pro_video.judging.picture.grids import Gridder, Shape
 from pro_video.media.info import VideoStream
 from pro_video.media.reading.open import (
     MOMENTS_BUDGET,
-    OUT_OF_BUDGET,
     Source,
     bounded,
     frames_at,
     opened,
     origin,
     picture_stream,
+    within_budget,
 )
 
 REACH: Final = 0.15
-"""Seconds before and after a moment whose frames may explain it: 4 frames at 25 a second."""
+"""Seconds around a moment whose frames count: 4 frames at 25 a second."""
 REACH_FRAMES: Final = 2.5
 REACH_UNEVEN: Final = 0.5
-"""The same where frames are not evenly spaced, which converting a video shifts further."""
+"""The same for unevenly spaced frames, which a conversion shifts further."""
 _REORDERED: Final = 4
 _MOST_AROUND: Final = 16
 
-Views = tuple[tuple[float, float], tuple[float, float]]
-"""Of source and result: the shares of width and height, in the middle, that are compared."""
-WHOLE_FRAMES: Final[Views] = ((1.0, 1.0), (1.0, 1.0))
+ComparedParts = tuple[tuple[float, float], tuple[float, float]]
+"""The compared shares of width and height, in the middle, of source and result."""
+WHOLE_FRAMES: Final[ComparedParts] = ((1.0, 1.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One moment in both videos.
+class Videos:
+    """A source and its result.
+
+    Attributes:
+        before, after: the files of source and result.
+        source, result: their pictures.
+        length: of the result in seconds.
+    """
+
+    before: Source
+    after: Source
+    source: VideoStream
+    result: VideoStream
+    length: float
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Displayed width and height of source and result."""
+        return (self.source.width, self.source.height), (self.result.width, self.result.height)
+
+
+@dataclass(frozen=True, slots=True)
+class FramePair:
+    """The frames of both videos at one moment.
 
     Attributes:
         instant: seconds of the source.
         shown: seconds of the result.
         before, after: the frames shown.
-        around: grids of the source's frames in reach of the moment.
+        around: grids of the source's frames in reach of the pair.
         grid: of ``after``.
     """
 
@@ -64,23 +85,23 @@ class Moment:
 
 
 def reach_of(video: VideoStream) -> float:
-    """Seconds around a moment whose frames may explain what a result shows then."""
+    """Seconds around a moment whose frames a result may show then."""
     least = REACH_UNEVEN if video.variable_frame_rate else REACH
     return max(least, REACH_FRAMES / video.fps)
 
 
-Early = Callable[[float, float], float]
-"""(earliest, wanted) moment to one between them that is cheap to decode, seconds."""
+MomentChooser = Callable[[float, float], float]
+"""(earliest, wanted) to a moment between them that is cheap to decode; seconds."""
 
 
-def near_keyframes(source: Source, video: VideoStream) -> Early:
-    """Moves moments to shortly behind a keyframe, where little has to be decoded to show them.
+def near_keyframes(source: Source, video: VideoStream) -> MomentChooser:
+    """Moves moments to shortly after a keyframe, where little has to be decoded.
 
     Raises:
         MediaUnusable: the source cannot be read.
     """
-    # The index has the time of decoding, a few frames before that of showing where frames are
-    # reordered; a look before the latter would lead to the keyframe before.
+    # The index has decoding times, which are a few frames before the times of showing where frames
+    # are reordered. A moment between the two would need the keyframe before.
     behind = reach_of(video) + _REORDERED / video.fps
     places: list[float] = []
     with within_budget(), bounded(source, MOMENTS_BUDGET) as reader, opened(reader) as container:
@@ -100,65 +121,52 @@ def near_keyframes(source: Source, video: VideoStream) -> Early:
     return early
 
 
-def moments(
-    before: Source,
-    after: Source,
+def frame_pairs(
+    videos: Videos,
     instants: Sequence[float],
-    after_instants: Sequence[float],
+    shown: Sequence[float],
     *,
-    video: VideoStream,
     shape: Shape,
-    views: Views = WHOLE_FRAMES,
+    parts: ComparedParts = WHOLE_FRAMES,
     reach: float | None = None,
-) -> Iterator[Moment]:
-    """Each instant that both files show, in order, as far as the bound on reading goes.
+) -> Iterator[FramePair]:
+    """The frames of both files at each instant, in order, up to the bound on reading.
 
     Args:
-        before, after: source and result.
-        instants: seconds of the source, which must not go down.
-        after_instants: the same moments in the result, which must not go down.
-        video: the source's picture.
+        videos: source and result.
+        instants: seconds of the source, in order.
+        shown: the same moments in the result, in order.
         shape: of the grids.
-        views: the parts of source and result that show the same.
-        reach: seconds around a moment whose frames may explain it; None for `reach_of`.
+        parts: the parts with the same content.
+        reach: seconds around a moment whose frames count; None for `reach_of`.
 
     Raises:
         MediaUnusable: one of them cannot be read.
     """
     with (
         within_budget(),
-        bounded(before, MOMENTS_BUDGET) as first_reader,
-        bounded(after, MOMENTS_BUDGET) as second_reader,
+        bounded(videos.before, MOMENTS_BUDGET) as first_reader,
+        bounded(videos.after, MOMENTS_BUDGET) as second_reader,
         opened(first_reader, "the video before") as first,
         opened(second_reader, "the result") as second,
     ):
         first_stream, second_stream = picture_stream(first), picture_stream(second)
         if first_stream is None or second_stream is None:
             raise MediaUnusable("there is no picture to compare", code="media_no_streams")
-        old_grid, new_grid = Gridder(shape, views[0]), Gridder(shape, views[1])
-        reach = reach_of(video) if reach is None else reach
-        for instant, shown, (old, around), new in zip(
+        old_grid, new_grid = Gridder(shape, parts[0]), Gridder(shape, parts[1])
+        reach = reach_of(videos.source) if reach is None else reach
+        for instant, moment, (old, around), new in zip(
             instants,
-            after_instants,
-            _around(first, first_stream, instants, reach, video.fps, old_grid),
-            frames_at(second, second_stream, after_instants),
+            shown,
+            _around(first, first_stream, instants, reach, videos.source.fps, old_grid),
+            frames_at(second, second_stream, shown),
             strict=True,
         ):
             if old is not None and new is not None:
-                yield Moment(instant, shown, old, new, around, new_grid(new))
-            # From the half of the bytes on, no further moment is begun.
+                yield FramePair(instant, moment, old, new, around, new_grid(new))
+            # No further moment is begun after half of the bytes.
             if min(first_reader.left, second_reader.left) < MOMENTS_BUDGET // 2:
                 return
-
-
-@contextmanager
-def within_budget() -> Iterator[None]:
-    """Leaves out moments whose reading meets a limit of bytes or packets."""
-    try:
-        yield
-    except MediaUnusable as error:
-        if error.code not in OUT_OF_BUDGET:
-            raise
 
 
 def _around(
@@ -169,9 +177,9 @@ def _around(
     fps: float,
     gridded: Gridder,
 ) -> Iterator[tuple[VideoFrame | None, tuple[bytes, ...]]]:
-    """For each instant the frame shown, and the grids of those in reach; each is made once."""
+    """For each instant the frame shown, and the grids of the frames in reach."""
     each = min(_MOST_AROUND // 2, max(1, round(reach * fps)))
-    looks = sorted(
+    comparisons = sorted(
         (max(0.0, instant + reach * step / each), place, step)
         for place, instant in enumerate(instants)
         for step in range(-each, each + 1)
@@ -180,8 +188,8 @@ def _around(
     grids: dict[int, list[bytes]] = {place: [] for place in range(len(instants))}
     last: VideoFrame | None = None
     grid = b""
-    frames = frames_at(container, stream, [look[0] for look in looks])
-    for (_, place, step), frame in zip(looks, frames, strict=True):
+    frames = frames_at(container, stream, [each[0] for each in comparisons])
+    for (_, place, step), frame in zip(comparisons, frames, strict=True):
         if frame is not None:
             if frame is not last:
                 last, grid = frame, gridded(frame)

@@ -1,6 +1,6 @@
-"""Refusals to show a job that exists: at first perhaps an edge server's whim, in the end an answer.
+"""Refused reads of a generation: transient for ten minutes, terminal after that.
 
-A read may also lag behind the create that it follows.
+An edge server may refuse anything, and a read may lag behind its create.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pro_video.core.clock import Clock
 from pro_video.core.errors import ProVideoError, ProviderRefused, ServiceUnavailable
 
 REFUSED_FOR: Final = 600.0
-"""Seconds for which a refused look at a job says nothing about the job."""
+"""Seconds for which a refused read says nothing about the job."""
 
 
 class Refusals:
     """The time for which reads of each job have been refused.
 
     Args:
-        clock: where time comes from.
+        clock: source of time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -38,5 +38,5 @@ class Refusals:
         )
 
     def over(self, job_id: str) -> None:
-        """The job was shown."""
+        """A read succeeded."""
         self._since.pop(job_id, None)

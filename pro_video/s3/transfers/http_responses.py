@@ -1,4 +1,4 @@
-"""The meaning of a foreign HTTP server's response for reading a file from it."""
+"""Reads the HTTP responses of foreign servers that files are fetched from."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pro_video.s3.objects import DEFAULT_TYPE
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,100}/[a-z0-9.+-]{1,100}\Z")
-_LONGEST_WISH = 30.0
-"""Seconds that a Retry-After can make a transfer wait; it holds threads meanwhile."""
+_LONGEST_HINT = 30.0
+"""Longest pause of a transfer by a Retry-After, seconds; the transfer holds threads meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """``Content-Range``: first and last byte, and the size of the whole (``None``: not told)."""
+    """``Content-Range``: first and last byte, and the size of the whole (``None``: unknown)."""
 
     first: int
     last: int
@@ -35,11 +35,10 @@ class ByteRange:
 def refusal(response: http.client.HTTPResponse, label: str) -> ProVideoError | None:
     """The error in a status, or ``None`` for 200 and 206.
 
-    Transient errors are worth another try at once, except :class:`LinkExpired`: that wants a fresh
-    link.
+    Transient errors are worth another try at once; :class:`LinkExpired` needs a fresh link.
 
     Args:
-        response: only its status and headers are looked at.
+        response: only status and headers are read.
         label: names the source in messages, without its query.
     """
     status = response.status
@@ -54,13 +53,13 @@ def refusal(response: http.client.HTTPResponse, label: str) -> ProVideoError | N
     if status == 412:
         return source_changed(label)
     if status in (408, 425, 429) or status >= 500:
-        wish = parse_retry_after(
-            response.getheader("Retry-After"), now=time.time(), limit=_LONGEST_WISH
+        hint = parse_retry_after(
+            response.getheader("Retry-After"), now=time.time(), limit=_LONGEST_HINT
         )
         return TransferInterrupted(
             f"The source {label} answered {status}. Try again later.",
             code=f"http_{status}",
-            retry_after=wish,
+            retry_after=hint,
         )
     return SourceRefused(
         f"The source {label} answered {status}. Check the address.", code=f"http_{status}"
@@ -68,7 +67,7 @@ def refusal(response: http.client.HTTPResponse, label: str) -> ProVideoError | N
 
 
 def source_changed(label: str) -> SourceRefused:
-    """The error for a file that is not the one that the transfer began with."""
+    """The error for a file that changed during the transfer."""
     return SourceRefused(
         f"The source {label} changed while it was read. Run again once it is complete.",
         code="source_changed",
@@ -76,7 +75,7 @@ def source_changed(label: str) -> SourceRefused:
 
 
 def content_range(response: http.client.HTTPResponse) -> ByteRange | None:
-    """The parsed ``Content-Range``, ``None`` when absent or nonsense."""
+    """The parsed ``Content-Range``; ``None`` when absent or malformed."""
     match = _CONTENT_RANGE.match((response.getheader("Content-Range") or "").strip())
     if match is None:
         return None
@@ -88,10 +87,10 @@ def content_range(response: http.client.HTTPResponse) -> ByteRange | None:
 
 
 def content_length(response: http.client.HTTPResponse, label: str) -> int | None:
-    """The length that the body has to have; ``None`` for a chunked one, which tells its own end.
+    """The length of the body; ``None`` for a chunked one, which marks its own end.
 
     Raises:
-        SourceRefused: the header is nonsense, or nothing would tell a whole body from a cut one.
+        SourceRefused: no length, or a malformed one: a cut body would look like a whole one.
     """
     if response.chunked:
         return None
@@ -106,22 +105,23 @@ def content_length(response: http.client.HTTPResponse, label: str) -> int | None
 
 
 def strong_etag(response: http.client.HTTPResponse) -> str | None:
-    """The entity tag when it is a strong one; ``None`` otherwise."""
+    """The entity tag when it is strong; ``None`` otherwise."""
     tag = (response.getheader("ETag") or "").strip()
     return tag if _STRONG_ETAG.match(tag) else None
 
 
 def media_type(response: http.client.HTTPResponse) -> str:
-    """The plain media type, without parameters; a neutral one for what is not well formed."""
+    """The media type without parameters; the neutral one when it is malformed."""
     text = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
     return text if _MEDIA_TYPE.match(text) else DEFAULT_TYPE
 
 
 def refuse_encoded(response: http.client.HTTPResponse, label: str) -> None:
-    """Refuse a compressed body: its bytes are not the file, and its size says nothing."""
+    """Refuse a compressed body: its bytes and size are not those of the file."""
     coding = (response.getheader("Content-Encoding") or "identity").strip().lower()
     if coding != "identity":
         raise SourceRefused(
-            f"The source {label} sends its file compressed although asked not to.",
+            f"The source {label} sends its file compressed, against the request. Use another "
+            "server.",
             code="content_encoding",
         )

@@ -1,12 +1,12 @@
-"""Checks the sound of a result: its source's where that stays, the new audio's elsewhere.
+"""Checks the sound of a result: the source's outside the segments, the new audio's inside.
 
-Levels over time are compared, at a few stretches. Measured on speech (LibriVox, a webcam,
+Levels over time are compared, in a few stretches. Measured on speech (LibriVox, a webcam,
 synthetic) and music, encoded again as AAC at 24 and 32 kbit/s, normalised, compressed, denoised,
-0.15 s late: the likeness of a stretch of 3 s to the same sound is 0.76 to 1, that of a shorter one
-0.62 at least; unrelated sounds have 0.24 in the middle and more than 0.7 in one case of twenty. The
-loudest moment of a sound that was kept is never quieter than its source's by more than 7 dB.
+0.15 s late: the similarity of a stretch of 3 s to the same sound is 0.76 to 1, that of a shorter
+one 0.62 at least; unrelated sounds have 0.24 in the middle and more than 0.7 in one case of twenty.
+The loudest moment of a sound that was kept is never quieter than its source's by more than 7 dB.
 
-Where levels are not alike, the lowest sounds are compared as waves. Measured on the same, also as
+Where the levels differ, the low frequencies are compared as waves. Measured on the same, also as
 Opus at 20 kbit/s, with an echo, in the band of a telephone and faster by 0.02 %, in stretches of
 0.6, 1, 2 and 3 s: 0.42 to 1 for the same sound; for unrelated ones 0.15, 0.12, 0.10 and 0.08 in the
 middle, and 0.35, 0.26, 0.15 and 0.13 at most.
@@ -21,17 +21,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from pro_video.judging.findings import Finding, when
-from pro_video.judging.picture.moments import within_budget
 from pro_video.judging.sound.loudness import (
     BIN,
+    LENGTH,
+    SHORTEST,
     Stretch,
-    likeness,
-    likenesses,
-    listening,
-    wave_likeness,
+    open_sound,
+    places_of,
+    similarities,
+    similarity,
+    throughout,
+    wave_similarity,
 )
-from pro_video.judging.sound.stretches import LENGTH, SHORTEST, places_of, whole
-from pro_video.media.reading.open import Source
+from pro_video.media.reading.open import Source, within_budget
 from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline
 
@@ -39,43 +41,41 @@ MAX_LINES: Final = 4
 SLACK: Final = 0.4
 """Seconds by which a result may sound earlier or later than its source."""
 NEAR: Final = 0.1
-"""Seconds beside a segment that may have its sound too."""
+"""Seconds beside a segment that may still have its sound."""
 SEARCHED: Final = 1.2
-"""Seconds in which a sound that is too early or too late is looked for."""
+"""Seconds around a stretch that are searched for early or late sound."""
 LATE: Final = 0.2
-"""Seconds from which it is: people notice sound that is 45 ms early or 125 ms late (ITU-R BT.1359),
-encoders shift it by up to 65 ms, and the measure has steps of 40 ms."""
+"""Seconds from which sound counts as early or late: people notice 45 ms early or 125 ms late (ITU-R
+BT.1359), encoders shift it by up to 65 ms, and the measure has steps of 40 ms."""
 _LATE_APART: Final = 0.12
-_LATE_LIKENESS: Final = 0.8
+_LATE_SIMILARITY: Final = 0.8
 _LATE_BETTER: Final = 0.15
 AUDIBLE: Final = 0.01
-"""Level from which a source surely sounds: -40 dB."""
+"""Level from which a source is certainly audible: -40 dB."""
 SILENT: Final = 0.0005
-"""Level below which a result surely does not: -66 dB."""
+"""Level below which a result is certainly silent: -66 dB."""
 MUTED: Final = 0.4
-"""Seconds of sound that have to be missing."""
+"""Least seconds of missing sound."""
 QUIETER: Final = 15.0
-"""dB by which a sound was made quieter; bringing a loud master to -14 LUFS takes 8."""
+"""Least dB of a sound that was made quieter; normalising a loud master to -14 LUFS takes 8."""
 SAME: Final = 0.9
 OTHER: Final = 0.5
 FOREIGN: Final = 0.8
 FOREIGN_WAVE: Final = 0.35
-"""Likeness of levels and of waves of another sound, at most."""
-SAME_LENGTH: Final = 0.1
-"""Seconds by which a result is as long as its timeline says."""
+"""Highest similarity of levels, and of waves, of a foreign sound."""
 _SHORTEST_RECOGNISED: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SegmentSound:
     """A segment whose sound is compared; seconds.
 
     Attributes:
         segment: its index.
-        start: where it begins in the source.
-        shown: where it begins in the result.
-        audio_start: where its sound begins in its audio.
-        length: how long it is compared.
+        start: its start in the source.
+        shown: its start in the result.
+        audio_start: the start of its sound in its audio.
+        length: the compared length.
     """
 
     segment: int
@@ -85,18 +85,18 @@ class Line:
     length: float
 
 
-def lines(
+def segments_to_compare(
     segments: Sequence[Segment],
     audio_seconds: Sequence[float],
     timeline: Timeline,
     length: float,
-) -> list[Line]:
+) -> list[SegmentSound]:
     """The segments to compare, at most `MAX_LINES`, spread over the video.
 
-    Only the first one's place is certain in any result; the others' when the result is as long as
-    the timeline says and no segment changed its length.
+    The time of the first segment is certain in any result. That of the others is certain when the
+    result is as long as predicted and no segment changed its length.
     """
-    certain = abs(timeline.length - length) <= SAME_LENGTH and not timeline.pieces
+    certain = timeline.explains(length) and not timeline.retimed
     known = len(segments) if certain else min(1, len(segments))
     chosen = sorted({known * number // MAX_LINES for number in range(MAX_LINES)}) if known else []
     found = []
@@ -105,48 +105,50 @@ def lines(
         seconds = min(LENGTH, audio_seconds[index], segment.end - segment.start)
         if seconds >= SHORTEST:
             shown = timeline.at(segment.start)
-            found.append(Line(index, segment.start, shown, segment.audio_start or 0.0, seconds))
+            found.append(
+                SegmentSound(index, segment.start, shown, segment.audio_start or 0.0, seconds)
+            )
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One stretch of the result, and what should be heard there.
+class ComparedStretch:
+    """One stretch of the result, and the sound expected there.
 
     Attributes:
-        start: seconds of the result at which it should begin.
-        wanted: the sound that should be heard.
+        start: its expected start in the result, seconds.
+        wanted: the expected sound.
         wide: the result from `SEARCHED` seconds earlier, or from its beginning, to as much later.
         lead: seconds of ``wide`` before ``start``.
-        line: the segment that it belongs to; None outside of the segments.
-        before: in a segment, the sound of the source.
+        line: its segment; None outside the segments.
+        before: the sound of the source inside a segment.
     """
 
     start: float
     wanted: Stretch
     wide: Stretch
     lead: float
-    line: Line | None = None
+    line: SegmentSound | None = None
     before: Stretch | None = None
 
     @property
     def length(self) -> float:
-        """Seconds that are compared."""
+        """Compared seconds."""
         return len(self.wanted.levels) * BIN
 
     @property
     def near(self) -> Stretch:
-        """The result around where the sound should be."""
+        """The result around the expected time."""
         return self.wide.part(self.lead - SLACK, self.lead + self.length + SLACK)
 
     @property
     def audible(self) -> list[int]:
-        """The levels of ``wanted`` that surely sound."""
+        """The places of the certainly audible levels of ``wanted``."""
         return [place for place, level in enumerate(self.wanted.levels) if level >= AUDIBLE]
 
     @property
     def muted(self) -> float:
-        """Seconds of them at which the result is silent, with `SLACK` before and after."""
+        """Seconds of them in which the result is silent, `SLACK` before and after included."""
         slack, lead = round(SLACK / BIN), round(self.lead / BIN)
         around = (
             self.wide.levels[max(0, lead + place - slack) : lead + place + slack + 1]
@@ -155,13 +157,13 @@ class Heard:
         return sum(bool(levels) and max(levels) < SILENT for levels in around) * BIN
 
     @property
-    def lively(self) -> bool:
-        """Can both be recognised?"""
-        return self.wanted.lively and self.wide.lively
+    def recognisable(self) -> bool:
+        """Are both recognisable?"""
+        return self.wanted.recognisable and self.wide.recognisable
 
     @property
     def quieter(self) -> float:
-        """By how many dB it is quieter; 0 where that cannot be told."""
+        """The dB by which the result is quieter; 0 when unknown."""
         loudest = self.near.loudest
         if self.wanted.loudest < AUDIBLE or loudest < SILENT:
             return 0.0
@@ -169,15 +171,15 @@ class Heard:
 
     @property
     def late(self) -> float | None:
-        """Seconds by which it is heard too late, below 0 too early; None where it is not found."""
-        if not self.lively or self.length < _SHORTEST_RECOGNISED:
+        """Seconds by which the sound is late, negative when early; None when it is not found."""
+        if not self.recognisable or self.length < _SHORTEST_RECOGNISED:
             return None
         if len(self.wide.levels) <= len(self.wanted.levels):
             return None
-        found = likenesses(self.wanted, self.wide)
+        found = similarities(self.wanted, self.wide)
         best = max(range(len(found)), key=found.__getitem__)
         there = min(max(round(self.lead / BIN), 0), len(found) - 1)
-        if found[best] < _LATE_LIKENESS:
+        if found[best] < _LATE_SIMILARITY:
             return None
         late = best * BIN - self.lead
         if abs(late) >= LATE and found[best] - found[there] < _LATE_BETTER:
@@ -191,15 +193,15 @@ def check_sound(
     *,
     kept: Sequence[tuple[float, float]],
     at: Callable[[float], float] = lambda seconds: seconds,
-    compared: Sequence[tuple[Line, Source]] = (),
+    compared: Sequence[tuple[SegmentSound, Source]] = (),
     length: float,
 ) -> list[Finding]:
     """The findings about the sound of a result.
 
     Args:
         before, after: source and result.
-        kept: seconds of the source in which its sound has to stay.
-        at: when a moment of the source is in the result.
+        kept: ranges of the source whose sound has to stay.
+        at: from a time of the source to that of the result.
         compared: segments, each with its audio.
         length: of the result in seconds.
 
@@ -221,7 +223,7 @@ def check_sound(
             )
         ]
     late = _late(heard)
-    # Late sound leaves a silence of as much before it.
+    # Late sound leaves a silence of that length before it.
     longest = MUTED + (0.0 if late is None else abs(late[1]))
     muted = [each for each in sounding if each.muted >= min(longest, len(each.audible) * BIN)]
     outside = [each for each in heard if each.line is None and each not in muted]
@@ -234,7 +236,7 @@ def check_sound(
 
 
 def _silent_throughout(after: Source, length: float) -> bool:
-    levels = _listen(after, whole(length))
+    levels = _listen(after, throughout(length))
     return bool(levels) and max(stretch.loudest for stretch in levels) < SILENT
 
 
@@ -243,9 +245,9 @@ def _heard(
     after: Source,
     kept: Sequence[tuple[float, float]],
     at: Callable[[float], float],
-    compared: Sequence[tuple[Line, Source]],
-) -> list[Heard]:
-    """All stretches, as far as the bounds on reading go; each file is opened once."""
+    compared: Sequence[tuple[SegmentSound, Source]],
+) -> list[ComparedStretch]:
+    """All stretches up to the bounds on reading; each file is opened once."""
     places = places_of(kept)
     lines = [line for line, _ in compared]
     starts = [*(at(start) for start, _ in places), *(line.shown for line in lines)]
@@ -261,19 +263,19 @@ def _heard(
     )
     given = [_listen(audio, [(line.audio_start, line.length)]) for line, audio in compared]
     heard = [
-        Heard(start, one, wide, start - first)
+        ComparedStretch(start, one, wide, start - first)
         for start, one, wide, first in zip(starts, old[: len(places)], new, firsts, strict=False)
     ]
     for place, (line, said) in enumerate(zip(lines, given, strict=True), len(places)):
         if said and place < len(new):
             source = old[place] if place < len(old) else None
             lead = starts[place] - firsts[place]
-            heard.append(Heard(starts[place], said[0], new[place], lead, line, source))
+            heard.append(ComparedStretch(starts[place], said[0], new[place], lead, line, source))
     return heard
 
 
-def _muted(muted: Sequence[Heard]) -> Iterator[Finding]:
-    """Silence where something should be heard: outside of the segments, and in each segment."""
+def _muted(muted: Sequence[ComparedStretch]) -> Iterator[Finding]:
+    """Unexpected silence outside the segments, and in each segment."""
     outside = [each for each in muted if each.line is None]
     if outside:
         start, end = outside[0].start, outside[-1].start + outside[-1].length
@@ -295,7 +297,7 @@ def _muted(muted: Sequence[Heard]) -> Iterator[Finding]:
             )
 
 
-def _quieter(heard: Sequence[Heard]) -> Iterator[Finding]:
+def _quieter(heard: Sequence[ComparedStretch]) -> Iterator[Finding]:
     found = [each for each in heard if each.quieter > QUIETER]
     if found:
         most = max(each.quieter for each in found)
@@ -309,8 +311,9 @@ def _quieter(heard: Sequence[Heard]) -> Iterator[Finding]:
         )
 
 
-def _late(heard: Sequence[Heard]) -> tuple[Finding, float] | None:
-    """Is all that can be recognised late, or early, by the same seconds? And by how many?"""
+def _late(heard: Sequence[ComparedStretch]) -> tuple[Finding, float] | None:
+    """The finding that all recognisable sound is late or early by the same seconds, and how
+    many."""
     found = [(each, late) for each in heard if (late := each.late) is not None]
     lates = [late for _, late in found]
     if not lates or abs(statistics.median(lates)) < LATE or max(lates) - min(lates) > _LATE_APART:
@@ -325,15 +328,15 @@ def _late(heard: Sequence[Heard]) -> tuple[Finding, float] | None:
     return Finding("output_sound_late", fact, start=start, end=end, confidence=confidence), by
 
 
-def _foreign(outside: Sequence[Heard]) -> Iterator[Finding]:
+def _foreign(outside: Sequence[ComparedStretch]) -> Iterator[Finding]:
     found = [
         each
         for each in outside
         if each.audible
-        and each.wanted.lively
-        and each.near.lively
-        and likeness(each.wanted, each.near) < FOREIGN
-        and wave_likeness(each.wanted, each.wide, each.lead, SLACK) < FOREIGN_WAVE
+        and each.wanted.recognisable
+        and each.near.recognisable
+        and similarity(each.wanted, each.near) < FOREIGN
+        and wave_similarity(each.wanted, each.wide, each.lead, SLACK) < FOREIGN_WAVE
     ]
     if found:
         start, end = _range(found)
@@ -346,17 +349,18 @@ def _foreign(outside: Sequence[Heard]) -> Iterator[Finding]:
         )
 
 
-def _unchanged(heard: Heard) -> Iterator[Finding]:
-    """Does a segment have the sound of the source, for certain, and not that of its audio?"""
+def _unchanged(heard: ComparedStretch) -> Iterator[Finding]:
+    """The finding that a segment certainly has the sound of the source and not that of its
+    audio."""
     source, line = heard.before, heard.line
     if source is None or line is None:
         return
-    if not (source.lively and heard.wanted.lively):
+    if not (source.recognisable and heard.wanted.recognisable):
         return
     if min(len(source.levels), len(heard.wanted.levels)) * BIN < _SHORTEST_RECOGNISED:
         return
     near = heard.near
-    if likeness(source, near) >= SAME and likeness(heard.wanted, near) < OTHER:
+    if similarity(source, near) >= SAME and similarity(heard.wanted, near) < OTHER:
         yield Finding(
             "output_sound_unchanged",
             f"The sound in segments[{line.segment}] is the one of the source, not of its audio.",
@@ -366,16 +370,16 @@ def _unchanged(heard: Heard) -> Iterator[Finding]:
         )
 
 
-def _range(heard: Iterable[Heard]) -> tuple[float, float]:
+def _range(heard: Iterable[ComparedStretch]) -> tuple[float, float]:
     places = [(each.start, each.start + each.length) for each in heard]
     return min(start for start, _ in places), max(end for _, end in places)
 
 
 def _listen(source: Source, places: Sequence[tuple[float, float]]) -> list[Stretch]:
-    """The stretches as far as the bound on reading goes; none of a file without sound."""
+    """The stretches up to the bound on reading; none of a file without sound."""
     found: list[Stretch] = []
-    with within_budget(), listening(source, "the sound") as listener:
-        if listener is not None and places:
+    with within_budget(), open_sound(source, "the sound") as reader:
+        if reader is not None and places:
             for start, length in places:
-                found.append(listener.stretch(start, length))
+                found.append(reader.stretch(start, length))
     return found

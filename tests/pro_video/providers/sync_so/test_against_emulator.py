@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from pro_video.core.clock import VirtualClock
@@ -30,25 +29,24 @@ from pro_video.providers.sync_so.models import (
     planted,
 )
 from pro_video.providers.sync_so.status import observe
-from sandbox.common.server import RunningServer, start_app
 from sandbox.sync_so import create_app
+from tests.pro_video.providers.emulators import Emulator, running
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("sync-so")
-    with start_app(create_app(data_dir=folder, api_key="sandbox-key")) as running:
-        settings = {"seconds_per_job": 0, "concurrency_limit": 100}
-        answer = httpx.put(f"{running.url}/_sandbox/settings", json=settings)
-        answer.raise_for_status()
-        yield running
+    with running(
+        create_app(data_dir=folder, api_key="sandbox-key"), concurrency_limit=100
+    ) as emulator:
+        yield emulator
 
 
 @pytest.fixture
-def server(running: RunningServer) -> RunningServer:
+def server(shared_server: Emulator) -> Emulator:
     """The emulator that the tests share; they keep apart by their tokens."""
-    httpx.delete(f"{running.url}/_sandbox/faults").raise_for_status()
-    return running
+    shared_server.faults()
+    return shared_server
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def token() -> str:
 
 
 @pytest.fixture
-async def client(server: RunningServer) -> AsyncIterator[SyncSoClient]:
+async def client(server: Emulator) -> AsyncIterator[SyncSoClient]:
     backoff = Backoff(first=0.01, longest=0.05, tries=4)
     async with SyncSoClient(server.url, "sandbox-key", backoff=backoff) as client:
         yield client
@@ -76,67 +74,57 @@ def body(token: str, end: float = 2.0) -> bytes:
     )
 
 
-def faults(server: RunningServer, *given: dict[str, Any]) -> None:
-    answer = httpx.put(f"{server.url}/_sandbox/faults", json={"faults": list(given)})
-    answer.raise_for_status()
-
-
-def accepted(server: RunningServer, token: str) -> int:
-    audit = httpx.get(f"{server.url}/_sandbox/audit").raise_for_status().json()
-    return sum(token in (job["reference"], job.get("idempotency_key")) for job in audit["jobs"])
-
-
 @pytest.mark.parametrize("kind", ["drop_connection", "502_html", "504", "truncate_json"])
 async def test_a_lost_answer_buys_nothing_twice(
-    server: RunningServer, client: SyncSoClient, kind: str, token: str
+    server: Emulator, client: SyncSoClient, kind: str, token: str
 ) -> None:
-    faults(server, {"call": "create", "kind": kind, "when": "after", "times": 2})
+    server.faults({"call": "create", "kind": kind, "when": "after", "times": 2})
     first = await client.create(body(token), token)
     again = await client.create(body(token), token)
     assert first.id == again.id
-    assert accepted(server, token) == 1
+    assert server.accepted(token) == 1
 
 
 async def test_answers_lost_for_good_are_found_by_the_planted_token(
-    server: RunningServer, client: SyncSoClient, token: str
+    server: Emulator, client: SyncSoClient, token: str
 ) -> None:
     since = datetime.now(UTC)
     await client.create(body("lp1-other-001"), "other")
-    faults(server, {"call": "create", "kind": "drop_connection", "when": "after", "times": 4})
+    server.faults({"call": "create", "kind": "drop_connection", "when": "after", "times": 4})
     with pytest.raises(OutcomeUnknown):
         await client.create(body(token), token)
     found = await client.find_generation(planted(token), since=since)
     assert found is not None
     assert found.output_file_name == token
     assert await client.find_generation(planted("lp1-never-sent"), since=since) is None
-    assert accepted(server, token) == 1
+    assert server.accepted(token) == 1
 
 
 async def test_an_unknown_outcome_is_followed(
-    server: RunningServer, client: SyncSoClient, token: str
+    server: Emulator, client: SyncSoClient, token: str
 ) -> None:
-    faults(server, {"call": "create", "kind": "idempotency_unknown", "when": "after"})
+    server.faults({"call": "create", "kind": "idempotency_unknown", "when": "after"})
     assert (await client.create(body(token), token)).output_file_name == token
-    assert accepted(server, token) == 1
+    assert server.accepted(token) == 1
 
 
 async def test_another_request_under_the_key_is_refused(
-    server: RunningServer, client: SyncSoClient, token: str
+    server: Emulator, client: SyncSoClient, token: str
 ) -> None:
     await client.create(body(token), token)
     with pytest.raises(RequestConflict, match="idempotency key"):
         await client.create(body(token, end=2.5), token)
-    assert accepted(server, token) == 1
+    assert server.accepted(token) == 1
 
 
-async def test_a_lack_of_slots(server: RunningServer, client: SyncSoClient, token: str) -> None:
-    faults(server, {"call": "create", "kind": "429_concurrency"})
+async def test_a_lack_of_slots(server: Emulator, client: SyncSoClient, token: str) -> None:
+    server.faults({"call": "create", "kind": "429_concurrency"})
     with pytest.raises(SlotUnavailable):
         await client.create(body(token), token)
-    assert accepted(server, token) == 0
+    assert server.accepted(token) == 0
 
 
-async def test_a_wrong_key(server: RunningServer, token: str) -> None:
+async def test_a_wrong_key(server: Emulator, token: str) -> None:
     async with SyncSoClient(server.url, "another-key") as client:
         with pytest.raises(CredentialsRefused):
             await client.create(body(token), token)
@@ -146,7 +134,7 @@ async def test_a_failed_job_tells_its_reason(client: SyncSoClient, token: str) -
     created = await client.create(body(token), token)
 
     async def look() -> Any:
-        return observe(await client.generation(created.id, wait=1))
+        return observe(await client.generation(created.id))
 
     with pytest.raises(JobFailedRetryable) as caught:
         await wait_for(look, WaitPolicy(deadline=20, first=0.05, longest=0.1))
@@ -160,11 +148,11 @@ async def test_progress_and_ids_of_no_job(client: SyncSoClient, token: str) -> N
         await client.generation("6533643b-aceb-4c40-967e-d9ba9baac39e")
 
 
-async def test_faults_of_a_status_read_do_not_end_a_wait(server: RunningServer, token: str) -> None:
+async def test_faults_of_a_status_read_do_not_end_a_wait(server: Emulator, token: str) -> None:
     clock = VirtualClock()
     async with SyncSoClient(server.url, "sandbox-key", clock=clock) as client:
         created = await client.create(body(token), token)
         kinds = ("503_html", "drop_connection", "truncate_body", "429_rate")
-        faults(server, *({"call": "status", "kind": kind} for kind in kinds))
+        server.faults(*({"call": "status", "kind": kind} for kind in kinds))
         assert (await client.generation(created.id)).id == created.id
     assert len(clock.slept) == 4

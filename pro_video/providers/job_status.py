@@ -1,12 +1,12 @@
-"""The three ways in which any provider's job can stand."""
+"""The three statuses of any provider's job."""
 
 from __future__ import annotations
 
 from enum import Enum
 
 
-class Outcome(Enum):
-    """The meaning of a provider's status for a job."""
+class JobStatus(Enum):
+    """The meaning of a vendor's status for a job."""
 
     RUNNING = "running"
     """Not ended, or not known to have ended."""

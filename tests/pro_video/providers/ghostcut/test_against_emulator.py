@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from pro_video.core.errors import (
@@ -22,31 +21,31 @@ from pro_video.core.waiting import Observation, WaitPolicy, wait_for
 from pro_video.providers.ghostcut.client import GhostCutClient
 from pro_video.providers.ghostcut.models import (
     MODE_REGIONS,
+    OPEN_END,
     REMOVE_TEXT,
     Mask,
     build_submit_request,
     planted,
 )
 from pro_video.providers.ghostcut.status import observe
-from sandbox.common.server import RunningServer, start_app
 from sandbox.ghostcut import create_app
+from tests.pro_video.providers.emulators import Emulator, running
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("ghostcut")
-    app = create_app(data_dir=folder, app_key="app", app_secret="secret", points=100.0)
-    with start_app(app) as running:
-        answer = httpx.put(f"{running.url}/_sandbox/settings", json={"seconds_per_job": 0})
-        answer.raise_for_status()
-        yield running
+    with running(
+        create_app(data_dir=folder, app_key="app", app_secret="secret", points=100.0)
+    ) as emulator:
+        yield emulator
 
 
 @pytest.fixture
-def server(running: RunningServer) -> RunningServer:
+def server(shared_server: Emulator) -> Emulator:
     """The emulator that the tests share; they keep apart by their tokens."""
-    httpx.delete(f"{running.url}/_sandbox/faults").raise_for_status()
-    return running
+    shared_server.faults()
+    return shared_server
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def token() -> str:
 
 
 @pytest.fixture
-async def client(server: RunningServer) -> AsyncIterator[GhostCutClient]:
+async def client(server: Emulator) -> AsyncIterator[GhostCutClient]:
     backoff = Backoff(first=0.01, longest=0.05, tries=5)
     async with GhostCutClient(server.url, "app", "secret", backoff=backoff) as client:
         yield client
@@ -66,7 +65,7 @@ def body(token: str) -> bytes:
     return build_submit_request(
         video_url=f"http://127.0.0.1:9/{token}/in.mp4",
         name=token,
-        masks=[Mask(REMOVE_TEXT, 0, None, (0, 0.8, 1, 0.95))],
+        masks=[Mask(REMOVE_TEXT, 0, OPEN_END, (0, 0.8, 1, 0.95))],
         mode=MODE_REGIONS,
         language="all",
         resolution="720p",
@@ -74,23 +73,13 @@ def body(token: str) -> bytes:
     )
 
 
-def faults(server: RunningServer, *given: dict[str, Any]) -> None:
-    answer = httpx.put(f"{server.url}/_sandbox/faults", json={"faults": list(given)})
-    answer.raise_for_status()
-
-
-def accepted(server: RunningServer, token: str) -> int:
-    audit = httpx.get(f"{server.url}/_sandbox/audit").raise_for_status().json()
-    return sum(token in (job["reference"], job.get("idempotency_key")) for job in audit["jobs"])
-
-
 @pytest.mark.parametrize("kind", ["drop_connection", "502_html", "504", "truncate_json"])
 async def test_a_lost_answer_is_found_again(
-    server: RunningServer, client: GhostCutClient, kind: str, token: str
+    server: Emulator, client: GhostCutClient, kind: str, token: str
 ) -> None:
     since = datetime.now(UTC)
     await client.submit(body("gc1-other-0001"))
-    faults(server, {"call": "create", "kind": kind, "when": "after"})
+    server.faults({"call": "create", "kind": kind, "when": "after"})
     with pytest.raises(OutcomeUnknown):
         await client.submit(body(token))
     found = await client.find_work(planted(token), since=since, until=datetime.now(UTC))
@@ -98,7 +87,7 @@ async def test_a_lost_answer_is_found_again(
     assert found.name == token
     missing = planted("gc1-never-sent")
     assert await client.find_work(missing, since=since, until=datetime.now(UTC)) is None
-    assert accepted(server, token) == 1
+    assert server.accepted(token) == 1
 
 
 async def test_a_work_is_followed_to_its_end(client: GhostCutClient, token: str) -> None:
@@ -115,35 +104,27 @@ async def test_a_work_is_followed_to_its_end(client: GhostCutClient, token: str)
     assert caught.value.code in ("2", "3")
 
 
-async def test_reads_survive_faults(
-    server: RunningServer, client: GhostCutClient, token: str
-) -> None:
+async def test_reads_survive_faults(server: Emulator, client: GhostCutClient, token: str) -> None:
     submission = await client.submit(body(token))
     kinds = ("503_html", "drop_connection", "truncate_body", "truncate_json")
-    faults(server, *({"call": "status", "kind": kind} for kind in kinds))
+    server.faults(*({"call": "status", "kind": kind} for kind in kinds))
     work = await client.work(submission.work_id)
     assert work is not None
     assert work.id == submission.work_id
     assert await client.work("100000001") is None
 
 
-async def test_points(client: GhostCutClient) -> None:
-    assert await client.point_balance() == 100.0
-
-
 async def test_a_throttled_submit_accepts_nothing(
-    server: RunningServer, client: GhostCutClient, token: str
+    server: Emulator, client: GhostCutClient, token: str
 ) -> None:
-    faults(server, {"call": "create", "kind": "3006"})
+    server.faults({"call": "create", "kind": "3006"})
     with pytest.raises(RateLimited):
         await client.submit(body(token))
-    assert accepted(server, token) == 0
+    assert server.accepted(token) == 0
 
 
 @pytest.mark.parametrize(("key", "secret"), [("other", "secret"), ("app", "other")])
-async def test_a_wrong_key_or_secret(
-    server: RunningServer, key: str, secret: str, token: str
-) -> None:
+async def test_a_wrong_key_or_secret(server: Emulator, key: str, secret: str, token: str) -> None:
     async with GhostCutClient(server.url, key, secret) as client:
         with pytest.raises(CredentialsRefused):
             await client.submit(body(token))

@@ -2,7 +2,7 @@
 
 Tone mapping, another transfer, another range of values and a gamma change lightness, but keep the
 places where it rises and falls. So pictures are recognised by their steps from cell to cell.
-Lightness is compared after undoing the curve that explains most of its difference.
+Lightness is compared after the curve is undone that explains most of the difference.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Final
 from pro_video.judging.picture.grids import Shape
 
 STRUCTURED: Final = 0.6
-"""Mean of the compressed steps, in roots of grey levels: a picture with less is nearly even, and
-nothing can be told from it. 0.6 is noise of two levels."""
+"""Mean of the steps, in roots of grey levels, below which a picture is too even to be recognised.
+0.6 is noise of two levels."""
 _BINS: Final = 32
 _LEAST_IN_BIN: Final = 4
 
-# By difference of two levels, from -255 to 255: Python reads negative places from the end. Roots
-# let faint steps count beside those of hard edges, which tone mapping changes most.
+# By difference of two levels, from -255 to 255: Python counts negative indexes from the end. Roots
+# give faint steps weight beside hard edges, which tone mapping changes most.
 _ROOTS: Final = [
     *(math.sqrt(step) for step in range(256)),
     *(-math.sqrt(-step) for step in range(-255, 0)),
@@ -40,12 +40,12 @@ def steps(grid: bytes, shape: Shape) -> list[float]:
 
 
 def structured(one: Sequence[float]) -> bool:
-    """Has a picture with these steps anything to recognise it by?"""
+    """Has a picture with these steps enough structure to be recognised?"""
     return sum(map(abs, one)) > STRUCTURED * len(one)
 
 
-def likeness(one: Sequence[float], other: Sequence[float]) -> float:
-    """The likeness of two pictures with these steps: 1 the same, about 0 unrelated."""
+def similarity(one: Sequence[float], other: Sequence[float]) -> float:
+    """The similarity of two pictures with these steps: 1 the same, about 0 unrelated."""
     power = math.sqrt(sum(map(mul, one, one)) * sum(map(mul, other, other)))
     return sum(map(mul, one, other)) / power if power else 0.0
 
@@ -53,7 +53,7 @@ def likeness(one: Sequence[float], other: Sequence[float]) -> float:
 def shading(before: bytes, after: bytes, passed: bytes | bytearray) -> bytes:
     """The lightness in ``after`` of each of the 256 levels of ``before``: a table that never falls.
 
-    It follows most cells of each level, so that a part that was painted over does not count.
+    It follows the median cell of each level, so that a painted-over part does not count.
 
     Args:
         before, after: grids of the same picture.
@@ -73,7 +73,7 @@ def shading(before: bytes, after: bytes, passed: bytes | bytearray) -> bytes:
 
 
 def _rising(points: list[list[float]]) -> list[list[float]]:
-    """Neighbours that fall are put together (pool adjacent violators)."""
+    """Falling neighbours are merged (pool adjacent violators)."""
     pooled: list[list[float]] = []
     for point in points:
         pooled.append(point)
@@ -102,7 +102,7 @@ def _table(points: list[list[float]]) -> bytes:
             right = points[place + 1]
             y += (right[1] - y) * (level - x) / (right[0] - x)
         else:
-            # Past the last one known, and before the first: as light as that, and the difference.
+            # Outside the known levels the curve goes on with slope 1.
             y += level - x
         table.append(min(255, max(0, round(y))))
     return bytes(table)

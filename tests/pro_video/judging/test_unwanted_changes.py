@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pro_video.judging.picture.changes import untouched
-from pro_video.request.check import Segment
+from pro_video.judging.picture.checks import untouched
+from pro_video.request.models import Segment
 from pro_video.request.timeline import lip_sync_timeline
 from tests.support.clips import Picture
 from tests.support.compared import (
