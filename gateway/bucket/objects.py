@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.errors import translated
-from pro_video.s3.objects import Target
 from pro_video.s3.storage import Storage
 
 if TYPE_CHECKING:
@@ -42,14 +41,9 @@ async def in_thread(work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
 
 
-def target_of(storage: Storage, key: str, content_type: str) -> Target:
-    """The target of an object, for the writing functions of `pro_video.s3.transfers.multipart`."""
-    return storage.target(key, content_type)
-
-
 def client_of(storage: Storage) -> S3Client:
     """The boto3 client of a storage."""
-    return target_of(storage, "", "").client
+    return storage.target("", "").client
 
 
 def list_objects(storage: Storage, prefix: str) -> Iterator[Listed]:

@@ -8,7 +8,6 @@ from gateway.base.json_body import LONGEST_JSON
 from gateway.base.problems import FieldProblem, ProblemError
 from gateway.base.settings import GatewaySettings
 from gateway.bucket.object_writer import ObjectWriter
-from gateway.bucket.objects import target_of
 from gateway.forms.multipart import PartHead
 from gateway.uploads.usage import storage_full
 from pro_video.core.job_names import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
@@ -133,7 +132,7 @@ class FormReceiver:
 
     def _open(self, key: str, name: str, max_bytes: int) -> ObjectWriter:
         content_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        target = target_of(self._storage, key, content_type)
+        target = self._storage.target(key, content_type)
         return ObjectWriter(target, max_bytes=max_bytes, name=name)
 
     def _problem(self, field: str, code: str, message: str) -> None:
