@@ -50,10 +50,10 @@ endif
 export PRO_VIDEO_PORT_BASE
 
 demo: $(STAMP) ## Watch one job go through the whole chain; VIDEO=clip.mp4 takes your own file
-	@$(BIN)/python -m deployments.local.demo $(if $(VIDEO),--video "$(VIDEO)")
+	@$(BIN)/pro-video demo $(if $(VIDEO),--video "$(VIDEO)")
 
 up: $(STAMP) ## Start the local stack (Prefect, sandbox, worker) in the foreground; Ctrl-C stops it
-	@$(BIN)/python -m deployments.local.up
+	@$(BIN)/pro-video up
 
 test: $(STAMP) ## Run all tests
 	@$(BIN)/python -m pytest

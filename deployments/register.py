@@ -1,5 +1,5 @@
-"""Registers blocks, work pool, deployments and automations: ``python -m deployments.register``.
-Safe to repeat.
+"""Registers blocks, work pool, deployments and automations: ``pro-video register``. Safe to
+repeat.
 
 Makes the block types, the blocks whose values the environment gives (see
 :mod:`deployments.save_blocks`), the work pool, the deployments of ``prefect.yaml``, and the
@@ -163,7 +163,7 @@ async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> tuple[st
 
 
 def main() -> int:
-    """Entry of ``python -m deployments.register``."""
+    """Entry of ``pro-video register`` and ``python -m deployments.register``."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     # Forced, because Prefect has configured logging already.
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)

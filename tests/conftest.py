@@ -29,11 +29,18 @@ _ON_THE_STACK = (
     "tests/flows/",
     "tests/chaos/",
     "tests/test_canary.py",
+    "tests/test_examples.py",
+    "tests/deployments/test_foreign_directory.py",
     "tests/deployments/test_frontend.py",
     "tests/deployments/test_plain_commands.py",
     "tests/deployments/test_registration.py",
 )
-_OF_STORIES = ("tests/flows/", "tests/test_canary.py")
+_OF_STORIES = (
+    "tests/flows/",
+    "tests/test_canary.py",
+    "tests/test_examples.py",
+    "tests/deployments/test_foreign_directory.py",
+)
 _ALONE = ("tests/deployments/test_registration.py", "tests/deployments/test_frontend.py")
 _GATEWAY = "tests/gateway"
 _FIRST = ("stack", _GATEWAY, "tests/deployments", "tests/sandbox/media")

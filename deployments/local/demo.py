@@ -94,7 +94,7 @@ def run_demo(video: Path | None, folder: Path, out: Path) -> int:
         raise DemoFailed(f"There is no video {video}")
     port_base = port_base_from_environment() or free_port_base()
     stack = open_stack(folder, port_base)
-    stack.require_free_ports("make demo")
+    stack.require_free_ports()
     for note in stack.database.notes:
         console.print(note, highlight=False)
     console.print("Making the sample …" if video is None else f"Looking at {video} …")
@@ -121,7 +121,7 @@ def run_demo(video: Path | None, folder: Path, out: Path) -> int:
 
 
 def main() -> int:
-    """Entry of ``python -m deployments.local.demo``."""
+    """Entry of ``pro-video demo`` and ``python -m deployments.local.demo``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--video", type=Path, help="your own video instead of the sample")
     parser.add_argument("--folder", type=Path, default=Path(".sandbox/demo"))

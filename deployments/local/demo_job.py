@@ -77,7 +77,7 @@ def job_of_video(video: Path, folder: Path) -> DemoJob:
 def _make_sample(folder: Path) -> dict[str, Any]:
     # The sandbox is a program beside the product, also here.
     subprocess.run(
-        [sys.executable, "-m", "sandbox", "sample", "--out", str(folder.resolve())],
+        [sys.executable, "-P", "-m", "sandbox", "sample", "--out", str(folder.resolve())],
         check=True,
         stdout=subprocess.DEVNULL,
     )

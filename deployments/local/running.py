@@ -33,6 +33,7 @@ class StackProcess:
         port_base: the first of its ports.
         module: what to run: ``deployments.local.up``, or another that takes ``--folder`` as well.
         arguments: further ones.
+        directory: its working directory; by default this process's own.
     """
 
     def __init__(
@@ -42,13 +43,15 @@ class StackProcess:
         *,
         module: str = "deployments.local.up",
         arguments: Sequence[str] = (),
+        directory: Path | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.port_base = port_base
         self._command = [
-            *(sys.executable, "-m", module, "--folder", str(self.folder)),
+            *(sys.executable, "-P", "-m", module, "--folder", str(self.folder)),
             *arguments,
         ]
+        self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self._left_over: int | None = None
 
@@ -87,6 +90,7 @@ class StackProcess:
         self._left_over = self._written()
         self._process = subprocess.Popen(
             self._command,
+            cwd=self._directory,
             env=self._environment() if environment is None else environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if output is None else output,

@@ -78,16 +78,16 @@ class Stack:
             if not _is_free(self.port(service))
         ]
 
-    def require_free_ports(self, command: str) -> None:
+    def require_free_ports(self) -> None:
         """Make sure that the stack can have its ports.
 
         Raises:
-            ValueError: naming those that are taken, and how ``command`` takes others.
+            ValueError: naming those that are taken, and how to choose others.
         """
         if taken := self.taken_ports():
             raise ValueError(
                 f"These ports are taken on this machine: {', '.join(taken)}. Stop what listens "
-                f"there, or choose other ports: {command} PRO_VIDEO_PORT_BASE=5200"
+                "there, or set PRO_VIDEO_PORT_BASE to the first of other ports, for example 5200."
             )
 
     def describe(self) -> dict[str, object]:
@@ -153,7 +153,8 @@ class Stack:
 
     def commands(self) -> dict[str, list[str]]:
         """The stack's processes by name, those that others need first."""
-        python = [sys.executable, "-m"]
+        # The working directory is the user's, whose packages may have our names.
+        python = [sys.executable, "-P", "-m"]
         sandbox = [*python, "sandbox"]
         waiting = [*python, "deployments.local.start_when_ready"]
         server = ["deployments.local.prefect_server"]

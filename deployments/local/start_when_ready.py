@@ -35,7 +35,7 @@ def main() -> NoReturn:
         if time.monotonic() > deadline:
             sys.exit(f"{options.url or options.postgres} does not answer")
         time.sleep(_PAUSE)
-    os.execv(sys.executable, [sys.executable, "-m", *options.module])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", *options.module])
 
 
 def _answers(url: str | None, postgres: Path | None) -> bool:

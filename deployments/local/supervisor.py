@@ -106,7 +106,7 @@ def _run(stack: Stack, output: int | None) -> int:
         signal.signal(number, stop)
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "supervisor.supervisord"),
+            *(sys.executable, "-P", "-m", "supervisor.supervisord"),
             *("--nodaemon", "--configuration", str(configuration)),
         ],
         env={**os.environ, **stack.environment()},

@@ -18,6 +18,9 @@ from prefect.workers.base import (
 )
 from pydantic import Field
 
+# Prefect loads a flow with the working directory first on the module path. A package of that name
+# there is not ours; one that is imported already is not looked for.
+import flows  # noqa: F401
 from deployments.worker.host import JobHost
 from deployments.worker.orphans import (
     fail_if_lost_too_often,

@@ -18,7 +18,7 @@ from pro_video.net.addresses import is_loopback
 _BEARER = HTTPBearer(
     auto_error=False,
     bearerFormat="opaque",
-    description="A token from `python -m gateway.tokens create OWNER`. Until the first token "
+    description="A token from `pro-video tokens create OWNER`. Until the first token "
     "is made, clients on the same machine need none.",
 )
 # Beginnings and end of the headers that proxies add; their clients may be anywhere.
@@ -91,7 +91,7 @@ def _refuse_remote(request: Request, settings: GatewaySettings) -> None:
             401,
             "unauthorized",
             "There is no token yet, so only direct clients on the same machine are served. Make a "
-            "token with: python -m gateway.tokens create OWNER",
+            "token with: pro-video tokens create OWNER",
             headers={"WWW-Authenticate": 'Bearer realm="pro-video"'},
         )
     origin = request.headers.get("origin")

@@ -168,16 +168,18 @@ def storage_faults() -> list[Fault]:
             Fault("s3", "head_object", kind, key="jobs/{job}/*"),
             Fault("s3", "get_object", kind, key="jobs/{job}/*"),
             Fault("s3", "upload_part", kind, key="jobs/{job}/*", source="large file"),
-            Fault("s3", "complete", kind, key="jobs/{job}/*", source="large link"),
-            Fault("s3", "create_upload", kind, key="jobs/{job}/*", source="large file"),
-            Fault("s3", "copy", kind, key="jobs/{job}/*", source="object"),
+            Fault("s3", "complete_multipart_upload", kind, key="jobs/{job}/*", source="large link"),
+            Fault("s3", "create_multipart_upload", kind, key="jobs/{job}/*", source="large file"),
+            Fault("s3", "copy_object", kind, key="jobs/{job}/*", source="object"),
         ]
     found += [
         Fault("s3", "put_object", "ignore_condition", {"times": 3}, key="results/{job}/*"),
         Fault("s3", "get_object", "truncate", key="jobs/{job}/*"),
         Fault("s3", "get_object", "truncate", key="results/{job}/*"),
-        Fault("s3", "complete", "200_error", key="jobs/{job}/*", source="large file"),
-        Fault("s3", "copy", "200_error", key="jobs/{job}/*", source="object"),
+        Fault(
+            "s3", "complete_multipart_upload", "200_error", key="jobs/{job}/*", source="large file"
+        ),
+        Fault("s3", "copy_object", "200_error", key="jobs/{job}/*", source="object"),
         Fault("s3", "put_object", "500", {"times": 6}, key="jobs/{job}/pro_*"),
     ]
     return found

@@ -92,14 +92,14 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("s3")
     with start_s3(folder, access_key=ACCESS_KEY, secret_key=SECRET_KEY) as server:
         client = make_client(
-            endpoint_url=server.endpoint_url,
+            endpoint_url=server.url,
             region="eu-central-1",
             access_key=ACCESS_KEY,
             secret_key=SECRET_KEY,
         )
         client.create_bucket(Bucket="a-bucket")
         client.close()
-        yield server.endpoint_url
+        yield server.url
 
 
 @pytest.fixture(scope="module")

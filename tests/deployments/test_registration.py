@@ -254,7 +254,7 @@ def lying_store(prefect_api_url: str, tmp_path: Path) -> Iterator[LyingStore]:
     with start_s3(
         tmp_path / "s3", access_key="an-access-key", secret_key="c4n4ry-secret"
     ) as server:
-        yield LyingStore(server.endpoint_url, prefect_api_url, tmp_path / "prefect")
+        yield LyingStore(server.url, prefect_api_url, tmp_path / "prefect")
 
 
 @pytest.mark.timeout(300)

@@ -48,7 +48,7 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, offset: int, ser
     with socket.create_server(("127.0.0.1", base + offset)):
         said = refused(LocalStack(tmp_path / "stack", port_base=base))
     assert f"{base + offset} ({service})" in said
-    assert "make up PRO_VIDEO_PORT_BASE=" in said
+    assert "set PRO_VIDEO_PORT_BASE to the first of other ports" in said
     assert "Traceback" not in said
 
 
@@ -99,7 +99,7 @@ def test_the_demo_says_at_once_that_a_port_is_taken(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert f"{base + 1} (S3)" in done.stdout
-    assert "make demo PRO_VIDEO_PORT_BASE=" in done.stdout
+    assert "set PRO_VIDEO_PORT_BASE to the first of other ports" in done.stdout
     # Before anything was made or started.
     assert "Starting" not in done.stdout
     assert not (tmp_path / "demo" / "sample").exists()

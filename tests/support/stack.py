@@ -66,15 +66,29 @@ def own_port_base(folder: Path) -> int:
     raise AssertionError("no run of free ports was found on this machine")
 
 
+def foreign_directory(folder: Path) -> Path:
+    """Make ``folder`` the directory of another project, whose packages have the names of ours."""
+    for name in ("deployments", "flows", "gateway", "pro_video", "sandbox", "tasks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        text = f'raise ImportError("{name} of the working directory was imported")\n'
+        (folder / name / "__init__.py").write_text(text, encoding="utf-8")
+    return folder
+
+
 class LocalStack:
-    """One stack; its description is what ``stack.json`` says."""
+    """One stack; its description is what ``stack.json`` says.
+
+    Attributes:
+        directory: its working directory, in which no module of ours must be looked for.
+    """
 
     def __init__(self, folder: Path, *, port_base: int | None = None) -> None:
         self.folder = folder.resolve()
         self.port_base = port_base or own_port_base(self.folder)
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
-        self._command = StackProcess(self.folder, self.port_base)
+        self.directory = foreign_directory(self.folder.parent / f"{self.folder.name}-directory")
+        self._command = StackProcess(self.folder, self.port_base, directory=self.directory)
         # Read once: pytest changes its own environment for each test, while stories run beside it.
         self._around = {
             name: value
