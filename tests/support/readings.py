@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from pro_video.core.errors import MediaUnusable, Problem, RequestRefused, StorageUnavailable
+from pro_video.core.errors import FieldProblem, MediaUnusable, RequestRefused, StorageUnavailable
 from pro_video.media.info import AudioStream, MediaInfo
 
 
@@ -76,7 +76,7 @@ def refuse(kind: str) -> None:
     if kind == "media":
         raise MediaUnusable("too odd", code="media_odd", stage="upload", request_id="r")
     if kind == "request":
-        raise RequestRefused([Problem("video", "is odd", "odd"), Problem("audio", "too")])
+        raise RequestRefused([FieldProblem("video", "is odd", "odd"), FieldProblem("audio", "too")])
     if kind == "storage":
         raise StorageUnavailable("slow down", retry_after=2.5)
     if kind == "own":
@@ -126,7 +126,7 @@ def say(kind: str) -> int:
     answers = {
         "pickle": b"cos\nsystem\n(S'true'\ntR.",
         "type": b'["text"]',
-        "class": b'{"kind": "Problem", "ours": true, "message": "", "told": "", "stream": null'
+        "class": b'{"kind": "FieldProblem", "ours": true, "message": "", "told": "", "stream": null'
         b', "known": {}}',
         "json": b"{",
         "kind": b"",
