@@ -30,11 +30,16 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import arun_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from deployments.local.running import running_stack
-from deployments.local.stack import Stack, free_port_base, open_stack, port_base_from_environment
+from deployments.local.stack import (
+    Stack,
+    free_port_base,
+    open_stack,
+    port_base_from_environment,
+)
+from deployments.local.stack_process import running_stack
 from deployments.local.supervisor import run
 from pro_video.core.job_names import JobKeys
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 
 _PAUSE = 0.5
 

@@ -1,4 +1,4 @@
-"""Starts the gateway: ``python -m gateway [--host HOST] [--port PORT]``."""
+"""Starts the gateway: ``pro-video gateway [--host HOST] [--port PORT]``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Manage the gateway's tokens: ``python -m gateway.tokens create OWNER``, ``list``,
-``revoke ID``."""
+"""Manages the gateway's tokens: ``pro-video tokens create OWNER``, ``list``, ``revoke ID``."""
 
 from __future__ import annotations
 
@@ -42,7 +41,7 @@ async def revoke(token_id: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry of ``python -m gateway.tokens``."""
+    """Entry of ``pro-video tokens`` and ``python -m gateway.tokens``."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("create", help="make a token and show it once").add_argument("owner")

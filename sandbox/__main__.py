@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from sandbox.common.folder import FolderInUseError, FolderLock
 from sandbox.common.server import PortTakenError, serve_forever
@@ -65,10 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace, data_dir: Path) -> None:
+    app: Any
     if options.command == "s3":
-        _serve_s3(options, data_dir)
-        return
-    if options.command == "sync-so":
+        from sandbox.s3 import create_app as s3
+
+        app = s3(
+            data_dir=data_dir,
+            access_key=options.access_key,
+            secret_key=options.secret_key,
+            region=options.region,
+        )
+    elif options.command == "sync-so":
         from sandbox.sync_so import create_app as sync_so
 
         app = sync_so(data_dir=data_dir, api_key=options.api_key)
@@ -77,34 +85,6 @@ def _serve(options: argparse.Namespace, data_dir: Path) -> None:
 
         app = ghostcut(data_dir=data_dir, app_key=options.app_key, app_secret=options.app_secret)
     serve_forever(app, options.host, options.port, ready=lambda url: _ready(options.command, url))
-
-
-def _serve_s3(options: argparse.Namespace, data_dir: Path) -> None:
-    from sandbox.s3 import start_s3
-
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    try:
-        server = start_s3(
-            data_dir,
-            host=options.host,
-            port=options.port,
-            access_key=options.access_key,
-            secret_key=options.secret_key,
-            region=options.region,
-        )
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        text = f"cannot listen on {options.host}:{options.port}: {reason}"
-        raise PortTakenError(error.errno, text) from error
-    with server:
-        _ready("s3", server.endpoint_url)
-        stop.wait()
 
 
 def _all(options: argparse.Namespace) -> int:
@@ -120,9 +100,7 @@ def _all(options: argparse.Namespace) -> int:
         # A session of its own keeps the terminal's Ctrl-C away; the pipe ends it with this process.
         subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "sandbox",
+                *(sys.executable, "-P", "-m", "sandbox"),
                 name,
                 f"--host={options.host}",
                 f"--port={options.port_base + offset}",
@@ -173,7 +151,7 @@ def _end_with_parent() -> None:
 
 def _sample(options: argparse.Namespace) -> int:
     from sandbox.media import MediaError
-    from sandbox.media.sample import make_sample
+    from sandbox.media.sample.make_sample import make_sample
 
     try:
         sample = make_sample(

@@ -30,6 +30,7 @@ DOCUMENTS = sorted(
     for path in [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/*.md"),
         *ROOT.glob("sandbox/**/*.md"),
         *ROOT.glob("deployments/**/*.md"),
     ]
@@ -166,13 +167,21 @@ def check_module(words: list[str]) -> None:
     assert importlib.util.find_spec(module) is not None, f"there is no module {module}"
     # A first word that is no option is a subcommand with a help of its own.
     known = help_of(module)
+    path: list[str] = []
     for word in rest:
         if word.startswith("-"):
             break
         if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", known):
             break
-        known += help_of(module, word)
+        path.append(word)
+        known += help_of(module, *path)
     check_options(rest, known)
+
+
+def check_pro_video(words: list[str]) -> None:
+    module = project()["scripts"]["pro-video"].partition(":")[0]
+    assert re.search(rf"^    {words[0]} ", help_of(module), re.M), f"no command {words[0]}"
+    check_module([module, *words])
 
 
 def check_options(words: list[str], known: str) -> None:
@@ -230,10 +239,16 @@ def test_a_command_can_be_typed(command: Command) -> None:
         check_make(words[1:])
     elif program in ("python", "python3") and words[1:2] == ["-m"]:
         check_module(words[2:])
+    elif program == "pro-video":
+        check_pro_video(words[1:])
+    elif program == "pro-video-sandbox":
+        check_module(["sandbox", *words[1:]])
+    elif program in ("python", "python3"):
+        assert (ROOT / words[1]).is_file()
     elif program == "prefect":
         check_prefect(words[1:])
     elif program == "pytest":
-        assert all((ROOT / word).exists() for word in words[1:] if "/" in word)
+        assert all((ROOT / word).exists() for word in words[1:] if not word.startswith("-"))
     else:
         assert program in FOREIGN, f"no check knows the command {program}"
 
@@ -261,6 +276,8 @@ def test_commands_named_in_the_text_exist(path: Path) -> None:
         check_make([word for word in words.split() if not word.startswith("<")])
     for module in re.findall(r"`(?:\.venv/bin/)?python -m ([\w.]+)[^`]*`", text):
         assert importlib.util.find_spec(module) is not None, module
+    for words in re.findall(r"`(?:\.venv/bin/)?pro-video ([^`]+)`", text):
+        check_pro_video(words.split())
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
@@ -301,13 +318,25 @@ def test_the_readme_names_the_two_commands() -> None:
     assert ("make", "test") in words
 
 
-def test_the_supported_pythons_and_the_download_are_stated_alike() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    stated = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"])
+@lru_cache
+def project() -> dict[str, Any]:
+    """The table of ``pyproject.toml`` about the project."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = content["project"]
+    return found
+
+
+def supported_minors() -> range:
+    """The minor versions of Python 3 that are supported."""
+    stated = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project()["requires-python"])
     assert stated
-    minors = range(int(stated[1]), int(stated[2]))
+    return range(int(stated[1]), int(stated[2]))
+
+
+def test_the_supported_pythons_and_the_download_are_stated_alike() -> None:
+    minors = supported_minors()
     language = "Programming Language :: Python :: 3."
-    assert project["classifiers"] == [f"{language}{minor}" for minor in minors]
+    assert project()["classifiers"] == [f"{language}{minor}" for minor in minors]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"Python 3.{minors[0]} to 3.{minors[-1]} " in readme
     megabytes = re.search(r"^DOWNLOAD_MB := (\d+)$", (ROOT / "Makefile").read_text(), re.M)

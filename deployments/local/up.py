@@ -14,7 +14,7 @@ logger = logging.getLogger("pro_video.up")
 
 
 def main() -> int:
-    """Entry of ``python -m deployments.local.up``."""
+    """Entry of ``pro-video up`` and ``python -m deployments.local.up``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".sandbox"))
     options = parser.parse_args()
@@ -22,7 +22,7 @@ def main() -> int:
     try:
         port_base = port_base_from_environment() or DEFAULT_PORT_BASE
         stack = open_stack(options.folder, port_base)
-        stack.require_free_ports("make up")
+        stack.require_free_ports()
         for note in stack.database.notes:
             logger.info("%s", note)
         logger.info("Starting Pro Video on ports %d and up; Ctrl-C stops it.", port_base)

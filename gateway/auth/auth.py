@@ -16,7 +16,7 @@ from pro_video.net.addresses import is_loopback
 _BEARER = HTTPBearer(
     auto_error=False,
     bearerFormat="opaque",
-    description="A token from `python -m gateway.tokens create OWNER`. Until the first "
+    description="A token from `pro-video tokens create OWNER`. Until the first "
     "is made, clients on the same machine need none.",
 )
 # Headers that begin or end so are a proxy's, behind which the client may be anywhere.
@@ -65,7 +65,7 @@ def _refuse_remote(request: Request, context: Context) -> None:
             401,
             "unauthorized",
             "No token is configured, so only clients on the same machine are served, and none that "
-            "a proxy forwards. Make one with: python -m gateway.tokens create OWNER",
+            "a proxy forwards. Make one with: pro-video tokens create OWNER",
             headers={"WWW-Authenticate": 'Bearer realm="pro-video"'},
         )
     origin = request.headers.get("origin")

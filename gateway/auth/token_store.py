@@ -60,7 +60,7 @@ _TOKENS = TypeAdapter(list[StoredToken])
 
 
 class GatewayTokens(Block):
-    """Tokens of the HTTP gateway, hashed. Managed by ``python -m gateway.tokens``."""
+    """Tokens of the HTTP gateway, hashed. Managed by ``pro-video tokens``."""
 
     _block_type_name: ClassVar[str | None] = "Pro Video Gateway Tokens"
     _block_type_slug: ClassVar[str | None] = "pro-video-gateway-tokens"

@@ -59,7 +59,7 @@ _MISSING: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What an opened file states.
+    """The statements of an opened file.
 
     Attributes:
         info: the probe, without times.

@@ -17,6 +17,8 @@ from typing import Any
 from sandbox.common.store import Store
 
 _KIND = "fault"
+ANY_CALL = "any"
+"""A fault's call that fits every call, where an emulator lists it among the known ones."""
 MAX_FAULTS = 10_000
 _OWN_MEMBERS = ("call", "kind", "times", "match")
 
@@ -132,7 +134,7 @@ class FaultQueue:
         with self._store.transaction():
             for key, body in self._store.items(_KIND):
                 fault = Fault.parse(body, None)
-                if fault.call != call or not _agrees(fault.match, facts):
+                if fault.call not in (call, ANY_CALL) or not _agrees(fault.match, facts):
                     continue
                 if fault.times is not None:
                     if fault.times <= 1:

@@ -66,8 +66,7 @@ class DropConnection(Response):
         super().__init__(status_code=500)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _connection(scope).abort()
-        await _gone(receive)
+        await cut(scope, receive)
 
 
 class CutBody(Response):
@@ -92,7 +91,7 @@ class CutBody(Response):
                 "more_body": True,
             }
         )
-        await close_connection(scope, receive)
+        await cut(scope, receive, flush=True)
 
 
 async def answer(
@@ -173,19 +172,22 @@ UNKNOWN_FIELDS: Mapping[str, Any] = {
 """The fields that `extra_fields` adds to each object of the response."""
 
 
-def _connection(scope: Scope) -> asyncio.Transport:
-    connection: asyncio.Transport | None = (scope.get("extensions") or {}).get(CONNECTION)
-    if connection is None:
+def connection(scope: Scope) -> asyncio.Transport:
+    """The connection of a call; only `sandbox.common.server` hands it over."""
+    found: asyncio.Transport | None = (scope.get("extensions") or {}).get(CONNECTION)
+    if found is None:
         raise RuntimeError("faults that cut the connection need sandbox.common.server")
-    return connection
+    return found
 
 
-async def close_connection(scope: Scope, receive: Receive) -> None:
-    """Send what is buffered, close the connection, and wait until the server has noticed."""
-    _connection(scope).close()
-    await _gone(receive)
+async def cut(scope: Scope, receive: Receive, *, flush: bool = False) -> None:
+    """End the connection, after all that was sent so far (`flush`) or at once.
 
-
-async def _gone(receive: Receive) -> None:
+    Returns when the server has noticed.
+    """
+    if flush:
+        connection(scope).close()
+    else:
+        connection(scope).abort()
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -109,6 +109,21 @@ class Store:
         """Every document of a kind in the order of insertion, or the reverse."""
         return [body for _, body in self.items(kind, newest_first)]
 
+    def between(
+        self, kind: str, start: bytes, end: bytes, limit: int
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """At most `limit` (id, document) with `start` <= id < `end`, all in the order of UTF-8.
+
+        The bounds need not be whole characters: `prefix + b"\xff"` is behind all with the prefix.
+        """
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT id, body FROM documents WHERE kind = ? AND id >= CAST(? AS TEXT) "
+                "AND id < CAST(? AS TEXT) ORDER BY id LIMIT ?",
+                (kind, start, end, limit),
+            ).fetchall()
+        return [(row[0], _decode(row[1])) for row in rows]
+
     def delete(self, kind: str, id: str) -> bool:
         """Remove a document; False when there was none."""
         with self._lock:

@@ -8,7 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from sandbox.common.http_faults import close_connection
+from sandbox.common.http_faults import cut as cut_connection
 
 
 class DamagedFile(FileResponse):
@@ -57,7 +57,7 @@ class DamagedFile(FileResponse):
 
         await super().__call__(scope, receive, damaged)
         if self._cut:
-            await close_connection(scope, receive)
+            await cut_connection(scope, receive, flush=True)
 
 
 def storage_error(status: int, code: str) -> Response:

@@ -56,7 +56,6 @@ ERRORS: Mapping[str, tuple[int, str]] = MappingProxyType(
             "One or more of the specified parts could not be found.  The part may not have been "
             "uploaded, or the specified entity tag may not match the part's entity tag.",
         ),
-        "InvalidPartNumber": (416, "The requested partnumber is not satisfiable"),
         "InvalidPartOrder": (
             400,
             "The list of parts was not in ascending order. Parts must be ordered by part number.",
@@ -64,7 +63,6 @@ ERRORS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "InvalidRange": (416, "The requested range is not satisfiable"),
         "InvalidRequest": (400, "Invalid Request"),
         "InvalidStorageClass": (400, "The storage class you specified is not valid"),
-        "InvalidTag": (400, "The tag provided was not a valid tag."),
         "InvalidToken": (400, "The provided token is malformed or otherwise invalid."),
         "InvalidURI": (400, "Couldn't parse the specified URI."),
         "KeyTooLongError": (400, "Your key is too long"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sandbox.s3 import (
+from sandbox.s3.errors import S3Error
+from sandbox.s3.messages.request import Request
+from sandbox.s3.operations import (
     buckets,
     copying,
     cors,
@@ -15,8 +17,6 @@ from sandbox.s3 import (
     objects,
     upload_listings,
 )
-from sandbox.s3.errors import S3Error
-from sandbox.s3.request import Request
 from sandbox.s3.service import Handler
 
 # Query parameters that turn a request into another operation. Parameters that only S3 knows are
@@ -42,8 +42,6 @@ OPERATIONS: Table = MappingProxyType(
         ("bucket", "HEAD", None): ("head_bucket", buckets.head_bucket),
         ("bucket", "DELETE", None): ("delete_bucket", buckets.delete_bucket),
         ("bucket", "GET", "location"): ("get_bucket_location", buckets.get_location),
-        ("bucket", "GET", "versioning"): ("get_bucket_versioning", buckets.get_versioning),
-        ("bucket", "GET", None): ("list_objects", listings.list_objects),
         ("bucket", "GET", "list-type"): ("list_objects_v2", listings.list_objects_v2),
         ("bucket", "GET", "uploads"): ("list_multipart_uploads", upload_listings.list_uploads),
         ("bucket", "PUT", "lifecycle"): ("put_bucket_lifecycle", lifecycle.put_lifecycle),
@@ -60,9 +58,6 @@ OPERATIONS: Table = MappingProxyType(
         ("object", "GET", None): ("get_object", objects.get_object),
         ("object", "HEAD", None): ("head_object", objects.get_object),
         ("object", "DELETE", None): ("delete_object", objects.delete_object),
-        ("object", "GET", "tagging"): ("get_object_tagging", objects.get_tagging),
-        ("object", "PUT", "tagging"): ("put_object_tagging", objects.put_tagging),
-        ("object", "DELETE", "tagging"): ("delete_object_tagging", objects.delete_tagging),
         ("object", "POST", "uploads"): ("create_multipart_upload", multipart.create_upload),
         ("object", "PUT", "uploadId"): ("upload_part", multipart.upload_part),
         ("object", "POST", "uploadId"): ("complete_multipart_upload", multipart.complete_upload),
@@ -96,6 +91,8 @@ def route(request: Request) -> tuple[str, Handler]:
     found = OPERATIONS.get((level, request.method, subresource))
     if found is not None:
         return found
+    if (level, request.method, subresource) == ("bucket", "GET", None):
+        raise S3Error("NotImplemented", details={"Operation": "ListObjects"})
     if request.method not in _METHODS or subresource is None:
         raise S3Error(
             "MethodNotAllowed",

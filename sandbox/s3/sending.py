@@ -1,107 +1,100 @@
-"""Writes a response to a connection, whole or as an injected fault wants it."""
+"""Sends a response, whole or as an injected fault wants it."""
 
 from __future__ import annotations
 
-import http
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-from sandbox.s3.conditions import http_date
-from sandbox.s3.faults import Fault
-from sandbox.s3.request import Piece, Response
-from sandbox.s3.wire import Connection, ConnectionDropped
+from starlette.types import Receive, Scope, Send
 
-SLICE_BYTES = 64 * 1024
+from sandbox.common.faults import Fault
+from sandbox.common.http_faults import connection, cut
+from sandbox.s3.faults import Pace
+from sandbox.s3.messages.body import Disconnected
+from sandbox.s3.messages.request import Request
+from sandbox.s3.messages.response import Response
+
+SLICE_BYTES = 1024 * 1024
 
 
-def send_response(
-    connection: Connection,
+async def send_response(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    request: Request,
     response: Response,
-    *,
-    head_only: bool,
-    keep_alive: bool,
-    request_id: str,
-    now: float,
     fault: Fault | None,
-    pace: Callable[[int], None] | None,
 ) -> None:
-    """Sends it; raises ConnectionDropped when a fault ends the connection on the way."""
-    if fault is not None and fault.kind == "lost_answer":
-        raise ConnectionDropped("an injected fault")
-    headers = {
-        "Server": "sandbox-s3",
-        "Date": http_date(now),
-        "x-amz-request-id": request_id,
-        "x-amz-id-2": request_id,
-        "Connection": "keep-alive" if keep_alive else "close",
-        **response.headers,
-    }
+    """Sends it; raises Disconnected when the client or a fault ends the connection before."""
+    kind = fault.kind if fault is not None else ""
+    if kind == "lost_answer":
+        raise Disconnected
+    headers = {"x-amz-request-id": request.id, "x-amz-id-2": request.id, **response.headers}
+    bodiless = request.method == "HEAD" or response.status in (204, 304)
     if response.status not in (204, 304):
         headers["Content-Length"] = str(response.length)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\n{lines}\r\n"
-    data = head.encode("latin-1", "replace")
-    if head_only or response.status in (204, 304):
-        connection.send(data)
+    if not request.body.complete:
+        headers["Connection"] = "close"
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [
+                (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+                for name, value in headers.items()
+            ],
+        }
+    )
+    if not bodiless:
+        async with aclosing(_slices(response, fault)) as slices:
+            async for data in slices:
+                # The server drops what it is given for a client that is gone.
+                if connection(scope).is_closing():
+                    raise Disconnected
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+    if kind == "truncate" and not bodiless:
+        await cut(scope, receive, flush=True)
         return
-    if fault is None or fault.kind not in ("truncate", "corrupt", "slow"):
-        connection.send(data + response.body)
-        for piece in response.pieces:
-            connection.send_file(*piece)
-        return
-    connection.send(data)
-    _send_with_fault(connection, response, fault, pace)
+    await request.body.drain()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _send_with_fault(
-    connection: Connection,
-    response: Response,
-    fault: Fault,
-    pace: Callable[[int], None] | None,
-) -> None:
-    total = response.length
-    limit = total
-    flip = -1
-    if fault.kind == "truncate":
-        limit = min(int(fault.number("after_bytes", total // 2)), total)
-    elif fault.kind == "corrupt":
-        flip = min(int(fault.number("offset", total // 2)), total - 1)
-    sent = 0
-    size = SLICE_BYTES
-    if pace is not None:
+async def _slices(response: Response, fault: Fault | None) -> AsyncGenerator[bytes]:
+    """The body as the fault spoils it."""
+    left, size, flip, pace = response.length, SLICE_BYTES, -1, None
+    if fault is not None and fault.kind == "truncate":
+        left = min(int(fault.number("after_bytes", left // 2)), left)
+    elif fault is not None and fault.kind == "corrupt":
+        flip = min(int(fault.number("offset", left // 2)), left - 1)
+    elif fault is not None and fault.kind == "slow":
+        pace = Pace(fault)
         # Small enough to flow instead of coming in one gulp a minute.
-        size = max(min(SLICE_BYTES, int(fault.number("bytes_per_second", SLICE_BYTES)) // 10), 1)
-    for source in _slices(response, size):
-        data = bytearray(source[: limit - sent])
-        if sent <= flip < sent + len(data):
-            data[flip - sent] ^= 1
-        if pace is not None:
-            pace(len(data))
-        connection.send(memoryview(data))
-        sent += len(data)
-        if sent >= limit:
-            break
-    if fault.kind == "truncate":
-        raise ConnectionDropped("an injected fault")
+        size = max(min(SLICE_BYTES, int(pace.rate) // 10), 1)
+    async with aclosing(_stored(response, size)) as pieces:
+        async for whole in pieces:
+            data = whole[:left]
+            if 0 <= flip < len(data):
+                data = data[:flip] + bytes([data[flip] ^ 1]) + data[flip + 1 :]
+            flip -= len(data)
+            left -= len(data)
+            if pace is not None:
+                await pace(len(data))
+            yield data
+            if left <= 0:
+                return
 
 
-def _slices(response: Response, size: int) -> Iterator[bytes]:
+async def _stored(response: Response, size: int) -> AsyncGenerator[bytes]:
     if response.body:
         yield response.body
-    for piece in response.pieces:
-        yield from _file_slices(piece, size)
-
-
-def _file_slices(piece: Piece, size: int) -> Iterator[bytes]:
-    left = piece.length
-    with piece.path.open("rb") as file:
-        file.seek(piece.offset)
-        while left > 0:
-            data = file.read(min(left, size))
-            if not data:
-                raise ConnectionDropped("the stored file is shorter than its record")
-            left -= len(data)
-            yield data
-
-
-def _phrase(status: int) -> str:
-    return http.HTTPStatus(status).phrase
+    for path, offset, length in response.pieces:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            left = length
+            while left > 0:
+                data = await asyncio.to_thread(file.read, min(left, size))
+                if not data:
+                    raise OSError(f"{path} is shorter than its record")
+                left -= len(data)
+                yield data

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sandbox.s3.blobs import Blobs
-from sandbox.s3.catalog import Catalog
-from sandbox.s3.request import Request, Response
-from sandbox.s3.signature import Authorization, Credentials
-from sandbox.s3.uploads import Uploads
+from sandbox.s3.messages.request import Request
+from sandbox.s3.messages.response import Response
+from sandbox.s3.storage.blobs import Blobs
+from sandbox.s3.storage.catalog import Catalog
+from sandbox.s3.storage.uploads import Uploads
+from sandbox.s3.verification.signature import Authorization, Credentials
 
 XML_LIMIT_BYTES = 4 * 1024 * 1024
 
@@ -43,8 +44,4 @@ class Call:
         return self.request.key or ""
 
 
-Handler = Callable[[Call], Response]
-
-
-def xml_response(body: bytes) -> Response:
-    return Response(headers={"Content-Type": "application/xml"}, body=body)
+Handler = Callable[[Call], Awaitable[Response]]

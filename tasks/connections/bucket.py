@@ -79,7 +79,7 @@ async def read_bucket(client: PrefectClient, name: str) -> BucketDocument:
     except ObjectNotFound:
         raise StorageRefused(
             f"There is no S3 Bucket block named {name}. Make the blocks with "
-            "python -m deployments.register, or in Prefect's UI.",
+            "pro-video register, or in Prefect's UI.",
             code="block_missing",
         ) from None
     return BucketDocument(document.data)

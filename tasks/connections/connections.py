@@ -149,7 +149,7 @@ async def _load(name: str) -> Loaded:
     except ValueError as error:
         # Prefect's text names the block and quotes nothing of its content.
         raise StorageRefused(
-            f"{error} Make the blocks with python -m deployments.register, or in Prefect's UI.",
+            f"{error} Make the blocks with pro-video register, or in Prefect's UI.",
             code="block_missing",
         ) from None
     return bucket, sync_so, ghostcut

@@ -1,4 +1,4 @@
-"""``make up``: what it refuses, and that neither process nor data is lost track of."""
+"""``make up``: its refusals, and that neither an interrupt nor a kill loses a process or data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from botocore.exceptions import BotoCoreError
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local.setup import NotReady, Waiting
+from deployments.local.initialize import NotReady, Startup
 from deployments.local.stack import open_stack
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, own_port_base, wait_until
 
@@ -48,7 +48,7 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, offset: int, ser
     with socket.create_server(("127.0.0.1", base + offset)):
         said = refused(LocalStack(tmp_path / "stack", port_base=base))
     assert f"{base + offset} ({service})" in said
-    assert "make up PRO_VIDEO_PORT_BASE=" in said
+    assert "set PRO_VIDEO_PORT_BASE to the first of other ports" in said
     assert "Traceback" not in said
 
 
@@ -56,7 +56,7 @@ async def test_a_process_that_ends_again_and_again_is_not_waited_for(tmp_path: P
     stack = open_stack(tmp_path / "stack", own_port_base(tmp_path))
     log = stack.logs / "supervisord.log"
     log.write_text("INFO exited: prefect (exit status 1; not expected)\n" * 20)
-    waiting = Waiting(stack)
+    startup = Startup(stack)
     with log.open("a") as more:
         more.write("INFO exited: postgres (exit status 1; not expected)\n" * 10)
 
@@ -64,7 +64,7 @@ async def test_a_process_that_ends_again_and_again_is_not_waited_for(tmp_path: P
         return False
 
     with pytest.raises(NotReady, match="PostgreSQL") as caught:
-        await waiting.until({"Prefect": ("prefect", never), "PostgreSQL": ("postgres", never)})
+        await startup.until({"Prefect": ("prefect", never), "PostgreSQL": ("postgres", never)})
     assert caught.value.process == "postgres"
 
 
@@ -99,7 +99,7 @@ def test_the_demo_says_at_once_that_a_port_is_taken(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert f"{base + 1} (S3)" in done.stdout
-    assert "make demo PRO_VIDEO_PORT_BASE=" in done.stdout
+    assert "set PRO_VIDEO_PORT_BASE to the first of other ports" in done.stdout
     # Before anything was made or started.
     assert "Starting" not in done.stdout
     assert not (tmp_path / "demo" / "sample").exists()

@@ -41,7 +41,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         secret_key=SECRET_KEY,
         region=REGION,
     ) as server:
-        yield server.endpoint_url
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -107,8 +107,8 @@ def test_all_three_start_and_end_together(tmp_path: Path, end: signal.Signals) -
             name: f"http://127.0.0.1:{base + offset}"
             for offset, name in enumerate(("s3", "sync-so", "ghostcut"))
         }
-        for name in ("sync-so", "ghostcut"):
-            health = httpx.get(urls[name] + "/_sandbox/health", trust_env=False)
+        for url in urls.values():
+            health = httpx.get(url + "/_sandbox/health", trust_env=False)
             assert health.json() == {"status": "ok"}
         running.process.send_signal(end)
         assert running.process.wait(20) == (0 if end != signal.SIGKILL else -signal.SIGKILL)

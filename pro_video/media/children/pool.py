@@ -154,8 +154,8 @@ def _started(*theirs: socket.socket) -> subprocess.Popen[bytes]:
     numbers = [each.fileno() for each in theirs]
     return subprocess.Popen(
         [
-            sys.executable,
-            "-m",
+            # A package of the same name in the working directory is not ours.
+            *(sys.executable, "-P", "-m"),
             "pro_video.media.children.child",
             *map(str, [*numbers, os.getpid()]),
         ],

@@ -56,7 +56,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
         region="us-east-1",
     ) as server:
         client = make_client(
-            endpoint_url=server.endpoint_url,
+            endpoint_url=server.url,
             region="us-east-1",
             access_key="test-access-key",
             secret_key="test-secret-key",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pro_video.core.errors import Problem, RequestRefused
+from pro_video.core.errors import FieldProblem, RequestRefused
 from pro_video.request.check import JobRequest, check_inpainting_request, check_request
 from pro_video.request.models import (
     AnnotationArea,
@@ -37,13 +37,13 @@ def job(**changes: Any) -> dict[str, Any]:
     return {"video": "https://media.example.com/in.mp4", "segments": [segment()], **changes}
 
 
-def refused(raw: Any, *, max_segments: int = 10, local: bool = False) -> list[Problem]:
+def refused(raw: Any, *, max_segments: int = 10, local: bool = False) -> list[FieldProblem]:
     with pytest.raises(RequestRefused) as caught:
         check_request(raw, max_segments=max_segments, allow_local_files=local)
     return list(caught.value.problems)
 
 
-def pairs(problems: list[Problem]) -> set[tuple[str, str]]:
+def pairs(problems: list[FieldProblem]) -> set[tuple[str, str]]:
     return {(problem.field, problem.code) for problem in problems}
 
 
@@ -272,7 +272,7 @@ json_values = st.recursive(
     )
 )
 def test_any_json_is_accepted_or_refused_with_named_fields(raw: dict[str, Any]) -> None:
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[FieldProblem, ...] = ()
     try:
         request = check_request(raw, max_segments=10, allow_local_files=True)
     except RequestRefused as refusal:

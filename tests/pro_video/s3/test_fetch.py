@@ -402,7 +402,7 @@ async def test_a_lost_answer_to_the_completion_is_looked_after(
     key: str,
 ) -> None:
     storage = make_storage(client=once_client)
-    faults({"call": "complete", "kind": "lost_answer", "match": {"key": key}})
+    faults({"call": "complete_multipart_upload", "kind": "lost_answer", "match": {"key": key}})
     result = await storage.fetch(source.add("/v.mp4", SourceFile(DATA)), key)
     assert result.size == len(DATA)
     assert stored(s3_client, key) == DATA
@@ -419,7 +419,7 @@ async def test_a_completion_that_fails_leaves_nothing(
     kind: str,
 ) -> None:
     storage = make_storage(client=once_client)
-    faults({"call": "complete", "kind": kind, "match": {"key": key}})
+    faults({"call": "complete_multipart_upload", "kind": kind, "match": {"key": key}})
     with pytest.raises(StorageUnavailable):
         await storage.fetch(source.add("/v.mp4", SourceFile(DATA)), key)
     await nothing_left(storage, s3_client, key)

@@ -36,6 +36,7 @@ def test_match_picks_the_calls(tmp_path: Path) -> None:
             [
                 {"call": "create", "kind": "x", "match": {"reference": "job-7*"}, "times": None},
                 {"call": "create", "kind": "y", "match": {"attempt": 2}},
+                {"call": "any", "kind": "z", "match": {"attempt": 3}},
             ]
         )
         assert queue.take("create", reference="job-1", attempt=1) is None
@@ -47,6 +48,9 @@ def test_match_picks_the_calls(tmp_path: Path) -> None:
         fault = queue.take("create", attempt=2)
         assert fault is not None
         assert fault.kind == "y"
+        fault = queue.take("job", attempt=3)
+        assert fault is not None
+        assert fault.kind == "z"
         assert len(queue.snapshot()) == 1
 
 

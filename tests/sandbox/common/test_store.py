@@ -22,6 +22,22 @@ def test_documents_keep_their_order_and_are_replaced_in_place(tmp_path: Path) ->
         assert store.get("letter", "b") is None
 
 
+def test_documents_between_two_ids_come_in_the_order_of_utf_8(tmp_path: Path) -> None:
+    names = ["a", "a/1", "a/\N{EN DASH}", "a/\N{GRINNING FACE}", "a0", "b\0", "b\0c"]
+    with Store(tmp_path / "s.sqlite3") as store:
+        for name in reversed(names):
+            store.put("key", name, {"name": name})
+        store.put("other", "a/2", {})
+
+        def between(start: bytes, end: bytes, limit: int = 10) -> list[str]:
+            return [name for name, _ in store.between("key", start, end, limit)]
+
+        assert between(b"", b"\xff") == names
+        assert between(b"a/", b"a/\xff") == names[1:4]
+        assert between(b"a/1\0", b"\xff", 2) == names[2:4]
+        assert between(b"b\0\0", b"\xff") == names[-1:]
+
+
 def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     with Store(tmp_path / "s.sqlite3") as store:
 

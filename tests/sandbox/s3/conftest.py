@@ -10,7 +10,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from sandbox.s3 import S3Server, start_s3
+from sandbox.common.server import RunningServer
+from sandbox.s3 import start_s3
 from tests.sandbox.s3.raw import ACCESS_KEY, REGION, SECRET_KEY, Raw
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def make_client(endpoint_url: str, **options: object) -> S3Client:
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One server for the tests that need no special one; each uses a bucket of its own."""
     with start_s3(
         tmp_path_factory.mktemp("s3"), access_key=ACCESS_KEY, secret_key=SECRET_KEY
@@ -42,15 +43,15 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
 
 
 @pytest.fixture(scope="session")
-def client(shared_server: S3Server) -> Iterator[S3Client]:
-    client = make_client(shared_server.endpoint_url)
+def client(shared_server: RunningServer) -> Iterator[S3Client]:
+    client = make_client(shared_server.url)
     yield client
     client.close()
 
 
 @pytest.fixture
-def raw(shared_server: S3Server) -> Raw:
-    return Raw(shared_server.endpoint_url)
+def raw(shared_server: RunningServer) -> Raw:
+    return Raw(shared_server.url)
 
 
 _counter = iter(range(1_000_000))
@@ -64,11 +65,11 @@ def bucket(client: S3Client) -> str:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., S3Server]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
     """Starts a server of the test's own with `start_s3`'s options; closed afterwards."""
-    servers: list[S3Server] = []
+    servers: list[RunningServer] = []
 
-    def start(**options: object) -> S3Server:
+    def start(**options: object) -> RunningServer:
         defaults = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
         servers.append(start_s3(tmp_path / "data", **(defaults | options)))  # type: ignore[arg-type]
         return servers[-1]
@@ -79,12 +80,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., S3Server]]:
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[[S3Server], S3Client]]:
+def connect() -> Iterator[Callable[[RunningServer], S3Client]]:
     """A boto3 client for a server; closed afterwards, so that no socket is left open."""
     clients: list[S3Client] = []
 
-    def make(server: S3Server) -> S3Client:
-        clients.append(make_client(server.endpoint_url))
+    def make(server: RunningServer) -> S3Client:
+        clients.append(make_client(server.url))
         return clients[-1]
 
     yield make

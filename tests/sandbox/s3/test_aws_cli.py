@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.s3 import S3Server
+from sandbox.common.server import RunningServer
 from tests.sandbox.s3.raw import ACCESS_KEY, REGION, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ AWS = Path(sys.executable).with_name("aws")
 
 @pytest.mark.skipif(not AWS.exists(), reason="the AWS command line is not installed")
 def test_sync_sends_small_and_large_files(
-    shared_server: S3Server, client: S3Client, bucket: str, tmp_path: Path
+    shared_server: RunningServer, client: S3Client, bucket: str, tmp_path: Path
 ) -> None:
     contents = {"small ü.txt": b"text", "folder/large.bin": os.urandom(9_000_000)}
     for name, data in contents.items():
@@ -40,7 +40,7 @@ def test_sync_sends_small_and_large_files(
         "PYTHONUTF8": "1",
     }
     subprocess.run(
-        [str(AWS), "--endpoint-url", shared_server.endpoint_url, "s3", "sync", "out", f"s3://{bucket}/up"],
+        [str(AWS), "--endpoint-url", shared_server.url, "s3", "sync", "out", f"s3://{bucket}/up"],
         cwd=tmp_path,
         env=environment,
         check=True,

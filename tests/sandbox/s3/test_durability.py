@@ -16,21 +16,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.s3 import DataDirInUse, S3Server, main
+from sandbox.common.server import RunningServer
 from tests.sandbox.s3.raw import ACCESS_KEY, SECRET_KEY, Raw, sign_headers
 from tests.sandbox.s3.test_protocol import conversation, put_head, until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PROGRAM = "import sys; from sandbox.s3 import main; sys.exit(main(sys.argv[1:]))"
 PART = os.urandom(5 * 1024 * 1024)
 
 
 def files(folder: Path) -> list[Path]:
     """The bodies, whole and in progress."""
     return [
-        path for name in ("blobs", "tmp") for path in (folder / name).rglob("*") if path.is_file()
+        path
+        for name in ("bodies", "incoming")
+        for path in (folder / name).rglob("*")
+        if path.is_file()
     ]
 
 
@@ -45,9 +47,9 @@ def process(data_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], Raw]]:
     """The server as a process of its own; killed at the end if it still runs."""
     port = free_port()
     environment = {"SANDBOX_S3_ACCESS_KEY": ACCESS_KEY, "SANDBOX_S3_SECRET_KEY": SECRET_KEY}
-    arguments = ["--port", str(port), "--data-dir", str(data_dir)]
+    arguments = ["--port", str(port), "--data-dir", str(data_dir.parent)]
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments], env=os.environ | environment
+        [sys.executable, "-m", "sandbox", "s3", *arguments], env=os.environ | environment
     ) as child:
         raw = Raw(f"http://127.0.0.1:{port}")
         try:
@@ -65,7 +67,7 @@ def answers(raw: Raw) -> bool:
 
 
 def test_everything_survives_a_restart(
-    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client]
+    serve: Callable[..., RunningServer], connect: Callable[[RunningServer], S3Client]
 ) -> None:
     server = serve()
     client = connect(server)
@@ -95,9 +97,9 @@ def test_everything_survives_a_restart(
 
 
 def test_a_client_that_goes_away_leaves_the_old_object(
-    serve: Callable[..., S3Server], tmp_path: Path
+    serve: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
-    raw = Raw(serve().endpoint_url)
+    raw = Raw(serve().url)
     raw.signed("PUT", "/bucket", b"")
     raw.signed("PUT", "/bucket/k", b"old")
     stored = files(tmp_path / "data")
@@ -110,7 +112,9 @@ def test_a_client_that_goes_away_leaves_the_old_object(
 
 
 def test_replaced_deleted_and_aborted_bodies_leave_no_files(
-    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client], tmp_path: Path
+    serve: Callable[..., RunningServer],
+    connect: Callable[[RunningServer], S3Client],
+    tmp_path: Path,
 ) -> None:
     client = connect(serve())
     client.create_bucket(Bucket="bucket")
@@ -129,7 +133,7 @@ def test_replaced_deleted_and_aborted_bodies_leave_no_files(
 
 
 def test_a_killed_server_keeps_what_it_confirmed(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
+    folder = tmp_path / "s3"
     with process(folder) as (child, raw):
         assert raw.signed("PUT", "/bucket", b"").status == 200
         assert raw.signed("PUT", "/bucket/k", b"old").status == 200
@@ -139,8 +143,8 @@ def test_a_killed_server_keeps_what_it_confirmed(tmp_path: Path) -> None:
             child.send_signal(signal.SIGKILL)
             child.wait()
         assert len(files(folder)) == 2
-    (folder / "blobs" / "ab").mkdir(exist_ok=True)
-    (folder / "blobs" / "ab" / "stray").write_bytes(b"moved here, but never committed")
+    (folder / "bodies" / "ab").mkdir(exist_ok=True)
+    (folder / "bodies" / "ab" / "stray").write_bytes(b"moved here, but never committed")
     with process(folder) as (child, raw):
         assert raw.signed("GET", "/bucket/k").body == b"old"
         assert len(files(folder)) == 1
@@ -149,7 +153,7 @@ def test_a_killed_server_keeps_what_it_confirmed(tmp_path: Path) -> None:
 
 
 def test_kills_in_the_middle_of_writes_never_show_a_partial_object(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
+    folder = tmp_path / "s3"
     confirmed = [0]
     for _ in range(3):
         with process(folder) as (child, raw):
@@ -184,36 +188,10 @@ def write_on(raw: Raw, confirmed: list[int]) -> None:
         return
 
 
-def test_a_folder_has_one_server(serve: Callable[..., S3Server], tmp_path: Path) -> None:
-    server = serve()
-    with pytest.raises(DataDirInUse, match="uses the folder"):
-        serve()
-    server.close()
-    serve()
-
-
-def test_a_taken_port_is_an_error(serve: Callable[..., S3Server], tmp_path: Path) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(OSError, match="in use"),
-    ):
-        serve(port=taken.getsockname()[1])
-    serve()
-
-
-def test_command_line_needs_a_secret(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.delenv("SANDBOX_S3_SECRET_KEY", raising=False)
-    with pytest.raises(SystemExit):
-        main(["--data-dir", str(tmp_path)])
-    assert "SANDBOX_S3_SECRET_KEY" in capsys.readouterr().err
-
-
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_memory_does_not_grow_with_the_object(tmp_path: Path) -> None:
     size = 96 * 1024 * 1024
-    with process(tmp_path / "data") as (child, raw):
+    with process(tmp_path / "s3") as (child, raw):
         raw.signed("PUT", "/bucket", b"")
         before = peak_memory(child.pid)
         with conversation(raw, put_head(raw, "/bucket/k", size)) as sock:

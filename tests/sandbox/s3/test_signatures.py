@@ -15,8 +15,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from sandbox.s3 import S3Server
-from sandbox.s3.signature import Credentials
+from sandbox.common.server import RunningServer
+from sandbox.s3.verification.signature import Credentials
 from tests.sandbox.s3.raw import ACCESS_KEY, REGION, SECRET_KEY, Answer, Raw, chunked, sign_headers
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def test_broken_presigned_queries(
 
 
 def test_time_limits(
-    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client]
+    serve: Callable[..., RunningServer], connect: Callable[[RunningServer], S3Client]
 ) -> None:
     offset = 0.0
     server = serve(now=lambda: time.time() + offset)
-    client, raw = connect(server), Raw(server.endpoint_url)
+    client, raw = connect(server), Raw(server.url)
     client.create_bucket(Bucket="bucket")
     client.put_object(Bucket="bucket", Key="k", Body=b"x")
     url = presigned(client, "get_object", "bucket", seconds=3600)
@@ -114,7 +114,7 @@ def test_time_limits(
         assert raw.signed("GET", "/bucket/k").code == code
 
 
-def test_strangers_are_refused(shared_server: S3Server, raw: Raw, bucket: str) -> None:
+def test_strangers_are_refused(shared_server: RunningServer, raw: Raw, bucket: str) -> None:
     for method, path in (("GET", "/"), ("GET", f"/{bucket}/k"), ("PUT", f"/{bucket}/k")):
         answer = raw.unsigned(method, path, b"" if method == "PUT" else None)
         assert (answer.status, answer.code) == (403, "AccessDenied")
@@ -142,11 +142,11 @@ def test_strangers_are_refused(shared_server: S3Server, raw: Raw, bucket: str) -
     assert raw.signed("GET", "/", unsigned_headers={"x-amz-meta-x": "1"}).code == "AccessDenied"
 
 
-def test_old_presigned_urls_of_boto3_are_refused(shared_server: S3Server, raw: Raw) -> None:
+def test_old_presigned_urls_of_boto3_are_refused(shared_server: RunningServer, raw: Raw) -> None:
     """boto3 presigns with Signature Version 2 unless it is told not to."""
     session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
     config = Config(s3={"addressing_style": "path"})
-    client = session.client("s3", endpoint_url=shared_server.endpoint_url, config=config)
+    client = session.client("s3", endpoint_url=shared_server.url, config=config)
     url = client.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
     client.close()
     assert "AWSAccessKeyId" in url
@@ -154,7 +154,7 @@ def test_old_presigned_urls_of_boto3_are_refused(shared_server: S3Server, raw: R
 
 
 def test_the_region_is_learned_from_the_refusal(
-    serve: Callable[..., S3Server], connect: Callable[[S3Server], S3Client]
+    serve: Callable[..., RunningServer], connect: Callable[[RunningServer], S3Client]
 ) -> None:
     client = connect(serve(region="eu-west-3"))
     with pytest.raises(ClientError, match="expecting 'eu-west-3'"):

@@ -1,0 +1,1 @@
+"""S3's messages: requests as they are read, responses as they are sent, XML."""

@@ -1,0 +1,1 @@
+"""S3's operations on buckets, objects and multipart uploads."""

@@ -1,0 +1,1 @@
+"""Buckets, objects and unfinished uploads on disk."""

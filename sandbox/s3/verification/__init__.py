@@ -1,0 +1,1 @@
+"""The client's claims, checked: signatures, payloads, checksums."""
