@@ -14,8 +14,8 @@ from prefect.states import AwaitingRetry
 
 from pro_video.records import JobResult
 from tasks.connections.run_history import TAKEN_UP
+from tests.flows.test_editor_jobs import area
 from tests.flows.test_provider_faults import BOTH, LIP_SYNC_ONLY, REMOVED, Fault, fault, of_job
-from tests.flows.test_seed_cases import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 
