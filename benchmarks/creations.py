@@ -23,13 +23,13 @@ from typing import Any
 import httpx
 
 from deployments.local.database import VARIABLE
-from deployments.local.running import running_stack
-from sandbox.media.sample import describe, make_sample
+from deployments.local.stack_process import running_stack
+from sandbox.media.sample.make_sample import describe, make_sample
 
 _WAIT_SECONDS = 600.0
 _CALL_SECONDS = 120.0
 _PAUSE = 0.5
-# Longer than any measurement: nobody takes these runs up, and no job ends meanwhile.
+# Longer than any measurement: these runs never start, and no job ends meanwhile.
 _LATER = timedelta(days=1)
 _JOB_SECONDS = 3600
 

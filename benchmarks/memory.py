@@ -20,7 +20,7 @@ from prefect import get_client
 from prefect.deployments import arun_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local.running import running_stack
+from deployments.local.stack_process import running_stack
 
 _FRAME = (640, 360)
 _FPS = 25

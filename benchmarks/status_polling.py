@@ -34,9 +34,9 @@ import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.polling_client import Plan, Tally, Target, poll
-from deployments.local.running import running_process
-from deployments.local.setup import ensure_bucket
+from deployments.local.initialize import ensure_bucket
 from deployments.local.stack import BUCKET, REGION, Stack, free_port_base, open_stack
+from deployments.local.stack_process import running_process
 from deployments.register import register
 from deployments.save_blocks import ConnectionSettings
 from gateway.auth.token_store import new_token, save_entries

@@ -1,9 +1,8 @@
-"""Automations by which a Prefect server notices lost workers and hands their jobs to another one.
+"""Automations by which a Prefect server notices lost workers and reschedules their jobs.
 
-Two automations mark a job as crashed, when its heartbeat stays away or never came; a third
-schedules a crashed job anew, whereupon any worker takes it up where its records end. A job that
-has crashed too often is ended by the worker that would run it, or by its flow: see
-:class:`tasks.connections.run_history.RunHistory`.
+Two automations mark a job as crashed when its heartbeats stop or never begin. A third reschedules
+crashed jobs; any worker resumes them after their last record. A job that crashed too often fails:
+see :class:`tasks.connections.run_history.RunHistory`.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
 
     Args:
         deployment_ids: the deployments whose runs are recovered.
-        notice_seconds: silence after which a job counts as lost; at least three heartbeats,
-            because one may get lost by itself.
+        notice_seconds: time without a heartbeat after which a job counts as lost; at least three
+            heartbeats, because a single one may be lost.
 
     Raises:
         ValueError: the time is shorter than three heartbeats.
@@ -101,8 +100,7 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
                     state=StateType.SCHEDULED,
                     name="AwaitingRetry",
                     message=TAKEN_UP,
-                    # Not by force: an automation that fires late, when the job has completed,
-                    # must be refused.
+                    # Not by force: Prefect must refuse a late action on a completed job.
                 )
             ],
         ),
@@ -112,7 +110,7 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
 async def save_automations(
     client: PrefectClient, deployment_ids: list[str], notice_seconds: float
 ) -> None:
-    """Make the automations, or bring those that exist up to date."""
+    """Create the automations, or update those that exist."""
     for automation in automations(deployment_ids, notice_seconds):
         found = await client.read_automations_by_name(automation.name)
         if found:

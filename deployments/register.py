@@ -26,8 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.automations import save_automations
 from deployments.save_blocks import ConnectionSettings, prove_given, save_blocks
-from deployments.worker import ProVideoWorker
 from deployments.worker.settings import get_worker_settings
+from deployments.worker.worker import ProVideoWorker
 from pro_video.core.errors import StorageRefused, TransientError
 from pro_video.core.settings import get_settings
 from tasks.connections.bucket_proof import prove_stores
@@ -75,7 +75,7 @@ async def register(connection: ConnectionSettings) -> list[str]:
     """Register everything; the full names of the deployments, for example ``pro-video/local``.
 
     Raises:
-        StorageRefused: the bucket lacks what jobs rely on; nothing was registered that names it.
+        StorageRefused: the bucket fails a check that jobs rely on; no block was saved.
         TransientError: S3 does not answer.
         httpx.HTTPError: Prefect does not answer.
     """
@@ -96,7 +96,7 @@ async def register(connection: ConnectionSettings) -> list[str]:
 
 
 async def _prove_registered(client: PrefectClient) -> None:
-    """Try out the buckets of blocks that were filled in before, if they were."""
+    """Check the buckets of blocks that exist already."""
     try:
         await prove_stores(client, get_settings().block)
     except StorageRefused as error:
@@ -128,10 +128,9 @@ async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
 
 
 def pool_template() -> dict[str, Any]:
-    """The work pool's job template, which allows its jobs what the environment of the
-    registration allows.
+    """The work pool's job template, with the permissions that this process's environment gives.
 
-    So every worker of the pool works by the same rules, also one that is started by hand.
+    So the same rules hold for every worker of the pool, also when it is started by hand.
     """
     template = ProVideoWorker.get_default_base_job_template()
     settings = get_settings()
@@ -184,13 +183,13 @@ def main() -> int:
             else "does not answer (%s). Start it or set PREFECT_API_URL"
         )
         logger.error(
-            f"Prefect at %s {says}, then register again; what was done so far does no harm.",
+            f"Prefect at %s {says}, then register again. Everything registered so far is kept.",
             PREFECT_API_URL.value(),
             reason,
         )
         return 1
     except (StorageRefused, TransientError) as error:
-        logger.error("%s Then register again; what was done so far does no harm.", error.message)
+        logger.error("%s Then register again. Everything registered so far is kept.", error.message)
         return 1
     for name in names:
         logger.info("Registered %s", name)

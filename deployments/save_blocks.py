@@ -20,8 +20,8 @@ from tasks.connections.bucket_proof import RECORDS, prove_document
 class ConnectionSettings(BaseSettings):
     """Addresses and keys of S3 and the providers.
 
-    Each field is the environment variable ``PRO_VIDEO_<FIELD>``. A group that is left out keeps
-    its block as it is in Prefect, so that keys may as well be filled in there by hand.
+    Each field is the environment variable ``PRO_VIDEO_<FIELD>``. A block without given variables
+    stays in Prefect as it is, and may be filled in by hand.
     """
 
     model_config = SettingsConfigDict(env_prefix="PRO_VIDEO_", extra="ignore")
@@ -49,10 +49,10 @@ class ConnectionSettings(BaseSettings):
 
 
 async def prove_given(connection: ConnectionSettings) -> None:
-    """Try out the bucket that is given before any block names it.
+    """Check the given bucket before any block names it.
 
     Raises:
-        StorageRefused: it lacks what jobs rely on, or S3 does not let them in.
+        StorageRefused: it fails a check that jobs rely on, or refuses the keys.
         TransientError: S3 does not answer.
     """
     if connection.s3_bucket is None:
@@ -68,12 +68,12 @@ async def prove_given(connection: ConnectionSettings) -> None:
         },
     }
     document = BucketDocument({"bucket_name": connection.s3_bucket, "credentials": credentials})
-    # Jobs and Prefect's results have their records in one folder of one bucket.
+    # Jobs and Prefect keep their records in one folder of the bucket.
     await prove_document(document, RECORDS)
 
 
 async def save_blocks(connection: ConnectionSettings) -> None:
-    """Register the block types, and save the blocks whose values are given."""
+    """Register the block types, and save the blocks with given values."""
     for block in (AwsCredentials, S3Bucket, SyncSoCredentials, GhostCutCredentials):
         await block.aregister_type_and_schema()
     name = get_settings().block
@@ -103,7 +103,7 @@ async def _save_bucket(connection: ConnectionSettings, bucket: str, name: str) -
     )
     await credentials.asave(name, overwrite=True)
     await S3Bucket(bucket_name=bucket, credentials=credentials).asave(name, overwrite=True)
-    # Prefect's persisted results go into a folder of the same bucket.
+    # Prefect's persisted results.
     await S3Bucket(bucket_name=bucket, credentials=credentials, bucket_folder=RECORDS).asave(
         f"{name}-results", overwrite=True
     )

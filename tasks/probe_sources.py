@@ -12,8 +12,8 @@ from prefect import task
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
+    FieldProblem,
     MediaUnusable,
-    Problem,
     ProVideoError,
     RequestRefused,
     SourceRefused,
@@ -52,11 +52,11 @@ class NamedSource:
         """The source as the user gave it, a link without its query."""
         return redact_url(self.source) if "://" in self.source else self.source
 
-    def problem(self, error: ProVideoError) -> Problem:
+    def problem(self, error: ProVideoError) -> FieldProblem:
         """The problem of the file, under its field."""
         named = self.name in error.message
         message = error.message if named else f"{self.name}: {error.message}"
-        return Problem(self.field, message, error.code or type(error).__name__)
+        return FieldProblem(self.field, message, error.code or type(error).__name__)
 
 
 def sources_of(
@@ -90,7 +90,7 @@ async def probe_files(
     """
     storage = (await connections()).storage
     named, audios = sources_of(request)
-    problems: list[Problem] = []
+    problems: list[FieldProblem] = []
     video = await _probe(storage, files.video, named, problems)
     infos: list[MediaInfo | None] = []
     sent: list[StoredFile] = []
@@ -109,7 +109,7 @@ async def probe_files(
 
 
 async def _probe(
-    storage: Storage, file: StoredFile, one: NamedSource, problems: list[Problem]
+    storage: Storage, file: StoredFile, one: NamedSource, problems: list[FieldProblem]
 ) -> MediaInfo | None:
     """Probe one object of the bucket; None and a new problem when it is unusable."""
     reader = cast(BinaryIO, await storage.reader(file.key, byte_budget=READ_BUDGET))
@@ -126,7 +126,7 @@ async def _converted(
     file: StoredFile,
     info: MediaInfo | None,
     one: NamedSource,
-    problems: list[Problem],
+    problems: list[FieldProblem],
 ) -> tuple[StoredFile, MediaInfo | None]:
     """The audio in the format that is sent: as it is, or as WAV beside it."""
     longest = MediaLimits().audio_seconds
@@ -149,9 +149,9 @@ async def _converted(
 
 async def problems_of(
     storage: Storage, files: Sequence[tuple[NamedSource, StoredFile]]
-) -> list[Problem]:
+) -> list[FieldProblem]:
     """The problems of uploaded files as media."""
-    problems: list[Problem] = []
+    problems: list[FieldProblem] = []
     for one, file in files:
         await _probe(storage, file, one, problems)
     return problems
@@ -162,7 +162,7 @@ def _refuse(
     video: MediaInfo | None,
     audios: Sequence[NamedSource],
     infos: Sequence[MediaInfo | None],
-    problems: Sequence[Problem],
+    problems: Sequence[FieldProblem],
 ) -> None:
     """Raise RequestRefused with the problems of the files and all others of the request."""
     if isinstance(request, InpaintingRequest):
@@ -201,7 +201,7 @@ async def with_problems_of_files(
     return RequestRefused(problems, code=refused.code)
 
 
-async def _problems_in_place(one: NamedSource) -> list[Problem]:
+async def _problems_in_place(one: NamedSource) -> list[FieldProblem]:
     try:
         if one.source.startswith("s3://"):
             storage = (await connections()).storage

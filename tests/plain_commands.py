@@ -1,5 +1,5 @@
-"""Prefect's own command line against a running stack: all that the README names, and what an
-operator asks next.
+"""Prefect's own command line against a running stack: the commands of the README, and an operator's
+next ones.
 
 ``python -m tests.plain_commands`` starts a stack of its own and stops it. With a file's name, the
 ``stack.json`` of a stack that runs, it uses that one.
@@ -26,16 +26,16 @@ from prefect.settings import (
 )
 from prefect.testing.cli import CycloptsCliRunner
 
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 from tests.support.stack import running_stack
 
-# A worker on a busy machine imports Prefect, fetches its pool, and looks once for runs.
+# A worker on a busy machine imports Prefect, reads its pool, and asks once for runs.
 _WORKER_SECONDS = 180.0
 _SETTLE_SECONDS = 120.0
 
 
 class CommandFailed(Exception):
-    """A command ended otherwise than it should; the message holds its output."""
+    """A command did not end as expected; the message holds its output."""
 
 
 def prefect(*args: str, status: int = 0, shows: str = "") -> str:
@@ -46,7 +46,7 @@ def prefect(*args: str, status: int = 0, shows: str = "") -> str:
         shows: a text that its output has to hold.
 
     Raises:
-        CommandFailed: it ends otherwise.
+        CommandFailed: it does not end so.
     """
     began = time.monotonic()
     done = CycloptsCliRunner().invoke(["--no-prompt", *args])
@@ -75,7 +75,7 @@ def _run_job(
     return found[1]
 
 
-def look(job_id: str, name: str) -> None:
+def read(job_id: str, name: str) -> None:
     """All commands that only read; the job has ended."""
     # On a stack with many runs, those that are scheduled for later fill the first page.
     prefect("flow-run", "ls", shows="pro-video")
@@ -94,7 +94,7 @@ def look(job_id: str, name: str) -> None:
 
 
 def change(tag: str, parameters: Mapping[str, Any]) -> None:
-    """The commands that change something: a retry, a cancel, and all deployments anew."""
+    """The commands that change something: a retry, a cancel, and a new deployment of all."""
     absent = {**parameters, "video": "/absent/clip.mp4"}
     failing = f"{tag}-failing"
     job_id = _run_job(failing, "pro-video/local", absent, "--watch", status=1, shows="Failed")
@@ -112,7 +112,7 @@ def change(tag: str, parameters: Mapping[str, Any]) -> None:
 
 
 def start_worker() -> None:
-    """``prefect worker start``, for one look at a pool of its own: jobs of others stay theirs."""
+    """``prefect worker start --run-once``, on a pool of its own without jobs."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "prefect", "worker", "start"),
@@ -138,7 +138,7 @@ def check(description: Mapping[str, Any], folder: Path) -> None:
         folder: for a clip and for Prefect's own files.
 
     Raises:
-        CommandFailed: a command ended otherwise than it should.
+        CommandFailed: a command did not end as expected.
     """
     tiny = describe(make_sample(folder / "sample", width=160, height=90, seconds=2.0))
     parameters = {"video": tiny["video"], "segments": tiny["segments"]}
@@ -146,7 +146,7 @@ def check(description: Mapping[str, Any], folder: Path) -> None:
     settings = {PREFECT_API_URL: description["prefect_api_url"], PREFECT_HOME: folder / "prefect"}
     with temporary_settings(settings):
         job_id = _run_job(tag, "pro-video/local", parameters, "--watch", shows="Completed")
-        look(job_id, tag)
+        read(job_id, tag)
         change(tag, parameters)
         start_worker()
 
@@ -160,8 +160,7 @@ def main() -> int:
                 check(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), folder)
             else:
                 with running_stack(folder / "stack") as stack:
-                    for provider in ("sync_so", "ghostcut"):
-                        stack.control(provider, "settings", seconds_per_job=1.0)
+                    stack.set_pace(seconds_per_job=1.0)
                     check(stack.description, folder)
         except CommandFailed as failed:
             sys.stdout.write(f"{failed}\n")

@@ -18,9 +18,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from sandbox.media.sample import describe
+from sandbox.media.sample.make_sample import describe
 from tests.support import secret_places
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.secret_places import Place, Prefect
 from tests.support.stack import LocalStack
@@ -49,14 +49,14 @@ class Ended:
     prefect: Prefect
 
 
-@story
-def all_ends(setting: Setting) -> tuple[dict[str, str], datetime]:
+@background_job
+def all_ends(resources: Resources) -> tuple[dict[str, str], datetime]:
     """One job for each way to end; when the first began."""
-    jobs = setting.jobs
+    jobs = resources.jobs
     since = datetime.now(UTC) - timedelta(seconds=1)
-    described: dict[str, Any] = describe(setting.tiny)
+    described: dict[str, Any] = describe(resources.tiny)
     plain = {"video": described["video"], "segments": described["segments"]}
-    areas = {**plain, "annotation_areas": [_everywhere(setting.tiny.watermark_region)]}
+    areas = {**plain, "annotation_areas": [_everywhere(resources.tiny.watermark_region)]}
     query = f"X-Amz-Signature={SOURCE_SECRET}&token={SOURCE_SECRET}"
     absent = f"{jobs.stack.base_url('sync_so')}/absent.mp4?{query}"
     reason = f"cannot open https://cdn.example/a.mp4?X-Amz-Signature={VENDOR_SECRET}&Expires=1"
@@ -91,10 +91,10 @@ def all_ends(setting: Setting) -> tuple[dict[str, str], datetime]:
 
 
 @pytest.fixture(scope="module")
-def ended(stories: Stories) -> Iterator[Ended]:
+def ended(background_jobs: BackgroundJobs) -> Iterator[Ended]:
     """The jobs, ended."""
-    ids, since = stories.end(all_ends)
-    jobs = stories.setting.jobs
+    ids, since = background_jobs.result(all_ends)
+    jobs = background_jobs.resources.jobs
     with httpx.Client(base_url=jobs.stack.api_url, timeout=30, trust_env=False) as reading:
         yield Ended(jobs, ids, since, Prefect(reading, ids.values()))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.media.sample import make_sample
-from tests.support.background_jobs import Setting, Stories, story
+from sandbox.media.sample.make_sample import make_sample
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.test_docs import ROOT, commands_of
 
@@ -31,10 +31,10 @@ class Ended:
     output: dict[str, str]
 
 
-@story
-def all_programs(setting: Setting) -> Ended:
-    stack = setting.jobs.stack
-    folder = setting.folder / "examples"
+@background_job
+def all_programs(resources: Resources) -> Ended:
+    stack = resources.jobs.stack
+    folder = resources.folder / "examples"
     # As long as the one that the README makes, but quicker to process.
     make_sample(folder / "out/sample", width=160, height=90, seconds=8.0)
     environment = {
@@ -55,7 +55,7 @@ def all_programs(setting: Setting) -> Ended:
     }
     output = {name: process.communicate(timeout=600)[0] for name, process in begun.items()}
     assert [process.returncode for process in begun.values()] == [0, 0, 0], output
-    return Ended(setting.jobs, folder, output)
+    return Ended(resources.jobs, folder, output)
 
 
 def programs() -> list[tuple[str, ...]]:
@@ -71,9 +71,9 @@ def api_of(description: dict[str, object], word: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def ended(stories: Stories) -> Ended:
+def ended(background_jobs: BackgroundJobs) -> Ended:
     """All programs, ended."""
-    return stories.end(all_programs)
+    return background_jobs.result(all_programs)
 
 
 def job_of(output: str) -> str:

@@ -1,1 +1,1 @@
-"""The whole system on one machine, with the sandbox in the place of S3 and the providers."""
+"""The whole system on one machine, with the sandbox as S3 and as the providers."""

@@ -7,13 +7,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local.postgres import PORT, Cluster, why_not
+from deployments.local.postgres import PORT, Cluster, unusable
 
 VARIABLE = "PRO_VIDEO_DATABASE"
 _ADDRESS = "postgresql+asyncpg://"
 _COST = (
     "Prefect's database is SQLite, which writes one thing at a time: while several jobs run, "
-    "Prefect refuses calls now and then, and its clients wait and call again."
+    "Prefect refuses calls now and then, and its clients wait and repeat them."
 )
 
 # Connections stay below the server's ``max_connections``. Waiting for one, and for a statement,
@@ -23,7 +23,7 @@ _POOL = {
     "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "10",
     "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT": "60",
 }
-_PATIENCE = {
+_TIMEOUTS = {
     "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
 }
@@ -33,7 +33,7 @@ _RETENTION = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": (
         '{"prefect.flow-run.heartbeat": 86400}'
     ),
-    # Ended runs with their states, logs and artifacts; what jobs made stays in the bucket.
+    # Ended runs with their states, logs and artifacts; the files of jobs stay in the bucket.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 86400),
 }
@@ -60,7 +60,7 @@ class Database:
             # The driver reads it where the address names no port.
             **({"PGPORT": str(PORT)} if self.cluster else {}),
             **_POOL,
-            **_PATIENCE,
+            **_TIMEOUTS,
             **_RETENTION,
         }
 
@@ -82,16 +82,16 @@ def choose_database(folder: Path) -> Database:
         raise ValueError(
             f"{VARIABLE} must be postgres, sqlite, or an address that begins with {_ADDRESS}"
         )
-    problem = None if chosen == "sqlite" else why_not()
+    problem = None if chosen == "sqlite" else unusable()
     if problem and chosen:
-        raise ValueError(f"{VARIABLE} is postgres, which cannot be: {problem}")
+        raise ValueError(f"{VARIABLE} is postgres, which cannot be used: {problem}")
     if chosen != "sqlite" and problem is None:
-        notes = (_hidden(file, "sqlite"),) if file.exists() and not cluster.is_made else ()
-        return Database(cluster.url, cluster, notes)
-    said = [f"{_COST} PostgreSQL cannot be used: {problem}." if problem else _COST]
+        other = (_hidden(file, "sqlite"),) if file.exists() and not cluster.is_made else ()
+        return Database(cluster.url, cluster, other)
+    notes = [f"{_COST} PostgreSQL cannot be used: {problem}." if problem else _COST]
     if cluster.is_made and not file.exists():
-        said.append(_hidden(cluster.data, "postgres"))
-    return Database(f"sqlite+aiosqlite:///{file}", None, tuple(said))
+        notes.append(_hidden(cluster.data, "postgres"))
+    return Database(f"sqlite+aiosqlite:///{file}", None, tuple(notes))
 
 
 def _hidden(place: Path, choice: str) -> str:

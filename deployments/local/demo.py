@@ -1,5 +1,4 @@
-"""``make demo``: one job through the whole chain, with everything it needs started and stopped
-around it."""
+"""``make demo``: one job through all stages, on a stack that is started for it."""
 
 from __future__ import annotations
 
@@ -18,24 +17,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from deployments.local.demo_job import DemoJob, job_of_sample, job_of_video
-from deployments.local.demo_run import Ended, Seen, follow_job
-from deployments.local.running import StackNotReady, running_stack
+from deployments.local.follow_job import JobEnd, JobStatus, follow_job
 from deployments.local.stack import free_port_base, open_stack, port_base_from_environment
+from deployments.local.stack_process import StackNotReady, running_stack
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.storage import Storage, make_client
 
-# Of the whole job; the sandbox needs less than a minute for the sample.
+# The sandbox needs less than a minute for the sample.
 _JOB_SECONDS = 1800.0
 
 console = Console()
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the message says why and where to look."""
+    """The demo's job failed; the message says why."""
 
 
-def show_job(description: dict[str, Any], job: DemoJob) -> Ended:
-    """Run the job through the deployment and show its progress as it goes."""
+def show_job(description: dict[str, Any], job: DemoJob) -> JobEnd:
+    """Run the job through its deployment and show its progress."""
     bar = Progress(
         TextColumn("[bold]{task.description:<24}"),
         BarColumn(bar_width=40),
@@ -46,15 +45,15 @@ def show_job(description: dict[str, Any], job: DemoJob) -> Ended:
     with bar, temporary_settings({PREFECT_API_URL: description["prefect_api_url"]}):
         task = bar.add_task("Waiting for the worker", total=100)
 
-        def show(seen: Seen) -> None:
-            bar.update(task, completed=seen.percent, description=seen.name)
-            if seen.entered:
-                bar.console.print(f"  {seen.name}: {seen.message}", highlight=False)
+        def show(status: JobStatus) -> None:
+            bar.update(task, completed=status.percent, description=status.name)
+            if status.entered:
+                bar.console.print(f"  {status.name}: {status.message}", highlight=False)
 
         return asyncio.run(follow_job(job.parameters, show, limit=_JOB_SECONDS))
 
 
-async def fetch_results(description: dict[str, Any], ended: Ended, out: Path) -> list[Path]:
+async def fetch_results(description: dict[str, Any], ended: JobEnd, out: Path) -> list[Path]:
     """Copy the result and the before/after picture out of the bucket.
 
     Raises:
@@ -81,7 +80,7 @@ async def fetch_results(description: dict[str, Any], ended: Ended, out: Path) ->
     return written
 
 
-def _hurry(description: dict[str, Any]) -> None:
+def _shorten_jobs(description: dict[str, Any]) -> None:
     # The emulators take a tenth of the vendors' time by themselves, too long for a demo.
     for provider in ("sync_so", "ghostcut"):
         url = f"{description[provider]['base_url']}/_sandbox/settings"
@@ -106,7 +105,7 @@ def run_demo(video: Path | None, folder: Path, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     console.print("Starting Prefect, the sandbox (S3, Sync.so, GhostCut) and a worker …")
     with running_stack(folder, port_base=port_base, log=folder / "demo.log") as description:
-        _hurry(description)
+        _shorten_jobs(description)
         console.print(f"Prefect's UI, while this runs: {description['prefect_api_url'][:-4]}")
         ended = show_job(description, job)
         if ended.result.status != "completed":

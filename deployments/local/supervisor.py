@@ -28,7 +28,7 @@ def write_configuration(stack: Stack) -> Path:
     down."""
     stack.logs.mkdir(mode=0o700, exist_ok=True)
     config = configparser.RawConfigParser()
-    # Its paths begin at the stack's folder, whose name may hold what means something to it.
+    # Paths are relative to the stack's folder, whose name may hold characters with a meaning here.
     config["supervisord"] = {
         "nodaemon": "true",
         "silent": "true",
@@ -38,11 +38,11 @@ def write_configuration(stack: Stack) -> Path:
     }
     for name, command in stack.commands().items():
         # Its output goes to the user.
-        one_shot = name == "setup"
+        one_shot = name == "initialize"
         config[f"program:{name}"] = {
             "command": _escaped(shlex.join(command)),
             "directory": _escaped(str(Path.cwd())),
-            # A killed worker comes back and takes its jobs up again.
+            # A killed worker is started again and resumes its jobs.
             "autorestart": "false" if one_shot else "true",
             "startsecs": "0" if one_shot else "1",
             "startretries": "10",
@@ -73,7 +73,7 @@ def run(stack: Stack, *, output: int | None = None) -> int:
 
     Args:
         stack: to run.
-        output: file descriptor that takes what is said to the user; this process's own by default.
+        output: file descriptor for messages to the user; this process's own by default.
 
     Returns:
         The exit status: 0 after an order to stop.
@@ -101,7 +101,7 @@ def _run(stack: Stack, output: int | None) -> int:
         if process is not None:
             process.terminate()
 
-    # Before the start, so that an order in between is not lost.
+    # Before the start, so that no signal in between is lost.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     process = subprocess.Popen(
@@ -112,7 +112,7 @@ def _run(stack: Stack, output: int | None) -> int:
         env={**os.environ, **stack.environment()},
         cwd=stack.folder,
         stdout=output,
-        # Its own group: it gets our order once, not also the terminal's.
+        # Its own group: the terminal's Ctrl-C would reach it a second time.
         start_new_session=True,
     )
     if asked_to_stop:
@@ -121,7 +121,7 @@ def _run(stack: Stack, output: int | None) -> int:
     stack.description_file.unlink(missing_ok=True)
     cluster = stack.database.cluster
     if cluster and cluster.socket_folder != cluster.data:
-        # Not empty, or not there, when its server was killed or never began.
+        # The folder is missing when the server never started, and not empty when it was killed.
         with contextlib.suppress(OSError):
             cluster.socket_folder.rmdir()
     return 0 if asked_to_stop else status or 1

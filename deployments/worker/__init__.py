@@ -3,7 +3,3 @@
 A job waits for providers nearly all its life. A process per job costs about 95 MiB while it
 waits, a coroutine about one, so that one small machine holds thousands of waiting jobs.
 """
-
-from deployments.worker.worker import ProVideoWorker
-
-__all__ = ["ProVideoWorker"]

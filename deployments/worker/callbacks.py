@@ -1,8 +1,7 @@
-"""Wakes the waits of this process when the gateway has received a provider's callback.
+"""Wakes the waiting jobs of this process when the gateway has received a provider's callback.
 
-The gateway does not know which worker waits for a job, so it emits a Prefect event that every
-worker receives. A worker that misses one loses nothing: its waits poll the provider anyway, only
-later.
+The gateway does not know which worker runs a job, so it emits a Prefect event that every worker
+receives. A missed event loses nothing: a waiting job also polls the provider, only later.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from tasks.callbacks.wake import WakeSignals, wake_signals
 logger = logging.getLogger("prefect.workers.pro_video")
 
 _RECONNECT = Backoff(first=0.5, factor=2.0, longest=30.0, jitter=0.5)
-# A connection that lasted this long was a good one: the next pause is short again.
+# After a connection that lasted this long the pause is short again.
 _GOOD_SECONDS = 60.0
 
 
-async def listen_for_bells(
+async def listen_for_callbacks(
     signals: WakeSignals = wake_signals, *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Wake the waits of each event of a provider's callback, until cancelled.
+    """Wake the waiting jobs at each event of a provider's callback, until cancelled.
 
     Args:
         signals: the signals of the waits.
@@ -40,7 +39,7 @@ async def listen_for_bells(
         try:
             await _listen(signals)
         except Exception as error:  # noqa: BLE001 - polling goes on; a listener must never end
-            logger.debug("No doorbells at the moment: %s", type(error).__name__)
+            logger.debug("Callbacks are not received at the moment: %s", type(error).__name__)
         failures = 1 if clock.monotonic() - began >= _GOOD_SECONDS else failures + 1
         if failures == 3:
             logger.warning("Prefect's event stream cannot be followed; jobs are polled meanwhile")
@@ -50,18 +49,18 @@ async def listen_for_bells(
 async def _listen(signals: WakeSignals) -> None:
     """Follow one connection to its end."""
     wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
-    # Events of the last minute are sent again at the begin: they cause one extra read each.
+    # Events of the last minute are sent again at the start; each causes one more read.
     subscriber = get_events_subscriber(filter=wanted, reconnection_attempts=0)
     try:
         await subscriber.__aenter__()
-        logger.debug("Listening for doorbells")
+        logger.debug("Listening for callbacks")
         async for event in subscriber:
             found = provider_job_of(event.resource.root)
             if found is not None:
                 woken = signals.wake(*found)
-                logger.debug("A callback of %s woke %d waits here", found[0], woken)
-            # Many events at once must not hold up the jobs that share this loop.
+                logger.debug("A callback of %s wakes %d jobs here", found[0], woken)
+            # Many events at once must not delay the jobs that share this loop.
             await asyncio.sleep(0)
     finally:
-        # Also when the entering itself was ended: its connection may stand already.
+        # Also when __aenter__ was cancelled: its connection may be open already.
         await subscriber.__aexit__(None, None, None)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HEARTBEAT_SECONDS: Final = 30
+"""Prefect's shortest pause between two heartbeats of a job."""
 
 
 class WorkerSettings(BaseSettings):

@@ -21,11 +21,11 @@ from pydantic import Field
 # Prefect loads a flow with the working directory first on the module path. A package of that name
 # there is not ours; one that is imported already is not looked for.
 import flows  # noqa: F401
-from deployments.worker.host import JobHost
-from deployments.worker.orphans import (
+from deployments.worker.job_runner import JobRunner
+from deployments.worker.lost_jobs import (
     fail_if_lost_too_often,
-    keep_taking_up_crashed,
-    take_up_orphans,
+    take_up_crashed_jobs,
+    take_up_lost_jobs,
     this_process,
 )
 from deployments.worker.settings import get_worker_settings
@@ -53,18 +53,18 @@ _PRIVATE_ADDRESSES = Field(
 )
 
 
-# Runs that are on their way from the server's queue to this process' jobs at the same time.
+# Runs that this process starts at the same time.
 _MOST_STARTS = 4
 
 
 class ProVideoJobConfiguration(BaseJobConfiguration):
-    """Permissions of a pool's jobs. They share the worker's process, environment and user."""
+    """Permissions of a pool's jobs, which share the worker's process, environment and user."""
 
     allow_local_files: bool = _LOCAL_FILES
     allow_private_addresses: bool = _PRIVATE_ADDRESSES
 
     def settings(self) -> Settings:
-        """The settings of a job: the worker's own, with what the pool allows besides."""
+        """The worker's settings, with the permissions that the pool adds."""
         own = get_settings()
         return own.model_copy(
             update={
@@ -83,7 +83,7 @@ class ProVideoVariables(BaseVariables):
 
 
 class ProVideoWorkerResult(BaseWorkerResult):
-    """The exit status of a job; 0 also for failed jobs, whose flow run has the reason."""
+    """The exit status of a job: 0 also for a failed one, whose flow run has the reason."""
 
 
 class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, ProVideoWorkerResult]):
@@ -102,43 +102,47 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._settings = get_worker_settings()
-        self._host: JobHost | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._runner: JobRunner | None = None
+        self._crash_watch: asyncio.Task[None] | None = None
         self._starts = asyncio.Semaphore(_MOST_STARTS)
         self._proven = False
 
     @property
-    def host(self) -> JobHost:
-        """The running jobs; only while the worker is set up."""
-        if self._host is None:
+    def runner(self) -> JobRunner:
+        """The running jobs.
+
+        Raises:
+            RuntimeError: the worker is not set up.
+        """
+        if self._runner is None:
             raise RuntimeError("The worker is not set up")
-        return self._host
+        return self._runner
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
         with stopped_by_signals():
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
-        self._host = JobHost(cancel_poll_seconds=self._settings.cancel_poll_seconds)
-        self._host.start()
+        self._runner = JobRunner(cancel_poll_seconds=self._settings.cancel_poll_seconds)
+        self._runner.start()
         await super().setup()
         try:
             await self._stores_are_proven()
         except StorageRefused as error:
             await self.teardown(None, None, None)
             raise SystemExit(f"The worker does not start: {error.message}") from None
-        await take_up_orphans(self._work_pool_name)
-        self._sweeper = asyncio.create_task(
+        await take_up_lost_jobs(self._work_pool_name)
+        self._crash_watch = asyncio.create_task(
             keep_running(
-                "The watch of crashed runs", partial(keep_taking_up_crashed, self._work_pool_name)
+                "The watch of crashed runs", partial(take_up_crashed_jobs, self._work_pool_name)
             )
         )
 
     async def teardown(self, *exc_info: Any) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        if self._host is not None:
-            await self._host.close(grace_seconds=self._settings.grace_seconds)
+        if self._crash_watch is not None:
+            self._crash_watch.cancel()
+        if self._runner is not None:
+            await self._runner.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
@@ -150,10 +154,10 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         return await super().get_and_submit_flow_runs() if proven else []
 
     async def _stores_are_proven(self) -> bool:
-        """Have the buckets shown that jobs can rely on them? They are tried out until they have.
+        """Have the buckets passed the checks that jobs rely on? They are repeated until then.
 
         Raises:
-            StorageRefused: naming what one lacks.
+            StorageRefused: with the failed check.
         """
         if not self._proven:
             try:
@@ -166,14 +170,14 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         return self._proven
 
     async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
-        # Before anything that may fail again: the flow itself also looks, if it comes to that.
+        # Before anything that may fail again.
         if await fail_if_lost_too_often(self.client, flow_run):
             return False
         return await super()._propose_pending_state(flow_run)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
-        # A server on SQLite that is asked to start dozens of runs at once answers after minutes, or
-        # with errors that end runs as crashed.
+        # A server on SQLite answers dozens of starts at once after minutes, or with errors that
+        # crash runs.
         async with self._starts:
             await super()._submit_run(flow_run)
 
@@ -189,7 +193,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             raise ValueError(f"The deployment {deployment.name!r} has no entrypoint")
         flow = _load_flow(deployment.entrypoint)
         identifier = f"{this_process()}:{flow_run.id}"
-        future = self.host.submit(flow, flow_run, configuration.settings())
+        future = self.runner.submit(flow, flow_run, configuration.settings())
         if task_status is not None:
             task_status.started(identifier)
         await asyncio.wrap_future(future)
@@ -205,7 +209,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         place, _, flow_run_id = infrastructure_pid.rpartition(":")
         if place != this_process():
             raise InfrastructureNotAvailable(f"The job runs in another worker: {place}")
-        if not self.host.stop(UUID(flow_run_id), StopReason.CANCELLED):
+        if not self.runner.stop(UUID(flow_run_id), StopReason.CANCELLED):
             raise InfrastructureNotFound("The job does not run here any more")
 
 

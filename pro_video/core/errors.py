@@ -130,7 +130,7 @@ class TerminalError(ProVideoError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldProblem:
     """One broken rule of a request.
 
     Attributes:
@@ -150,7 +150,7 @@ class Problem:
 class RequestRefused(TerminalError):
     """The request breaks rules; ``problems`` names every field at once."""
 
-    def __init__(self, problems: list[Problem], **context: Any) -> None:
+    def __init__(self, problems: list[FieldProblem], **context: Any) -> None:
         if not problems:
             raise ValueError("a refusal needs at least one problem")
         context.setdefault("code", "request_refused")

@@ -23,8 +23,7 @@ class Settings(BaseSettings):
     block: str = Field("pro-video", description="Name of the Prefect blocks to use.")
     max_segments: int = Field(10, ge=1, description="Segments allowed in one job.")
     touching_segments: Literal["trim", "refuse"] = Field(
-        "trim",
-        description="Segments that touch: end the former 0.05 s earlier, or refuse the job.",
+        "trim", description="Segments that touch: end the former 0.05 s earlier, or refuse the job."
     )
     allow_local_files: bool = Field(False, description="May jobs name files on the worker's disk?")
     allow_private_addresses: bool = Field(

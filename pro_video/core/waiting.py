@@ -286,10 +286,7 @@ async def until_slot(
 
 
 async def _poll(
-    fetch: Callable[[], Awaitable[Observation[T]]],
-    limit: float,
-    stop: StopSignal | None,
-    what: str,
+    fetch: Callable[[], Awaitable[Observation[T]]], limit: float, stop: StopSignal | None, what: str
 ) -> Observation[T]:
     if stop is not None:
         stop.raise_if_set()

@@ -6,7 +6,7 @@ its reading makes a result unusable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -76,31 +76,31 @@ def judge_lip_sync(
         like=video,
         what="the lip-sync result",
     )
-    info = checked.info
-    if not checked.comparable or info is None or info.video is None or video.video is None:
-        return _judgement("lip-sync", checked)
-    # The comparisons go through the video; their messages name a segment by the user's list.
-    order = sorted(range(len(request.segments)), key=lambda n: request.segments[n].start)
-    segments = [request.segments[n] for n in order]
-    heard = [audible_seconds(segment, audio_infos[segment.audio]) for segment in segments]
-    timeline = lip_sync_timeline(
-        video.duration, segments, heard, request.lip_sync.sync_mode
-    ).observed(info.duration)
-    findings: list[Finding] = []
-    try:
-        videos = Videos(source, result, video.video, info.video, info.duration)
-        findings += check_lip_sync_picture(videos, segments, timeline)
-        kept = untouched(segments, timeline, info.duration, NEAR) if video.audio else []
+
+    def compare(videos: Videos) -> Iterator[Finding]:
+        # The comparisons go through the video; their messages name a segment by the user's list.
+        order = sorted(range(len(request.segments)), key=lambda n: request.segments[n].start)
+        segments = [request.segments[n] for n in order]
+        heard = [audible_seconds(each, audio_infos[each.audio]) for each in segments]
+        timeline = lip_sync_timeline(
+            video.duration, segments, heard, request.lip_sync.sync_mode
+        ).observed(videos.length)
+        yield from check_lip_sync_picture(videos, segments, timeline)
+        kept = untouched(segments, timeline, videos.length, NEAR)
         compared = [
-            (replace(line, segment=order[line.segment]), audios[segments[line.segment].audio])
-            for line in segments_to_compare(segments, heard, timeline, info.duration)
+            (replace(part, segment=order[part.segment]), audios[segments[part.segment].audio])
+            for part in segments_to_compare(segments, heard, timeline, videos.length)
         ]
-        findings += check_sound(
-            source, result, kept=kept, at=timeline.at, compared=compared, length=info.duration
+        yield from check_sound(
+            source,
+            result,
+            kept=kept if video.audio is not None else [],
+            at=timeline.at,
+            compared=compared,
+            length=videos.length,
         )
-    except MediaUnusable as error:
-        findings.append(_not_compared(error))
-    return _judgement("lip-sync", checked, findings)
+
+    return _judgement("lip-sync", checked, (source, result), video, compare)
 
 
 def judge_inpainting(
@@ -135,19 +135,14 @@ def judge_inpainting(
         lines=int(plan.resolution.removesuffix("p")),
         what="the text removal's result",
     )
-    info = checked.info
-    if not checked.comparable or info is None or info.video is None or video.video is None:
-        return _judgement("inpainting", checked)
-    findings: list[Finding] = []
-    try:
-        videos = Videos(source, result, video.video, info.video, info.duration)
-        findings += check_text_removal_picture(videos, plan, video.duration)
+
+    def compare(videos: Videos) -> Iterator[Finding]:
+        yield from check_text_removal_picture(videos, plan, video.duration)
         if video.audio is not None:
-            kept = [(0.0, min(video.duration, info.duration))]
-            findings += check_sound(source, result, kept=kept, length=info.duration)
-    except MediaUnusable as error:
-        findings.append(_not_compared(error))
-    return _judgement("inpainting", checked, findings)
+            kept = [(0.0, min(video.duration, videos.length))]
+            yield from check_sound(source, result, kept=kept, length=videos.length)
+
+    return _judgement("inpainting", checked, (source, result), video, compare)
 
 
 def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
@@ -162,17 +157,32 @@ def unjudged(stage: Stage, error: MediaUnusable) -> Judgement:
     return Judgement(verdict=Verdict.DOUBTFUL, warnings=(warning,))
 
 
-def _not_compared(error: MediaUnusable) -> Finding:
-    return Finding(
-        "output_not_judged", f"The result was not compared with its source: {error.message}."
-    )
-
-
-def _judgement(stage: Stage, checked: FileCheck, more: Iterable[Finding] = ()) -> Judgement:
-    """The judgement, with findings that make the result unusable first."""
-    findings = sorted([*checked.findings, *more], key=lambda finding: not finding.unusable)
+def _judgement(
+    stage: Stage,
+    checked: FileCheck,
+    files: tuple[Source, Source],
+    video: MediaInfo,
+    compare: Callable[[Videos], Iterable[Finding]],
+) -> Judgement:
+    """The judgement of a file's own findings and of the comparison with its source, with findings
+    that make the result unusable first."""
+    findings, info = list(checked.findings), checked.info
+    if (
+        checked.comparable
+        and info is not None
+        and info.video is not None
+        and video.video is not None
+    ):
+        try:
+            # One by one: findings before the error stay.
+            for finding in compare(Videos(*files, video.video, info.video, info.duration)):
+                findings.append(finding)
+        except MediaUnusable as error:
+            fact = f"The result was not compared with its source: {error.message}."
+            findings.append(Finding("output_not_judged", fact))
+    findings.sort(key=lambda finding: not finding.unusable)
     verdict = Verdict.GOOD
     if findings:
         verdict = Verdict.UNUSABLE if findings[0].unusable else Verdict.DOUBTFUL
     warnings = tuple(finding.warning(stage) for finding in findings)
-    return Judgement(verdict=verdict, warnings=warnings, info=checked.info)
+    return Judgement(verdict=verdict, warnings=warnings, info=info)

@@ -59,7 +59,7 @@ _MISSING: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What an opened file states.
+    """The statements of an opened file.
 
     Attributes:
         info: the probe, without times.
@@ -262,9 +262,7 @@ def _timed_video(facts: _Facts, found: dict[int, Span]) -> MediaInfo:
         picture = spans[facts.picture] = Span(everything.start, everything.start + picture.length)
         everything = lengths.whole(spans.values())
     video = replace(
-        facts.info.video,
-        duration=picture.length,
-        start=picture.start - everything.start,
+        facts.info.video, duration=picture.length, start=picture.start - everything.start
     )
     audio = facts.info.audio
     if audio is not None and facts.sound is not None:

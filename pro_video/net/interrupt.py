@@ -28,11 +28,7 @@ class Interrupt:
     """
 
     def __init__(
-        self,
-        deadline: float,
-        stop: Callable[[], bool] | None = None,
-        *,
-        what: str = "The transfer",
+        self, deadline: float, stop: Callable[[], bool] | None = None, *, what: str = "The transfer"
     ) -> None:
         self._deadline = deadline
         self._ends_at = time.monotonic() + deadline

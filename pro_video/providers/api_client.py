@@ -7,9 +7,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypedDict, TypeVar, Unpack
 
-from pro_video.core.clock import Clock
+from pro_video.core.clock import SYSTEM_CLOCK, Clock
 from pro_video.core.errors import CredentialsRefused, TransientError
 from pro_video.core.retrying import Backoff
 from pro_video.core.stopping import current_stop
@@ -24,6 +24,22 @@ Keys = TypeVar("Keys")
 _MOST_REPORTED = 100
 
 
+class ClientOptions(TypedDict, total=False):
+    """Options of a client.
+
+    Attributes:
+        clock: source of time.
+        timeouts: bounds of one exchange.
+        backoff: pauses and number of tries of one call.
+        max_pages: pages of a list that a search reads.
+    """
+
+    clock: Clock
+    timeouts: Timeouts
+    backoff: Backoff
+    max_pages: int
+
+
 class ApiClient(ABC, Generic[Keys]):
     """A client of one account. An async context manager; for one event loop.
 
@@ -31,10 +47,7 @@ class ApiClient(ABC, Generic[Keys]):
         base_url: the vendor's address, or a sandbox's.
         keys: the account's credentials.
         renew: asked when the keys are refused; returns the present ones.
-        clock: source of time.
-        timeouts: bounds of one exchange.
-        backoff: pauses and number of tries of one call.
-        max_pages: pages of a list that a search reads.
+        options: see `ClientOptions`.
 
     Raises:
         CredentialsRefused: the keys are malformed.
@@ -47,20 +60,17 @@ class ApiClient(ABC, Generic[Keys]):
         keys: Keys,
         *,
         renew: Callable[[], Awaitable[Keys | None]] | None,
-        clock: Clock,
-        timeouts: Timeouts | None,
-        backoff: Backoff | None,
-        max_pages: int,
+        **options: Unpack[ClientOptions],
     ) -> None:
         self._keys = self._checked(keys)
         self._renew = renew
-        self._timeouts = timeouts or Timeouts()
+        self._timeouts = options.get("timeouts", Timeouts())
         self._session = HttpSession(base_url, timeouts=self._timeouts)
         self._base_url = base_url
-        self._clock = clock
-        self._backoff = backoff or Backoff()
-        self._max_pages = max_pages
-        self._vendor_time = VendorTime(clock)
+        self._clock = options.get("clock", SYSTEM_CLOCK)
+        self._backoff = options.get("backoff", Backoff())
+        self._max_pages = options.get("max_pages", 500)
+        self._vendor_time = VendorTime(self._clock)
         self._reported: set[object] = set()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Reading and writing the vendors' JSON: tolerant in, deterministic out."""
+"""Reads and writes the vendors' JSON: tolerant in, deterministic out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def dumps(value: object) -> str:
 
 
 def text(value: object) -> str | None:
-    """A text that says something; None for anything else, "" too."""
+    """A non-empty text; None for anything else."""
     return value if isinstance(value, str) and value else None
 
 
 def number(value: object) -> float | None:
-    """A finite number; None for anything else, true and false too."""
+    """A finite number, no boolean; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -32,7 +32,7 @@ def number(value: object) -> float | None:
 
 
 def integer(value: object) -> int | None:
-    """A whole number, also when it comes as a text; None for anything else."""
+    """A whole number, as a number or a text; None for anything else."""
     if isinstance(value, str):
         value = value.strip()
         return int(value) if re.fullmatch(r"[+-]?[0-9]{1,15}", value) else None
@@ -41,7 +41,7 @@ def integer(value: object) -> int | None:
 
 
 def decimal6(value: float) -> float:
-    """Without the dust of binary fractions, six digits; 1 and 1.0 become the same bytes."""
+    """Rounded to six digits; 1 and 1.0 become the same bytes."""
     return round(float(value), 6)
 
 
@@ -54,7 +54,7 @@ def whole_word(*tokens: str) -> re.Pattern[str]:
     """A pattern that finds a token, but not inside a longer word (``job-0001-1`` in ``…-12``).
 
     Raises:
-        ValueError: a token is shorter than 8 characters, which foreign jobs may hold by chance.
+        ValueError: a token is shorter than 8 characters, which foreign jobs may have by chance.
     """
     if any(len(token) < 8 for token in tokens):
         raise ValueError("a planted token has at least 8 characters")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from pro_video.core.errors import Problem, RequestRefused
+from pro_video.core.errors import FieldProblem, RequestRefused
 
 M = TypeVar("M", bound=BaseModel)
 NAN = float("nan")
@@ -17,16 +17,16 @@ class Problems:
     """The problems of one request, in order, one per field and rule."""
 
     def __init__(self) -> None:
-        self._problems: list[Problem] = []
+        self._problems: list[FieldProblem] = []
         self._fields: set[str] = set()
 
     def add(self, field: str, code: str, message: str) -> None:
-        problem = Problem(field, message, code)
+        problem = FieldProblem(field, message, code)
         if problem not in self._problems:
             self._problems.append(problem)
             self._fields.add(field)
 
-    def extend(self, problems: Iterable[Problem]) -> None:
+    def extend(self, problems: Iterable[FieldProblem]) -> None:
         for problem in problems:
             self.add(problem.field, problem.code, problem.message)
 
@@ -51,7 +51,7 @@ def path_of(location: Sequence[str | int], prefix: str = "") -> str:
     return path
 
 
-def problems_from_validation(error: ValidationError, prefix: str = "") -> list[Problem]:
+def problems_from_validation(error: ValidationError, prefix: str = "") -> list[FieldProblem]:
     """The problems that a pydantic ValidationError reports, each with its path.
 
     Values never appear in a message: a source may be a presigned link.
@@ -63,7 +63,7 @@ def problems_from_validation(error: ValidationError, prefix: str = "") -> list[P
         message = _MESSAGES.get(kind, detail["msg"])
         if kind == "literal_error":
             message = f"must be one of {detail.get('ctx', {}).get('expected', 'the listed values')}"
-        problem = Problem(
+        problem = FieldProblem(
             path_of(detail["loc"], prefix) or "request", message, _CODES.get(kind, kind)
         )
         if problem not in problems:

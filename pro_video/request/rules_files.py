@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pro_video.core.errors import Problem
+from pro_video.core.errors import FieldProblem
 from pro_video.core.job_warning import JobWarning
 from pro_video.media.info import MediaInfo, VideoStream
 from pro_video.request import limits
@@ -32,7 +32,7 @@ def check_media(
     media_limits: MediaLimits = _DEFAULT_LIMITS,
     *,
     touching: Touching = "trim",
-    unusable: Sequence[Problem] = (),
+    unusable: Sequence[FieldProblem] = (),
 ) -> JobRequest:
     """The request to send: with ends moved inside the files, and with ``warnings``.
 
@@ -89,7 +89,7 @@ def check_inpainting_media(
     video: MediaInfo | None,
     media_limits: MediaLimits = _DEFAULT_LIMITS,
     *,
-    unusable: Sequence[Problem] = (),
+    unusable: Sequence[FieldProblem] = (),
 ) -> InpaintingRequest:
     """`check_media` for a text removal alone: the request with its warnings.
 

@@ -102,12 +102,7 @@ def storage_error(error: Exception, doing: str) -> ProVideoError:
             f"There are no usable S3 credentials for {doing}. Fill in the credentials block.",
             code="no_credentials",
         )
-    passing = (
-        ConnectionError,
-        HTTPClientError,
-        IncompleteReadError,
-        urllib3.exceptions.HTTPError,
-    )
+    passing = (ConnectionError, HTTPClientError, IncompleteReadError, urllib3.exceptions.HTTPError)
     if isinstance(error, passing):
         return StorageUnavailable(
             f"S3 did not answer while {doing} ({type(error).__name__}). Try again later.",

@@ -235,20 +235,13 @@ class Storage:
         def work() -> str:
             with translated(f"making a link to {key}"):
                 return self._client.generate_presigned_url(
-                    "get_object",
-                    Params={"Bucket": self.bucket, "Key": key},
-                    ExpiresIn=int(seconds),
+                    "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=int(seconds)
                 )
 
         return await self._workers.call(work)
 
     async def put_bytes(
-        self,
-        key: str,
-        data: bytes,
-        *,
-        content_type: str = DEFAULT_TYPE,
-        if_absent: bool = False,
+        self, key: str, data: bytes, *, content_type: str = DEFAULT_TYPE, if_absent: bool = False
     ) -> bool:
         """Store a small object. ``False`` when ``if_absent`` is set and the key was taken.
 

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: break everything that can break, and count what went wrong.
+"""``python -m tests.chaos``: break everything that can break, and count the violations.
 
 Prints a table of the checkpoints and faults; the last line is the count of violations. The exit
 status is 1 when there are any.
@@ -14,19 +14,23 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from tests.chaos.crash import crash_matrix
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from tests.chaos.crash import crash_matrix, failure_suite
 from tests.chaos.faults import fault_suite
 from tests.chaos.jobs import Clips
-from tests.chaos.outages import prefect_outages, sandbox_outages, two_workers
+from tests.chaos.outages import JOB_SECONDS, prefect_outages, sandbox_outages, two_workers
+from tests.chaos.processes import Suite
 from tests.chaos.records import lost_records
-from tests.chaos.retries import retry_suite
-from tests.chaos.suite import open_suite
 from tests.chaos.table import Table
-from tests.chaos.world import running_world
+from tests.support.jobs import Jobs
+from tests.support.stack import running_stack
 
 logger = logging.getLogger("tests.chaos")
 
@@ -35,9 +39,20 @@ PARTS = {
     "records": lost_records,
     "prefect": prefect_outages,
     "outages": sandbox_outages,
-    "retries": retry_suite,
+    "retries": failure_suite,
     "crash": crash_matrix,
     "faults": fault_suite,
+}
+
+
+_SERVER = {
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    # Less work for Prefect: past events and task runs are of no use here, and nothing is scheduled
+    # by the clock. Without automations the workers find lost jobs by themselves, only later.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
 }
 
 
@@ -51,7 +66,7 @@ def main() -> int:
         "--budget-seconds", type=float, default=5400, help="no new job begins after this time"
     )
     parser.add_argument("--keep", type=Path, help="folder that keeps data and logs")
-    parser.add_argument("--port-base", type=int, help="first of four ports; free ones by default")
+    parser.add_argument("--port-base", type=int, help="first of five ports; free ones by default")
     options = parser.parse_args()
     # Prefect may have set up the root logger when it was imported; force says it anew.
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
@@ -76,22 +91,27 @@ def main() -> int:
 
 def _run(folder: Path, options: argparse.Namespace, table: Table) -> None:
     began = time.monotonic()
-    with running_world(folder, options.port_base) as world:
-        suite = open_suite(world, options.budget_seconds, table)
-        try:
-            clips = Clips(world)
-            logger.info("the servers are up after %.0f s", time.monotonic() - began)
-            for name in options.only or PARTS:
-                PARTS[name](suite, clips, random.Random(options.seed), repeat=options.repeat)
-                logger.info(
-                    "%s: %d faults, %d violations after %.0f s",
-                    name,
-                    table.injected,
-                    len(table.violations),
-                    time.monotonic() - began,
-                )
-        finally:
-            suite.close()
+    with ExitStack() as closing:
+        stack = closing.enter_context(
+            running_stack(folder / "stack", port_base=options.port_base, settings=_SERVER)
+        )
+        home = {PREFECT_API_URL: stack.api_url, PREFECT_HOME: folder / "client"}
+        closing.enter_context(temporary_settings(home))
+        client = closing.enter_context(get_client(sync_client=True))
+        stack.set_pace(JOB_SECONDS)
+        suite = Suite(Jobs(stack, client), options.budget_seconds, table)
+        closing.callback(suite.close)
+        clips = Clips(suite.jobs, folder / "clip")
+        logger.info("the servers are up after %.0f s", time.monotonic() - began)
+        for name in options.only or PARTS:
+            PARTS[name](suite, clips, random.Random(options.seed), repeat=options.repeat)
+            logger.info(
+                "%s: %d faults, %d violations after %.0f s",
+                name,
+                table.injected,
+                len(table.violations),
+                time.monotonic() - began,
+            )
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

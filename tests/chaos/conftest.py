@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from prefect import get_client
 
 from tests.chaos.jobs import Clips
-from tests.chaos.lives import Suite
-from tests.chaos.suite import open_suite
-from tests.chaos.world import World
+from tests.chaos.processes import Suite
+from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack
 
 _LIMIT_SECONDS = 240.0
@@ -17,15 +17,14 @@ _LIMIT_SECONDS = 240.0
 
 @pytest.fixture(scope="module")
 def suite(stack: LocalStack) -> Iterator[Suite]:
-    """The suite, to be run on jobs that other workers do not see."""
-    world = World(stack.folder, stack.port_base, pool="chaos")
-    suite = open_suite(world, _LIMIT_SECONDS)
-    yield suite
-    suite.close()
-    world.close()
+    """The suite, whose jobs other workers leave alone."""
+    with get_client(sync_client=True) as client:
+        suite = Suite(Jobs(stack, client), _LIMIT_SECONDS)
+        yield suite
+        suite.close()
 
 
 @pytest.fixture(scope="module")
-def clips(suite: Suite) -> Clips:
+def clips(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Clips:
     """The input files of the jobs."""
-    return Clips(suite.world)
+    return Clips(suite.jobs, tmp_path_factory.mktemp("chaos"))

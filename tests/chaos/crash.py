@@ -1,26 +1,30 @@
-"""The crash matrix: SIGKILL at every checkpoint, alone and in pairs."""
+"""SIGKILL at every checkpoint, alone and in pairs, and where a provider's failure is kept."""
 
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter, deque
 
 from pro_video.core.checkpoints import NAMES
-from tests.chaos.jobs import FINAL, Clips, Job
-from tests.chaos.lives import Kill, Suite, Walk, begin, events_of, walk
+from tests.chaos.jobs import Clips, Job
+from tests.chaos.processes import Kill, Plan, Suite, run_plans
 from tests.chaos.table import UNDISTURBED
-from tests.chaos.world import NotInTime
+from tests.support.jobs import FINAL
+from tests.support.stack import wait_until
 
 _LATE = frozenset({"ending.final", "progress.before-state", "progress.state-written"})
 """Checkpoints that a text removal reaches too, without its name."""
 
 _SECONDS = 180.0
 # Jobs of one process.
-_WIDTH = 16
+_AT_ONCE = 16
 
-# Reached only when a provider's job fails: see tests.chaos.retries.
-OF_FAILURES = frozenset({"attempt.closing", "attempt.closed"})
+# Reached only when a provider's job fails.
+_OF_FAILURES = frozenset({"attempt.closing", "attempt.closed"})
+_FAILURES: dict[str, tuple[str, dict[str, object]]] = {
+    "lip-sync": ("sync_so", {"code": "generation_input_validation_failed"}),
+    "inpainting": ("ghostcut", {"status": 20}),
+}
 
 
 def row(kill: Kill) -> str:
@@ -30,29 +34,24 @@ def row(kill: Kill) -> str:
 
 
 def trace(suite: Suite, clips: Clips, source: str) -> Counter[tuple[str, str]]:
-    """Run a job undisturbed; how often it reaches each checkpoint, in the order of the first time.
-
-    Raises:
-        NotInTime: it does not end.
-    """
-    job = Job(suite.runs.create(clips.parameters(source)), [UNDISTURBED])
-    begin(suite, [job])
+    """Run a job undisturbed; how often it reaches each checkpoint, in the order of first hits."""
+    job = Job(suite.create(clips.parameters(source)), [UNDISTURBED])
+    suite.release([job])
     process = suite.process()
+
+    def ended() -> bool:
+        assert not process.ended
+        return suite.jobs.states([job.job_id])[job.job_id] in FINAL
+
     try:
         process.order(trace=True)
-        deadline = time.monotonic() + _SECONDS
-        while (state := suite.runs.states([job.job_id])[job.job_id]) not in FINAL:
-            if time.monotonic() > deadline or process.ended:
-                raise NotInTime(f"an undisturbed job stays {state}")
-            time.sleep(0.25)
+        wait_until(ended, _SECONDS, "the undisturbed job ends", pause=0.25)
     finally:
         process.kill()
-    suite.judge.end(job, state)
-    hits: Counter[tuple[str, str]] = Counter()
-    for line in events_of(process.events):
-        if line["job"] == job.job_id:
-            hits[line["name"], line["step"]] += 1
-    return hits
+    suite.judge.end(job, suite.jobs.states([job.job_id])[job.job_id])
+    return Counter(
+        (line["name"], line["step"]) for line in process.lines() if line["job"] == job.job_id
+    )
 
 
 def points(hits: Counter[tuple[str, str]]) -> list[Kill]:
@@ -71,7 +70,7 @@ def crash_matrix(suite: Suite, clips: Clips, chance: random.Random, *, repeat: i
     """
     whole = points(trace(suite, clips, "large link"))
     parts = [kill for kill in whole if kill[0] == "upload.part"]
-    missing = NAMES - OF_FAILURES - {name for name, _, _ in whole}
+    missing = NAMES - _OF_FAILURES - {name for name, _, _ in whole}
     suite.table.violations += [f"no job reaches the checkpoint {name}" for name in sorted(missing)]
     plans: list[tuple[str, list[Kill]]] = [("large link", [kill]) for kill in parts]
     plans += [("large file", [kill]) for kill in parts]
@@ -80,21 +79,38 @@ def crash_matrix(suite: Suite, clips: Clips, chance: random.Random, *, repeat: i
         for index, kill in enumerate(whole):
             source = chance.choice(["file", "link", "object"])
             plans.append((source, [kill, chance.choice(whole[index:])]))
-    walks = []
-    for source, kills in plans:
-        if suite.over:
-            break
-        walks.append(_walk(suite, clips, source, kills))
-    walk(suite, walks, width=_WIDTH)
+    run_plans(
+        suite,
+        [_plan(suite, clips, source, kills) for source, kills in plans],
+        at_once=_AT_ONCE,
+    )
 
 
-def _walk(suite: Suite, clips: Clips, source: str, kills: list[Kill]) -> Walk:
-    # A job that dies before its text removal need not have one.
+def _plan(suite: Suite, clips: Clips, source: str, kills: list[Kill]) -> Plan:
+    # A job that is killed before its text removal need not have one.
     inpainting = any(step == "inpainting" or name in _LATE for name, step, _ in kills)
     job = Job(
-        suite.runs.create(clips.parameters(source, inpainting=inpainting)),
+        suite.create(clips.parameters(source, inpainting=inpainting)),
         [row(kill) for kill in kills],
         inpainting=inpainting,
         billed=(1, int(inpainting)),
     )
-    return Walk(job, deque((row(kill), kill) for kill in kills))
+    return Plan(job, deque((row(kill), kill) for kill in kills))
+
+
+def failure_suite(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
+    """Kill jobs while their provider's final failure is stored: each stays failed until it is
+    retried, and then pays only for the failed step."""
+    plans = []
+    for step, (server, failure) in _FAILURES.items():
+        for name in [*sorted(_OF_FAILURES), "ending.final", "report.begin"]:
+            kill: Kill = (name, step if name in _OF_FAILURES else "", 1)
+            title = f"{row(kill)}, {step} failed, then retried"
+            accepted = (2, 1) if step == "lip-sync" else (1, 2)
+            job_id = suite.create(clips.parameters())
+            job = Job(job_id, [title], accepted=accepted, retries=1)
+            plans.append(Plan(job, deque([(title, kill)])))
+            fault = {"call": "job", "kind": "failed", **failure}
+            reference = {"reference": f"pv-{job_id}-{step}-1"}
+            suite.stack.add_faults(server, [{**fault, "match": reference}])
+    run_plans(suite, plans, at_once=len(plans))

@@ -10,11 +10,11 @@ from typing import Any
 
 from tests.chaos.crash import row
 from tests.chaos.jobs import Clips, Job
-from tests.chaos.lives import Kill, Suite, Walk, walk
+from tests.chaos.processes import Kill, Plan, Suite, run_plans
 
 _BATCH = 16
-_STEP = {"sync-so": "lip-sync", "ghostcut": "inpainting"}
-_VENDOR = {"sync-so": "Sync.so", "ghostcut": "GhostCut", "s3": "S3"}
+_STEP = {"sync_so": "lip-sync", "ghostcut": "inpainting"}
+_VENDOR = {"sync_so": "Sync.so", "ghostcut": "GhostCut", "s3": "S3"}
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Fault:
     """One way in which a server misbehaves towards one job.
 
     Attributes:
-        server: whose fault it is.
-        call: call that it befalls.
+        server: that misbehaves.
+        call: the disturbed call.
         kind: what happens.
         more: other members of the fault, as the server's control API takes them.
         ends: state type in which the job must end.
@@ -52,7 +52,7 @@ class Fault:
         return " ".join(f"{_VENDOR[self.server]} {self.call}{key}: {self.kind} {extra}".split())
 
     def planned(self, job_id: str) -> dict[str, Any]:
-        """The fault as it is told to the server, for one job."""
+        """The fault as the server's control API takes it, for one job."""
         fault = {"call": self.call, "kind": self.kind, "times": 1, **self.more}
         if self.server == "s3":
             fault["match"] = {"key": self.key.replace("{job}", job_id)}
@@ -69,7 +69,7 @@ _TRANSPORT = ("500_html", "502_html", "503_html", "504", "500_json", "503_json",
 _SPOILT = ("truncate_json", "truncate_body")
 # Responses of an edge server to a read, or of the API to a request that it takes for a mistake.
 _REFUSED = ("403_html", "404_html", "400_json")
-_SEARCH = {"sync-so": "list", "ghostcut": "search"}
+_SEARCH = {"sync_so": "list", "ghostcut": "search"}
 _OF_SEARCHES = ("503_html", "403_html", "drop_connection", "truncate_json", "429_rate")
 
 
@@ -81,7 +81,7 @@ def _lost(server: str) -> Fault:
 def provider_faults() -> list[Fault]:
     """Faults of both providers, at each of their calls."""
     found = []
-    for server in ("sync-so", "ghostcut"):
+    for server in ("sync_so", "ghostcut"):
         for when in ("before", "after"):
             found += [Fault(server, "create", kind, {"when": when}) for kind in _TRANSPORT]
         found += [Fault(server, "create", kind, {"when": "after"}) for kind in _SPOILT]
@@ -108,23 +108,23 @@ def _sync_so_only() -> list[Fault]:
     unknown = "idempotency_unknown"
     odd = {"status": 409, "code": "IDEMPOTENCY_KEY_EXPIRED", "with_id": False}
     return [
-        Fault("sync-so", "create", unknown, {"when": "before", **odd}),
-        Fault("sync-so", "create", unknown, {"when": "after", **odd}),
-        Fault("sync-so", "create", unknown, {"when": "after", **odd, "status": 422}),
-        Fault("sync-so", "create", unknown, {"when": "after", **odd, "status": 425}),
+        Fault("sync_so", "create", unknown, {"when": "before", **odd}),
+        Fault("sync_so", "create", unknown, {"when": "after", **odd}),
+        Fault("sync_so", "create", unknown, {"when": "after", **odd, "status": 422}),
+        Fault("sync_so", "create", unknown, {"when": "after", **odd, "status": 425}),
         # The words for another body under the key: an earlier send of the attempt arrived.
         Fault(
-            "sync-so", "create", unknown, {"when": "after", **odd, "code": "IDEMPOTENCY_CONFLICT"}
+            "sync_so", "create", unknown, {"when": "after", **odd, "code": "IDEMPOTENCY_CONFLICT"}
         ),
-        Fault("sync-so", "create", unknown, {"when": "before"}),
-        Fault("sync-so", "create", unknown, {"when": "after", "with_id": True}),
-        Fault("sync-so", "create", unknown, {"when": "after", "with_id": False}),
-        Fault("sync-so", "create", "429_concurrency"),
-        Fault("sync-so", "status", "unknown_status", {"status": "AWAITING_REVIEW"}),
+        Fault("sync_so", "create", unknown, {"when": "before"}),
+        Fault("sync_so", "create", unknown, {"when": "after", "with_id": True}),
+        Fault("sync_so", "create", unknown, {"when": "after", "with_id": False}),
+        Fault("sync_so", "create", "429_concurrency"),
+        Fault("sync_so", "status", "unknown_status", {"status": "AWAITING_REVIEW"}),
         # The vendor's code says that a new attempt may help: it is made, and paid alone.
-        Fault("sync-so", "job", "failed", {"code": "generation_timeout"}, accepted=(2, 1)),
+        Fault("sync_so", "job", "failed", {"code": "generation_timeout"}, accepted=(2, 1)),
         Fault(
-            "sync-so",
+            "sync_so",
             "job",
             "failed",
             {"code": "generation_input_validation_failed"},
@@ -132,10 +132,10 @@ def _sync_so_only() -> list[Fault]:
             accepted=(1, 0),
             billed=(0, 0),
         ),
-        Fault("sync-so", "job", "audio_dropped", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
+        Fault("sync_so", "job", "audio_dropped", ends="FAILED", accepted=(1, 0), billed=(1, 0)),
         # Doubtful results are delivered.
-        Fault("sync-so", "job", "wrong_duration"),
-        Fault("sync-so", "job", "watermark"),
+        Fault("sync_so", "job", "wrong_duration"),
+        Fault("sync_so", "job", "watermark"),
     ]
 
 
@@ -219,45 +219,45 @@ def _run(suite: Suite, clips: Clips, plans: Iterable[tuple[Fault, Kill | None]])
 
 
 def _run_batch(suite: Suite, clips: Clips, batch: list[tuple[Fault, Kill | None]]) -> None:
-    walks = []
+    plans = []
     planned: dict[str, list[tuple[Fault, dict[str, Any]]]] = {}
     for fault, kill in batch:
-        walks.append(_walk(suite, clips, fault, kill))
+        plans.append(_plan(suite, clips, fault, kill))
         for each in (fault, fault.first):
             if each is not None:
-                told = each.planned(walks[-1].job.job_id)
-                planned.setdefault(each.server, []).append((each, told))
-    for server, told_faults in planned.items():
-        suite.world.control(server, "faults", {"faults": [told for _, told in told_faults]})
-    walk(suite, walks, width=len(walks))
-    for server, told_faults in planned.items():
-        _count(suite, server, told_faults)
+                described = each.planned(plans[-1].job.job_id)
+                planned.setdefault(each.server, []).append((each, described))
+    for server, faults in planned.items():
+        suite.stack.control(server, "faults", faults=[described for _, described in faults])
+    run_plans(suite, plans, at_once=len(plans))
+    for server, faults in planned.items():
+        _count(suite, server, faults)
 
 
-def _walk(suite: Suite, clips: Clips, fault: Fault, kill: Kill | None) -> Walk:
+def _plan(suite: Suite, clips: Clips, fault: Fault, kill: Kill | None) -> Plan:
     rows = [fault.row] + ([row(kill)] if kill else [])
     rows += [fault.first.row] if fault.first else []
     job = Job(
-        suite.runs.create(clips.parameters(fault.source)),
+        suite.create(clips.parameters(fault.source)),
         rows,
         ends=fault.ends,
         accepted=fault.accepted,
         billed=fault.billed,
     )
-    return Walk(job, deque([(row(kill), kill)] if kill else []))
+    return Plan(job, deque([(row(kill), kill)] if kill else []))
 
 
 def _count(suite: Suite, server: str, planned: list[tuple[Fault, dict[str, Any]]]) -> None:
     """Count the faults that acted: those that are not left in the server's queue."""
-    left = suite.world.control(server, "faults")["faults"]
-    for fault, told in planned:
+    left = suite.stack.control(server, "faults")["faults"]
+    for fault, described in planned:
         same = [
             each
             for each in left
-            if all(each.get(key) == told[key] for key in told if key != "times")
+            if all(each.get(key) == described[key] for key in described if key != "times")
         ]
         remaining = same[0]["times"] if same else 0
         if same:
             left.remove(same[0])
-        suite.table.inject(fault.row, told["times"] - remaining)
-    suite.world.control(server, "faults", {"faults": []})
+        suite.table.inject(fault.row, described["times"] - remaining)
+    suite.stack.control(server, "faults", faults=[])

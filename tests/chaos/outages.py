@@ -1,4 +1,4 @@
-"""Servers that die under running jobs, and workers that are given the same job."""
+"""Servers that are killed under running jobs, and workers that are given the same job."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import random
 import time
 from collections.abc import Callable
 
-from tests.chaos.jobs import FINAL, Clips, Job
-from tests.chaos.lives import Process, Suite, begin
-from tests.chaos.world import NotInTime
+from tests.chaos.jobs import Clips, Job
+from tests.chaos.processes import Process, Suite
+from tests.support.jobs import FINAL
+from tests.support.stack import wait_until
 
 _PATIENCE = 300.0
 _WAITING_JOBS = 20
+
+JOB_SECONDS = 0.3
+"""Seconds for which a provider works on a job, where nothing else is said."""
 
 
 def sandbox_outages(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
@@ -23,20 +27,18 @@ def sandbox_outages(suite: Suite, clips: Clips, chance: random.Random, *, repeat
             row = f"SIGKILL of the {server} server"
             jobs = _jobs(suite, clips, row, 8)
             if server == "s3":
-                # A provider that cannot fetch its source says that it failed, with a code that
-                # allows another attempt; it bills the one that succeeds.
+                # A provider that cannot fetch its source fails with a code that allows another
+                # attempt; it bills only a success.
                 for job in jobs:
                     job.accepted = (2, 2)
 
             def strike(server: str = server, row: str = row) -> None:
                 time.sleep(chance.uniform(0.5, 4))
-                suite.world.kill(server)
-                suite.table.inject(row)
-                time.sleep(chance.uniform(0, 2))
-                suite.world.launch(server)
-                suite.world.await_server(server)
+                with suite.stack.server_killed(server):
+                    suite.table.inject(row)
+                    time.sleep(chance.uniform(0, 2))
 
-            _under_fire(suite, jobs, strike, times=5)
+            _run_disturbed(suite, jobs, strike, times=5)
 
 
 def prefect_outages(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
@@ -45,19 +47,17 @@ def prefect_outages(suite: Suite, clips: Clips, chance: random.Random, *, repeat
     for _ in range(repeat):
         if suite.over:
             return
-        suite.world.settings(seconds_per_job=25.0)
+        suite.stack.set_pace(25.0)
         jobs = _jobs(suite, clips, row, _WAITING_JOBS)
 
         def strike(jobs: list[Job] = jobs) -> None:
             _await_waiting(suite, jobs)
-            suite.world.kill("prefect")
-            suite.table.inject(row)
-            time.sleep(chance.uniform(3, 12))
-            suite.world.launch("prefect")
-            suite.world.await_server("prefect")
-            suite.world.settings(seconds_per_job=0.3)
+            with suite.stack.server_killed("prefect"):
+                suite.table.inject(row)
+                time.sleep(chance.uniform(3, 12))
+            suite.stack.set_pace(JOB_SECONDS)
 
-        _under_fire(suite, jobs, strike, times=1)
+        _run_disturbed(suite, jobs, strike, times=1)
 
 
 def two_workers(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
@@ -75,9 +75,9 @@ def _twice_at_once(suite: Suite, clips: Clips) -> None:
     processes: list[Process] = []
     try:
         for job in jobs:
-            job.twins = True
+            job.twice_at_once = True
             # No worker polls now: the job is free, and only these two take it.
-            begin(suite, [job])
+            suite.release([job])
             for _ in range(2):
                 processes.append(suite.process())
                 processes[-1].order(run=job.job_id)
@@ -92,41 +92,44 @@ def _twice_at_once(suite: Suite, clips: Clips) -> None:
 
 def _given_away(suite: Suite, clips: Clips, chance: random.Random) -> None:
     row = "a running job taken for lost and given to another worker"
-    suite.world.settings(seconds_per_job=10.0)
+    suite.stack.set_pace(10.0)
     jobs = _jobs(suite, clips, row, 6)
     for job in jobs:
-        job.twins = True
+        job.twice_at_once = True
     first, second = suite.process(), suite.process()
     try:
         first.order()
         second.order()
-        begin(suite, jobs)
-        until(lambda: _running(suite, jobs), "all jobs run")
+        suite.release(jobs)
+        left = {"RUNNING", *FINAL}
+        until(lambda: left.issuperset(states_of(suite, jobs).values()), "all jobs run")
         for job in jobs:
             time.sleep(chance.uniform(0, 1.5))
             # As the automation for lost workers does; the other one schedules the job anew.
-            suite.runs.set_state(job.job_id, "CRASHED", "Crashed")
+            suite.jobs.crash(job.job_id)
             suite.table.inject(row)
         await_end(suite, jobs)
         judge_all(suite, jobs)
     finally:
         first.kill()
         second.kill()
-        suite.world.settings(seconds_per_job=0.3)
+        suite.stack.set_pace(JOB_SECONDS)
 
 
 def _jobs(suite: Suite, clips: Clips, row: str, count: int) -> list[Job]:
-    return [Job(suite.runs.create(clips.parameters()), [row]) for _ in range(count)]
+    return [Job(suite.create(clips.parameters()), [row]) for _ in range(count)]
 
 
-def _under_fire(suite: Suite, jobs: list[Job], strike: Callable[[], None], *, times: int) -> None:
+def _run_disturbed(
+    suite: Suite, jobs: list[Job], strike: Callable[[], None], *, times: int
+) -> None:
     """Run jobs in one worker, and strike while they run."""
     process = suite.process()
     try:
         process.order()
-        begin(suite, jobs)
+        suite.release(jobs)
         for _ in range(times):
-            if _ended(suite, jobs):
+            if not _unfinished(suite, jobs):
                 break
             strike()
         await_end(suite, jobs)
@@ -136,49 +139,37 @@ def _under_fire(suite: Suite, jobs: list[Job], strike: Callable[[], None], *, ti
 
 
 def _await_waiting(suite: Suite, jobs: list[Job]) -> None:
-    accepted = {job.job_id: 0 for job in jobs}
-
     def all_wait() -> bool:
-        marks = [str(row["reference"]) for row in suite.world.control("sync-so", "audit")["jobs"]]
-        for job_id in accepted:
-            accepted[job_id] = sum(mark.startswith(f"pv-{job_id}-") for mark in marks)
-        return all(accepted.values())
+        entries = suite.stack.control("sync_so", "audit")["jobs"]
+        references = "".join(entry["reference"] or "" for entry in entries)
+        return all(job.job_id in references for job in jobs)
 
     until(all_wait, "all jobs wait for their provider")
 
 
-def _running(suite: Suite, jobs: list[Job]) -> bool:
-    states = suite.runs.states(job.job_id for job in jobs)
-    return all(state == "RUNNING" or state in FINAL for state in states.values())
-
-
-def _ended(suite: Suite, jobs: list[Job]) -> bool:
-    states = suite.runs.states(job.job_id for job in jobs)
-    return all(state in FINAL for state in states.values())
-
-
 def await_end(suite: Suite, jobs: list[Job]) -> None:
-    """Wait for all jobs; those that stay are judged as what they are."""
+    """Wait for all jobs, but not for ever; an unfinished one is a violation."""
     deadline = time.monotonic() + _PATIENCE
-    while not _ended(suite, jobs) and time.monotonic() < deadline:
+    while _unfinished(suite, jobs) and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
+def _unfinished(suite: Suite, jobs: list[Job]) -> set[str]:
+    return suite.jobs.unfinished(job.job_id for job in jobs)
+
+
+def states_of(suite: Suite, jobs: list[Job]) -> dict[str, str]:
+    """The state types of jobs."""
+    return suite.jobs.states(job.job_id for job in jobs)
+
+
 def judge_all(suite: Suite, jobs: list[Job]) -> None:
-    """Judge jobs as what they are now."""
-    states = suite.runs.states(job.job_id for job in jobs)
+    """Judge jobs by their present states."""
+    states = states_of(suite, jobs)
     for job in jobs:
         suite.judge.end(job, states[job.job_id])
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition.
-
-    Raises:
-        NotInTime: in vain.
-    """
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise NotInTime(f"not within {_PATIENCE:g} s: {what}")
-        time.sleep(0.5)
+    """Wait for a condition."""
+    wait_until(condition, _PATIENCE, what, pause=0.5)

@@ -10,7 +10,7 @@ from tests.chaos.jobs import Job
 logger = logging.getLogger("tests.chaos")
 
 UNDISTURBED = "undisturbed"
-"""The row of the jobs that nothing is done to."""
+"""The row of the jobs without a fault."""
 
 
 @dataclass
@@ -19,8 +19,8 @@ class Row:
 
     Attributes:
         tried: how often it was injected.
-        jobs: jobs that met it.
-        finished: those of them that ended as they must.
+        jobs: jobs with it.
+        finished: those of them without a problem.
         billed: attempts billed for them at (Sync.so, GhostCut).
         due: attempts that had to be billed.
     """
@@ -47,7 +47,7 @@ class Table:
         self.row(name).tried += times
 
     def judge(self, job: Job, billed: tuple[int, int], problems: list[str]) -> None:
-        """Count a job that has ended, with what is wrong about it."""
+        """Count a job that has ended, and its problems."""
         for name in dict.fromkeys(job.rows):
             row = self.row(name)
             row.jobs += 1

@@ -3,21 +3,17 @@ with a page of another origin."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
 import secrets
 import shutil
 import string
 import subprocess
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+from tests.support.source_server import SourceServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _ALPHANUMERIC = string.ascii_letters + string.digits
@@ -66,57 +62,8 @@ try {
 </script>"""
 
 
-@dataclass
-class Site:
-    """Pages and files of one origin; what pages report comes out of ``reports``."""
-
-    origin: str
-    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    reports: queue.Queue[Any] = field(default_factory=queue.Queue)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, site: Site, *arguments: Any) -> None:
-        self.site = site
-        super().__init__(*arguments)
-
-    def do_GET(self) -> None:
-        kind, content = self.site.files.get(urlsplit(self.path).path, ("", b""))
-        self.send_response(200 if kind else 404)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def do_POST(self) -> None:
-        size = int(self.headers["Content-Length"])
-        self.site.reports.put(json.loads(self.rfile.read(size)))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
-
-
-@contextlib.contextmanager
-def serving_site(origin: str) -> Iterator[Site]:
-    """A site at an origin of this machine, such as ``http://127.0.0.1:8000``."""
-    site = Site(origin)
-    address = urlsplit(origin)
-    with ThreadingHTTPServer(
-        (str(address.hostname), address.port or 80), partial(_Handler, site)
-    ) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield site
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def look_at(address: str, site: Site, profile: Path, seconds: float) -> Any:
-    """The report of the page at an address, opened in a headless browser."""
+def look_at(site: SourceServer, profile: Path, seconds: float) -> Any:
+    """The report of a site's page, opened in a headless browser."""
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--no-sandbox", f"--user-data-dir={profile}"]
     # Nothing but the page may be asked for.
@@ -127,9 +74,9 @@ def look_at(address: str, site: Site, profile: Path, seconds: float) -> Any:
         "--remote-debugging-port=0",
     ]
     with (profile.parent / "browser.log").open("wb") as log:
-        browser = subprocess.Popen([*command, address], stdout=log, stderr=log)
+        browser = subprocess.Popen([*command, site.url("/")], stdout=log, stderr=log)
     try:
-        return site.reports.get(timeout=seconds)
+        return json.loads(site.posted.get(timeout=seconds))
     finally:
         browser.terminate()
         try:

@@ -22,7 +22,7 @@ from deployments.local.database import VARIABLE, choose_database
 from deployments.local.postgres import DATABASE, PORT, USER, Cluster, program
 from tests.support.stack import wait_until
 
-WHEEL = postgres.why_not()
+WHEEL = postgres.unusable()
 needs_wheel = pytest.mark.skipif(WHEEL is not None, reason=f"PostgreSQL: {WHEEL}")
 
 

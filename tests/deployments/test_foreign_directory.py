@@ -14,10 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.local.stack import open_stack
-from tests.flows.test_stops import make_pool
 from tests.gateway.gateways import free_port
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, wait_until
 
@@ -28,15 +26,11 @@ POOL = "foreign-directory"
 Done = subprocess.CompletedProcess[str]
 
 
-def environment(stack: LocalStack) -> dict[str, str]:
-    return {**stack.environment(), **open_stack(stack.folder, stack.port_base).environment()}
-
-
 def run(stack: LocalStack, program: str, *arguments: str) -> Done:
     """A command, ended; its output and its errors are one text."""
     return subprocess.run(
         [PROGRAMS / program, *arguments],
-        env=environment(stack),
+        env=stack.process_environment(),
         cwd=stack.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -51,7 +45,7 @@ def running(stack: LocalStack, program: str, *arguments: str) -> Iterator[subpro
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
             [PROGRAMS / program, *arguments],
-            env=environment(stack),
+            env=stack.process_environment(),
             cwd=stack.directory,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -63,9 +57,9 @@ def running(stack: LocalStack, program: str, *arguments: str) -> Iterator[subpro
         process.wait(100)
 
 
-@story
-def short_commands(setting: Setting) -> dict[str, Done]:
-    stack = setting.jobs.stack
+@background_job
+def short_commands(resources: Resources) -> dict[str, Done]:
+    stack = resources.jobs.stack
     # A queue that holds no runs: those of other tests are not for this worker.
     once = ("--type", "pro-video", "--work-queue", POOL, "--run-once")
     return {
@@ -73,9 +67,9 @@ def short_commands(setting: Setting) -> dict[str, Done]:
         "worker": run(stack, "pro-video", "worker", *once),
         "tokens": run(stack, "pro-video", "tokens", "list"),
         # The ports are those of the stack itself, which are taken.
-        "up": run(stack, "pro-video", "up", "--folder", str(setting.folder / "up")),
-        "demo": run(stack, "pro-video", "demo", "--folder", str(setting.folder / "demo")),
-        "sample": run(stack, "pro-video-sandbox", "sample", "--out", str(setting.folder / "cut")),
+        "up": run(stack, "pro-video", "up", "--folder", str(resources.folder / "up")),
+        "demo": run(stack, "pro-video", "demo", "--folder", str(resources.folder / "demo")),
+        "sample": run(stack, "pro-video-sandbox", "sample", "--out", str(resources.folder / "cut")),
     }
 
 
@@ -90,25 +84,25 @@ def short_commands(setting: Setting) -> dict[str, Done]:
         ("sample", 0, "sandbox sample: "),
     ],
 )
-def test_a_command_runs(stories: Stories, name: str, status: int, says: str) -> None:
-    done = stories.end(short_commands)[name]
+def test_a_command_runs(background_jobs: BackgroundJobs, name: str, status: int, says: str) -> None:
+    done = background_jobs.result(short_commands)[name]
     assert done.returncode == status, done.stdout
     assert says in done.stdout
     assert "of the working directory" not in done.stdout
 
 
-@story
-def job_of_prefects_command(setting: Setting) -> tuple[Jobs, str]:
-    jobs = setting.jobs
-    make_pool(jobs, POOL)
+@background_job
+def job_of_prefects_command(resources: Resources) -> tuple[Jobs, str]:
+    jobs = resources.jobs
+    jobs.make_pool(POOL, "pro-video")
     with running(jobs.stack, "prefect", "worker", "start", "--pool", POOL, "--type", "pro-video"):
-        job_id = jobs.start(setting.tiny_parameters, f"pro-video/{POOL}")
+        job_id = jobs.start(resources.tiny_parameters, f"pro-video/{POOL}")
         jobs.finish([job_id])
     return jobs, job_id
 
 
-def test_a_worker_of_prefects_command_completes_a_job(stories: Stories) -> None:
-    jobs, job_id = stories.end(job_of_prefects_command)
+def test_a_worker_of_prefects_command_completes_a_job(background_jobs: BackgroundJobs) -> None:
+    jobs, job_id = background_jobs.result(job_of_prefects_command)
     assert jobs.state(job_id).name == "Completed"
 
 

@@ -21,15 +21,15 @@ from gateway.base.problems import Problem
 from gateway.jobs.request_models import JobBody
 from pro_video.core.job_warning import JobWarning
 from sandbox.media.measure import correlation_at, psnr
-from sandbox.media.sample import Sample, make_sample
+from sandbox.media.sample.make_sample import Sample, make_sample
 from tests.deployments.frontend import (
     CHROMIUM,
     PAGE,
     Part,
     browser_form,
     look_at,
-    serving_site,
 )
+from tests.support.source_server import SourceFile, serving
 from tests.support.stack import LocalStack, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -140,11 +140,11 @@ def test_a_page_of_another_origin(
     audio = {"path": "/line.wav", "name": 'line "1".wav', "type": "audio/wav"}
     given = {"video": video, "audios": [audio], "segments": segments, "effects": effects}
     page = PAGE.replace("GIVEN", json.dumps(given)).replace("SNIPPET", snippet("js", base_url))
-    with serving_site(stack.page_origin) as site:
-        site.files["/"] = ("text/html", page.encode())
-        site.files["/clip.mp4"] = ("video/mp4", sample.clip.read_bytes())
-        site.files["/line.wav"] = ("audio/wav", sample.line_1.read_bytes())
-        found = look_at(f"{site.origin}/", site, tmp_path / "profile", JOB_SECONDS)
+    with serving(port=httpx.URL(stack.page_origin).port or 0) as site:
+        site.add("/", SourceFile(page.encode(), content_type="text/html"))
+        site.add("/clip.mp4", SourceFile(sample.clip.read_bytes()))
+        site.add("/line.wav", SourceFile(sample.line_1.read_bytes(), content_type="audio/wav"))
+        found = look_at(site, tmp_path / "profile", JOB_SECONDS)
     assert "error" not in found, found
     check_result(found["view"], sample, tmp_path)
 

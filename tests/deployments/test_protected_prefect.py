@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 import pytest
@@ -19,7 +17,8 @@ import pytest
 from pro_video.s3.storage import make_client
 from sandbox.s3 import start_s3
 from tests.gateway.gateways import free_port
-from tests.support.stack import wait_until
+from tests.support.commands import clean_environment, run_python, running_python
+from tests.support.stack import READY_SECONDS, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -27,7 +26,6 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 PASSWORD = "pro-video:c4n4ry-password"
 ACCESS_KEY = "an-access-key"
 SECRET_KEY = "c4n4ry-secret-key"
-START_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -39,19 +37,11 @@ class Protected:
     folder: Path
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *command],
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        return run_python("-m", *command, env={**self.environment, **environment})
 
-    @contextlib.contextmanager
-    def running(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-        log = (self.folder / f"{command[0]}.log").open("wb")
-        with started(command, self.environment, log) as process:
-            yield process
+    def running(self, *command: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        log = self.folder / f"{command[0]}.log"
+        return running_python("-m", *command, env=self.environment, log=log)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         user, _, password = PASSWORD.partition(":")
@@ -59,25 +49,6 @@ class Protected:
         return httpx.request(
             method, url, auth=(user, password), timeout=20, trust_env=False, **options
         )
-
-
-@contextlib.contextmanager
-def started(
-    command: tuple[str, ...], environment: Mapping[str, str], log: IO[bytes]
-) -> Iterator[subprocess.Popen[bytes]]:
-    with log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
 
 
 def exported(name: str) -> str:
@@ -109,7 +80,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator
     url = f"http://127.0.0.1:{port}"
     assert exported("PREFECT_SERVER_API_AUTH_STRING").startswith('"pro-video:')
     common = {
-        **os.environ,
+        **clean_environment(),
         "PREFECT_HOME": str(folder),
         "PREFECT_PROFILES_PATH": str(folder / "profiles.toml"),
         "DO_NOT_TRACK": "1",
@@ -133,8 +104,8 @@ def protected(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator
         "PRO_VIDEO_S3_SECRET_KEY": SECRET_KEY,
         "PRO_VIDEO_SYNC_SO_API_KEY": "c4n4ry-api-key",
     }
-    command = ("prefect", "server", "start", "--port", str(port))
-    with started(command, server, (folder / "server.log").open("wb")) as process:
+    command = ("-m", "prefect", "server", "start", "--port", str(port))
+    with running_python(*command, env=server, log=folder / "server.log") as process:
 
         def answers() -> bool:
             assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
@@ -142,7 +113,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator
                 return httpx.get(f"{url}/api/health", trust_env=False).status_code == 200
             return False
 
-        wait_until(answers, START_SECONDS, "Prefect answers")
+        wait_until(answers, READY_SECONDS, "Prefect answers")
         running = Protected(url, client, folder)
         done = running.run("deployments.register")
         assert done.returncode == 0, done.stderr
@@ -194,8 +165,8 @@ def test_worker_and_gateway(protected: Protected) -> None:
         protected.running("prefect", "worker", "start", "--pool", "pro-video") as worker,
         protected.running("gateway", "--port", str(port)),
     ):
-        wait_until(online, START_SECONDS, "the worker is online")
-        wait_until(reached, START_SECONDS, "the gateway reaches Prefect")
+        wait_until(online, READY_SECONDS, "the worker is online")
+        wait_until(reached, READY_SECONDS, "the gateway reaches Prefect")
         run_id = httpx.post(
             f"{gateway}/api/v1/jobs",
             json={
@@ -211,6 +182,6 @@ def test_worker_and_gateway(protected: Protected) -> None:
             state = protected.ask("GET", f"/flow_runs/{run_id}").json()["state"]
             return bool(state["type"] not in ("SCHEDULED", "PENDING"))
 
-        wait_until(is_taken, START_SECONDS, "the worker has begun with the job")
+        wait_until(is_taken, READY_SECONDS, "the worker has begun with the job")
         assert worker.poll() is None
     assert PASSWORD not in "".join(path.read_text() for path in protected.folder.glob("*.log"))

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from deployments.register import DeploymentFile, read_deployments
 from pro_video.s3.proof import NO_CONDITIONS
 from pro_video.s3.storage import make_client
 from sandbox.s3 import start_s3
+from tests.support.commands import clean_environment, run_python
 from tests.support.stack import LocalStack
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -97,10 +97,15 @@ def stable(value: Any) -> Any:
 
 
 def registered(stack: LocalStack) -> dict[str, Any]:
-    """Everything that a registration makes, by what stays the same.
+    """Everything that a registration makes, without what changes by itself.
 
-    ``prefect deploy``, which other tests run, leaves out definitions where a schema has none.
+    Other tests make deployments and work pools of other names meanwhile, and run
+    ``prefect deploy``, which leaves out definitions where a schema has none.
     """
+    ours = {
+        "deployments": {each.name for each in DEPLOYMENTS.values()},
+        "work_pools": {each.work_pool.name for each in DEPLOYMENTS.values()},
+    }
     paths = {
         "deployments": ["id", "name", "flow_id", "entrypoint", "parameter_openapi_schema"],
         "work_pools": ["id", "name", "type"],
@@ -112,6 +117,7 @@ def registered(stack: LocalStack) -> dict[str, Any]:
     with httpx.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
         for path, fields in paths.items():
             rows = client.post(f"{path}/filter", json={}).raise_for_status().json()
+            rows = [row for row in rows if path not in ours or row["name"] in ours[path]]
             for row in rows:
                 schema = row.get("parameter_openapi_schema")
                 if schema and not schema.get("definitions"):
@@ -127,30 +133,9 @@ def registered(stack: LocalStack) -> dict[str, Any]:
 
 @pytest.mark.timeout(300)
 def test_registering_again_changes_nothing(stack: LocalStack) -> None:
-    description = stack.description
     before = registered(stack)
     assert all(before.values())
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.register"],
-        env={
-            **stack.environment(),
-            "PREFECT_API_URL": stack.api_url,
-            "PREFECT_HOME": str(stack.folder.parent / "client"),
-            "PRO_VIDEO_S3_BUCKET": stack.bucket,
-            "PRO_VIDEO_S3_REGION": description["s3"]["region"],
-            "PRO_VIDEO_S3_ENDPOINT_URL": description["s3"]["endpoint_url"],
-            "PRO_VIDEO_S3_ACCESS_KEY": description["s3"]["access_key"],
-            "PRO_VIDEO_S3_SECRET_KEY": description["s3"]["secret_key"],
-            "PRO_VIDEO_SYNC_SO_BASE_URL": description["sync_so"]["base_url"],
-            "PRO_VIDEO_SYNC_SO_API_KEY": description["sync_so"]["api_key"],
-            "PRO_VIDEO_GHOSTCUT_BASE_URL": description["ghostcut"]["base_url"],
-            "PRO_VIDEO_GHOSTCUT_APP_KEY": description["ghostcut"]["app_key"],
-            "PRO_VIDEO_GHOSTCUT_APP_SECRET": description["ghostcut"]["app_secret"],
-        },
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    done = run_python("-m", "deployments.register", env=stack.process_environment())
     assert done.returncode == 0, done.stderr[-3000:]
     for name in ("pro-video/local", "text-inpainting/local"):
         assert f"Registered {name}" in done.stderr + done.stdout
@@ -175,13 +160,10 @@ def _secrets(stack: LocalStack) -> list[str]:
     ],
 )
 def test_half_a_pair_of_keys_is_refused_by_name(given: dict[str, str], says: str) -> None:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PRO_VIDEO_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.register"],
-        env={**kept, **given, "PREFECT_API_URL": "http://127.0.0.1:9/api"},
-        capture_output=True,
-        text=True,
-        timeout=100,
+    done = run_python(
+        "-m",
+        "deployments.register",
+        env=clean_environment(**given, PREFECT_API_URL="http://127.0.0.1:9/api"),
     )
     assert done.returncode == 2
     assert says in done.stderr
@@ -190,97 +172,83 @@ def test_half_a_pair_of_keys_is_refused_by_name(given: dict[str, str], says: str
 
 
 def test_a_prefect_that_is_not_there_is_named(tmp_path: Path) -> None:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PRO_VIDEO_"))}
     url = "http://127.0.0.1:9/api"
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.register"],
-        env={
-            **kept,
-            "PREFECT_API_URL": url,
-            "PREFECT_CLIENT_MAX_RETRIES": "0",
-            "PREFECT_HOME": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        timeout=100,
+    done = run_python(
+        "-m",
+        "deployments.register",
+        env=clean_environment(
+            PREFECT_API_URL=url, PREFECT_CLIENT_MAX_RETRIES="0", PREFECT_HOME=str(tmp_path)
+        ),
     )
     assert done.returncode == 1
     assert f"Prefect at {url} does not answer (ConnectError)" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-class LyingStore:
-    """An S3 server that takes conditions and heeds none, and the commands that meet it."""
+class FaultyStore:
+    """An S3 server that ignores the conditions of writes, and commands that use it."""
 
     def __init__(self, endpoint_url: str, api_url: str, home: Path) -> None:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PRO_VIDEO_"))}
-        self.environment = {
-            **kept,
-            "PREFECT_API_URL": api_url,
-            "PREFECT_HOME": str(home),
-            "PRO_VIDEO_BLOCK": f"lying-{secrets.token_hex(4)}",
-            "PRO_VIDEO_S3_BUCKET": "lies",
-            "PRO_VIDEO_S3_REGION": "us-east-1",
-            "PRO_VIDEO_S3_ENDPOINT_URL": endpoint_url,
-            "PRO_VIDEO_S3_ACCESS_KEY": "an-access-key",
-            "PRO_VIDEO_S3_SECRET_KEY": "c4n4ry-secret",
-        }
+        self.environment = clean_environment(
+            PREFECT_API_URL=api_url,
+            PREFECT_HOME=str(home),
+            PRO_VIDEO_BLOCK=f"faulty-{secrets.token_hex(4)}",
+            PRO_VIDEO_S3_BUCKET="faulty",
+            PRO_VIDEO_S3_REGION="us-east-1",
+            PRO_VIDEO_S3_ENDPOINT_URL=endpoint_url,
+            PRO_VIDEO_S3_ACCESS_KEY="an-access-key",
+            PRO_VIDEO_S3_SECRET_KEY="c4n4ry-secret",
+        )
         client = make_client(
             endpoint_url=endpoint_url,
             region="us-east-1",
             access_key="an-access-key",
             secret_key="c4n4ry-secret",
         )
-        client.create_bucket(Bucket="lies")
+        client.create_bucket(Bucket="faulty")
         client.close()
-        lie = {"call": "put_object", "kind": "ignore_condition", "times": None}
-        answer = httpx.put(f"{endpoint_url}/_sandbox/faults", json={"faults": [lie]})
+        fault = {"call": "put_object", "kind": "ignore_condition", "times": None}
+        answer = httpx.put(f"{endpoint_url}/_sandbox/faults", json={"faults": [fault]})
         answer.raise_for_status()
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, *command],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
+        done = run_python(*command, env=self.environment)
         assert "c4n4ry" not in done.stdout + done.stderr
         return done
 
 
 @pytest.fixture
-def lying_store(prefect_api_url: str, tmp_path: Path) -> Iterator[LyingStore]:
+def faulty_store(prefect_api_url: str, tmp_path: Path) -> Iterator[FaultyStore]:
     with start_s3(
         tmp_path / "s3", access_key="an-access-key", secret_key="c4n4ry-secret"
     ) as server:
-        yield LyingStore(server.url, prefect_api_url, tmp_path / "prefect")
+        yield FaultyStore(server.url, prefect_api_url, tmp_path / "prefect")
 
 
 @pytest.mark.timeout(300)
-def test_a_bucket_that_lies_is_not_registered(lying_store: LyingStore) -> None:
-    done = lying_store.run("-m", "deployments.register")
+def test_a_bucket_without_conditional_writes_is_not_registered(faulty_store: FaultyStore) -> None:
+    done = faulty_store.run("-m", "deployments.register")
     assert done.returncode == 1
     assert NO_CONDITIONS in done.stderr
-    assert "s3://lies at 127.0.0.1" in done.stderr
+    assert "s3://faulty at 127.0.0.1" in done.stderr
     assert "Traceback" not in done.stderr
-    url = lying_store.environment["PREFECT_API_URL"]
+    url = faulty_store.environment["PREFECT_API_URL"]
     blocks = httpx.post(f"{url}/block_documents/filter", json={}, trust_env=False)
-    name = lying_store.environment["PRO_VIDEO_BLOCK"]
+    name = faulty_store.environment["PRO_VIDEO_BLOCK"]
     assert name not in {block["name"] for block in blocks.raise_for_status().json()}
 
 
 @pytest.mark.timeout(300)
-def test_no_worker_starts_on_a_bucket_that_lies(lying_store: LyingStore) -> None:
+def test_no_worker_starts_on_a_bucket_without_conditional_writes(faulty_store: FaultyStore) -> None:
     saving = (
         "import asyncio; from deployments.save_blocks import ConnectionSettings, save_blocks; "
         "asyncio.run(save_blocks(ConnectionSettings()))"
     )
-    assert lying_store.run("-c", saving).returncode == 0
-    start = ("worker", "start", "--pool", "lying", "--type", "pro-video")
-    done = lying_store.run("-m", "prefect", *start)
+    assert faulty_store.run("-c", saving).returncode == 0
+    start = ("worker", "start", "--pool", "faulty", "--type", "pro-video")
+    done = faulty_store.run("-m", "prefect", *start)
     assert done.returncode == 1
     told = " ".join((done.stdout + done.stderr).split())
-    assert "The worker does not start: s3://lies at 127.0.0.1" in told
+    assert "The worker does not start: s3://faulty at 127.0.0.1" in told
     assert NO_CONDITIONS in told
     assert "Traceback" not in told

@@ -1,4 +1,4 @@
-"""``make up``: what it refuses, and that neither process nor data is lost track of."""
+"""``make up``: its refusals, and that neither an interrupt nor a kill loses a process or data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from botocore.exceptions import BotoCoreError
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local.setup import NotReady, Waiting
+from deployments.local.initialize import NotReady, Startup
 from deployments.local.stack import open_stack
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, own_port_base, wait_until
 
@@ -56,7 +56,7 @@ async def test_a_process_that_ends_again_and_again_is_not_waited_for(tmp_path: P
     stack = open_stack(tmp_path / "stack", own_port_base(tmp_path))
     log = stack.logs / "supervisord.log"
     log.write_text("INFO exited: prefect (exit status 1; not expected)\n" * 20)
-    waiting = Waiting(stack)
+    startup = Startup(stack)
     with log.open("a") as more:
         more.write("INFO exited: postgres (exit status 1; not expected)\n" * 10)
 
@@ -64,7 +64,7 @@ async def test_a_process_that_ends_again_and_again_is_not_waited_for(tmp_path: P
         return False
 
     with pytest.raises(NotReady, match="PostgreSQL") as caught:
-        await waiting.until({"Prefect": ("prefect", never), "PostgreSQL": ("postgres", never)})
+        await startup.until({"Prefect": ("prefect", never), "PostgreSQL": ("postgres", never)})
     assert caught.value.process == "postgres"
 
 

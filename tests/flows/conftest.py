@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.media.sample import Sample
-from tests.support.background_jobs import Setting, Stories
+from sandbox.media.sample.make_sample import Sample
+from tests.support.background_jobs import BackgroundJobs, Resources
 
 
 @pytest.fixture(scope="session")
-def setting(stories: Stories) -> Setting:
+def resources(background_jobs: BackgroundJobs) -> Resources:
     """The input files of jobs."""
-    return stories.setting
+    return background_jobs.resources
 
 
 @pytest.fixture(scope="session")
-def sample(setting: Setting) -> Sample:
+def sample(resources: Resources) -> Sample:
     """A clip whose picture and sound can be measured against the truth."""
-    return setting.sample
+    return resources.sample

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.flows.test_provider_faults import fault, of_job
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.stack import wait_until
 
 pytestmark = pytest.mark.timeout(1000)
@@ -19,11 +19,11 @@ AT_ONCE = 8
 CREATED = 24
 
 
-@story
-def burst_beside_waiting_jobs(setting: Setting) -> list[int]:
+@background_job
+def burst_beside_waiting_jobs(resources: Resources) -> list[int]:
     """Statuses of the answers to creations, each made once, while jobs wait for Sync.so."""
-    jobs = setting.jobs
-    waiting = [jobs.prepare(setting.tiny_parameters) for _ in range(WAITING)]
+    jobs = resources.jobs
+    waiting = [jobs.prepare(resources.tiny_parameters) for _ in range(WAITING)]
     for job_id in waiting:
         jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=3600)]))
     jobs.release(*waiting)
@@ -37,7 +37,7 @@ def burst_beside_waiting_jobs(setting: Setting) -> list[int]:
     found = jobs.api(lambda client: client.read_deployment_by_name("pro-video/local"))
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     body = {
-        "parameters": setting.tiny_parameters,
+        "parameters": resources.tiny_parameters,
         "state": {"type": "SCHEDULED", "state_details": {"scheduled_time": tomorrow}},
     }
     with httpx.Client(base_url=jobs.stack.api_url, timeout=100, trust_env=False) as client:
@@ -56,5 +56,5 @@ def burst_beside_waiting_jobs(setting: Setting) -> list[int]:
     return answers
 
 
-def test_no_creation_is_refused_while_jobs_wait(stories: Stories) -> None:
-    assert stories.end(burst_beside_waiting_jobs) == [httpx.codes.CREATED] * CREATED
+def test_no_creation_is_refused_while_jobs_wait(background_jobs: BackgroundJobs) -> None:
+    assert background_jobs.result(burst_beside_waiting_jobs) == [httpx.codes.CREATED] * CREATED

@@ -16,7 +16,7 @@ from pro_video.records import JobResult
 from tasks.connections.run_history import TAKEN_UP
 from tests.flows.test_provider_faults import BOTH, LIP_SYNC_ONLY, REMOVED, Fault, fault, of_job
 from tests.flows.test_seed_cases import area
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 
 pytestmark = pytest.mark.timeout(1000)
@@ -101,17 +101,17 @@ class Judged:
         )
 
 
-@story
-def judged_jobs(setting: Setting) -> Judged:
+@background_job
+def judged_jobs(resources: Resources) -> Judged:
     """All the jobs, at all of their ends."""
-    found = Judged(setting.jobs)
-    tiny = setting.tiny
-    plain = setting.tiny_parameters
+    found = Judged(resources.jobs)
+    tiny = resources.tiny
+    plain = resources.tiny_parameters
     one = area("erase", tiny.watermark_region, 0.0, None)
     other = area("erase", tiny.protected_region, 0.0, None)
     mark = {"annotation_areas": [one]}
     chained = {**plain, **mark}
-    clip = setting.jobs.put("existing/judged.mp4", tiny.clip.read_bytes())
+    clip = resources.jobs.put("existing/judged.mp4", tiny.clip.read_bytes())
     lips, text = ("sync_so", fault("job", DOUBTFUL)), ("ghostcut", fault("job", DOUBTFUL))
     removal = {"deployment": "text-inpainting/local"}
 
@@ -129,10 +129,10 @@ def judged_jobs(setting: Setting) -> Judged:
     found.prepare("accepted removal", chained, ("ghostcut", fault("job", "audio_dropped")))
     hopeless = fault("job", "failed", code="generation_input_video_invalid")
     found.prepare("foreign mark", plain, ("sync_so", hopeless))
-    setting.jobs.put(f"results/{found.ids['foreign mark']}/lip-sync-1-reported", b"no number")
+    resources.jobs.put(f"results/{found.ids['foreign mark']}/lip-sync-1-reported", b"no number")
 
     # Which generation is meant is known once it is there.
-    jobs, mended = setting.jobs, found.ids["mended"]
+    jobs, mended = resources.jobs, found.ids["mended"]
     jobs.release(mended)
     generation = {"id": jobs.until_accepted("sync_so", mended)["id"]}
     jobs.plan_faults("sync_so", fault("download", "short_file", match=generation))
@@ -169,9 +169,9 @@ def judged_jobs(setting: Setting) -> Judged:
 
 
 @pytest.fixture(scope="module")
-def judged(stories: Stories) -> Judged:
+def judged(background_jobs: BackgroundJobs) -> Judged:
     """All the jobs."""
-    return stories.end(judged_jobs)
+    return background_jobs.result(judged_jobs)
 
 
 def codes(result: JobResult, stage: str) -> list[str]:

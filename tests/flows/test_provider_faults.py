@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.flows.test_seed_cases import area
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 
 pytestmark = pytest.mark.timeout(1000)
@@ -175,11 +175,11 @@ def of_job(job_id: str, faults: Sequence[Fault]) -> list[Fault]:
     return [{**each, "match": {"reference": f"pv-{job_id}-*"}} for each in faults]
 
 
-@story
-def disturbed_jobs(setting: Setting) -> Ended:
+@background_job
+def disturbed_jobs(resources: Resources) -> Ended:
     """Every case's job, with a failing text removal behind a good lip-sync as one more."""
-    jobs, tiny = setting.jobs, setting.tiny
-    tiny_parameters = setting.tiny_parameters
+    jobs, tiny = resources.jobs, resources.tiny
+    tiny_parameters = resources.tiny_parameters
     clip = jobs.put("existing/tiny.mp4", tiny.clip.read_bytes())
     mark = area("erase", tiny.watermark_region, 0.0, None)
     chained = {**tiny_parameters, "annotation_areas": [mark]}
@@ -230,9 +230,9 @@ def disturbed_jobs(setting: Setting) -> Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(stories: Stories) -> Ended:
+def ended(background_jobs: BackgroundJobs) -> Ended:
     """The jobs of all cases."""
-    return stories.end(disturbed_jobs)
+    return background_jobs.result(disturbed_jobs)
 
 
 def check(jobs: Jobs, job_id: str, case: Case, provider: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from sandbox.media.lip_sync import SegmentPlan, lip_sync
-from sandbox.media.sample import Sample
+from sandbox.media.lip_sync.lip_sync import SegmentPlan, lip_sync
+from sandbox.media.sample.make_sample import Sample
 from tests.flows.test_seed_cases import area
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import wait_until
 
@@ -176,13 +176,13 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
     }
 
 
-@story
-def hopeless_jobs(setting: Setting) -> Refused:
+@background_job
+def hopeless_jobs(resources: Resources) -> Refused:
     """All the hopeless jobs, ended."""
-    jobs, tiny_parameters = setting.jobs, setting.tiny_parameters
-    folder = setting.folder / "hopeless"
+    jobs, tiny_parameters = resources.jobs, resources.tiny_parameters
+    folder = resources.folder / "hopeless"
     folder.mkdir()
-    found = Refused(jobs, cases(jobs, setting.tiny, folder))
+    found = Refused(jobs, cases(jobs, resources.tiny, folder))
     assert list(found.cases) == NAMES
     for name, case in found.cases.items():
         whole = tiny_parameters if case.deployment == "pro-video/local" else {}
@@ -192,9 +192,9 @@ def hopeless_jobs(setting: Setting) -> Refused:
 
 
 @pytest.fixture(scope="module")
-def refused(stories: Stories) -> Refused:
+def refused(background_jobs: BackgroundJobs) -> Refused:
     """All the hopeless jobs."""
-    return stories.end(hopeless_jobs)
+    return background_jobs.result(hopeless_jobs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -221,21 +221,23 @@ def test_nothing_is_paid_or_left_over(refused: Refused, name: str) -> None:
     assert case.uploads or left == {"job.json"}
 
 
-def test_a_parameter_of_the_wrong_type_is_refused_before_there_is_a_job(setting: Setting) -> None:
+def test_a_parameter_of_the_wrong_type_is_refused_before_there_is_a_job(
+    resources: Resources,
+) -> None:
     with pytest.raises(PrefectHTTPStatusError) as raised:
-        setting.jobs.prepare({**setting.tiny_parameters, "segments": "all of it"})
+        resources.jobs.prepare({**resources.tiny_parameters, "segments": "all of it"})
     assert raised.value.response.status_code in (409, 422)
     assert "segments" in raised.value.response.text
 
 
-@story
-def job_with_an_unknown_parameter(setting: Setting) -> None:
-    jobs = setting.jobs
-    job_id = jobs.start({**setting.tiny_parameters, "voice": "deep"})
+@background_job
+def job_with_an_unknown_parameter(resources: Resources) -> None:
+    jobs = resources.jobs
+    job_id = jobs.start({**resources.tiny_parameters, "voice": "deep"})
     wait_until(lambda: jobs.state(job_id).is_final(), 60, "the job ends")
     assert "voice" in (jobs.state(job_id).message or "")
     assert jobs.paid(job_id) == {"sync_so": (0, 0), "ghostcut": (0, 0)}
 
 
-def test_a_job_with_an_unknown_parameter_does_not_hang(stories: Stories) -> None:
-    stories.end(job_with_an_unknown_parameter)
+def test_a_job_with_an_unknown_parameter_does_not_hang(background_jobs: BackgroundJobs) -> None:
+    background_jobs.result(job_with_an_unknown_parameter)

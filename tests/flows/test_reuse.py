@@ -9,7 +9,7 @@ import pytest
 
 from pro_video.records import JobResult
 from tests.flows.test_seed_cases import area
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 
 pytestmark = pytest.mark.timeout(1000)
@@ -35,10 +35,10 @@ class World:
         return self.jobs.result(self.ids[name])
 
 
-@story
-def jobs_of_one_lip_sync(setting: Setting) -> World:
+@background_job
+def jobs_of_one_lip_sync(resources: Resources) -> World:
     """One job, and after its end those that ask for something like it."""
-    jobs, tiny, tiny_parameters = setting.jobs, setting.tiny, setting.tiny_parameters
+    jobs, tiny, tiny_parameters = resources.jobs, resources.tiny, resources.tiny_parameters
 
     def of(region: Any, **more: Any) -> dict[str, Any]:
         return {
@@ -67,9 +67,9 @@ def jobs_of_one_lip_sync(setting: Setting) -> World:
 
 
 @pytest.fixture(scope="module")
-def world(stories: Stories) -> World:
+def world(background_jobs: BackgroundJobs) -> World:
     """The jobs."""
-    return stories.end(jobs_of_one_lip_sync)
+    return background_jobs.result(jobs_of_one_lip_sync)
 
 
 def test_other_areas_cost_only_the_text_removal(world: World) -> None:

@@ -26,8 +26,8 @@ from sandbox.media.measure import (
     correlation_at,
     psnr,
 )
-from sandbox.media.sample import Sample, describe
-from tests.support.background_jobs import Setting, Stories, story
+from sandbox.media.sample.make_sample import Sample, describe
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Followed, Jobs
 
 pytestmark = pytest.mark.timeout(1000)
@@ -75,10 +75,10 @@ class World:
         return self.runs[name]
 
 
-@story
-def good_jobs(setting: Setting) -> World:
+@background_job
+def good_jobs(resources: Resources) -> World:
     """Start all jobs, wait for them together, fetch what they made."""
-    jobs, sample = setting.jobs, setting.sample
+    jobs, sample = resources.jobs, resources.sample
     described = describe(sample)
     plain = {"video": described["video"], "segments": described["segments"]}
     twice = {**plain, "temperature": 0.9}
@@ -123,7 +123,7 @@ def good_jobs(setting: Setting) -> World:
     started["lip-sync only"] = found[0]
     seen |= jobs.finish([found[0]], follow=[found[0]])
 
-    folder = setting.folder / "results"
+    folder = resources.folder / "results"
     folder.mkdir()
     runs = {}
     for name, job_id in started.items():
@@ -142,9 +142,9 @@ def good_jobs(setting: Setting) -> World:
 
 
 @pytest.fixture(scope="module")
-def world(stories: Stories) -> World:
+def world(background_jobs: BackgroundJobs) -> World:
     """The jobs and what they made."""
-    return stories.end(good_jobs)
+    return background_jobs.result(good_jobs)
 
 
 def walk(jobs: Jobs, run_id: str) -> list[tuple[str, str | None]]:

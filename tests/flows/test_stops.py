@@ -9,17 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
 
-from deployments.local.stack import open_stack
 from tests.flows.test_provider_faults import fault, of_job
 from tests.flows.test_seed_cases import area
-from tests.support.background_jobs import Setting, Stories, story
+from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, wait_until
 
@@ -31,10 +27,10 @@ BOTH = "Pro video processing completed (lip-sync + text inpainting)"
 CANCEL_SECONDS = 150
 
 
-def chained(setting: Setting) -> dict[str, Any]:
+def chained(resources: Resources) -> dict[str, Any]:
     """Parameters of a job with a text removal."""
-    mark = area("erase", setting.tiny.watermark_region, 0.0, None)
-    return {**setting.tiny_parameters, "annotation_areas": [mark]}
+    mark = area("erase", resources.tiny.watermark_region, 0.0, None)
+    return {**resources.tiny_parameters, "annotation_areas": [mark]}
 
 
 def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
@@ -42,10 +38,10 @@ def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
     return str(jobs.audit(provider, job_id)[0]["status"])
 
 
-@story
-def cancelled_lip_sync(setting: Setting) -> None:
-    jobs = setting.jobs
-    job_id = jobs.prepare(setting.tiny_parameters)
+@background_job
+def cancelled_lip_sync(resources: Resources) -> None:
+    jobs = resources.jobs
+    job_id = jobs.prepare(resources.tiny_parameters)
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Lip-sync processing")
@@ -67,14 +63,14 @@ def cancelled_lip_sync(setting: Setting) -> None:
     assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (0, 0)}
 
 
-def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(stories: Stories) -> None:
-    stories.end(cancelled_lip_sync)
+def test_a_cancelled_lip_sync_is_picked_up_by_a_retry(background_jobs: BackgroundJobs) -> None:
+    background_jobs.result(cancelled_lip_sync)
 
 
-@story
-def cancelled_text_removal(setting: Setting) -> None:
-    jobs = setting.jobs
-    job_id = jobs.prepare(chained(setting))
+@background_job
+def cancelled_text_removal(resources: Resources) -> None:
+    jobs = resources.jobs
+    job_id = jobs.prepare(chained(resources))
     jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "slow", seconds=12)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Text inpainting")
@@ -97,14 +93,14 @@ def cancelled_text_removal(setting: Setting) -> None:
     assert jobs.paid(job_id) == {"sync_so": (1, 1), "ghostcut": (1, 1)}
 
 
-def test_a_cancelled_text_removal_is_picked_up_by_a_retry(stories: Stories) -> None:
-    stories.end(cancelled_text_removal)
+def test_a_cancelled_text_removal_is_picked_up_by_a_retry(background_jobs: BackgroundJobs) -> None:
+    background_jobs.result(cancelled_text_removal)
 
 
-@story
-def retried_text_removal(setting: Setting) -> None:
-    jobs = setting.jobs
-    job_id = jobs.prepare(chained(setting))
+@background_job
+def retried_text_removal(resources: Resources) -> None:
+    jobs = resources.jobs
+    job_id = jobs.prepare(chained(resources))
     jobs.plan_faults("ghostcut", *of_job(job_id, [fault("job", "failed", status=20)]))
     jobs.release(job_id)
     jobs.finish([job_id])
@@ -120,37 +116,19 @@ def retried_text_removal(setting: Setting) -> None:
     assert result.fallback_key is None
 
 
-def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(stories: Stories) -> None:
-    stories.end(retried_text_removal)
+def test_a_retry_after_a_failed_text_removal_buys_no_second_lip_sync(
+    background_jobs: BackgroundJobs,
+) -> None:
+    background_jobs.result(retried_text_removal)
 
 
-# Workers of the stories' own, with settings that the shared one must not have
-
-
-def make_pool(jobs: Jobs, pool: str) -> None:
-    """Make a work pool beside the shared one; names of its deployments end in its name."""
-    jobs.api(lambda client: client.create_work_pool(WorkPoolCreate(name=pool, type="pro-video")))
-    for name in ("pro-video", "text-inpainting"):
-        jobs.api(partial(_deploy, name=name, pool=pool))
-
-
-def _deploy(client: SyncPrefectClient, *, name: str, pool: str) -> None:
-    shared = client.read_deployment_by_name(f"{name}/local")
-    client.create_deployment(
-        flow_id=shared.flow_id,
-        name=pool,
-        entrypoint=shared.entrypoint,
-        parameter_openapi_schema=shared.parameter_openapi_schema,
-        work_pool_name=pool,
-        pull_steps=[],
-    )
+# Workers of their own, with settings that the shared one must not have
 
 
 @contextmanager
 def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of the pool, as ``prefect worker start`` makes it in the background of a script:
     there, shells let SIGINT be ignored."""
-    described = open_stack(stack.folder, stack.port_base).environment()
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
             [
@@ -158,7 +136,7 @@ def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess
                 *(sys.executable, "-m", "prefect", "worker", "start"),
                 *("--pool", pool, "--type", "pro-video"),
             ],
-            env={**stack.environment(), **described, **settings},
+            env={**stack.process_environment(), **settings},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -174,12 +152,12 @@ def worker(stack: LocalStack, pool: str, **settings: str) -> Iterator[subprocess
             process.wait(10)
 
 
-@story
-def jobs_past_their_deadline(setting: Setting) -> None:
-    jobs, tiny, pool = setting.jobs, setting.tiny, "short-deadlines"
-    make_pool(jobs, pool)
+@background_job
+def jobs_past_their_deadline(resources: Resources) -> None:
+    jobs, tiny, pool = resources.jobs, resources.tiny, "short-deadlines"
+    jobs.make_pool(pool, "pro-video", "text-inpainting")
     mark = area("erase", tiny.watermark_region, 0.0, None)
-    lip = jobs.prepare(setting.tiny_parameters, f"pro-video/{pool}")
+    lip = jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}")
     removal = jobs.prepare(
         {"video": str(tiny.clip), "annotation_areas": [mark]}, f"text-inpainting/{pool}"
     )
@@ -207,15 +185,17 @@ def jobs_past_their_deadline(setting: Setting) -> None:
     assert jobs.paid(removal)["ghostcut"] == (1, 0)
 
 
-def test_a_deadline_ends_the_wait_and_not_the_providers_job(stories: Stories) -> None:
-    stories.end(jobs_past_their_deadline)
+def test_a_deadline_ends_the_wait_and_not_the_providers_job(
+    background_jobs: BackgroundJobs,
+) -> None:
+    background_jobs.result(jobs_past_their_deadline)
 
 
-@story
-def stopping_worker(setting: Setting) -> None:
-    jobs, pool = setting.jobs, "stopping"
-    make_pool(jobs, pool)
-    job_id = jobs.prepare(setting.tiny_parameters, f"pro-video/{pool}")
+@background_job
+def stopping_worker(resources: Resources) -> None:
+    jobs, pool = resources.jobs, "stopping"
+    jobs.make_pool(pool, "pro-video", "text-inpainting")
+    job_id = jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}")
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
     jobs.release(job_id)
     with worker(jobs.stack, pool) as first:
@@ -237,5 +217,5 @@ def stopping_worker(setting: Setting) -> None:
     assert [entry["id"] for entry in jobs.audit("sync_so", job_id)] == [generation]
 
 
-def test_a_stopping_worker_hands_its_job_over(stories: Stories) -> None:
-    stories.end(stopping_worker)
+def test_a_stopping_worker_hands_its_job_over(background_jobs: BackgroundJobs) -> None:
+    background_jobs.result(stopping_worker)

@@ -15,8 +15,9 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from deployments.local.prefect_server import guarded
-from tests.deployments.frontend import CHROMIUM, look_at, serving_site
-from tests.gateway.gateways import Gateway, Upstream, free_port
+from tests.deployments.frontend import CHROMIUM, look_at
+from tests.gateway.gateways import Gateway, Upstream
+from tests.support.source_server import SourceFile, serving
 
 SECRETS = {"include_secrets": True}
 EVIL = "http://evil.example"
@@ -129,9 +130,10 @@ def test_a_page_of_another_origin_in_a_browser(
     prefect: httpx.Client, upstream: Upstream, gateway: Gateway, tmp_path: Path
 ) -> None:
     given = json.dumps([upstream.prefect_api_url, gateway.url])
-    with serving_site(f"http://127.0.0.1:{free_port()}") as site:
-        site.files["/"] = ("text/html", PAGE.replace("GIVEN", given).encode())
-        got = look_at(f"{site.origin}/", site, tmp_path / "profile", 60)
+    with serving() as site:
+        page = PAGE.replace("GIVEN", given).encode()
+        site.add("/", SourceFile(page, content_type="text/html"))
+        got = look_at(site, tmp_path / "profile", 60)
     assert got == [
         [name, None] for name in ("keys", "keys, unasked", "a flow, blindly", "events", "jobs")
     ]

@@ -14,14 +14,7 @@ from botocore.config import Config
 from pro_video.s3.storage import Storage, Workers, client_config, make_client
 from sandbox.s3 import start_s3
 from tests.support.source_server import SourceServer, serving
-from tests.support.storage import (
-    ACCESS_KEY,
-    BUCKET,
-    LOCAL,
-    QUICK,
-    REGION,
-    SECRET_KEY,
-)
+from tests.support.storage import ACCESS_KEY, BUCKET, LOCAL, QUICK, REGION, SECRET_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,10 +38,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def s3_client(s3_endpoint: str) -> Iterator[S3Client]:
     """A client of the server, with the bucket in place."""
     client = make_client(
-        endpoint_url=s3_endpoint,
-        region=REGION,
-        access_key=ACCESS_KEY,
-        secret_key=SECRET_KEY,
+        endpoint_url=s3_endpoint, region=REGION, access_key=ACCESS_KEY, secret_key=SECRET_KEY
     )
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     yield client

@@ -1,8 +1,8 @@
-"""Jobs that are led to their end in the background, while other tests run.
+"""Jobs that run in the background while other tests run.
 
-Most of a job is waiting. The part of a test, or of a module's tests, that waits is a *story*: a
-function of the `Setting`, marked with :func:`story`. The stories of all collected modules begin
-a few at a time; a test that wants to look asks :meth:`Stories.end` for what came out.
+Most of a job is waiting. The part of a module's tests that waits is a *background job*: a function
+of the :class:`Resources`, marked with :func:`background_job`. Those of all collected modules start
+a few at a time; a test asks :meth:`BackgroundJobs.result` for what one returned.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any, TypeVar
 
 from prefect import get_client
 
-from sandbox.media.sample import Sample, describe, make_sample
+from sandbox.media.sample.make_sample import Sample, describe, make_sample
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack
 
 T = TypeVar("T")
 
-# Most of a story is waiting; more at once wait for the processor instead.
-_AT_ONCE = 4
-# All stories before it, on a busy machine.
-_END_SECONDS = 900.0
+# More at once would wait for the processor instead of for jobs.
+_AT_ONCE = 6
+# Includes the background jobs before it, on a busy machine.
+_RESULT_SECONDS = 900.0
 
-_TOLD: list[Callable[[Setting], Any]] = []
+_MARKED: list[Callable[[Resources], Any]] = []
 
 
 @dataclass(frozen=True)
-class Setting:
-    """The resources of stories.
+class Resources:
+    """The resources of background jobs.
 
     Attributes:
         jobs: jobs of the shared stack.
         sample: a clip whose picture and sound can be measured against the truth.
         tiny: the smallest clip, for jobs of which only the end matters.
-        folder: for files; names are shared by all stories.
+        folder: for files; all background jobs share its names.
     """
 
     jobs: Jobs
@@ -54,58 +54,60 @@ class Setting:
         return {"video": described["video"], "segments": described["segments"]}
 
 
-def story(tell: Callable[[Setting], T]) -> Callable[[Setting], T]:
-    """Mark a function as a story; those first marked begin first."""
-    _TOLD.append(tell)
-    return tell
+def background_job(function: Callable[[Resources], T]) -> Callable[[Resources], T]:
+    """Mark a function as a background job; those marked first start first."""
+    _MARKED.append(function)
+    return function
 
 
-class Stories:
-    """The stories of some modules, under way.
+class BackgroundJobs:
+    """The background jobs of some modules, started.
 
     Attributes:
-        setting: what they work with.
+        resources: of all of them.
     """
 
-    def __init__(self, setting: Setting, modules: Collection[str]) -> None:
-        self.setting = setting
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="story")
-        self._begun: dict[Callable[[Setting], Any], Future[Any]] = {}
-        for tell in _TOLD:
-            if tell.__module__ in modules:
-                # Which Prefect server is meant is known by context.
+    def __init__(self, resources: Resources, modules: Collection[str]) -> None:
+        self.resources = resources
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="background-job")
+        self._started: dict[Callable[[Resources], Any], Future[Any]] = {}
+        for function in _MARKED:
+            if function.__module__ in modules:
+                # Prefect keeps the address of its server in a context variable.
                 context = contextvars.copy_context()
-                self._begun[tell] = self._pool.submit(context.run, tell, setting)
+                self._started[function] = self._pool.submit(context.run, function, resources)
 
-    def end(self, tell: Callable[[Setting], T]) -> T:
-        """The outcome of a story, as soon as it has ended; its errors are raised."""
-        ended: T = self._begun[tell].result(_END_SECONDS)
-        return ended
+    def result(self, function: Callable[[Resources], T]) -> T:
+        """Wait for a background job: its return value, or the exception that it raised."""
+        value: T = self._started[function].result(_RESULT_SECONDS)
+        return value
 
     def close(self) -> None:
-        """Begin no more stories, and wait for those under way."""
+        """Start no more of them, and wait for those that run."""
         self._pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def begun_stories(stack: LocalStack, folder: Path, modules: Collection[str]) -> Iterator[Stories]:
-    """The stories of modules on a running stack, begun.
+def running_background_jobs(
+    stack: LocalStack, folder: Path, modules: Collection[str]
+) -> Iterator[BackgroundJobs]:
+    """The background jobs of modules, on a running stack.
 
     Args:
         folder: for their files; exists and is empty.
-        modules: names of modules of which there are tests to run.
+        modules: names of the modules with tests to run.
     """
     files = folder / "files"
     files.mkdir()
     with get_client(sync_client=True) as client:
-        setting = Setting(
+        resources = Resources(
             Jobs(stack, client),
             make_sample(folder / "sample", width=320, height=180, seconds=4.0),
             make_sample(folder / "tiny", width=160, height=90, seconds=2.0),
             files,
         )
-        stories = Stories(setting, modules)
+        background_jobs = BackgroundJobs(resources, modules)
         try:
-            yield stories
+            yield background_jobs
         finally:
-            stories.close()
+            background_jobs.close()

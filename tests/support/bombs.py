@@ -57,7 +57,7 @@ def many_pngs_in_mov(folder: Path) -> bytes:
 
 
 def cover_of_a_song(folder: Path) -> bytes:
-    """MP3 with an ID3 tag that holds the picture."""
+    """MP3 with the picture in its ID3 tag."""
     song = write_sound(folder / "song.mp3", codec="libmp3lame").read_bytes()
     picture = b"\0image/png\0\3\0" + _png(8_200, 8_200)
 

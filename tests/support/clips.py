@@ -1,4 +1,4 @@
-"""Small media files for the tests of this folder, made with PyAV and numpy."""
+"""Small media files for tests, made with PyAV and numpy."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def tone(seconds: float) -> list[AudioFrame]:
 
 
 class Counting(io.BytesIO):
-    """Counts what is read, as a ranged reader would pay for it."""
+    """Counts reads and their bytes."""
 
     bytes_read = 0
     reads = 0
@@ -111,7 +111,7 @@ class Counting(io.BytesIO):
 
 
 def write_large(path: Path, frames: int, *, faststart: bool) -> Path:
-    """A long clip of one noisy picture, repeated: large without the work of encoding."""
+    """A long clip of one noisy picture, repeated: large, and encoded only once."""
     encoder = av.CodecContext.create("mjpeg", "w")
     noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     encoder.width, encoder.height, encoder.pix_fmt = 640, 480, "yuvj420p"

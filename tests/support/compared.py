@@ -1,4 +1,4 @@
-"""Clips without sound, and the two comparisons of pictures as the checks of a result make them."""
+"""Clips without sound, and the two comparisons of pictures that the checks of a result make."""
 
 from __future__ import annotations
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import get_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.serializers import CompressedJSONSerializer
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Cancelling, Scheduled
+from prefect.states import Cancelling, Crashed, Scheduled
 
 from pro_video.records import JobResult
 from tests.support.stack import LocalStack, wait_until
@@ -29,15 +31,16 @@ Filter = Literal["/flow_runs/filter", "/artifacts/filter", "/logs/filter"]
 JOB_SECONDS = 600.0
 """Bound of one wait; a job takes a few seconds, many at once on a busy machine take more."""
 
-# Of all tests that share a stack.
-_TEMPERATURES = itertools.count(1)
-_LOOK_SECONDS = 0.4
-_AT_ONCE = 5
+FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+"""State types in which a job stays. CRASHED is none: the server schedules the job anew."""
+
+_PAUSE_SECONDS = 0.4
+_AT_ONCE = 8
 
 
 @dataclass
 class Followed:
-    """Observations of one job from outside while it ran.
+    """Progress of one job, as read from Prefect while it ran.
 
     Attributes:
         percents: values of its progress artifacts, in the order in which they were read.
@@ -55,29 +58,28 @@ class Jobs:
         self.stack = stack
         self.client = client
         self.s3 = stack.s3()
-        # Made once, before the stories: settings read the environment, and pytest changes that for
-        # each test while the stories' thread may read it.
+        # Made once, before the background jobs: settings read the environment, and pytest changes
+        # that for each test while their threads may read it.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             self._without_retries = get_settings_context()
 
     def api(self, call: Callable[[SyncPrefectClient], T]) -> T:
-        """Make a call to Prefect, soon again when its database is busy, or when the server closed
-        an idle connection at the moment of the call.
+        """Make a call to Prefect, repeated while the server is busy or away.
 
         Prefect's own client would pause for 2, 4, 8, 16 seconds.
         """
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 90
         while True:
             try:
                 with self._without_retries.model_copy():
                     return call(self.client)
             except PrefectHTTPStatusError as error:
-                if error.response.status_code != 503 or time.monotonic() > deadline:
+                if not error.response.is_server_error or time.monotonic() > deadline:
                     raise
-            except (httpx.ReadError, httpx.RemoteProtocolError):
+            except httpx.TransportError:
                 if time.monotonic() > deadline:
                     raise
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
 
     def rows(self, path: Filter, **content: Any) -> list[dict[str, Any]]:
         """Rows of one of Prefect's filters."""
@@ -99,13 +101,13 @@ class Jobs:
     ) -> str:
         """Create a job that no worker takes up before :meth:`release`; its id.
 
-        Faults can thus be meant for one job, before it begins. A lip-sync gets a temperature of its
-        own unless it has one, because a job may take over an earlier job's lip-sync of the same
+        Faults can thus be planned for one job, before it starts. A lip-sync gets a temperature of
+        its own unless it has one, because a job may reuse an earlier job's lip-sync of the same
         kind.
         """
         found = self.api(lambda client: client.read_deployment_by_name(deployment))
         if deployment.startswith("pro-video/"):
-            parameters = {"temperature": next(_TEMPERATURES) / 1000, **parameters}
+            parameters = {"temperature": secrets.randbelow(10**9) / 10**9, **parameters}
         run = self.api(
             lambda client: client.create_flow_run_from_deployment(
                 found.id,
@@ -131,8 +133,21 @@ class Jobs:
         """Cancel as the button of the Prefect UI does."""
         self._set(job_id, Cancelling())
 
-    def _set(self, job_id: str, state: State[Any]) -> None:
-        self.api(lambda client: client.set_flow_run_state(UUID(job_id), state))
+    def crash(self, job_id: str) -> None:
+        """Take a job's worker for lost, as the automation does; the job is scheduled anew."""
+        self._set(job_id, Crashed(), force=True)
+
+    def _set(self, job_id: str, state: State[Any], *, force: bool = False) -> None:
+        self.api(lambda client: client.set_flow_run_state(UUID(job_id), state, force))
+
+    def make_pool(self, pool: str, *flows: str) -> None:
+        """Make a work pool beside the shared one, and for each flow a deployment of the pool's
+        name whose runs go to it."""
+        self.api(
+            lambda client: client.create_work_pool(WorkPoolCreate(name=pool, type="pro-video"))
+        )
+        for flow in flows:
+            self.api(partial(_deploy, flow=flow, pool=pool))
 
     def plan_faults(self, provider: str, *faults: Mapping[str, Any]) -> None:
         """Add faults behind those that are planned already."""
@@ -155,42 +170,47 @@ class Jobs:
         follow: Collection[str] = (),
         prepared: Sequence[str] = (),
     ) -> dict[str, Followed]:
-        """Wait for the end of all jobs; what was seen meanwhile of those to ``follow``.
+        """Wait for the end of all jobs; the progress of those to ``follow``.
 
         A job that crashed has not ended: it is taken up again.
 
         Args:
             job_ids: jobs that were started.
-            follow: jobs whose progress is looked at.
-            prepared: further jobs, to be released a few at a time. A server on SQLite answers 503
-                to a burst of starts.
+            follow: jobs whose progress is read.
+            prepared: further jobs, to be released a few at a time.
         """
         seen = {job_id: Followed() for job_id in follow}
         later = list(prepared)
         waiting = set(job_ids)
         deadline = time.monotonic() + JOB_SECONDS
         while True:
-            # States first, so that the last look at an ended job sees its last progress.
-            waiting = self._unfinished(waiting)
+            # States first, so that the last read of an ended job has its last progress.
+            waiting = self.unfinished(waiting)
             while later and len(waiting) < _AT_ONCE:
                 waiting.add(later[0])
                 self.release(later.pop(0))
-            self._look(seen)
+            self.read_progress(seen)
             if not waiting:
                 return seen
             assert time.monotonic() < deadline, (
                 f"jobs do not end: {[f'{each}: {self.state(each)!r}' for each in sorted(waiting)]}"
                 f"\n{self.stack.tail()}"
             )
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
 
-    def _unfinished(self, job_ids: Collection[str]) -> set[str]:
-        """Those of the jobs that have not ended; one request, however many they are."""
-        ended = ["COMPLETED", "FAILED", "CANCELLED"]
-        runs = {"id": {"any_": sorted(job_ids)}, "state": {"type": {"not_any_": ended}}}
-        return {row["id"] for row in self.rows("/flow_runs/filter", flow_runs=runs)}
+    def states(self, job_ids: Iterable[str]) -> dict[str, str]:
+        """The state types of at most 200 jobs."""
+        runs = {"id": {"any_": sorted(job_ids)}}
+        return {
+            row["id"]: row["state_type"] for row in self.rows("/flow_runs/filter", flow_runs=runs)
+        }
 
-    def _look(self, seen: Mapping[str, Followed]) -> None:
+    def unfinished(self, job_ids: Iterable[str]) -> set[str]:
+        """Those of the jobs that have not ended."""
+        return {job_id for job_id, state in self.states(job_ids).items() if state not in FINAL}
+
+    def read_progress(self, seen: Mapping[str, Followed]) -> None:
+        """Read the progress of jobs, and add it to earlier readings."""
         if not seen:
             return
         for artifact in self.artifacts("pro-video-progress", *seen):
@@ -204,7 +224,7 @@ class Jobs:
             lambda: self.state(job_id).name == name,
             seconds,
             f"{job_id} shows the state {name}",
-            pause=_LOOK_SECONDS,
+            pause=_PAUSE_SECONDS,
         )
 
     def until_accepted(self, provider: str, job_id: str, seconds: float = 300) -> dict[str, Any]:
@@ -213,7 +233,7 @@ class Jobs:
             lambda: bool(self.audit(provider, job_id)),
             seconds,
             f"{provider} takes {job_id}",
-            pause=_LOOK_SECONDS / 2,
+            pause=_PAUSE_SECONDS / 2,
         )
         return self.audit(provider, job_id)[0]
 
@@ -253,7 +273,7 @@ class Jobs:
         return [line["message"] for line in found]
 
     def audit(self, provider: str, job_id: str) -> list[dict[str, Any]]:
-        """An emulator's entries of one job, oldest first."""
+        """The entries of one job in an emulator's audit, oldest first."""
         return [
             entry
             for entry in self.stack.control(provider, "audit")["jobs"]
@@ -289,3 +309,15 @@ class Jobs:
         """Store an object; its address."""
         self.s3.put_object(Bucket=self.stack.bucket, Key=key, Body=data)
         return f"s3://{self.stack.bucket}/{key}"
+
+
+def _deploy(client: SyncPrefectClient, *, flow: str, pool: str) -> None:
+    shared = client.read_deployment_by_name(f"{flow}/local")
+    client.create_deployment(
+        flow_id=shared.flow_id,
+        name=pool,
+        entrypoint=shared.entrypoint,
+        parameter_openapi_schema=shared.parameter_openapi_schema,
+        work_pool_name=pool,
+        pull_steps=[],
+    )

@@ -1,4 +1,4 @@
-"""Small files that claim to be something large, or something else; built from honest ones."""
+"""Small files with false claims about their size or kind, made from valid ones."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ def mp4(
     timed: int | None = None,
     fragment: int = 0,
 ) -> bytes:
-    """An MP4 of one MJPEG track whose index is told in a few numbers, however many samples.
+    """An MP4 of one MJPEG track whose index has a few numbers for any number of samples.
 
-    ``timed`` is how many of them its table of times speaks of; a fragment of so many samples may
-    follow.
+    Args:
+        samples: in the index.
+        timed: those of them that have a time.
+        fragment: samples of a fragment behind it.
     """
     matrix = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
     entry = box(
@@ -105,7 +107,7 @@ def still(path: Path, width: int, height: int, codec: str = "mjpeg", frames: int
 
 
 def gigapixel_frames(folder: Path) -> bytes:
-    """A clip of 64x64 by its header, whose JPEG frames say 65500x65500."""
+    """A clip of 64x64 by its header, with JPEG frames of 65500x65500."""
     data = bytearray(still(folder / "jpeg.mov", 64, 64).read_bytes())
     position = -1
     while (position := data.find(b"\xff\xc0\x00\x11\x08", position + 1)) >= 0:
@@ -114,7 +116,7 @@ def gigapixel_frames(folder: Path) -> bytes:
 
 
 def png_bomb(folder: Path) -> bytes:
-    """A clip of PNG frames that unpack to three hundred times their size, of a size they claim."""
+    """A clip of PNG frames that claim 30000x30000, and would unpack to 300 times their size."""
     data = still(folder / "png.mov", 64, 64, "png", frames=2).read_bytes()
     start = data.index(b"\x89PNG")
     header = data[start + 16 : start + 24]
@@ -137,7 +139,7 @@ def wav_header(folder: Path, offset: int, value: bytes) -> bytes:
 
 
 def song_with_tag(folder: Path) -> bytes:
-    """An MP3 before which stands a tag that claims 256 MB."""
+    """An MP3 behind a tag that claims 256 MB."""
     song = write_sound(folder / "tag.mp3", codec="mp3").read_bytes()
     return b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + b"APIC\x7f\x7f\x7f\x7f\x00\x00" + song
 
@@ -150,7 +152,7 @@ def parts(samples: int) -> tuple[bytes, bytes, bytes]:
 
 
 def edited(samples: int, edits: int) -> bytes:
-    """A track whose edits show all of it again and again."""
+    """A track whose edit list repeats all of it."""
     data = bytearray(mp4(samples))
     edit = struct.pack(">IiI", 4000, 0, 65536)
     table = box(b"edts", full(b"elst", struct.pack(">I", edits), edit * edits))
@@ -164,7 +166,7 @@ def edited(samples: int, edits: int) -> bytes:
 
 
 def segment_indexes(number: int) -> bytes:
-    """Full lists of fragments that are not there, before a track."""
+    """Indexes of fragments that do not exist, before a track."""
     entry = struct.pack(">III", 1, 1, 0)
     index = full(b"sidx", struct.pack(">IIIIHH", 1, 1000, 0, 0, 0, 65535), entry * 65535)
     data = mp4(50)
@@ -173,7 +175,7 @@ def segment_indexes(number: int) -> bytes:
 
 
 def hidden(samples: int) -> dict[str, bytes]:
-    """Files whose index of so many samples stands where no player would look for it, or libav."""
+    """Files whose index of so many samples is in unusual places."""
     kind, content, index = parts(samples)
     honest, fragment = mp4(50), mp4(50, fragment=samples)[len(mp4(50)) :]
     track = index[index.index(b"trak") - 4 : index.index(b"mvex") - 4]

@@ -9,11 +9,9 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from deployments.local.running import running_process
 from deployments.local.stack import open_stack
-from tests.support.stack import own_port_base, wait_until
-
-_START_SECONDS = 300.0
+from deployments.local.stack_process import running_process
+from tests.support.stack import READY_SECONDS, own_port_base, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +40,7 @@ def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             except httpx.HTTPError:
                 return False
 
-        wait_until(answers, _START_SECONDS, "Prefect answers")
+        wait_until(answers, READY_SECONDS, "Prefect answers")
         yield url
 
 

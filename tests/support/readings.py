@@ -1,4 +1,4 @@
-"""Functions that the tests run in the processes that read media."""
+"""Functions that tests run in the processes that read media."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from pro_video.core.errors import MediaUnusable, Problem, RequestRefused, StorageUnavailable
+from pro_video.core.errors import FieldProblem, MediaUnusable, RequestRefused, StorageUnavailable
 from pro_video.media.info import AudioStream, MediaInfo
 
 
@@ -28,12 +28,12 @@ def picture() -> bytes:
 
 
 def pid() -> int:
-    """Of the process that stays, in which nothing is read."""
+    """Of the parent, which reads nothing."""
     return os.getppid()
 
 
 def remember(value: int) -> int:
-    """The remains of an earlier call."""
+    """The value of an earlier call in this process."""
     left = _left[-1] if _left else 0
     _left.append(value)
     return left
@@ -76,7 +76,7 @@ def refuse(kind: str) -> None:
     if kind == "media":
         raise MediaUnusable("too odd", code="media_odd", stage="upload", request_id="r")
     if kind == "request":
-        raise RequestRefused([Problem("video", "is odd", "odd"), Problem("audio", "too")])
+        raise RequestRefused([FieldProblem("video", "is odd", "odd"), FieldProblem("audio", "too")])
     if kind == "storage":
         raise StorageUnavailable("slow down", retry_after=2.5)
     if kind == "own":
@@ -105,7 +105,7 @@ def sleep(note: Path | None = None) -> None:
 
 
 def die(note: Path, *, times: int) -> str:
-    """Be killed so many times, then live."""
+    """Be killed so many times, then return."""
     deaths = len(note.read_text(encoding="ascii")) if note.exists() else 0
     if deaths < times:
         note.write_text("x" * (deaths + 1), encoding="ascii")
@@ -122,11 +122,11 @@ def open_many(path: str) -> int:
 
 
 def say(kind: str) -> int:
-    """Answer as a process does that a file has taken over."""
-    told = {
+    """Send an answer that no honest process sends, as malicious code in a file could."""
+    answers = {
         "pickle": b"cos\nsystem\n(S'true'\ntR.",
         "type": b'["text"]',
-        "class": b'{"kind": "Problem", "ours": true, "message": "", "told": "", "stream": null'
+        "class": b'{"kind": "FieldProblem", "ours": true, "message": "", "told": "", "stream": null'
         b', "known": {}}',
         "json": b"{",
         "kind": b"",
@@ -134,8 +134,8 @@ def say(kind: str) -> int:
         "more": b"[1]",
     }
     head = {"class": b"x", "json": b"x", "kind": b"?"}.get(kind, b"v")
-    length = 2**32 - 1 if kind == "length" else len(told[kind])
-    message = struct.pack("!cI", head, length) + told[kind]
+    length = 2**32 - 1 if kind == "length" else len(answers[kind])
+    message = struct.pack("!cI", head, length) + answers[kind]
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.sendall(2 * message if kind == "more" else message)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that answers from a script and remembers what it was asked."""
+"""A real HTTP server on loopback with scripted responses, which keeps the requests."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Asked:
 class ScriptedServer:
     """``async with ScriptedServer(Reply(...), ...) as server``; ``server.url``, ``server.asked``.
 
-    The replies are given in order, to whatever is asked. A call beyond the script gets 599, which
-    no test expects. ``answer`` instead of replies decides by the request.
+    The replies are given in order, to any request. A request beyond the script gets 599, which no
+    test expects. ``answer`` instead of replies chooses one by the request.
     """
 
     def __init__(self, *replies: Reply, answer: Callable[[Asked], Reply] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Every place in which a job leaves text, as (name of the place, its text) pairs."""
+"""All places where a job leaves text, as pairs of the place and the text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MEDIA = (".mp4", ".wav", ".jpg")
 
 
 class Prefect:
-    """The content of Prefect's API about some jobs and about the set-up."""
+    """The content of Prefect's API about some jobs and their deployments."""
 
     def __init__(self, client: httpx.Client, job_ids: Iterable[str]) -> None:
         self._client = client
@@ -76,7 +76,7 @@ class Prefect:
             yield f"artifact {artifact['key']}", json.dumps(artifact)
 
     def events(self, since: datetime) -> Iterator[Place]:
-        """All events of the server since a time, whatever they are about."""
+        """All events of the server since a time."""
         window = {
             "since": since.isoformat(),
             "until": (datetime.now(UTC) + timedelta(minutes=1)).isoformat(),

@@ -1,6 +1,6 @@
 """``--allowed-skips FILE``: fails a run in which a test is skipped for a reason not in the file.
 
-The file holds a reason a line; an empty line and one that begins with ``#`` count for nothing.
+The file holds one reason a line; empty lines and lines with ``#`` at their beginning are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     files: list[Path] = config.getoption("--allowed-skips")
-    # Only where all reports come together, when there are several processes.
+    # Only the main process has the reports of all processes.
     if files and not hasattr(config, "workerinput"):
         lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
         config.pluginmanager.register(Skips({line for line in lines if line[:1] not in ("", "#")}))
@@ -41,15 +41,15 @@ class Skips:
         self._others: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._look(report)
+        self._note(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        self._look(report)
+        self._note(report)
 
-    def _look(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.skipped and not hasattr(report, "wasxfail"):
-            told = report.longrepr
-            reason = str(told[2] if isinstance(told, tuple) else told).removeprefix("Skipped: ")
+            text = report.longrepr
+            reason = str(text[2] if isinstance(text, tuple) else text).removeprefix("Skipped: ")
             if reason not in self._allowed:
                 self._others[report.nodeid] = reason
 

@@ -1,8 +1,9 @@
-"""A small real HTTP server that misbehaves on request, to read files from."""
+"""A small real HTTP server of files, with faults by request."""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import re
 import socket
 import ssl
@@ -19,8 +20,8 @@ from typing import Any, cast
 class SourceFile:
     """One path of the server.
 
-    ``cuts`` and ``statuses`` are used up by one GET each: a cut drops the connection after that
-    many bytes of the body, a status is answered instead of the file (0 for none).
+    Each GET takes one of ``cuts`` and ``statuses``: a cut closes the connection after so many bytes
+    of the body, a status is the response in place of the file (0: none).
     """
 
     data: bytes = b""
@@ -43,15 +44,18 @@ class SourceFile:
 
 
 class SourceServer:
-    """Serves :class:`SourceFile` by path and remembers the headers of each request."""
+    """Serves :class:`SourceFile` by path; keeps the headers of requests and the bodies of POSTs."""
 
-    def __init__(self, *, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.files: dict[str, SourceFile] = {}
+        self.posted: queue.Queue[bytes] = queue.Queue()
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.lock = threading.Lock()
         self.stalled = threading.Event()
         self.closing = threading.Event()
-        self._http = _Server((address, 0), _Handler)
+        self._http = _Server((address, port), _Handler)
         self._http.owner = self
         if tls is not None:
             self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
@@ -77,7 +81,7 @@ class SourceServer:
         return [headers.get("range") for asked, headers in self.requests if asked == path]
 
     def close(self) -> None:
-        """Stop, letting go of stalled answers."""
+        """Stop, and end stalled answers."""
         self.closing.set()
         self._http.shutdown()
         self._thread.join(5)
@@ -140,6 +144,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
+
+    def do_POST(self) -> None:
+        owner = cast(_Server, self.server).owner
+        owner.posted.put(self.rfile.read(int(self.headers["Content-Length"])))
+        self._plain(204)
 
     def _plain(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

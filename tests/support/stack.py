@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,18 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from deployments.local.running import StackNotReady, StackProcess
 from deployments.local.stack import open_stack
+from deployments.local.stack_process import StackNotReady, StackProcess
+from tests.support.commands import clean_environment
 
 # Also where ten other programs want each processor.
 READY_SECONDS = 480.0
 STOP_SECONDS = 60.0
 
 PACE = {
-    # A listing of the emulator does not lag; a short search still has to look twice.
+    "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+    "PRO_VIDEO_POLL_SECONDS": "0.5",
+    # The emulators list a job at once; a short search still has to look twice.
     "PRO_VIDEO_ORPHAN_SEARCH_SECONDS": "2",
     # A worker notices a cancelled run at once.
     "PRO_VIDEO_WORKER_CANCEL_POLL_SECONDS": "0.3",
@@ -51,7 +54,7 @@ def processes_with(name: str, value: str) -> list[int]:
     marker = f"{name}={value}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        # Processes end while they are looked at, and others' may not be read.
+        # Processes may end meanwhile, and those of other users are not readable.
         with contextlib.suppress(OSError):
             if marker in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
@@ -59,7 +62,7 @@ def processes_with(name: str, value: str) -> list[int]:
 
 
 def own_port_base(folder: Path) -> int:
-    """A free run of ports for a stack; test runs that begin together choose different ones."""
+    """A free run of ports for a stack; test runs that start together choose different ones."""
     for base in random.sample(range(14200, 32000, 20), 200):
         if not open_stack(folder, base).taken_ports():
             return base
@@ -76,38 +79,58 @@ def foreign_directory(folder: Path) -> Path:
 
 
 class LocalStack:
-    """One stack; its description is what ``stack.json`` says.
+    """One stack, to be started, or one that another process has started (:meth:`attach`).
+
+    Args:
+        folder: of the stack.
+        port_base: the first of its ports; by default of a free run.
+        settings: environment variables of its processes, besides :data:`PACE`.
 
     Attributes:
+        description: the content of its ``stack.json``.
         directory: its working directory, in which no module of ours must be looked for.
     """
 
-    def __init__(self, folder: Path, *, port_base: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port_base: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder.resolve()
         self.port_base = port_base or own_port_base(self.folder)
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
         self.directory = foreign_directory(self.folder.parent / f"{self.folder.name}-directory")
         self._command = StackProcess(self.folder, self.port_base, directory=self.directory)
-        # Read once: pytest changes its own environment for each test, while stories run beside it.
-        self._around = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PREFECT_", "PRO_VIDEO_", "SANDBOX_", "PYTEST_"))
-        }
+        # Read once: pytest changes its own environment for each test, while background jobs run.
+        self._environment = clean_environment(**PACE, **(settings or {}))
+
+    @classmethod
+    def attach(cls, folder: Path) -> LocalStack:
+        """The running stack of a folder."""
+        description = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
+        port = httpx.URL(description["prefect_api_url"]).port
+        stack = cls(folder, port_base=port)
+        stack.description = description
+        return stack
 
     def environment(self) -> dict[str, str]:
-        """Environment for the command, without what a developer's shell may have set."""
+        """Environment of the command, without the caller's own settings."""
         return {
-            **self._around,
-            **PACE,
+            **self._environment,
             "PRO_VIDEO_PORT_BASE": str(self.port_base),
             "PRO_VIDEO_GATEWAY_CORS_ORIGINS": json.dumps([self.page_origin]),
         }
 
+    def process_environment(self) -> dict[str, str]:
+        """Environment of a further process beside those that the command starts."""
+        return {**open_stack(self.folder, self.port_base).environment(), **self.environment()}
+
     @property
     def page_origin(self) -> str:
-        """Where a page of another origin may be that uses the gateway."""
+        """An origin other than the gateway's whose pages may call it."""
         return f"http://127.0.0.1:{self.port_base + 9}"
 
     def launch(self, **environment: str) -> None:
@@ -118,6 +141,14 @@ class LocalStack:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.launch()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the launched command has started everything.
+
+        Raises:
+            AssertionError: with the ends of the logs; the command was stopped.
+        """
         try:
             self.description = self._command.wait_until_ready(READY_SECONDS)
         except StackNotReady as error:
@@ -130,7 +161,7 @@ class LocalStack:
         return self._command.process
 
     def tail(self) -> str:
-        """The ends of what the stack and its processes have written."""
+        """The ends of the logs of the stack and its processes."""
         logs = [self.log, *sorted((self.folder / "logs").glob("*.log"))]
         return "\n".join(
             f"{log}:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}" for log in logs
@@ -141,7 +172,7 @@ class LocalStack:
         return processes_with("PREFECT_HOME", str(self.folder / "prefect"))
 
     def stop(self, order: signal.Signals = signal.SIGTERM) -> int:
-        """Stop it and return the command's exit status; whatever is left over is a failure."""
+        """Stop it and return the command's exit status; a process that stays is a failure."""
         try:
             status = self._command.stop(order, seconds=STOP_SECONDS)
             wait_until(lambda: not self.members(), 10, "no process of the stack is left")
@@ -152,27 +183,58 @@ class LocalStack:
         return status
 
     def kill(self) -> None:
-        """SIGKILL everything that belongs to it at once, as a machine does that runs out of memory
-        or power."""
+        """SIGKILL all its processes at once, as a machine does that runs out of memory or power."""
         for pid in (self.process.pid, *self.members()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(STOP_SECONDS)
         wait_until(lambda: not self.members(), 10, "no process of the stack is left")
 
+    @contextlib.contextmanager
+    def server_killed(self, name: str) -> Iterator[None]:
+        """SIGKILL a server (``prefect``, ``s3``, ``sync-so``, ``ghostcut``), which is away while
+        the block runs, and wait until it answers again."""
+        supervisor = int((self.folder / "supervisord.pid").read_text(encoding="ascii"))
+        # A supervisor that is stopped starts nothing anew.
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            os.kill(self._pid(name), signal.SIGKILL)
+            yield
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        wait_until(lambda: self._answers(name), READY_SECONDS, f"{name} answers again")
+
+    def _pid(self, name: str) -> int:
+        log = (self.folder / "logs/supervisord.log").read_text(encoding="utf-8")
+        return int(log.rpartition(f"spawned: '{name}' with pid ")[2].split()[0])
+
+    def _answers(self, name: str) -> bool:
+        health = "/_sandbox/health"
+        if name == "prefect":
+            url = f"{self.api_url}/health"
+        else:
+            url = self.base_url(name.replace("-", "_")) + health
+        try:
+            return httpx.get(url, trust_env=False).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
     # Parts of the stack
 
     @property
     def api_url(self) -> str:
+        """Address of Prefect's API."""
         return str(self.description["prefect_api_url"])
 
     @property
     def bucket(self) -> str:
+        """Name of the bucket."""
         return str(self.description["s3"]["bucket"])
 
-    def base_url(self, provider: str) -> str:
-        """Address of an emulator: ``sync_so`` or ``ghostcut``."""
-        return str(self.description[provider]["base_url"])
+    def base_url(self, server: str) -> str:
+        """Address of ``sync_so``, ``ghostcut``, ``s3`` or ``gateway``."""
+        described = self.description[server]
+        return str(described["endpoint_url" if server == "s3" else "base_url"])
 
     def s3(self) -> Any:
         """A boto3 client of its S3."""
@@ -183,20 +245,29 @@ class LocalStack:
             aws_access_key_id=s3["access_key"],
             aws_secret_access_key=s3["secret_key"],
             region_name=s3["region"],
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                retries={"max_attempts": 8, "mode": "standard"},
+            ),
         )
 
-    def control(self, provider: str, what: str, **content: Any) -> dict[str, Any]:
-        """One call of an emulator's control API: PUT with content, else GET."""
-        return self._control("PUT" if content else "GET", provider, what, content or None)
+    def control(self, server: str, what: str, **content: Any) -> dict[str, Any]:
+        """One call of a sandbox server's control API: PUT with content, else GET."""
+        return self._control("PUT" if content else "GET", server, what, content or None)
 
-    def add_faults(self, provider: str, faults: list[Mapping[str, Any]]) -> None:
+    def set_pace(self, seconds_per_job: float) -> None:
+        """Set how long both providers work on a job."""
+        for provider in ("sync_so", "ghostcut"):
+            self.control(provider, "settings", seconds_per_job=seconds_per_job)
+
+    def add_faults(self, server: str, faults: Sequence[Mapping[str, Any]]) -> None:
         """Plan faults behind those that are planned already."""
-        self._control("POST", provider, "faults", {"faults": faults})
+        self._control("POST", server, "faults", {"faults": faults})
 
-    def _control(self, method: str, provider: str, what: str, content: object) -> dict[str, Any]:
-        url = f"{self.base_url(provider)}/_sandbox/{what}"
-        with httpx.Client(timeout=20, trust_env=False) as client:
+    def _control(self, method: str, server: str, what: str, content: object) -> dict[str, Any]:
+        url = f"{self.base_url(server)}/_sandbox/{what}"
+        with httpx.Client(timeout=30, trust_env=False) as client:
             answer = client.request(method, url, json=content)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
@@ -204,9 +275,9 @@ class LocalStack:
 
 
 @contextlib.contextmanager
-def running_stack(folder: Path) -> Iterator[LocalStack]:
-    """A stack that runs while the block does."""
-    stack = LocalStack(folder)
+def running_stack(folder: Path, **options: Any) -> Iterator[LocalStack]:
+    """A stack that runs while the block does; ``options`` as of :class:`LocalStack`."""
+    stack = LocalStack(folder, **options)
     stack.start()
     try:
         yield stack

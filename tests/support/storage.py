@@ -1,4 +1,4 @@
-"""Common parts of the storage's tests: sizes, short patience, and reads of a bucket."""
+"""Common parts of the storage's tests: sizes, short timeouts, and reads of a bucket."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 
 def unfinished(client: S3Client, key: str) -> list[str]:
-    """Ids of the multipart uploads that are left for a key."""
+    """Ids of the unfinished multipart uploads of a key."""
     answer = client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
     return [upload["UploadId"] for upload in answer.get("Uploads", []) if upload["Key"] == key]

@@ -170,7 +170,7 @@ def every_error(kind: type[errors.ProVideoError]) -> list[type[errors.ProVideoEr
     [each for each in every_error(errors.ProVideoError) if each.__module__ == errors.__name__],
 )
 def test_only_a_passing_error_is_tried_again(kind: type[errors.ProVideoError]) -> None:
-    problem = errors.Problem("video", "is missing")
+    problem = errors.FieldProblem("video", "is missing")
     error = kind([problem]) if kind is errors.RequestRefused else kind("No.")
     again = worth_another_try(cast(Any, None), cast(Any, None), Failed(data=error))
     passing = issubclass(kind, errors.TransientError)

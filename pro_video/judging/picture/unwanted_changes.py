@@ -81,12 +81,7 @@ class Cluster:
     def region(self, shape: Shape) -> Box:
         """The box as fractions of the frame."""
         left, top, right, bottom = self.box
-        return (
-            left / shape.columns,
-            top / shape.rows,
-            right / shape.columns,
-            bottom / shape.rows,
-        )
+        return (left / shape.columns, top / shape.rows, right / shape.columns, bottom / shape.rows)
 
 
 def border_of(shape: Shape) -> bytearray:

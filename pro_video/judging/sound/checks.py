@@ -86,10 +86,7 @@ class SegmentSound:
 
 
 def segments_to_compare(
-    segments: Sequence[Segment],
-    audio_seconds: Sequence[float],
-    timeline: Timeline,
-    length: float,
+    segments: Sequence[Segment], audio_seconds: Sequence[float], timeline: Timeline, length: float
 ) -> list[SegmentSound]:
     """The segments to compare, at most `MAX_LINES`, spread over the video.
 

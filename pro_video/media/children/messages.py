@@ -25,7 +25,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, TypeAdapter
 
 from pro_video.core import errors
-from pro_video.core.errors import Problem, ProVideoError
+from pro_video.core.errors import FieldProblem, ProVideoError
 
 OVER_LIMITS: Final = "media_over_limits"
 """Code of a reading that exceeded a limit, whatever the file contains."""
@@ -233,7 +233,7 @@ def unpack_error(data: bytearray, failures: dict[int, Exception]) -> Exception:
             raise ValueError(f"no error is named {kind[:100]}")
         known = {"message": message, **described["known"]}
         if "problems" in known:
-            known["problems"] = tuple(Problem(*map(str, each)) for each in known["problems"])
+            known["problems"] = tuple(FieldProblem(*map(str, each)) for each in known["problems"])
         return errors.rebuilt(found, message, known)
     found = getattr(builtins, kind, None)
     if isinstance(found, type) and issubclass(found, Exception):

@@ -8,18 +8,10 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
-from pro_video.core.clock import SYSTEM_CLOCK, Clock
-from pro_video.core.errors import (
-    CredentialsRefused,
-    JobFailed,
-    OutcomeUnknown,
-    ServiceUnavailable,
-)
-from pro_video.core.retrying import Backoff
-from pro_video.net.http_session import Timeouts
-from pro_video.providers.api_client import ApiClient, best_match, checked_secret
+from pro_video.core.errors import CredentialsRefused, JobFailed, OutcomeUnknown, ServiceUnavailable
+from pro_video.providers.api_client import ApiClient, ClientOptions, best_match, checked_secret
 from pro_video.providers.ghostcut.listing import between
 from pro_video.providers.ghostcut.models import PROVIDER, SubmittedWork, Work, identity
 from pro_video.providers.ghostcut.responses import envelope, error_of
@@ -56,20 +48,9 @@ class GhostCutClient(ApiClient[tuple[str, str]]):
         *,
         renew: Callable[[], Awaitable[tuple[str, str] | None]] | None = None,
         submit_path: str = f"{PREFIX}/work/free",
-        clock: Clock = SYSTEM_CLOCK,
-        timeouts: Timeouts | None = None,
-        backoff: Backoff | None = None,
-        max_pages: int = 500,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        super().__init__(
-            base_url,
-            (app_key, app_secret),
-            renew=renew,
-            clock=clock,
-            timeouts=timeouts,
-            backoff=backoff,
-            max_pages=max_pages,
-        )
+        super().__init__(base_url, (app_key, app_secret), renew=renew, **options)
         self._submit_path = submit_path
 
     async def submit(

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from pro_video.core.errors import Problem, RequestRefused
+from pro_video.core.errors import FieldProblem, RequestRefused
 from pro_video.providers.json_fields import (
     decimal6,
     dumps,
@@ -266,51 +266,59 @@ def expected_seconds(clip_seconds: float) -> float:
 
 def _problems(
     video_url: str, name: str, mode: int, language: str, resolution: str, tier: str
-) -> list[Problem]:
+) -> list[FieldProblem]:
     found = []
     if not video_url or not video_url.isascii():
-        found.append(Problem("video_url", "must be a link of ASCII characters"))
+        found.append(FieldProblem("video_url", "must be a link of ASCII characters"))
     if not name:
-        found.append(Problem("name", "must carry the reference of the attempt"))
+        found.append(FieldProblem("name", "must carry the reference of the attempt"))
     if mode not in (MODE_AUTOMATIC, MODE_REGIONS):
-        found.append(Problem("mode", "must be 1 (automatic) or 2 (regions)"))
+        found.append(FieldProblem("mode", "must be 1 (automatic) or 2 (regions)"))
     if language not in get_args(Language):
-        found.append(Problem("language", f"must be one of {', '.join(get_args(Language))}"))
+        found.append(FieldProblem("language", f"must be one of {', '.join(get_args(Language))}"))
     if resolution not in get_args(Resolution):
-        found.append(Problem("resolution", f"must be one of {', '.join(get_args(Resolution))}"))
+        found.append(
+            FieldProblem("resolution", f"must be one of {', '.join(get_args(Resolution))}")
+        )
     if tier not in TIERS:
-        found.append(Problem("tier", f"must be one of {', '.join(TIERS)}"))
+        found.append(FieldProblem("tier", f"must be one of {', '.join(TIERS)}"))
     return found
 
 
-def _mask_problems(masks: Sequence[Mask], mode: int, tier: _Tier, language: str) -> list[Problem]:
+def _mask_problems(
+    masks: Sequence[Mask], mode: int, tier: _Tier, language: str
+) -> list[FieldProblem]:
     found = []
     for index, mask in enumerate(masks):
         where = f"masks[{index}]"
         x0, y0, x1, y1 = mask.region
         if mask.type not in get_args(MaskType):
             found.append(
-                Problem(f"{where}.type", f"must be one of {', '.join(get_args(MaskType))}")
+                FieldProblem(f"{where}.type", f"must be one of {', '.join(get_args(MaskType))}")
             )
         # Written so that NaN fails each comparison.
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-            found.append(Problem(f"{where}.region", "must lie inside the frame and have an area"))
+            found.append(
+                FieldProblem(f"{where}.region", "must lie inside the frame and have an area")
+            )
         if not 0 <= mask.start < mask.end < math.inf:
-            found.append(Problem(where, "must start at 0 or later and end after its start"))
+            found.append(FieldProblem(where, "must start at 0 or later and end after its start"))
         if tier.model is not None and mask.type != REMOVE_TEXT:
-            found.append(Problem(f"{where}.type", "this tier takes remove_only_ocr alone"))
+            found.append(FieldProblem(f"{where}.type", "this tier takes remove_only_ocr alone"))
         if tier.max_share is not None and not decimal6((x1 - x0) * (y1 - y0)) < tier.max_share:
-            found.append(Problem(f"{where}.region", f"must be below {tier.max_share:.0%} of it"))
+            found.append(
+                FieldProblem(f"{where}.region", f"must be below {tier.max_share:.0%} of it")
+            )
     if tier.mode is not None and tier.mode != mode:
-        found.append(Problem("mode", f"this tier works in mode {tier.mode} only"))
+        found.append(FieldProblem("mode", f"this tier works in mode {tier.mode} only"))
     if tier.model is not None and language != "all":
-        found.append(Problem("language", "this tier takes all languages only"))
+        found.append(FieldProblem("language", "this tier takes all languages only"))
     if tier.max_masks is not None and len(masks) > tier.max_masks:
-        found.append(Problem("masks", f"this tier takes at most {tier.max_masks}"))
+        found.append(FieldProblem("masks", f"this tier takes at most {tier.max_masks}"))
     if mode == MODE_REGIONS and all(mask.type == KEEP for mask in masks):
-        found.append(Problem("masks", "mode 2 needs at least one area to erase"))
+        found.append(FieldProblem("masks", "mode 2 needs at least one area to erase"))
     if mode == MODE_AUTOMATIC and any(mask.type != KEEP for mask in masks):
-        found.append(Problem("masks", "mode 1 takes keep areas only"))
+        found.append(FieldProblem("masks", "mode 1 takes keep areas only"))
     return found
 
 

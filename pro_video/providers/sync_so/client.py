@@ -7,10 +7,9 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Unpack
 from urllib.parse import quote
 
-from pro_video.core.clock import SYSTEM_CLOCK, Clock
 from pro_video.core.errors import (
     CredentialsRefused,
     OutcomeUnknown,
@@ -21,9 +20,8 @@ from pro_video.core.errors import (
     TransientError,
 )
 from pro_video.core.redaction import redact
-from pro_video.core.retrying import Backoff
-from pro_video.net.http_session import HttpResponse, NoResponse, Timeouts
-from pro_video.providers.api_client import ApiClient, best_match, checked_secret
+from pro_video.net.http_session import HttpResponse, NoResponse
+from pro_video.providers.api_client import ApiClient, ClientOptions, best_match, checked_secret
 from pro_video.providers.job_status import JobStatus
 from pro_video.providers.sync_so.listing import PAGE, back_to, read_page
 from pro_video.providers.sync_so.models import PROVIDER, Generation
@@ -61,28 +59,14 @@ class SyncSoClient(ApiClient[str]):
         api_key: str,
         *,
         renew: Callable[[], Awaitable[str | None]] | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-        timeouts: Timeouts | None = None,
-        backoff: Backoff | None = None,
-        max_pages: int = 500,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        super().__init__(
-            base_url,
-            api_key,
-            renew=renew,
-            clock=clock,
-            timeouts=timeouts,
-            backoff=backoff,
-            max_pages=max_pages,
-        )
+        super().__init__(base_url, api_key, renew=renew, **options)
         self._takes_progress = True
-        self._refusals = Refusals(clock)
+        self._refusals = Refusals(self._clock)
 
     async def create(
-        self,
-        body: bytes,
-        idempotency_key: str,
-        before_sending: Callable[[], None] | None = None,
+        self, body: bytes, idempotency_key: str, before_sending: Callable[[], None] | None = None
     ) -> Generation:
         """Create the generation that ``body`` asks for, or get the one that the key already made.
 

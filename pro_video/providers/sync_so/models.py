@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pro_video.core.errors import Problem, RequestRefused
+from pro_video.core.errors import FieldProblem, RequestRefused
 from pro_video.providers.json_fields import decimal6, dumps, fraction, number, text, whole_word
 from pro_video.request.limits import TEMPERATURE_MODELS
 from pro_video.request.models import SyncMode
@@ -197,7 +197,9 @@ def build_generation_request(
     problems = list(_problems(video_url, audios, segments, model, sync_mode, temperature))
     if not _FILE_NAME.fullmatch(output_file_name):
         problems.append(
-            Problem("output_file_name", "must be 1 to 255 letters, digits, hyphens or underscores")
+            FieldProblem(
+                "output_file_name", "must be 1 to 255 letters, digits, hyphens or underscores"
+            )
         )
     if problems:
         raise RequestRefused(problems, provider=PROVIDER)
@@ -243,42 +245,44 @@ def _problems(
     model: str,
     sync_mode: str,
     temperature: float | None,
-) -> list[Problem]:
+) -> list[FieldProblem]:
     found = []
     if not model:
-        found.append(Problem("model", "must be named"))
+        found.append(FieldProblem("model", "must be named"))
     if sync_mode not in get_args(SyncMode):
-        found.append(Problem("sync_mode", f"must be one of {', '.join(get_args(SyncMode))}"))
+        found.append(FieldProblem("sync_mode", f"must be one of {', '.join(get_args(SyncMode))}"))
     if temperature is not None and not 0 <= temperature <= 1:
-        found.append(Problem("temperature", "must be between 0 and 1"))
+        found.append(FieldProblem("temperature", "must be between 0 and 1"))
     if not video_url:
-        found.append(Problem("video_url", "must be a link"))
+        found.append(FieldProblem("video_url", "must be a link"))
     if not audios:
-        found.append(Problem("audios", "at least one audio is needed"))
+        found.append(FieldProblem("audios", "at least one audio is needed"))
     if not segments and len(audios) > 1:
-        found.append(Problem("segments", "several audios need segments that say where each goes"))
+        found.append(
+            FieldProblem("segments", "several audios need segments that say where each goes")
+        )
     names = [audio.ref_id for audio in audios]
     if len(set(names)) != len(names):
-        found.append(Problem("audios", "each ref_id must be unique"))
+        found.append(FieldProblem("audios", "each ref_id must be unique"))
     for index, audio in enumerate(audios):
         if not audio.ref_id or not audio.url:
-            found.append(Problem(f"audios[{index}]", "needs a ref_id and a link"))
+            found.append(FieldProblem(f"audios[{index}]", "needs a ref_id and a link"))
     last_end = -math.inf
     for index, segment in sorted(enumerate(segments), key=lambda item: item[1].start):
         where = f"segments[{index}]"
         # Written so that NaN fails each comparison.
         if not 0 <= segment.start < segment.end < math.inf:
-            found.append(Problem(where, "must start at 0 or later and end after its start"))
+            found.append(FieldProblem(where, "must start at 0 or later and end after its start"))
         if segment.start < last_end:
-            found.append(Problem(where, "overlaps another segment"))
+            found.append(FieldProblem(where, "overlaps another segment"))
         last_end = max(last_end, segment.end)
         if segment.ref_id not in names:
-            found.append(Problem(f"{where}.ref_id", "names no audio of this request"))
+            found.append(FieldProblem(f"{where}.ref_id", "names no audio of this request"))
         crop = (segment.audio_start, segment.audio_end)
         if (crop[0] is None) != (crop[1] is None):
-            found.append(Problem(where, "audio_start and audio_end go together"))
+            found.append(FieldProblem(where, "audio_start and audio_end go together"))
         elif crop[0] is not None and crop[1] is not None and not 0 <= crop[0] < crop[1] < math.inf:
-            found.append(Problem(where, "audio_end must be after audio_start"))
+            found.append(FieldProblem(where, "audio_end must be after audio_start"))
     return found
 
 

@@ -122,10 +122,7 @@ def _copy_parts(transfer: Transfer, bucket: str, source: StoredObject, target: T
                 yield job(number, first)
 
         supervise(
-            jobs(),
-            workers=transfer.tuning.workers,
-            interrupt=transfer.interrupt,
-            on_done=moved,
+            jobs(), workers=transfer.tuning.workers, interrupt=transfer.interrupt, on_done=moved
         )
         transfer.interrupt.check()
         return multipart.complete().etag

@@ -7,12 +7,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from pro_video.core.errors import (
-    LinkExpired,
-    ProVideoError,
-    SourceRefused,
-    TransferInterrupted,
-)
+from pro_video.core.errors import LinkExpired, ProVideoError, SourceRefused, TransferInterrupted
 from pro_video.core.retrying import parse_retry_after
 from pro_video.s3.objects import DEFAULT_TYPE
 

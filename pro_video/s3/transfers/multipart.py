@@ -21,10 +21,7 @@ from pro_video.s3.objects import StoredObject, Target, head_object
 from pro_video.s3.transfers import crc
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import (
-        CompletedPartTypeDef,
-        CompleteMultipartUploadRequestTypeDef,
-    )
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CompleteMultipartUploadRequestTypeDef
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What all steps of one transfer share: target, limits, pace, the interrupt and the progress."""
+"""The shared part of all steps of a transfer: target, limits, pace, interrupt and progress."""
 
 from __future__ import annotations
 

@@ -6,12 +6,7 @@ import http.client
 import threading
 from dataclasses import dataclass
 
-from pro_video.core.errors import (
-    ProVideoError,
-    SourceRefused,
-    TransferInterrupted,
-    TransientError,
-)
+from pro_video.core.errors import ProVideoError, SourceRefused, TransferInterrupted, TransientError
 from pro_video.net.gate import Connection, Gate, Origin, connection_error
 from pro_video.s3.transfers.http_responses import (
     content_range,
@@ -103,14 +98,7 @@ class RangedSource:
     """
 
     def __init__(
-        self,
-        transfer: Transfer,
-        gate: Gate,
-        origin: Origin,
-        body: Body,
-        *,
-        etag: str,
-        total: int,
+        self, transfer: Transfer, gate: Gate, origin: Origin, body: Body, *, etag: str, total: int
     ) -> None:
         self.total = total
         self.part_size = part_size_for(total, transfer.tuning.part_size)

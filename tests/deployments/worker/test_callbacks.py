@@ -13,7 +13,7 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.worker.callbacks import listen_for_bells
+from deployments.worker.callbacks import listen_for_callbacks
 from pro_video.core.clock import VirtualClock
 from tasks.callbacks.event import EVENT, provider_job_of, resource_of
 from tasks.callbacks.wake import WakeSignal, WakeSignals
@@ -50,7 +50,7 @@ async def emit_until_set(
 
 @contextlib.asynccontextmanager
 async def listener(signals: WakeSignals) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(listen_for_bells(signals))
+    task = asyncio.create_task(listen_for_callbacks(signals))
     try:
         yield task
     finally:
@@ -100,7 +100,7 @@ async def test_other_events_ring_nothing(prefect_api: str) -> None:
 async def test_a_server_that_is_away_is_tried_again_with_growing_pauses() -> None:
     clock = VirtualClock()
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        task = asyncio.create_task(listen_for_bells(WakeSignals(), clock=clock))
+        task = asyncio.create_task(listen_for_callbacks(WakeSignals(), clock=clock))
         async with asyncio.timeout(PATIENCE):
             while len(clock.slept) < 8:  # noqa: ASYNC110 - the clock has no event for it
                 await asyncio.sleep(0.01)

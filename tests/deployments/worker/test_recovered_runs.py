@@ -18,9 +18,9 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Running, Scheduled
 
 from deployments.automations import save_automations
-from deployments.worker.orphans import fail_if_lost_too_often, take_up_orphans, this_process
+from deployments.worker.lost_jobs import fail_if_lost_too_often, take_up_lost_jobs, this_process
 from pro_video.core.clock import VirtualClock
-from pro_video.core.errors import Problem, RequestRefused
+from pro_video.core.errors import FieldProblem, RequestRefused
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
@@ -118,7 +118,7 @@ async def test_a_job_that_another_process_completed_is_left_as_it_is(
     assert over.value.state.message == "by the other"
     with pytest.raises(AlreadyCompleted):
         async with ending(job):
-            raise RequestRefused([Problem("video", "found by this one")])
+            raise RequestRefused([FieldProblem("video", "found by this one")])
 
 
 async def test_a_completed_job_shows_its_end_whatever_another_process_shows_late(
@@ -184,7 +184,7 @@ async def test_the_jobs_of_a_dead_process_are_taken_up_and_no_others(
     await client.update_flow_run(dead.id, infrastructure_pid=f"{host}:99999999:{dead.id}")
     elsewhere = await run_of(client, deployment, Running())
     await client.update_flow_run(elsewhere.id, infrastructure_pid=f"other-host:1:{elsewhere.id}")
-    assert await take_up_orphans(POOL) == 1
+    assert await take_up_lost_jobs(POOL) == 1
     assert (await client.read_flow_run(elsewhere.id)).state_name == "Running"
     assert [kind.value for kind in (await types(client, dead))[-2:]] == ["CRASHED", "SCHEDULED"]
 

@@ -184,7 +184,7 @@ def test_s3_away_in_the_middle(start_gateway: Callable[..., Gateway], upstream: 
     control = f"{upstream.s3.meta.endpoint_url}/_sandbox/faults"
     faults = [
         {"call": call, "kind": "error", "code": "AccessDenied"}
-        for call in ("upload_part", "abort", "list_multipart_uploads")
+        for call in ("upload_part", "abort_multipart_upload", "list_multipart_uploads")
     ]
     # The audio arrives whole, a part of the video does not.
     request = httpx.Request(

@@ -306,7 +306,7 @@ async def test_a_signal_set_before_looks_at_nothing(clock: VirtualClock) -> None
     assert not job.looked
 
 
-async def test_the_doorbell_brings_the_look_forward() -> None:
+async def test_a_wake_brings_the_poll_forward() -> None:
     wake = asyncio.Event()
     done = False
     looks = 0
@@ -315,7 +315,7 @@ async def test_the_doorbell_brings_the_look_forward() -> None:
         nonlocal looks, done
         looks += 1
         if looks == 1:
-            # Rings while the look is under way, too: that ring must not be lost.
+            # Set during a poll: that wake must not be lost.
             done = True
             asyncio.get_running_loop().call_soon(wake.set)
             return Observation(False, "running", next_poll=300)
@@ -326,10 +326,10 @@ async def test_the_doorbell_brings_the_look_forward() -> None:
     assert looks == 2
 
 
-async def test_a_ringing_doorbell_does_not_become_a_loop(clock: VirtualClock) -> None:
+async def test_repeated_wakes_do_not_become_a_loop(clock: VirtualClock) -> None:
     class Stuck(asyncio.Event):
         def clear(self) -> None:
-            """Rung again before anyone can look."""
+            """Set again before the next poll."""
 
     wake = Stuck()
     wake.set()

@@ -152,11 +152,7 @@ WIDE = Fraction(4, 3)
 
 @pytest.mark.parametrize(
     ("size", "pixel_aspect"),
-    [
-        ((240, 180), WIDE),
-        ((240, 180), None),
-        ((320, 180), None),
-    ],
+    [((240, 180), WIDE), ((240, 180), None), ((320, 180), None)],
     ids=["kept", "forgotten", "made square"],
 )
 def test_pixels_that_are_not_square_may_be_kept_or_made_square(
@@ -208,11 +204,7 @@ def test_one_damaged_picture_of_the_result(tmp_path: Path, source: MediaInfo) ->
 
 
 VIDEO = MediaInfo(
-    "mp4",
-    10.0,
-    1,
-    VideoStream(640, 360, 25.0, "h264", 0, 10.0),
-    AudioStream("aac", 48000, 2, 10.0),
+    "mp4", 10.0, 1, VideoStream(640, 360, 25.0, "h264", 0, 10.0), AudioStream("aac", 48000, 2, 10.0)
 )
 
 

@@ -166,7 +166,7 @@ def test_a_recording_that_would_take_too_much_reading_is_refused(
 ) -> None:
     path = film(tmp_path / "c.mkv", seconds=8, options={"live": "1"})
     monkeypatch.setattr("pro_video.media.probe.COUNT_BUDGET", path.stat().st_size // 2)
-    with pytest.raises(MediaUnusable, match="does not say how long it is") as caught:
+    with pytest.raises(MediaUnusable, match="does not state its length") as caught:
         read(path)
     assert caught.value.code == "media_no_duration"
 

@@ -36,10 +36,7 @@ BOMBS: dict[str, tuple[Files, str]] = {
     "largest index.mp4": (lambda _: lies.mp4(MAX_SAMPLES), "media_truncated"),
     "times.mp4": (lambda _: lies.mp4(50, timed=200_000_000), "media_undecodable"),
     "fragment.mp4": (lambda _: lies.mp4(50, fragment=50_000_000), "media_absurd"),
-    "hidden index.mp4": (
-        lambda _: lies.hidden(0xFFFFFFFF)["behind 70 boxes"],
-        "media_absurd",
-    ),
+    "hidden index.mp4": (lambda _: lies.hidden(0xFFFFFFFF)["behind 70 boxes"], "media_absurd"),
     "many tracks.mp4": (lambda _: lies.hidden(1_900_000)["many tracks"], "media_absurd"),
     "edits.mp4": (lambda _: lies.edited(200, 300_000), "media_absurd"),
     "segment indexes.mp4": (lambda _: lies.segment_indexes(20), "media_absurd"),
@@ -111,9 +108,7 @@ def test_a_bomb_is_refused_for_what_it_is(
     assert code.startswith(BOMBS[name][1])
 
 
-def test_bombs_take_little_memory_and_time(
-    bombs: dict[str, tuple[str | None, float, int]],
-) -> None:
+def test_bombs_take_little_memory_and_time(bombs: dict[str, tuple[str | None, float, int]]) -> None:
     assert {name: grown for name, (_, _, grown) in bombs.items() if grown > MEMORY_MB} == {}
     assert sum(seconds for _, seconds, _ in bombs.values()) < SECONDS
 
@@ -161,11 +156,7 @@ def test_a_file_of_many_pieces_is_told_so() -> None:
 
 def test_a_clip_in_many_fragments_is_taken(tmp_path: Path) -> None:
     path = write_clip(
-        tmp_path / "live.mp4",
-        seconds=8,
-        gop=1,
-        sound=False,
-        movflags="frag_keyframe+delay_moov",
+        tmp_path / "live.mp4", seconds=8, gop=1, sound=False, movflags="frag_keyframe+delay_moov"
     )
     data = path.read_bytes()
     assert data.count(b"moof") > 150
@@ -264,16 +255,10 @@ AUDIOS: dict[str, tuple[Files, set[str | None]]] = {
     "cut.wav": (lambda f: write_sound(f / "w.wav").read_bytes()[:50000], {"media_truncated"}),
     "header.wav": (lambda f: write_sound(f / "w.wav").read_bytes()[:44], {"media_truncated"}),
     "video.wav": (lambda f: write_clip(f / "w.mp4"), {"audio_is_video"}),
-    "silent video.wav": (
-        lambda f: write_clip(f / "w.mp4", sound=False),
-        {"audio_no_sound"},
-    ),
+    "silent video.wav": (lambda f: write_clip(f / "w.mp4", sound=False), {"audio_no_sound"}),
     "song.wav": (lambda f: write_sound(f / "w.mp3", codec="mp3"), set()),
     "matroska.wav": (lambda f: write_sound(f / "w.mkv"), set()),
-    "rate.wav": (
-        lambda f: lies.wav_header(f, 24, b"\xff\xff\xff\x7f"),
-        {"media_absurd"},
-    ),
+    "rate.wav": (lambda f: lies.wav_header(f, 24, b"\xff\xff\xff\x7f"), {"media_absurd"}),
 }
 
 

@@ -426,9 +426,7 @@ def test_an_origin_shows_no_query() -> None:
     assert origin.host_header == "a.example"
 
 
-def test_a_name_that_changes_before_its_own_redirect_is_checked_again(
-    source: SourceServer,
-) -> None:
+def test_a_name_that_changes_before_its_own_redirect_is_checked_again(source: SourceServer) -> None:
     resolver = Rebinding("127.0.0.1", "169.254.169.254")
     source.add("/here", SourceFile(location="/there"))
     source.add("/there", SourceFile(b"secret"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pro_video.core.errors import Problem, RequestRefused
+from pro_video.core.errors import FieldProblem, RequestRefused
 from pro_video.request.check import JobRequest, check_inpainting_request, check_request
 from pro_video.request.models import (
     AnnotationArea,
@@ -37,13 +37,13 @@ def job(**changes: Any) -> dict[str, Any]:
     return {"video": "https://media.example.com/in.mp4", "segments": [segment()], **changes}
 
 
-def refused(raw: Any, *, max_segments: int = 10, local: bool = False) -> list[Problem]:
+def refused(raw: Any, *, max_segments: int = 10, local: bool = False) -> list[FieldProblem]:
     with pytest.raises(RequestRefused) as caught:
         check_request(raw, max_segments=max_segments, allow_local_files=local)
     return list(caught.value.problems)
 
 
-def pairs(problems: list[Problem]) -> set[tuple[str, str]]:
+def pairs(problems: list[FieldProblem]) -> set[tuple[str, str]]:
     return {(problem.field, problem.code) for problem in problems}
 
 
@@ -150,22 +150,10 @@ def test_types_and_rules_are_reported_together() -> None:
         ({"segments": [segment(0, 10**400)]}, "segments[0].end", "wrong_type"),
         ({"segments": [segment(True, 2)]}, "segments[0].start", "wrong_type"),
         ({"segments": [segment(1, 1.29)]}, "segments[0].end", "segment_too_short"),
-        (
-            {"segments": [segment(1, 3), segment(2.9, 4)]},
-            "segments[1].start",
-            "segments_overlap",
-        ),
-        (
-            {"segments": [segment(2.9, 4), segment(1, 3)]},
-            "segments[0].start",
-            "segments_overlap",
-        ),
+        ({"segments": [segment(1, 3), segment(2.9, 4)]}, "segments[1].start", "segments_overlap"),
+        ({"segments": [segment(2.9, 4), segment(1, 3)]}, "segments[0].start", "segments_overlap"),
         ({"segments": [segment(0, 9), segment(1, 2)]}, "segments[1].start", "segments_overlap"),
-        (
-            {"segments": [segment(1, 1.3), segment(1.3, 3)]},
-            "segments[0].end",
-            "segment_too_short",
-        ),
+        ({"segments": [segment(1, 1.3), segment(1.3, 3)]}, "segments[0].end", "segment_too_short"),
         ({"segments": [segment(audio_start=1)]}, "segments[0].audio_end", "crop_incomplete"),
         ({"segments": [segment(audio_end=1)]}, "segments[0].audio_start", "crop_incomplete"),
         (
@@ -284,7 +272,7 @@ json_values = st.recursive(
     )
 )
 def test_any_json_is_accepted_or_refused_with_named_fields(raw: dict[str, Any]) -> None:
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[FieldProblem, ...] = ()
     try:
         request = check_request(raw, max_segments=10, allow_local_files=True)
     except RequestRefused as refusal:
@@ -304,7 +292,7 @@ def test_an_inpainting_request_checks_source_and_areas_together() -> None:
         ("annotation_areas[0].kind", "kind_tier"),
     }
     with pytest.raises(RequestRefused) as caught:
-        check_inpainting_request("s3://b/in.mp4", [], allow_local_files=False)
+        check_inpainting_request("s3://bucket/in.mp4", [], allow_local_files=False)
     assert pairs(list(caught.value.problems)) == {("annotation_areas", "areas_missing")}
     request = check_inpainting_request(
         "/data/in.mp4", [area()], {"language": "zh"}, allow_local_files=True

@@ -23,7 +23,7 @@ def area(kind: str = "erase_text", region: Any = None, **more: Any) -> dict[str,
 
 
 def check(areas: Sequence[Any], options: Any = None) -> InpaintingRequest:
-    return check_inpainting_request("s3://b/in.mp4", areas, options, allow_local_files=False)
+    return check_inpainting_request("s3://bucket/in.mp4", areas, options, allow_local_files=False)
 
 
 def codes(areas: list[Any], **options: Any) -> set[tuple[str, str]]:

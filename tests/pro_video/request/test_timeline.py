@@ -76,5 +76,5 @@ def test_a_window_that_was_cut_off_stays_a_window() -> None:
     moved = cut.moved([inside, last])
     assert [area.start for area in moved] == pytest.approx([3.0, cut.length - 0.04])
     assert moved[0].end == pytest.approx(3.04)
-    request = check_inpainting_request("s3://b/in.mp4", moved, allow_local_files=False)
+    request = check_inpainting_request("s3://bucket/in.mp4", moved, allow_local_files=False)
     assert request.annotation_areas == moved

@@ -89,11 +89,7 @@ async def test_ranges_are_pinned_and_cover_the_file_once(
     asked = sorted(
         tuple(map(int, re.findall(r"\d+", text or ""))) for text in source.ranges("/v.mp4")
     )
-    assert asked == [
-        (0, PART - 1),
-        (PART, 2 * PART - 1),
-        (2 * PART, len(DATA) - 1),
-    ]
+    assert asked == [(0, PART - 1), (PART, 2 * PART - 1), (2 * PART, len(DATA) - 1)]
     assert [headers.get("if-match") for _, headers in source.requests].count('"v1"') == 2
 
 
@@ -147,8 +143,7 @@ async def test_one_stream_that_breaks_begins_anew(
         pytest.param(SourceFile(DATA, ranges=False, cuts=[PART + MIB] * 9), id="stream"),
         pytest.param(SourceFile(DATA, cuts=[1000] * 99), id="ranges"),
         pytest.param(
-            SourceFile(DATA, ranges=False, framing="chunked", cuts=[PART + MIB] * 9),
-            id="chunked",
+            SourceFile(DATA, ranges=False, framing="chunked", cuts=[PART + MIB] * 9), id="chunked"
         ),
         pytest.param(SourceFile(DATA, statuses=[503] * 99), id="always 503"),
         pytest.param(SourceFile(raw_head=b"NONSENSE\r\n\r\n"), id="not http"),

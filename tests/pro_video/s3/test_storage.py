@@ -17,13 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pro_video.core.errors import (
-    DeadlineExceeded,
     SourceRefused,
     StorageRefused,
     StorageUnavailable,
     TransferInterrupted,
 )
-from pro_video.net.interrupt import Interrupt
 from pro_video.s3.storage import Storage, Tuning, make_client, parse_s3_uri
 from pro_video.s3.transfers import crc
 from pro_video.s3.transfers.multipart import MAX_PARTS, part_size_for
@@ -428,13 +426,3 @@ def test_checksums_of_parts_make_that_of_the_whole(parts: list[bytes]) -> None:
     assert crc.whole(sums) == crc.encode(joined)
     assert crc.decode(crc.encode(joined)) == joined
     assert crc.composite(sums).endswith(f"-{len(parts)}")
-
-
-def test_a_switch_ends_a_pause_and_keeps_its_children_in_time() -> None:
-    switch = Interrupt(60)
-    child = switch.child()
-    child.pause(0)
-    switch.check()
-    late = Interrupt(0.01).child()
-    with pytest.raises(DeadlineExceeded):
-        late.pause(5)

@@ -8,7 +8,7 @@ import pytest
 
 from pro_video.core.errors import (
     DiedTooOften,
-    Problem,
+    FieldProblem,
     ProVideoError,
     RequestRefused,
     StorageRefused,
@@ -24,7 +24,7 @@ from tasks.run.progress import ProgressReporter
     [
         (StorageRefused("This job began in another bucket."), "Not begun: This job began in"),
         (DiedTooOften("The process was lost."), "Not begun: The process"),
-        (RequestRefused([Problem("video", "It is none.")]), "Request refused: "),
+        (RequestRefused([FieldProblem("video", "It is none.")]), "Request refused: "),
     ],
 )
 def test_a_job_that_entered_no_stage_is_no_failed_upload(

@@ -256,10 +256,7 @@ class TestWork:
     async def test_a_read_is_repeated(self, bad: Reply) -> None:
         clock = VirtualClock()
         good = ok({"content": [row()]})
-        async with (
-            ScriptedServer(bad, bad, good) as server,
-            client_of(server.url, clock) as client,
-        ):
+        async with ScriptedServer(bad, bad, good) as server, client_of(server.url, clock) as client:
             assert await client.work("538170001") is not None
         assert clock.slept == [1, 2]
         async with ScriptedServer(*[bad] * 4) as server, client_of(server.url) as client:
@@ -355,10 +352,7 @@ class TestLists:
 
         wrong = NOW + timedelta(hours=hours)
         clock = VirtualClock(start=wrong.timestamp())
-        async with (
-            ScriptedServer(answer=answer) as server,
-            client_of(server.url, clock) as client,
-        ):
+        async with ScriptedServer(answer=answer) as server, client_of(server.url, clock) as client:
             since = wrong - timedelta(minutes=9)
             found = await client.find_work(self.match, since=since, until=wrong)
             assert found is not None

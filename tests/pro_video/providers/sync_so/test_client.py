@@ -339,10 +339,7 @@ class TestGeneration:
     async def test_a_shown_generation_was_no_refused_one(self) -> None:
         clock = VirtualClock()
         replies = [Reply(403), Reply(200, PENDING), Reply(403)]
-        async with (
-            ScriptedServer(*replies) as server,
-            client_of(server.url, clock) as client,
-        ):
+        async with ScriptedServer(*replies) as server, client_of(server.url, clock) as client:
             with pytest.raises(ServiceUnavailable):
                 await client.generation("gen-1")
             clock.advance(601)
@@ -538,10 +535,7 @@ class TestFindGeneration:
 
         wrong = NOW + timedelta(hours=3)
         clock = VirtualClock(start=wrong.timestamp())
-        async with (
-            ScriptedServer(answer=answer) as server,
-            client_of(server.url, clock) as client,
-        ):
+        async with ScriptedServer(answer=answer) as server, client_of(server.url, clock) as client:
             since = wrong - timedelta(minutes=150)
             found = await client.find_generation(self.match, since=since)
         assert found is not None

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pro_video.core.errors import (
-    AccountBlocked,
-    JobFailed,
-    JobFailedRetryable,
-    TerminalError,
-)
+from pro_video.core.errors import AccountBlocked, JobFailed, JobFailedRetryable, TerminalError
 from pro_video.providers.job_status import JobStatus
 from pro_video.providers.sync_so.models import Generation
 from pro_video.providers.sync_so.status import (
@@ -23,6 +18,11 @@ from pro_video.providers.sync_so.status import (
     status_of,
 )
 
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 DOCUMENTED = {
     "PENDING": JobStatus.RUNNING,
     "PROCESSING": JobStatus.RUNNING,
@@ -33,117 +33,61 @@ DOCUMENTED = {
 }
 
 # The catalogue of GET /v2/errors as of 2026-08-25.
-CATALOGUE = [
-    "generation_unsupported_model",
-    "generation_pipeline_failed",
-    "generation_unknown_error",
-    "generation_input_validation_failed",
-    "generation_infra_storage_error",
-    "generation_infra_resource_exhausted",
-    "generation_infra_service_unavailable",
-    "generation_input_video_inaccessible",
-    "generation_input_audio_inaccessible",
-    "generation_input_image_inaccessible",
-    "generation_input_video_invalid",
-    "generation_input_audio_invalid",
-    "generation_input_segments_invalid",
-    "generation_input_trim_invalid",
-    "generation_input_face_selection_invalid",
-    "generation_input_resolution_unsupported",
-    "generation_input_duration_greater_than_max_duration",
-    "generation_model_duration_exceeded",
-    "generation_plan_duration_exceeded",
-    "dubbing_duration_exceeded",
-    "free_tier_generations_exhausted",
-    "plan_feature_unavailable",
-    "account_payment_required",
-    "account_on_hold",
-    "voice_clone_limit_reached",
-    "elevenlabs_quota_exceeded",
-    "generation_input_asset_type_mismatch",
-    "generation_input_too_many_visual",
-    "generation_input_dub_audio_conflict",
-    "concurrency_limit_reached",
-    "rate_limit_exceeded",
-    "generation_not_deletable_while_processing",
-    "invalid_generation_id",
-    "unsupported_generation_id_format",
-    "generation_not_found",
-    "generation_conflict",
-    "generation_media_probe_timeout",
-    "generation_media_probe_unavailable",
-    "controller_timeout",
-    "controller_unavailable",
-    "controller_dependency_error",
-    "internal_error",
-    "usage_dependency_unavailable",
-    "project_not_found",
-    "asset_not_found",
-    "asset_forbidden",
-    "invalid_asset_id_format",
-    "uploaded_file_not_found",
-    "file_not_in_org_storage",
-    "file_size_exceeds_plan_limit",
-    "voice_not_found",
-    "voice_sample_not_accessible",
-    "voice_sample_type_unsupported",
-    "voice_sample_upload_required",
-    "voice_sample_extraction_failed",
-    "voice_sample_source_too_large",
-    "voice_sample_too_short",
-    "voice_sample_invalid",
-    "voice_name_conflict",
-    "voice_clone_busy",
-    "elevenlabs_api_key_invalid",
-    "elevenlabs_service_unavailable",
-]
+CATALOGUE = words(
+    """
+    generation_unsupported_model generation_pipeline_failed generation_unknown_error
+    generation_input_validation_failed generation_infra_storage_error
+    generation_infra_resource_exhausted generation_infra_service_unavailable
+    generation_input_video_inaccessible generation_input_audio_inaccessible
+    generation_input_image_inaccessible generation_input_video_invalid
+    generation_input_audio_invalid generation_input_segments_invalid generation_input_trim_invalid
+    generation_input_face_selection_invalid generation_input_resolution_unsupported
+    generation_input_duration_greater_than_max_duration generation_model_duration_exceeded
+    generation_plan_duration_exceeded dubbing_duration_exceeded free_tier_generations_exhausted
+    plan_feature_unavailable account_payment_required account_on_hold voice_clone_limit_reached
+    elevenlabs_quota_exceeded generation_input_asset_type_mismatch
+    generation_input_too_many_visual generation_input_dub_audio_conflict concurrency_limit_reached
+    rate_limit_exceeded generation_not_deletable_while_processing invalid_generation_id
+    unsupported_generation_id_format generation_not_found generation_conflict
+    generation_media_probe_timeout generation_media_probe_unavailable controller_timeout
+    controller_unavailable controller_dependency_error internal_error usage_dependency_unavailable
+    project_not_found asset_not_found asset_forbidden invalid_asset_id_format
+    uploaded_file_not_found file_not_in_org_storage file_size_exceeds_plan_limit voice_not_found
+    voice_sample_not_accessible voice_sample_type_unsupported voice_sample_upload_required
+    voice_sample_extraction_failed voice_sample_source_too_large voice_sample_too_short
+    voice_sample_invalid voice_name_conflict voice_clone_busy elevenlabs_api_key_invalid
+    elevenlabs_service_unavailable
+    """
+)
 
-OFF_CATALOGUE = [
-    "generation_media_metadata_missing",
-    "generation_audio_length_exceeded",
-    "generation_text_length_exceeded",
-    "generation_audio_missing",
-    "generation_video_missing",
-    "generation_timeout",
-    "generation_database_error",
-    "generation_internal_auth",
-    "generation_unhandled_error",
-    "batch_file_too_large",
-    "batch_too_many_requests",
-    "batch_insufficient_records",
-    "batch_invalid_jsonl",
-    "batch_duplicate_request_id",
-    "batch_invalid_endpoint",
-    "batch_plan_required",
-    "batch_concurrency_limit_reached",
-    "cost_estimate_unavailable",
-    "INVALID_IDEMPOTENCY_KEY",
-    "IDEMPOTENCY_OUTCOME_UNKNOWN",
-]
+OFF_CATALOGUE = words(
+    """
+    generation_media_metadata_missing generation_audio_length_exceeded
+    generation_text_length_exceeded generation_audio_missing generation_video_missing
+    generation_timeout generation_database_error generation_internal_auth
+    generation_unhandled_error batch_file_too_large batch_too_many_requests
+    batch_insufficient_records batch_invalid_jsonl batch_duplicate_request_id
+    batch_invalid_endpoint batch_plan_required batch_concurrency_limit_reached
+    cost_estimate_unavailable INVALID_IDEMPOTENCY_KEY IDEMPOTENCY_OUTCOME_UNKNOWN
+    """
+)
 
-WORTH_AN_ATTEMPT = [
-    "generation_pipeline_failed",
-    "generation_unknown_error",
-    "generation_infra_storage_error",
-    "generation_infra_resource_exhausted",
-    "generation_infra_service_unavailable",
-    "generation_input_video_inaccessible",
-    "generation_input_audio_inaccessible",
-    "generation_media_probe_timeout",
-    "controller_timeout",
-    "internal_error",
-    "generation_timeout",
-]
+WORTH_AN_ATTEMPT = words(
+    """
+    generation_pipeline_failed generation_unknown_error generation_infra_storage_error
+    generation_infra_resource_exhausted generation_infra_service_unavailable
+    generation_input_video_inaccessible generation_input_audio_inaccessible
+    generation_media_probe_timeout controller_timeout internal_error generation_timeout
+    """
+)
 
-PERMANENT = [
-    "generation_unsupported_model",
-    "generation_input_validation_failed",
-    "generation_input_video_invalid",
-    "generation_input_segments_invalid",
-    "generation_input_face_selection_invalid",
-    "generation_model_duration_exceeded",
-    "generation_audio_length_exceeded",
-]
+PERMANENT = words(
+    """
+    generation_unsupported_model generation_input_validation_failed generation_input_video_invalid
+    generation_input_segments_invalid generation_input_face_selection_invalid
+    generation_model_duration_exceeded generation_audio_length_exceeded
+    """
+)
 
 
 def _ended(status: str, code: str | None = None, error: str | None = None) -> Generation:

@@ -1,0 +1,218 @@
+"""Runs flow runs as coroutines of one event loop in a separate thread, and stops them on demand.
+
+The loop is not the worker's, so that a busy job never delays the worker's polling and heartbeat.
+On the main thread, Prefect's flow engine would also replace the worker's handler of SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+from prefect import Flow, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ParameterBindError
+from prefect.flow_engine import run_flow_async
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    get_current_settings,
+    temporary_settings,
+)
+from prefect.utilities.callables import get_call_parameters
+
+from deployments.worker.callbacks import listen_for_callbacks
+from deployments.worker.settings import HEARTBEAT_SECONDS
+from pro_video.core.retrying import keep_running
+from pro_video.core.settings import Settings, get_settings, use_settings
+from pro_video.core.stopping import StopReason, StopSignal, use_stop
+from tasks.run.ending import AlreadyCompleted
+from tasks.webhooks.watch import watch_ends
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+logger = logging.getLogger("prefect.workers.pro_video")
+
+# One page of the API; the next poll takes the rest.
+_CANCELLING_PAGE = 200
+_CANCEL_SECONDS = 3.0
+
+
+def heartbeat() -> int:
+    """Pause between two heartbeats of a job in seconds.
+
+    A longer one in Prefect's settings is ignored: the automations that notice lost workers would
+    take every job for lost.
+    """
+    configured = get_current_settings().flows.heartbeat_frequency
+    return HEARTBEAT_SECONDS if configured is None else min(configured, HEARTBEAT_SECONDS)
+
+
+class JobRunner:
+    """The jobs of one worker process.
+
+    Args:
+        cancel_poll_seconds: pause between two requests for cancelled runs, each for all jobs.
+    """
+
+    def __init__(self, *, cancel_poll_seconds: float) -> None:
+        self._cancel_poll_seconds = cancel_poll_seconds
+        self._stops: dict[UUID, StopSignal] = {}
+        self._futures: dict[UUID, Future[State[Any]]] = {}
+        self._lock = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="pro-video-jobs", daemon=True)
+        self._watchers: list[Future[None]] = []
+
+    def start(self) -> None:
+        """Start the thread, its event loop, and the tasks that serve all jobs."""
+        self._thread.start()
+        watches: dict[str, Callable[[], Awaitable[None]]] = {
+            "The watch of cancelled runs": self._watch_cancellations,
+            "The listener to callbacks": listen_for_callbacks,
+            "The watch of ended runs": watch_ends,
+        }
+        self._watchers = [
+            asyncio.run_coroutine_threadsafe(keep_running(name, watch), self._loop)
+            for name, watch in watches.items()
+        ]
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._cancel_all())
+            self._loop.close()
+
+    async def _cancel_all(self) -> None:
+        # The remaining tasks are watchers, and jobs that did not stop in time.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+        await asyncio.get_running_loop().shutdown_asyncgens()
+
+    def submit(
+        self, flow: Flow[..., Any], flow_run: FlowRun, settings: Settings | None = None
+    ) -> Future[State[Any]]:
+        """Run a flow run in the thread's loop; the future holds its final (or handed over) state.
+
+        A run that is here already continues. It comes a second time when its heartbeats did not
+        reach the server, which took it for lost.
+        """
+        stop = StopSignal()
+        with self._lock:
+            present = self._futures.get(flow_run.id)
+            if present is not None:
+                logger.info("Job %s runs here already and continues", flow_run.id)
+                return present
+            self._stops[flow_run.id] = stop
+            future = asyncio.run_coroutine_threadsafe(
+                self._execute(flow, flow_run, stop, settings or get_settings()), self._loop
+            )
+            self._futures[flow_run.id] = future
+        future.add_done_callback(lambda _: self._forget(flow_run.id))
+        return future
+
+    async def _execute(
+        self, flow: Flow[..., Any], flow_run: FlowRun, stop: StopSignal, settings: Settings
+    ) -> State[Any]:
+        # Fills in defaults that are pydantic fields; the engine alone would pass the field objects.
+        try:
+            parameters = get_call_parameters(flow.fn, (), flow_run.parameters)
+        except ParameterBindError:
+            # A missing or unknown parameter: the engine says so in the run's final state.
+            parameters = flow_run.parameters
+        with (
+            use_stop(stop),
+            use_settings(settings),
+            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat()}),
+        ):
+            try:
+                state = await run_flow_async(
+                    flow, flow_run=flow_run, parameters=parameters, return_type="state"
+                )
+            except AlreadyCompleted as over:
+                logger.info("Job %s was completed by another process", flow_run.id)
+                return over.state
+        assert state is not None
+        return state
+
+    def _forget(self, flow_run_id: UUID) -> None:
+        with self._lock:
+            self._stops.pop(flow_run_id, None)
+            self._futures.pop(flow_run_id, None)
+
+    def stop(self, flow_run_id: UUID, reason: StopReason) -> bool:
+        """Ask one job to stop; True when it runs here."""
+        with self._lock:
+            signal = self._stops.get(flow_run_id)
+        if signal is None:
+            return False
+        signal.set(reason)
+        return True
+
+    @property
+    def running(self) -> frozenset[UUID]:
+        """Ids of the flow runs that run here."""
+        with self._lock:
+            return frozenset(self._stops)
+
+    async def _watch_cancellations(self) -> None:
+        # Unlike a subscription to events, reading the states misses no cancellation.
+        async with get_client() as client:
+            while True:
+                await asyncio.sleep(self._cancel_poll_seconds)
+                if not self.running:
+                    continue
+                try:
+                    cancelling = await self._cancelling(client)
+                except httpx.HTTPStatusError as error:
+                    logger.warning("Prefect refuses to list cancelled runs: %s", error)
+                except httpx.HTTPError as error:
+                    # The server is away: jobs continue, and the next request is soon.
+                    logger.debug("Could not read the cancelled runs: %s", type(error).__name__)
+                else:
+                    for flow_run_id in cancelling:
+                        self.stop(flow_run_id, StopReason.CANCELLED)
+
+    async def _cancelling(self, client: PrefectClient) -> list[UUID]:
+        cancelling = FlowRunFilterStateType(any_=[StateType.CANCELLING])
+        runs = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=cancelling)),
+            limit=_CANCELLING_PAGE,
+        )
+        return [run.id for run in runs]
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Hand all jobs over to the next worker, and end the thread.
+
+        A job that does not stop within ``grace_seconds`` is left to the recovery of lost workers.
+        """
+        for flow_run_id in self.running:
+            self.stop(flow_run_id, StopReason.HANDOVER)
+        with self._lock:
+            pending = [asyncio.wrap_future(future) for future in self._futures.values()]
+        if pending:
+            _, late = await asyncio.wait(pending, timeout=grace_seconds)
+            if late:
+                logger.warning("%d jobs did not stop in time", len(late))
+        for watcher in self._watchers:
+            watcher.cancel()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            await asyncio.to_thread(self._thread.join, _CANCEL_SECONDS + 2)
