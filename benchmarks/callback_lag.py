@@ -39,7 +39,7 @@ from deployments.local.stack import (
 from deployments.local.stack_process import running_stack
 from deployments.local.supervisor import run
 from pro_video.core.job_names import JobKeys
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 
 _PAUSE = 0.5
 

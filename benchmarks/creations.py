@@ -24,7 +24,7 @@ import httpx
 
 from deployments.local.database import VARIABLE
 from deployments.local.stack_process import running_stack
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 
 _WAIT_SECONDS = 600.0
 _CALL_SECONDS = 120.0

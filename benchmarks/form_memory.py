@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from deployments.local.stack_process import running_stack
-from sandbox.media.sample import Sample, describe, make_sample
+from sandbox.media.sample.make_sample import Sample, describe, make_sample
 
 _FORM = "/api/v1/video-editors/pro-sync-process"
 _BOUNDARY = "form-memory-2f8d0c6b51e94a7f"

@@ -39,8 +39,8 @@ from deployments.local.stack import BUCKET, REGION, Stack, free_port_base, open_
 from deployments.local.stack_process import running_process
 from deployments.register import register
 from deployments.save_blocks import ConnectionSettings
-from gateway.app.settings import GatewaySettings
 from gateway.auth.token_store import new_token, save_entries
+from gateway.base.settings import GatewaySettings
 
 _START_SECONDS = 180.0
 _CONNECT_SECONDS = 5.0

@@ -10,28 +10,27 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from gateway.app.app import create_app
-from gateway.app.logs import configure_logging
-from gateway.app.malloc import restrain
+from gateway.app.app import create_app, end_streams
 from gateway.app.server import allow_files, server_config
-from gateway.app.settings import get_gateway_settings
-from gateway.events.routes import end_streams
+from gateway.base.logs import configure_logging
+from gateway.base.malloc import restrain
+from gateway.base.settings import get_gateway_settings
 
 
 class _Server(uvicorn.Server):
-    """Ends the open event streams at a stop, because they would delay it."""
+    """Ends the open event streams at a stop, which they would delay."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
-        self._streams_of = app
+        self._app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        end_streams(self._streams_of)
+        end_streams(self._app)
         super().handle_exit(sig, frame)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C; forms under way get some time to end."""
+    """Serve until SIGTERM or Ctrl-C; running requests then have 30 s to end."""
     try:
         settings = get_gateway_settings()
     except ValidationError as error:

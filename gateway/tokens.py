@@ -8,15 +8,15 @@ import sys
 
 import httpx
 
-from gateway.app.settings import get_gateway_settings
 from gateway.auth.token_store import StoredToken, load_entries, new_token, save_entries
+from gateway.base.settings import get_gateway_settings
 
 
 async def create(owner: str) -> str:
-    """Add a token for ``owner`` and return it; it cannot be shown again.
+    """A new token for ``owner``, which cannot be shown again.
 
     Raises:
-        ValueError: not a name for an owner.
+        ValueError: the owner's name is malformed.
     """
     token, entry = new_token(owner)
     name = get_gateway_settings().token_block
@@ -25,12 +25,12 @@ async def create(owner: str) -> str:
 
 
 async def listed() -> list[StoredToken]:
-    """All tokens, without their secrets."""
+    """The entries of all tokens, which hold no secrets."""
     return await load_entries(get_gateway_settings().token_block) or []
 
 
 async def revoke(token_id: str) -> bool:
-    """Remove a token; False when there is none of that id."""
+    """Remove a token; False when there is none with this id."""
     name = get_gateway_settings().token_block
     entries = await load_entries(name) or []
     kept = [entry for entry in entries if entry.id != token_id]
@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return asyncio.run(_run(options))
     except httpx.HTTPError as error:
-        sys.stderr.write(f"Prefect does not answer ({type(error).__name__})\n")
+        sys.stderr.write(
+            f"Prefect does not answer ({type(error).__name__}). Nothing was changed.\n"
+        )
         return 1
 
 
@@ -69,7 +71,7 @@ async def _run(options: argparse.Namespace) -> int:
             sys.stdout.write(f"{entry.id}  {entry.owner}  {entry.created_at:%Y-%m-%d %H:%M}\n")
         return 0
     if not await revoke(options.id):
-        sys.stderr.write("There is no token of that id\n")
+        sys.stderr.write("There is no token with this id. Nothing was changed; see: list\n")
         return 1
     return 0
 

@@ -151,7 +151,7 @@ def _end_with_parent() -> None:
 
 def _sample(options: argparse.Namespace) -> int:
     from sandbox.media import MediaError
-    from sandbox.media.sample import make_sample
+    from sandbox.media.sample.make_sample import make_sample
 
     try:
         sample = make_sample(

@@ -26,7 +26,7 @@ from prefect.settings import (
 )
 from prefect.testing.cli import CycloptsCliRunner
 
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 from tests.support.stack import running_stack
 
 # A worker on a busy machine imports Prefect, reads its pool, and asks once for runs.

@@ -113,6 +113,36 @@ def test_the_table_of_imports_has_no_cycle() -> None:
     assert wrong == []
 
 
+# The packages of the gateway; each may import itself and those before it.
+GATEWAY = (
+    "base",
+    "prefect_client",
+    "bucket",
+    "auth",
+    "uploads",
+    "status",
+    "forms",
+    "jobs",
+    "events",
+    "callbacks",
+    "app",
+)
+
+
+def test_imports_inside_the_gateway_go_one_way() -> None:
+    folders = {path.parent.name for path in (ROOT / "gateway").glob("*/__init__.py")}
+    assert folders == set(GATEWAY)
+    wrong = [
+        f"{name_of(path)}:{line}: {name}"
+        for rank, package in enumerate(GATEWAY)
+        for path in modules(f"gateway/{package}")
+        for line, name in imported(path)
+        if name.partition(".")[0] == "gateway"
+        and f"{name}.".split(".")[1] not in GATEWAY[: rank + 1]
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("package", ["pro_video", "sandbox"])
 def test_the_work_itself_knows_no_prefect(package: str) -> None:
     wrong = [

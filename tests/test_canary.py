@@ -18,7 +18,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from sandbox.media.sample import describe
+from sandbox.media.sample.make_sample import describe
 from tests.support import secret_places
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.media.sample import make_sample
+from sandbox.media.sample.make_sample import make_sample
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.test_docs import ROOT, commands_of

@@ -1,1 +1,1 @@
-"""The application: routes put together, settings, logs, errors, health."""
+"""The application: its routes and services put together, its server, health and document."""

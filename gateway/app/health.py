@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from gateway.app.context import Context, GatewayContext
-from gateway.app.problems import ProblemError
-from gateway.prefect_client.api import PrefectRefused
-from gateway.status.cache import FlightCache
+from gateway.base.problems import RETRY_AFTER, ProblemError
+from gateway.base.services import service
+from gateway.base.settings import GatewaySettings
+from gateway.base.single_flight import SingleFlightCache
+from gateway.bucket.bucket import Bucket
+from gateway.prefect_client.api import PrefectApi, PrefectRefused
 from pro_video.core.errors import ProVideoError
 
 router = APIRouter(tags=["health"])
 
-# Prefect and the bucket are checked no more often, for any number of requests.
+# One check of Prefect and of the bucket serves all requests within this time, in seconds.
 _LIFE = 1.0
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 
 
 class Health(BaseModel):
@@ -37,16 +39,43 @@ class Readiness(BaseModel):
     s3: Literal["ok", "unavailable"] = Field(description="The bucket of the jobs.")
 
 
-Checks = FlightCache[str, Readiness]
+class ReadinessCheck:
+    """Checks the services of one gateway."""
 
+    def __init__(self, settings: GatewaySettings, api: PrefectApi, bucket: Bucket) -> None:
+        self._deployment = settings.deployment
+        self._api = api
+        self._bucket = bucket
+        self._results: SingleFlightCache[str, Readiness] = SingleFlightCache(size=1)
 
-def checks_of(request: Request) -> Checks:
-    """The cache of the application that handles ``request``."""
-    state = request.app.state
-    if not hasattr(state, "checks"):
-        state.checks = FlightCache(size=1)
-    checks: Checks = state.checks
-    return checks
+    async def result(self) -> Readiness:
+        """The result of the last check, or of a new one."""
+        return await self._results.get("ready", self._check, seconds=_LIFE)
+
+    async def _check(self) -> Readiness:
+        prefect, s3 = await asyncio.gather(self._prefect(), self._s3())
+        status: Literal["ready", "unavailable"] = (
+            "ready" if prefect == s3 == "ok" else "unavailable"
+        )
+        return Readiness(status=status, prefect=prefect, s3=s3)
+
+    async def _prefect(self) -> Literal["ok", "unavailable", "no deployment"]:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await self._api.call("GET", f"/deployments/name/{self._deployment}")
+        except PrefectRefused:
+            return "no deployment"
+        except (ProblemError, TimeoutError):
+            return "unavailable"
+        return "ok"
+
+    async def _s3(self) -> Literal["ok", "unavailable"]:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await (await self._bucket.storage()).head("readyz")
+        except (ProblemError, ProVideoError, TimeoutError):
+            return "unavailable"
+        return "ok"
 
 
 @router.get("/healthz", summary="Liveness")
@@ -61,48 +90,17 @@ async def healthz() -> Health:
     responses={
         503: {
             "model": Readiness,
-            "description": "Something behind the gateway is away.",
-            "headers": {
-                "Retry-After": {
-                    "description": "Seconds after which another try may succeed.",
-                    "schema": {"type": "integer", "minimum": 1},
-                }
-            },
+            "description": "Prefect, its deployment or the bucket does not answer.",
+            "headers": RETRY_AFTER,
         }
     },
 )
 async def readyz(
-    response: Response, context: Context, checks: Annotated[Checks, Depends(checks_of)]
+    response: Response, check: Annotated[ReadinessCheck, service(ReadinessCheck)]
 ) -> Readiness:
     """200 when Prefect with its deployment and the bucket answer; 503 names the failing one."""
-    found = await checks.get("ready", lambda: _check(context), seconds=_LIFE)
+    found = await check.result()
     if found.status != "ready":
         response.status_code = 503
         response.headers["Retry-After"] = "5"
     return found
-
-
-async def _check(context: GatewayContext) -> Readiness:
-    prefect, s3 = await asyncio.gather(_prefect(context), _s3(context))
-    ready = prefect == s3 == "ok"
-    return Readiness(status="ready" if ready else "unavailable", prefect=prefect, s3=s3)
-
-
-async def _prefect(context: GatewayContext) -> Literal["ok", "unavailable", "no deployment"]:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await context.api.call("GET", f"/deployments/name/{context.settings.deployment}")
-    except PrefectRefused:
-        return "no deployment"
-    except (ProblemError, TimeoutError):
-        return "unavailable"
-    return "ok"
-
-
-async def _s3(context: GatewayContext) -> Literal["ok", "unavailable"]:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await (await context.storage()).head("readyz")
-    except (ProblemError, ProVideoError, TimeoutError):
-        return "unavailable"
-    return "ok"

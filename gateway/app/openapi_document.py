@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -11,36 +11,39 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic.json_schema import models_json_schema
 from starlette.staticfiles import StaticFiles
 
-from gateway.app.context import Context
-from gateway.app.problems import Problem, ProblemError
+from gateway.auth.token_store import TokenStore
+from gateway.base.problems import Problem, ProblemError
+from gateway.base.services import service
 from gateway.events.history import JobEvent
-from gateway.forms.form_body import REFERENCE, FormTexts, form_schema
-from gateway.jobs.job_body import JobBody
+from gateway.jobs.form_schema import REFERENCE, form_schemas
+from gateway.jobs.request_models import JobBody
 from gateway.uploads.direct_uploads import UploadRequest
 from pro_video.core.settings import get_settings
 
 PATH = "/openapi.json"
 
 ASSETS = "/docs/assets"
-"""The path of the files of the page for people."""
+"""The path of the page's scripts and styles."""
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get(PATH)
-async def read_document(request: Request, context: Context) -> JSONResponse:
-    """The document as it holds now."""
+async def read_document(
+    request: Request, tokens: Annotated[TokenStore, service(TokenStore)]
+) -> JSONResponse:
+    """The document, with the present need of a token."""
     try:
-        needs_token = await context.tokens.is_closed()
+        needs_token = await tokens.exist()
     except ProblemError:
-        # Unknown at the moment; a token does no harm.
+        # Unknown at the moment; an unneeded token would do no harm.
         needs_token = True
     return JSONResponse(document(request.app, needs_token=needs_token))
 
 
 @router.get("/docs")
 async def read_docs(request: Request) -> HTMLResponse:
-    """The document for people. Its page takes tokens, so it runs no script from elsewhere."""
+    """The document as a page. People enter tokens there, so it loads no foreign script."""
     return get_swagger_ui_html(
         openapi_url=PATH,
         title=request.app.title,
@@ -51,7 +54,7 @@ async def read_docs(request: Request) -> HTMLResponse:
 
 
 def assets() -> StaticFiles:
-    """The files of the page for people."""
+    """The page's scripts and styles."""
     return StaticFiles(packages=[("fastapi_offline", "static")])
 
 
@@ -60,8 +63,7 @@ def document(app: FastAPI, *, needs_token: bool) -> dict[str, Any]:
 
     Args:
         app: the application.
-        needs_token: is there any token? While there is none, clients on the same machine go
-            without.
+        needs_token: False until the first token is made: clients on the same machine need none.
     """
     described = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -71,14 +73,13 @@ def document(app: FastAPI, *, needs_token: bool) -> dict[str, Any]:
             (Problem, "serialization"),
             (JobEvent, "serialization"),
             (JobBody, "validation"),
-            (FormTexts, "validation"),
             (UploadRequest, "validation"),
         ],
         ref_template=REFERENCE,
     )
     schemas = described.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(definitions["$defs"])
-    schemas["Form"] = form_schema(schemas.pop("FormTexts"))
+    schemas.update(form_schemas(schemas))
     _limit(described)
     if not needs_token:
         for operations in described["paths"].values():

@@ -1,113 +1,58 @@
-"""The gateway's own parts over the shared context, and the dependencies of its routes."""
+"""Makes the shared objects of one application."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+import contextlib
+from collections.abc import AsyncIterator
 
-from fastapi import Depends, Header, Request
-
-from gateway.app.context import GatewayContext
-from gateway.auth.auth import CurrentOwner
-from gateway.auth.limits import Pace, Usage
-from gateway.forms.admission import Places
-from gateway.jobs.runs import Runs
-from gateway.status.status import StatusReader
-from gateway.uploads.direct_uploads import DirectUploads, check_idempotency_key
-from gateway.uploads.orphan_uploads import Leftovers
-
-
-@dataclass(frozen=True)
-class Services:
-    """One of each per application.
-
-    Attributes:
-        runs: jobs in Prefect.
-        status: cached reads of jobs.
-        usage: bytes per owner.
-        uploads: direct uploads.
-        pace: requests per owner, but for statuses.
-        status_pace: reads of statuses per owner.
-        forms: bounds the forms that are received at the same time.
-        leftovers: files of forms that are still to be removed.
-    """
-
-    runs: Runs
-    status: StatusReader
-    usage: Usage
-    uploads: DirectUploads
-    pace: Pace
-    status_pace: Pace
-    forms: Places
-    leftovers: Leftovers
+from gateway.app.health import ReadinessCheck
+from gateway.auth.rate_limits import RateLimits
+from gateway.auth.token_store import TokenStore
+from gateway.base.services import Services
+from gateway.base.settings import GatewaySettings
+from gateway.bucket.bucket import Bucket
+from gateway.callbacks.routes import CallbackHandler
+from gateway.callbacks.secrets import ProviderSecrets
+from gateway.callbacks.settings import CallbackSettings
+from gateway.events.hub import EventHub
+from gateway.events.routes import EventSettings, EventStreams
+from gateway.forms.admission import FormAdmission
+from gateway.jobs.form_jobs import FormJobs
+from gateway.prefect_client.api import PrefectApi
+from gateway.prefect_client.loop import open_prefect_loop
+from gateway.prefect_client.runs import Runs
+from gateway.status.status_reader import StatusReader
+from gateway.uploads.direct_uploads import DirectUploads
+from gateway.uploads.orphan_uploads import OrphanUploads
+from gateway.uploads.sweeper import Sweeper
+from gateway.uploads.usage import StorageUsage
 
 
-def open_services(context: GatewayContext) -> Services:
-    """The parts of one application."""
-    settings = context.settings
-    runs = Runs(context)
-    usage = Usage(context)
-    return Services(
-        runs=runs,
-        status=StatusReader(context, runs),
-        usage=usage,
-        uploads=DirectUploads(context, usage),
-        pace=Pace(settings.requests_per_second, settings.request_burst),
-        status_pace=Pace(settings.status_reads_per_second, settings.status_read_burst),
-        forms=Places(settings.forms_at_once, seconds=settings.form_queue_seconds),
-        leftovers=Leftovers(),
-    )
-
-
-async def services_of(request: Request) -> Services:
-    """The parts of the application that handles ``request``; async, as FastAPI would use a thread
-    otherwise."""
-    services = request.app.state.services
-    assert isinstance(services, Services)
-    return services
-
-
-Parts = Annotated[Services, Depends(services_of)]
-"""For parameters of routes."""
-
-
-async def paced_owner(request: Request, owner: CurrentOwner, services: Parts) -> str:
-    """The caller, counted against the limit of requests."""
-    request.scope.setdefault("state", {})["owner"] = owner
-    services.pace.take(owner)
-    return owner
-
-
-Caller = Annotated[str, Depends(paced_owner)]
-"""For parameters of routes: the name of the caller, within the limit of requests."""
-
-
-async def polling_owner(request: Request, owner: CurrentOwner, services: Parts) -> str:
-    """The caller, counted against the limit of statuses."""
-    request.scope.setdefault("state", {})["owner"] = owner
-    services.status_pace.take(owner)
-    return owner
-
-
-Poller = Annotated[str, Depends(polling_owner)]
-"""For parameters of status routes: the name of the caller, within the limit of status reads."""
-
-
-async def idempotency_key(
-    key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            min_length=1,
-            max_length=255,
-            description="Same key and body: same job or upload, however often it is sent.",
-            examples=["order-4711"],
-        ),
-    ] = None,
-) -> str | None:
-    """The client's key."""
-    return check_idempotency_key(key)
-
-
-IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
-"""For parameters of routes that create."""
+@contextlib.asynccontextmanager
+async def open_services(settings: GatewaySettings) -> AsyncIterator[Services]:
+    """The shared objects, for the life of the application. No server needs to answer yet."""
+    async with open_prefect_loop() as prefect:
+        services = Services()
+        services.add(settings)
+        services.add(RateLimits.of(settings))
+        services.add(TokenStore(settings, prefect))
+        api = services.add(PrefectApi(prefect, timeout=settings.upstream_seconds))
+        bucket = services.add(Bucket(prefect, timeout=settings.upstream_seconds))
+        services.add(ReadinessCheck(settings, api, bucket))
+        runs = services.add(Runs(settings, api))
+        usage = StorageUsage(settings, bucket)
+        services.add(DirectUploads(settings, bucket, usage))
+        orphans = OrphanUploads()
+        services.add(Sweeper(settings, bucket, runs, orphans))
+        admission = FormAdmission(settings.forms_at_once, seconds=settings.form_queue_seconds)
+        services.add(FormJobs(settings, bucket, runs, usage, admission, orphans))
+        statuses = services.add(StatusReader(settings, api, bucket, runs))
+        events = EventSettings()
+        hub = EventHub(api, runs, statuses, look_seconds=events.events_look_seconds)
+        services.add(EventStreams(events, hub))
+        callbacks = CallbackSettings()
+        services.add(CallbackHandler(callbacks, api, ProviderSecrets.of(callbacks)))
+        try:
+            yield services
+        finally:
+            await statuses.close()

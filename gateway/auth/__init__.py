@@ -1,1 +1,1 @@
-"""Owners of requests: tokens, and limits per owner."""
+"""Owners of requests: their tokens, and the limits of their rates."""

@@ -1,1 +1,1 @@
-"""The providers' callbacks, which only wake the wait for a job."""
+"""The providers' callbacks, which only wake a waiting task."""

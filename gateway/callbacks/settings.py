@@ -1,4 +1,4 @@
-"""Settings of the doorbells (``PRO_VIDEO_GATEWAY_…``)."""
+"""Settings of the providers' callbacks (``PRO_VIDEO_GATEWAY_…``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class DoorbellSettings(BaseSettings):
+class CallbackSettings(BaseSettings):
     """Each field is the environment variable ``PRO_VIDEO_GATEWAY_<FIELD>``."""
 
     model_config = SettingsConfigDict(env_prefix="PRO_VIDEO_GATEWAY_", frozen=True, extra="ignore")
@@ -18,16 +18,16 @@ class DoorbellSettings(BaseSettings):
     )
     ghostcut_previous_app_secrets: SecretStr = Field(
         SecretStr(""),
-        description="App secrets that GhostCut may still sign with, besides the block's own; "
-        "with commas between them.",
+        description="Earlier app secrets that GhostCut may still sign with, besides the block's "
+        "own; with commas between them.",
     )
     doorbell_max_bytes: int = Field(256 * 1024, gt=0, description="Largest callback, in bytes.")
     doorbell_seconds: float = Field(
-        10.0, gt=0, description="A callback that is not here whole after this time is refused."
+        10.0, gt=0, description="A callback that has not arrived whole after this time is refused."
     )
     doorbells_at_once: int = Field(64, ge=1, description="Callbacks received at the same time.")
     doorbell_memory_seconds: float = Field(
-        900.0, gt=0, description="A callback counts as a repetition for this time."
+        900.0, gt=0, description="A repetition within this time is not handled again."
     )
 
 

@@ -1,5 +1,4 @@
-"""The events of one job for its listeners: Prefect's states in their order, and the progress of
-the present one."""
+"""The events of one job, from Prefect's states in their order and the progress of the last one."""
 
 from __future__ import annotations
 
@@ -11,9 +10,9 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.jobs.runs import Run, RunState
 from gateway.jobs.views import JobSummary, Status, View, summary
-from gateway.status.status import Snapshot
+from gateway.prefect_client.runs import Run, RunState
+from gateway.status.status_reader import Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 
@@ -22,7 +21,7 @@ _ID = re.compile(r"(?P<state>[0-9a-f-]{36})\.(?P<progress>[0-9]{1,3})\.(?P<statu
 
 
 class JobEvent(View):
-    """The content of a job's event; each field as in the view of the job."""
+    """The data of a job's event; each field as in the view of the job."""
 
     job_id: str
     status: Status
@@ -32,17 +31,17 @@ class JobEvent(View):
     warnings: list[JobWarning]
     rejected_key: str | None
     fallback_key: str | None
-    timestamp: datetime = Field(description="When the job came into this state.")
+    timestamp: datetime = Field(description="Time at which the job entered this state.")
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One event: the state of a job at a time.
+class StreamEvent:
+    """One event: a job in one of its states.
 
     Attributes:
         state_id: Prefect's id of the state.
-        view: the content for clients.
-        at: when it began.
+        view: the job's summary.
+        at: begin of the state.
     """
 
     state_id: str
@@ -51,32 +50,22 @@ class Moment:
 
     @property
     def id(self) -> str:
-        """The event's id, from which the next one is known."""
+        """The event's id, from which the later events follow."""
         return f"{self.state_id}.{self.view.progress}.{self.view.status}"
 
     @property
     def is_final(self) -> bool:
-        """Has the job ended?"""
+        """Whether the job has ended."""
         return self.view.status != "processing"
 
     def data(self) -> dict[str, Any]:
         """The event's data."""
-        event = JobEvent(
-            job_id=self.view.job_id,
-            status=self.view.status,
-            stage=self.view.stage,
-            progress=self.view.progress,
-            message=self.view.message,
-            warnings=self.view.warnings,
-            rejected_key=self.view.rejected_key,
-            fallback_key=self.view.fallback_key,
-            timestamp=self.at,
-        )
+        event = JobEvent.model_validate({**self.view.model_dump(), "timestamp": self.at})
         return event.model_dump(mode="json")
 
 
-class History:
-    """The states of one job; grows by :meth:`take`."""
+class JobHistory:
+    """The states of one job, as far as they were read; :meth:`update` adds to them."""
 
     def __init__(self) -> None:
         self._run: Run | None = None
@@ -85,32 +74,32 @@ class History:
 
     @property
     def state_id(self) -> str | None:
-        """Id of the present state."""
+        """Id of the last state; None before the first read."""
         return str(self._states[-1].id) if self._states else None
 
     @property
     def run(self) -> Run | None:
-        """The run as it was read last."""
+        """The run as it was last read."""
         return self._run
 
     @property
-    def current(self) -> Moment:
-        """The job now."""
-        return self._moment(self._states[-1], self._percent)
+    def current(self) -> StreamEvent:
+        """The event of the last state."""
+        return self._event(self._states[-1], self._percent)
 
-    def take(self, run: Run, states: Sequence[RunState], percent: float) -> list[Moment]:
-        """Take in what was read; returns what is new in it, in its order.
+    def update(self, run: Run, states: Sequence[RunState], percent: float) -> list[StreamEvent]:
+        """Add what was read, and return the new events in their order.
 
         Args:
-            run: the run with its present state.
-            states: all of its states; may be empty when its present state is known.
-            percent: of its progress artifact.
+            run: the run with its current state.
+            states: all of its states; may be empty when the current state is known already.
+            percent: value of its progress artifact.
         """
         before = self.current if self._states else None
         known = {state.id for state in self._states}
         ordered = sorted(states, key=lambda state: state.timestamp)
         if ordered and run.state.id not in {state.id for state in ordered}:
-            # The list is a moment older or younger than the run.
+            # The list was read a little before or after the run.
             ordered.append(run.state)
         if ordered:
             self._states = ordered
@@ -130,11 +119,11 @@ class History:
             new.append(now)
         return new
 
-    def since(self, last_event_id: str | None) -> list[Moment]:
-        """The events that a listener has missed: all after the one of that id.
+    def since(self, last_event_id: str | None) -> list[StreamEvent]:
+        """The events after the one of an id, for a client that reconnects.
 
-        Without an id it is the present moment alone. After an id that is none of this job it is
-        everything, so that nothing is missed.
+        Without an id it is the current event alone. An id of another job gives all events, so that
+        none is missed.
         """
         if not last_event_id:
             return [self.current]
@@ -148,17 +137,19 @@ class History:
         now = self.current
         return missed if now.id == last_event_id else [*missed, now]
 
-    def _passed(self, indices: Iterable[int]) -> list[Moment]:
-        """Earlier states. How far they came is not known any more, only where they began; a crash
-        that the job came back from is not shown."""
-        return [self._past(i) for i in indices if self._states[i].type != "CRASHED"]
+    def _passed(self, indices: Iterable[int]) -> list[StreamEvent]:
+        """The events of earlier states, with the progress at their begin, which alone is known.
 
-    def _past(self, index: int) -> Moment:
+        A crash from which the job recovered is left out.
+        """
+        return [self._earlier(i) for i in indices if self._states[i].type != "CRASHED"]
+
+    def _earlier(self, index: int) -> StreamEvent:
         reached = max(_START.get(one.name, 0.0) for one in self._states[: index + 1])
-        return self._moment(self._states[index], min(reached, self._percent))
+        return self._event(self._states[index], min(reached, self._percent))
 
-    def _moment(self, state: RunState, percent: float) -> Moment:
+    def _event(self, state: RunState, percent: float) -> StreamEvent:
         assert self._run is not None
         run = self._run.model_copy(update={"state": state})
         shown = max(percent, _START.get(state.name, 0.0))
-        return Moment(str(state.id), summary(Snapshot(run, shown)), state.timestamp)
+        return StreamEvent(str(state.id), summary(Snapshot(run, shown)), state.timestamp)

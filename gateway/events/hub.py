@@ -1,8 +1,8 @@
-"""One subscription at Prefect for all listeners of all jobs.
+"""One subscription at Prefect for all clients that follow jobs.
 
-Prefect's event stream says which jobs have changed. Their new state is then read from its API,
-together with the percentages, for all watched jobs at once. A lost event therefore only delays a
-change until the next full read.
+Prefect's event stream says which jobs have changed. Their states and percentages are then read from
+its API, for all followed jobs at once. A lost event therefore only delays a change until the next
+full read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from pydantic import TypeAdapter
 
-from gateway.app.problems import ProblemError, not_found
-from gateway.events.history import History, Moment
-from gateway.jobs.runs import Run, Runs, RunState
+from gateway.base.problems import ProblemError, not_found
+from gateway.events.history import JobHistory, StreamEvent
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
-from gateway.status.status import StatusReader
+from gateway.prefect_client.runs import Run, Runs, RunState
+from gateway.status.status_reader import StatusReader
 from pro_video.core.retrying import Backoff, keep_running
 
 logger = logging.getLogger("pro_video.gateway.events")
@@ -38,65 +38,65 @@ _SETTLE_SECONDS = 6.0
 _RECONNECT = Backoff(first=0.5, longest=15.0)
 
 
-class Listener:
-    """One client's queue; full means that the client does not read, and ends its stream."""
+class Subscription:
+    """The queue of one client. A client that does not read fills it, and its stream ends."""
 
     def __init__(self, size: int) -> None:
-        # One place more: None, which wakes a stream that is told to end.
-        self.queue: asyncio.Queue[Moment | None] = asyncio.Queue(size + 1)
+        # One place more, for the None that ends the stream.
+        self.queue: asyncio.Queue[StreamEvent | None] = asyncio.Queue(size + 1)
         self.is_over = False
         self._size = size
 
-    def offer(self, moment: Moment) -> None:
-        """Hand an event over; never waits."""
+    def offer(self, event: StreamEvent) -> None:
+        """Add an event, without waiting."""
         if self.is_over:
             return
         if self.queue.qsize() >= self._size:
             self.end()
         else:
-            self.queue.put_nowait(moment)
+            self.queue.put_nowait(event)
 
     def end(self) -> None:
-        """Let the stream end after what is in the queue; its client comes back by itself."""
+        """End the stream after the events in the queue; its client reconnects by itself."""
         if not self.is_over:
             self.is_over = True
             self.queue.put_nowait(None)
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One listener's place.
+class Followed:
+    """A job that a client follows.
 
     Attributes:
         missed: the events to send first.
-        is_over: the job has ended; nothing comes after that.
-        listener: the queue of later events.
+        has_ended: whether the job has ended, so that no other events follow.
+        subscription: the queue of later events.
     """
 
-    missed: list[Moment]
-    is_over: bool
-    listener: Listener
+    missed: list[StreamEvent]
+    has_ended: bool
+    subscription: Subscription
 
 
-class _Watched:
-    """One job and who listens."""
+class _Job:
+    """A followed job and its subscriptions."""
 
     def __init__(self) -> None:
-        self.history = History()
-        self.listeners: set[Listener] = set()
+        self.history = JobHistory()
+        self.subscriptions: set[Subscription] = set()
         self.loading: asyncio.Task[None] | None = None
 
 
 class EventHub:
-    """The watched jobs of one application. Works only while there are listeners.
+    """The followed jobs of one application. Works only while there are subscriptions.
 
     Args:
         api: Prefect.
         runs: reads runs.
         status: reads percentages.
-        look_seconds: pause between two looks at the percentages.
-        full_seconds: pause between two looks at all watched jobs' states.
-        queue_size: events that a listener may be behind.
+        look_seconds: pause between two reads of the percentages.
+        full_seconds: pause between two reads of all states.
+        queue_size: events that a client may be behind.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class EventHub:
         self._look_seconds = look_seconds
         self._full_seconds = full_seconds
         self._queue_size = queue_size
-        self._jobs: dict[UUID, _Watched] = {}
+        self._jobs: dict[UUID, _Job] = {}
         self._changed: set[UUID] = set()
         self._wake = asyncio.Event()
         self._follows_from = math.inf
@@ -123,70 +123,70 @@ class EventHub:
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
 
     @property
-    def listeners(self) -> int:
-        """The number of clients that listen."""
-        return sum(len(job.listeners) for job in self._jobs.values())
+    def subscriptions(self) -> int:
+        """The number of clients that follow a job."""
+        return sum(len(job.subscriptions) for job in self._jobs.values())
 
     @property
     def upstreams(self) -> int:
-        """The number of subscriptions at Prefect: one or none."""
+        """The number of connections to Prefect's event stream: one or none."""
         return int(bool(self._tasks))
 
     @contextlib.asynccontextmanager
-    async def listening(self, job_id: UUID, last_event_id: str | None) -> AsyncIterator[Seat]:
-        """Listen to a job: what was missed, and a queue of what comes after it.
+    async def following(self, job_id: UUID, last_event_id: str | None) -> AsyncIterator[Followed]:
+        """Follow a job: the events after an id, and a queue of those to come.
 
         Raises:
             ProblemError: 404 when the job is gone, 503 when Prefect is away.
         """
-        watched = self._jobs.setdefault(job_id, _Watched())
-        listener = Listener(self._queue_size)
-        # From here on, so that no other listener's end forgets the job.
-        watched.listeners.add(listener)
+        job = self._jobs.setdefault(job_id, _Job())
+        subscription = Subscription(self._queue_size)
+        # First of all, so that the end of another subscription does not drop the job.
+        job.subscriptions.add(subscription)
         try:
-            await self._load(job_id, watched)
+            await self._load(job_id, job)
             self._start()
-            while not listener.queue.empty():
-                listener.queue.get_nowait()
-            # Nothing can come in between these lines: there is no other thread.
-            history = watched.history
-            yield Seat(history.since(last_event_id), history.current.is_final, listener)
+            while not subscription.queue.empty():
+                subscription.queue.get_nowait()
+            # No event can come between these lines: there is no other thread and no await.
+            history = job.history
+            yield Followed(history.since(last_event_id), history.current.is_final, subscription)
         finally:
-            watched.listeners.discard(listener)
-            if not watched.listeners:
+            job.subscriptions.discard(subscription)
+            if not job.subscriptions:
                 self._jobs.pop(job_id, None)
             if not self._jobs:
                 await self.close()
 
     def end_all(self) -> None:
-        """Let all streams end; for a gateway that stops."""
+        """End all streams, for a gateway that stops."""
         for job in self._jobs.values():
-            for listener in job.listeners:
-                listener.end()
+            for subscription in job.subscriptions:
+                subscription.end()
 
     async def close(self) -> None:
-        """End the watch."""
+        """Stop reading from Prefect."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _load(self, job_id: UUID, watched: _Watched) -> None:
-        if watched.history.state_id is not None:
+    async def _load(self, job_id: UUID, job: _Job) -> None:
+        if job.history.state_id is not None:
             return
-        if watched.loading is None or watched.loading.done():
-            watched.loading = asyncio.create_task(self._read_first(job_id, watched))
-            watched.loading.add_done_callback(_retrieve)
-        # A listener that leaves must not end the read of the others.
-        await asyncio.shield(watched.loading)
+        if job.loading is None or job.loading.done():
+            job.loading = asyncio.create_task(self._read_first(job_id, job))
+            job.loading.add_done_callback(_retrieve)
+        # A client that leaves must not end the read of the others.
+        await asyncio.shield(job.loading)
 
-    async def _read_first(self, job_id: UUID, watched: _Watched) -> None:
+    async def _read_first(self, job_id: UUID, job: _Job) -> None:
         run = (await self._runs.by_ids([job_id])).get(job_id)
         if run is None:
             raise not_found("job")
         states = await self._states(job_id)
         percent = (await self._status.snapshots([run]))[0].percent
-        watched.history.take(run, states, percent)
+        job.history.update(run, states, percent)
 
     async def _states(self, job_id: UUID) -> list[RunState]:
         try:
@@ -201,11 +201,11 @@ class EventHub:
     def _start(self) -> None:
         if not self._tasks:
             self._tasks = [
-                asyncio.create_task(keep_running("The watch of jobs", self._look_forever)),
-                asyncio.create_task(keep_running("The event stream", self._follow_forever)),
+                asyncio.create_task(keep_running("The reads of followed jobs", self._read_forever)),
+                asyncio.create_task(keep_running("Prefect's event stream", self._follow_forever)),
             ]
 
-    async def _look_forever(self) -> None:
+    async def _read_forever(self) -> None:
         full_at = time.monotonic() + self._full_seconds
         while True:
             with contextlib.suppress(TimeoutError):
@@ -217,45 +217,42 @@ class EventHub:
                 now = time.monotonic()
                 if now < self._follows_from or now >= full_at:
                     full_at = now + self._full_seconds
-                    await self._look(list(self._jobs))
+                    await self._read(list(self._jobs))
                 elif changed:
-                    await self._look([job_id for job_id in changed if job_id in self._jobs])
+                    await self._read([job_id for job_id in changed if job_id in self._jobs])
                 else:
-                    await self._look_at_percents()
+                    await self._read_percents()
             except (ProblemError, PrefectRefused) as error:
-                # Prefect is away: the next look tells all that was missed.
-                logger.info("Could not look at the watched jobs: %s", error)
+                # Prefect is away: the next read finds all that was missed.
+                logger.info("Could not read the followed jobs: %s", error)
                 full_at = time.monotonic()
 
-    async def _look(self, ids: Sequence[UUID]) -> None:
+    async def _read(self, ids: Sequence[UUID]) -> None:
         for first in range(0, len(ids), _BATCH):
             runs = await self._runs.by_ids(ids[first : first + _BATCH])
             snapshots = await self._status.snapshots(list(runs.values()))
-            await asyncio.gather(*(self._take(one.run, one.percent) for one in snapshots))
+            await asyncio.gather(*(self._update(one.run, one.percent) for one in snapshots))
 
-    async def _look_at_percents(self) -> None:
+    async def _read_percents(self) -> None:
         known = [job.history.run for job in self._jobs.values() if job.history.run is not None]
         for first in range(0, len(known), _BATCH):
             for one in await self._status.snapshots(known[first : first + _BATCH]):
-                self._publish(one.run.id, one.run, [], one.percent)
+                self._publish(one.run, [], one.percent)
 
-    async def _take(self, run: Run, percent: float) -> None:
-        watched = self._jobs.get(run.id)
-        if watched is None:
-            return
-        known = watched.history.state_id == str(run.state.id)
-        # The states in between would be missed otherwise.
-        states = [] if known else await self._states(run.id)
-        self._publish(run.id, run, states, percent)
+    async def _update(self, run: Run, percent: float) -> None:
+        job = self._jobs.get(run.id)
+        if job is not None:
+            is_known = job.history.state_id == str(run.state.id)
+            # All of them: there may be states between the last known one and this one.
+            states = [] if is_known else await self._states(run.id)
+            self._publish(run, states, percent)
 
-    def _publish(self, job_id: UUID, run: Run, states: Sequence[RunState], percent: float) -> None:
-        watched = self._jobs.get(job_id)
-        if watched is None:
-            return
-        moments = watched.history.take(run, states, percent)
-        for moment in moments:
-            for listener in watched.listeners:
-                listener.offer(moment)
+    def _publish(self, run: Run, states: Sequence[RunState], percent: float) -> None:
+        job = self._jobs.get(run.id)
+        if job is not None:
+            for event in job.history.update(run, states, percent):
+                for subscription in job.subscriptions:
+                    subscription.offer(event)
 
     async def _follow_forever(self) -> None:
         failures = 0
@@ -263,7 +260,7 @@ class EventHub:
             began = time.monotonic()
             try:
                 await self._follow()
-            except Exception as error:  # noqa: BLE001 - looks go on; the follower must never end
+            except Exception as error:  # noqa: BLE001 - the reads go on without it
                 logger.debug("No event stream at the moment: %s", type(error).__name__)
             finally:
                 self._follows_from = math.inf
@@ -283,11 +280,11 @@ class EventHub:
                         self._changed.add(job_id)
                         self._wake.set()
         finally:
-            # Also when the entering itself was ended: its connection may stand already.
+            # Also when entering was cancelled: the connection may be open already.
             await subscriber.__aexit__(None, None, None)
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    # All who waited may have left; asking keeps asyncio from reporting the error as lost.
+    # Without a waiter asyncio would report the error as never retrieved.
     if not task.cancelled():
         task.exception()

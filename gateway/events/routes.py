@@ -1,4 +1,4 @@
-"""A job's events as a stream (server-sent events), for clients that would otherwise poll."""
+"""The route of a job's events as server-sent events."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Header, Response
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.app.context import Context
-from gateway.app.problems import ProblemError, problem_responses
-from gateway.app.services import Caller, Parts
-from gateway.events.hub import EventHub, Seat
-from gateway.events.stream import HEARTBEAT, EventStream, frame
-from gateway.jobs.legacy import JobId
+from gateway.auth.authenticate import Owner
+from gateway.base.problems import ProblemError, problem_responses
+from gateway.base.services import service
+from gateway.events.hub import EventHub, Followed
+from gateway.events.stream import HEARTBEAT, EventStreamResponse, frame
+from gateway.jobs.job_status import JobId, Statuses
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
@@ -51,25 +51,25 @@ class EventSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PRO_VIDEO_GATEWAY_", frozen=True, extra="ignore")
 
     events_heartbeat_seconds: float = Field(
-        15.0, gt=0, description="A quiet stream of events says this often that it is there."
+        15.0, gt=0, description="Pause after which an idle stream sends a heartbeat."
     )
     events_longest_seconds: float = Field(
-        3600.0, gt=0, description="A stream ends after this time; its client comes back by itself."
+        3600.0, gt=0, description="A stream ends after this time; its client reconnects by itself."
     )
     events_send_seconds: float = Field(
-        30.0, gt=0, description="A client that takes no bytes for this time is dropped."
+        30.0, gt=0, description="A client that reads nothing for this time is dropped."
     )
     events_listeners: int = Field(2000, ge=1, description="Streams at the same time.")
     events_listeners_of_owner: int = Field(
         200, ge=1, description="Streams of one owner at the same time."
     )
     events_look_seconds: float = Field(
-        1.0, gt=0, description="Pause between two looks at the percentages of watched jobs."
+        1.0, gt=0, description="Pause between two reads of the percentages of followed jobs."
     )
 
 
-class Streams:
-    """The streams of one application."""
+class EventStreams:
+    """The open streams of one application, and their limits."""
 
     def __init__(self, settings: EventSettings, hub: EventHub) -> None:
         self.settings = settings
@@ -77,14 +77,14 @@ class Streams:
         self._open: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def place(self, owner: str) -> Iterator[None]:
-        """One stream's place while the block runs.
+    def opened(self, owner: str) -> Iterator[None]:
+        """Count a stream while the block runs.
 
         Raises:
-            ProblemError: 429 when the owner has as many as one may, 503 when all are taken.
+            ProblemError: 429 at the owner's limit, 503 at the limit of all.
         """
         if self._open[owner] >= self.settings.events_listeners_of_owner:
-            raise _too_many(429, "You have as many streams open as you may.")
+            raise _too_many(429, "You have as many open streams as one owner may have.")
         if self._open.total() >= self.settings.events_listeners:
             raise _too_many(503, "Too many streams are open.")
         self._open[owner] += 1
@@ -92,33 +92,17 @@ class Streams:
             yield
         finally:
             self._open[owner] -= 1
-            # Owners come and go.
+            # Drops owners without streams.
             self._open += Counter()
 
 
 def _too_many(status: int, what: str) -> ProblemError:
-    return ProblemError(status, "too_many_streams", f"{what} Poll the status.", retry_after=30)
-
-
-def streams_of(request: Request, context: Context, services: Parts) -> Streams:
-    """The streams of the application that handles ``request``; made with the first one."""
-    state = request.app.state
-    if not hasattr(state, "streams"):
-        settings = EventSettings()
-        hub = EventHub(
-            context.api, services.runs, services.status, look_seconds=settings.events_look_seconds
-        )
-        state.streams = Streams(settings, hub)
-    streams = state.streams
-    assert isinstance(streams, Streams)
-    return streams
-
-
-def end_streams(app: FastAPI) -> None:
-    """Let all streams of an application end, so that a server that stops need not wait for them."""
-    streams = getattr(app.state, "streams", None)
-    if isinstance(streams, Streams):
-        streams.hub.end_all()
+    return ProblemError(
+        status,
+        "too_many_streams",
+        f"{what} Close one, try again later, or poll the status.",
+        retry_after=30,
+    )
 
 
 @router.get(
@@ -127,62 +111,62 @@ def end_streams(app: FastAPI) -> None:
     response_class=Response,
     responses={
         200: {
-            "description": "The job as it is, then each change of stage, percentage or status; "
-            "ends with the job. `: …` lines are heartbeats.",
+            "description": "The job as it is, then each change of stage, percentage or status. The "
+            "stream ends with the job. Lines that begin with a colon are heartbeats.",
             "content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}},
         },
-        204: {"description": "The job has ended, and its last event was seen."},
+        204: {"description": "The job has ended, and Last-Event-ID is its last event."},
         **problem_responses(401, 403, 404, 422, 429, 503),
     },
 )
 async def read_events(
     job_id: JobId,
-    owner: Caller,
-    services: Parts,
-    streams: Annotated[Streams, Depends(streams_of)],
+    owner: Owner,
+    statuses: Statuses,
+    streams: Annotated[EventStreams, service(EventStreams)],
     last_event_id: Annotated[
         str | None,
         Header(
             alias="Last-Event-ID",
             max_length=200,
-            description="id of the last event seen; everything after it is told again.",
+            description="id of the last event seen; the stream begins after it.",
         ),
     ] = None,
 ) -> Response:
     """Server-sent events: `EventSource` follows them and reconnects by itself."""
-    await services.status.snapshot(owner, job_id)
+    await statuses.snapshot(owner, job_id)
     async with AsyncExitStack() as stack:
-        stack.enter_context(streams.place(owner))
-        seat = await stack.enter_async_context(streams.hub.listening(job_id, last_event_id))
-        if seat.is_over and not seat.missed:
-            # EventSource takes this as the order to stop coming back.
+        stack.enter_context(streams.opened(owner))
+        followed = await stack.enter_async_context(streams.hub.following(job_id, last_event_id))
+        if followed.has_ended and not followed.missed:
+            # EventSource reconnects after any other status.
             return Response(status_code=204)
-        leaving = stack.pop_all()
-    return EventStream(
-        _chunks(streams.settings, seat),
-        leave=leaving.aclose,
+        closing = stack.pop_all()
+    return EventStreamResponse(
+        _chunks(streams.settings, followed),
+        close=closing.aclose,
         send_seconds=streams.settings.events_send_seconds,
     )
 
 
-async def _chunks(settings: EventSettings, seat: Seat) -> AsyncIterator[bytes]:
+async def _chunks(settings: EventSettings, followed: Followed) -> AsyncIterator[bytes]:
     until = time.monotonic() + settings.events_longest_seconds
-    queue = seat.listener.queue
+    queue = followed.subscription.queue
     yield _RETRY
-    for moment in seat.missed:
-        yield frame(moment.id, moment.data())
-    if seat.is_over:
+    for event in followed.missed:
+        yield frame(event.id, event.data())
+    if followed.has_ended:
         return
     while (left := until - time.monotonic()) > 0:
         try:
             async with asyncio.timeout(min(settings.events_heartbeat_seconds, left)):
-                news = await queue.get()
+                new = await queue.get()
         except TimeoutError:
             yield HEARTBEAT
             continue
-        if news is None:
-            # The client comes back with the last id that it took, and misses nothing.
+        if new is None:
+            # The client reconnects with the last id that it read, and misses nothing.
             return
-        yield frame(news.id, news.data())
-        if news.is_final and queue.empty():
+        yield frame(new.id, new.data())
+        if new.is_final and queue.empty():
             return

@@ -1,4 +1,4 @@
-"""Sends server-sent events to a client, with a time limit for each write."""
+"""Server-sent events, with a time limit for each write to the client."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 HEARTBEAT = b": still here\n\n"
-"""A comment: keeps proxies from closing a quiet connection."""
+"""A comment, which keeps proxies from closing an idle connection."""
 
 
 def frame(event_id: str, data: object) -> bytes:
-    """One event; JSON has no line breaks of its own, so that one ``data`` line holds it."""
+    """One event. JSON without indents has no line breaks and fits into one ``data`` line."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"id: {event_id}\ndata: {text}\n\n".encode()
 
 
-class EventStream(Response):
-    """Sends chunks until they end, the client goes away, or it stops reading.
+class EventStreamResponse(Response):
+    """Sends chunks until they end, the client disconnects, or it stops reading.
 
     Args:
         chunks: of the body.
-        leave: called once at the end, in any case.
-        send_seconds: a client that takes no bytes for this time is dropped.
+        close: called once at the end, in any case.
+        send_seconds: longest time in which the client reads nothing.
     """
 
     media_type = "text/event-stream"
@@ -34,33 +34,33 @@ class EventStream(Response):
         self,
         chunks: AsyncIterator[bytes],
         *,
-        leave: Callable[[], Awaitable[None]],
+        close: Callable[[], Awaitable[None]],
         send_seconds: float,
     ) -> None:
         super().__init__(
             headers={
                 "Cache-Control": "no-store",
-                # Proxies of the nginx kind would hold events back.
+                # nginx, and proxies like it, would buffer events.
                 "X-Accel-Buffering": "no",
             }
         )
         del self.headers["content-length"]
         self._chunks = chunks
-        self._leave = leave
+        self._close = close
         self._send_seconds = send_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = asyncio.ensure_future(self._write(send))
-        leaver = asyncio.ensure_future(_left(receive))
+        disconnect = asyncio.ensure_future(_disconnected(receive))
         try:
-            await asyncio.wait({writer, leaver}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({writer, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (writer, leaver):
+            for task in (writer, disconnect):
                 task.cancel()
-            results = await asyncio.gather(writer, leaver, return_exceptions=True)
-            await self._leave()
+            results = await asyncio.gather(writer, disconnect, return_exceptions=True)
+            await self._close()
         for result in results:
-            # A client that went away or was dropped is no error of ours.
+            # A client that disconnected or was dropped is no error of the gateway.
             if isinstance(result, Exception) and not isinstance(result, OSError):
                 raise result
 
@@ -74,12 +74,12 @@ class EventStream(Response):
         await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, message: Message) -> None:
-        # TimeoutError is an OSError: the stream ends without its end, so that the server drops the
+        # TimeoutError is an OSError: the body stays incomplete, so that the server closes the
         # connection.
         async with asyncio.timeout(self._send_seconds):
             await send(message)
 
 
-async def _left(receive: Callable[[], Awaitable[Message]]) -> None:
+async def _disconnected(receive: Callable[[], Awaitable[Message]]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

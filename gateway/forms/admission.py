@@ -1,4 +1,4 @@
-"""Bounds the number of forms that are received at the same time, and of those that wait."""
+"""The admission queue of forms: bounds those that are received at once, and those that wait."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from gateway.app.problems import ProblemError
+from gateway.base.problems import ProblemError
 
-# Each holds its connection, and what the server has read of it ahead, at most 64 KiB.
+# Each holds its connection, and at most 64 KiB that the server has read ahead.
 _MOST_WAITING = 64
 
 
-class Places:
-    """Places that are taken in turn. A waiting client sends nothing more until it has one.
+class FormAdmission:
+    """Admits forms in turn. A waiting client sends nothing more until it is admitted.
 
     Args:
-        at_once: how many there are.
-        seconds: how long one waits for a place.
+        at_once: forms that are received at the same time.
+        seconds: longest wait of a form.
     """
 
     def __init__(self, at_once: int, *, seconds: float) -> None:
@@ -27,11 +27,11 @@ class Places:
         self._waiting = 0
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold a place.
+    async def admitted(self) -> AsyncIterator[None]:
+        """Wait for admission, and hold it while the block runs.
 
         Raises:
-            ProblemError: 503, when none became free in time or too many wait already.
+            ProblemError: 503, when the wait is too long or the queue is full.
         """
         if self._waiting >= _MOST_WAITING:
             raise self._full()
@@ -52,7 +52,7 @@ class Places:
         return ProblemError(
             503,
             "too_many_forms",
-            f"{self._at_once} forms are being received already. Try again soon, or use "
-            "POST /api/v1/uploads.",
+            f"{self._at_once} forms are being received already, and yours was not. Send it again "
+            "soon, or upload the files by POST /api/v1/uploads.",
             retry_after=5,
         )

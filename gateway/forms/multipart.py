@@ -1,5 +1,4 @@
-"""Reads a multipart form part by part while it arrives, without keeping any in memory or on
-disk."""
+"""Reads a multipart form while it arrives; no part is kept in memory or on disk."""
 
 from __future__ import annotations
 
@@ -13,8 +12,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from gateway.app.problems import ProblemError
-from gateway.app.settings import GatewaySettings
+from gateway.base.problems import ProblemError
+from gateway.base.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -23,12 +22,12 @@ _MOST_PARTS = 64
 
 
 class ClientGone(Exception):
-    """The client went away in the middle; a response would not be read."""
+    """The client disconnected before the end of its form; no response can reach it."""
 
 
 @dataclass(frozen=True)
 class PartHead:
-    """The headers of a part. ``filename`` is the client's text and must steer nothing."""
+    """The headers of a part. ``filename`` is any text of the client and must enter no key."""
 
     name: str
     filename: str | None
@@ -36,23 +35,23 @@ class PartHead:
 
 
 class PartSink(Protocol):
-    """Takes the parts of a form, one after the other."""
+    """Receives the parts of a form, one after the other."""
 
     async def begin(self, head: PartHead) -> None:
         """A part begins."""
 
     async def data(self, data: bytes) -> None:
-        """Some bytes of the present part."""
+        """The next bytes of the current part."""
 
     async def end(self) -> None:
-        """The present part is over."""
+        """The current part ends."""
 
 
 def boundary_of(request: Request) -> bytes:
     """The boundary of a multipart request.
 
     Raises:
-        ProblemError: 415, when it is none.
+        ProblemError: 415 for a request of another content type.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
@@ -60,7 +59,7 @@ def boundary_of(request: Request) -> bytes:
         raise ProblemError(
             415,
             "not_a_form",
-            "Send multipart/form-data with a boundary, as a browser's FormData does.",
+            "The request is no form. Send multipart/form-data with a boundary, as FormData does.",
         )
     return boundary
 
@@ -69,9 +68,9 @@ async def read_form(request: Request, sink: PartSink, settings: GatewaySettings)
     """Read a whole form into ``sink``.
 
     Raises:
-        ProblemError: 400 for a broken form, 408 for one that is too slow, 413 for one that is too
-            large; any of the sink.
-        ClientGone: the connection ended.
+        ProblemError: 400 for a malformed form, 408 for a slow one, 413 for a large one, and those
+            of the sink.
+        ClientGone: the client disconnected.
     """
     events = _Events()
     try:
@@ -82,17 +81,23 @@ async def read_form(request: Request, sink: PartSink, settings: GatewaySettings)
         parser.finalize()
     except FormParserError:
         raise ProblemError(
-            400, "form_malformed", "The body is not a well-formed multipart form."
+            400,
+            "form_malformed",
+            "The body is not a well-formed multipart form. Nothing of it was kept.",
         ) from None
     if not events.finished:
-        raise ProblemError(400, "form_incomplete", "The form ends before its last boundary.")
+        raise ProblemError(
+            400,
+            "form_incomplete",
+            "The form ends before its last boundary. Nothing of it was kept; send it again.",
+        )
 
 
 Event = tuple[Literal["begin", "end"], None] | tuple[Literal["data"], bytes]
 
 
 class _Events:
-    """Collects what the push parser calls, so that it can be awaited."""
+    """Collects the calls of the push parser, so that the sink can be awaited."""
 
     def __init__(self) -> None:
         self.finished = False
@@ -161,8 +166,10 @@ class _Events:
 
 
 async def _chunks(request: Request, settings: GatewaySettings) -> AsyncIterator[bytes]:
-    """The body's pieces, with bounds on size, silence and slowness. The time that the receiver
-    itself needs between two pieces is not the client's."""
+    """The body in chunks, with bounds on its size, pauses and rate.
+
+    Only the time that the client needs counts, not that of the sink.
+    """
     received = 0
     waited = 0.0
     while True:
@@ -192,10 +199,12 @@ def form_too_large(settings: GatewaySettings) -> ProblemError:
     return ProblemError(
         413,
         "form_too_large",
-        f"The form may have {settings.max_form_bytes} bytes at most. Use POST /api/v1/uploads for "
-        "larger files.",
+        f"The form has more than {settings.max_form_bytes} bytes. Nothing of it was kept; upload "
+        "larger files by POST /api/v1/uploads.",
     )
 
 
 def _too_slow() -> ProblemError:
-    return ProblemError(408, "form_too_slow", "The form arrived too slowly. Send it again.")
+    return ProblemError(
+        408, "form_too_slow", "The form arrived too slowly. Nothing of it was kept; send it again."
+    )

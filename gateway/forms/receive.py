@@ -1,15 +1,15 @@
-"""Receives the parts of the editor's form: files go straight to the bucket, texts are kept."""
+"""Receives the parts of the editor's form: files are stored in the bucket, texts in memory."""
 
 from __future__ import annotations
 
 import mimetypes
-from concurrent.futures import ThreadPoolExecutor
 
-from gateway.app.problems import FieldProblem, ProblemError
-from gateway.app.settings import GatewaySettings
+from gateway.base.json_body import LONGEST_JSON
+from gateway.base.problems import FieldProblem, ProblemError
+from gateway.base.settings import GatewaySettings
+from gateway.bucket.object_writer import ObjectWriter
 from gateway.forms.multipart import PartHead
-from gateway.jobs.request_mapping import LONGEST_JSON
-from gateway.uploads.bucket import ObjectWriter, target_of
+from gateway.uploads.usage import storage_full
 from pro_video.core.job_names import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.core.settings import get_settings
 from pro_video.s3.storage import Storage
@@ -23,22 +23,22 @@ class FormReceiver:
 
     Args:
         storage: the bucket.
-        threads: for blocking requests to it.
-        prefix: where the files go; names of the client's files do not enter into keys.
+        settings: the limits of a form.
+        prefix: of the files' keys; the client's file names do not enter into them.
         room: bytes that the owner may still store.
 
     Attributes:
         texts: the text fields by name.
-        video: key of the video, when it came.
+        video: key of the video; None before it arrives.
         audios: keys of the audio files in their order.
         digests: of the parts, for the fingerprint of the request.
         problems: of single parts.
+        stored: bytes of the files so far.
     """
 
     def __init__(
         self,
         storage: Storage,
-        threads: ThreadPoolExecutor,
         settings: GatewaySettings,
         *,
         prefix: str,
@@ -51,7 +51,6 @@ class FormReceiver:
         self.problems: list[FieldProblem] = []
         self.stored = 0
         self._storage = storage
-        self._threads = threads
         self._settings = settings
         self._prefix = prefix
         self._room = room
@@ -70,14 +69,15 @@ class FormReceiver:
                 self._problem("file", "duplicate", "is given more than once; send one video")
                 return
             self.video = self._key("video", head, VIDEO_EXTENSIONS)
-            self._writer = self._open(self.video, "file", self._video_limit)
+            self._writer = self._open(self.video, "file", get_settings().max_source_bytes)
         elif head.name == "audio_files":
             number = len(self.audios) + 1
             if number > get_settings().max_segments:
                 raise ProblemError(
                     413,
                     "too_many_files",
-                    f"A job takes {get_settings().max_segments} audio files at most.",
+                    f"A job takes {get_settings().max_segments} audio files at most. Nothing of "
+                    "the form was kept.",
                 )
             self.audios.append(self._key(f"audio-{number}", head, AUDIO_EXTENSIONS))
             self._writer = self._open(
@@ -88,13 +88,15 @@ class FormReceiver:
         if self._writer is not None:
             self.stored += len(data)
             if self.stored > self._room:
-                raise no_room(self._settings)
+                raise storage_full(self._settings)
             await self._writer.write(data)
         elif self._text is not None:
             name, text = self._text
             if len(text) + len(data) > LONGEST_JSON:
                 raise ProblemError(
-                    413, "field_too_large", f"{name} may have {LONGEST_JSON} bytes at most."
+                    413,
+                    "field_too_large",
+                    f"{name} has more than {LONGEST_JSON} bytes. Nothing of the form was kept.",
                 )
             text += data
 
@@ -104,28 +106,25 @@ class FormReceiver:
         if text is not None:
             self.texts[text[0]] = bytes(text[1])
         if writer is not None:
-            name = "file" if writer.target.key == self.video else f"audio_files[{self._last}]"
+            name = (
+                "file"
+                if writer.target.key == self.video
+                else f"audio_files[{len(self.audios) - 1}]"
+            )
             if writer.size == 0:
                 self._problem(name, "empty", "is an empty file")
                 return
-            self._writer = writer  # so that close() aborts it when finishing fails
+            # Until it is finished, `close` has to abort it.
+            self._writer = writer
             await writer.finish()
             self._writer = None
             self.digests[name] = f"{writer.size}:{writer.sha256}"
 
     async def close(self) -> None:
-        """Abort a file that was not received whole."""
+        """Abort a file that did not arrive whole."""
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.close()
-
-    @property
-    def _last(self) -> int:
-        return len(self.audios) - 1
-
-    @property
-    def _video_limit(self) -> int:
-        return get_settings().max_source_bytes
 
     def _key(self, stem: str, head: PartHead, known: frozenset[str]) -> str:
         name = (head.filename or "").replace("\\", "/").rpartition("/")[2]
@@ -133,19 +132,8 @@ class FormReceiver:
 
     def _open(self, key: str, name: str, max_bytes: int) -> ObjectWriter:
         content_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        target = target_of(self._storage, key, content_type)
-        return ObjectWriter(target, self._threads, max_bytes=max_bytes, name=name)
+        target = self._storage.target(key, content_type)
+        return ObjectWriter(target, max_bytes=max_bytes, name=name)
 
     def _problem(self, field: str, code: str, message: str) -> None:
         self.problems.append(FieldProblem(field=field, code=code, message=message))
-
-
-def no_room(settings: GatewaySettings) -> ProblemError:
-    """429 for an owner whose uploads take all the bytes that they may."""
-    return ProblemError(
-        429,
-        "storage_limit",
-        f"Your uploads may take {settings.stored_bytes} bytes in all. Remove some, or wait until "
-        "old ones expire.",
-        retry_after=3600,
-    )

@@ -9,23 +9,31 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from gateway.app.context import Context
-from gateway.app.json_body import read_object
-from gateway.app.problems import problem_responses
-from gateway.app.services import Caller, IdempotencyKey, Parts, Poller, Services
+from gateway.auth.authenticate import Owner, StatusReadOwner
+from gateway.base.idempotency import IdempotencyKey, fingerprint_of
+from gateway.base.json_body import read_object
+from gateway.base.problems import problem_responses
+from gateway.base.services import Settings, service
+from gateway.bucket.bucket import Bucket
 from gateway.jobs import create_job as creation
-from gateway.jobs.job_body import JOB_EXAMPLE
-from gateway.jobs.legacy import (
+from gateway.jobs.job_status import (
     JOB_LINKS,
     STATUS_RESPONSES,
     JobId,
+    JobRuns,
     KnownTag,
+    Statuses,
     job_links,
     read_job,
 )
-from gateway.jobs.request_mapping import Wire, flow_parameters, product_request
-from gateway.jobs.runs import UNFINISHED, NewJob, Run, fingerprint_of
-from gateway.jobs.sources import Refused, Sources
+from gateway.jobs.request_mapping import (
+    PLACEHOLDER,
+    ClientRequest,
+    flow_parameters,
+    product_request,
+)
+from gateway.jobs.request_models import JOB_EXAMPLE, JobBody
+from gateway.jobs.sources import SourceProblem, Sources
 from gateway.jobs.views import (
     JobCreated,
     JobList,
@@ -35,13 +43,13 @@ from gateway.jobs.views import (
     summary,
 )
 from gateway.jobs.webhook_config import checked_webhook, webhook_tags
+from gateway.prefect_client.runs import UNFINISHED, NewJob, Run
+from gateway.status.status_reader import StatusReader
+from gateway.uploads.direct_uploads import DirectUploads
 from pro_video.core.settings import get_settings
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
-_FIELDS = frozenset(
-    {"video", "audios", "segments_data", "effects", "display_name", "options", "webhook"}
-)
 _STATES: dict[Status, tuple[str, ...]] = {
     "processing": (*UNFINISHED, "CRASHED"),
     "completed": ("COMPLETED",),
@@ -63,6 +71,7 @@ _BODY: dict[str, Any] = {
 _CURSOR = "^[0-9]{16}(~[0-9a-f]{32}){0,500}$"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}
+_CHANGE_PROBLEMS = problem_responses(401, 403, 404, 409, 422, 429, 503)
 
 
 @router.post(
@@ -84,44 +93,38 @@ _LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type
 async def create_job(
     request: Request,
     response: Response,
-    context: Context,
-    services: Parts,
-    owner: Caller,
+    settings: Settings,
+    bucket: Annotated[Bucket, service(Bucket)],
+    uploads: Annotated[DirectUploads, service(DirectUploads)],
+    runs: JobRuns,
+    owner: Owner,
     key: IdempotencyKey,
 ) -> JobCreated:
     """For files that are uploaded already, or that are on the web."""
     body = await read_object(request)
-    storage = await context.storage()
-    sources = Sources(
-        owner,
-        storage,
-        services.runs,
-        services.uploads,
-        prefixes=context.settings.source_prefixes,
-    )
-    wire = Wire(
+    storage = await bucket.storage()
+    sources = Sources(owner, storage, runs, uploads, prefixes=settings.source_prefixes)
+    client = ClientRequest(
         segments=body.get("segments_data"),
         effects=body.get("effects"),
         display_name=body.get("display_name"),
         options=body.get("options"),
     )
-    for name in body:
-        if name not in _FIELDS:
-            wire.problem(str(name)[:200], "unknown_field", "is not a known field; remove it")
-    video = await _resolved(wire, sources, body, "video")
-    audios = await _audios(wire, sources, body.get("audios"))
-    webhook = await checked_webhook(body.get("webhook"), wire.problems)
-    checked = product_request(wire, video=video, audio_of=audios.get)
+    client.refuse_unknown("", body, JobBody)
+    video = await _video(client, sources, body)
+    audios = await _audios(client, sources, body.get("audios"))
+    webhook = await checked_webhook(body.get("webhook"), client.problems)
+    checked = product_request(client, video=video, audio_of=audios.get)
     job = NewJob(
         owner=owner,
-        parameters=flow_parameters(wire, checked),
-        segments_data=wire.segments,
+        parameters=flow_parameters(client, checked),
+        segments_data=client.segments,
         fingerprint=fingerprint_of({"json": body}),
         idempotency_key=key,
         uploads=tuple(dict.fromkeys(sources.uploads)),
         tags=webhook_tags(webhook),
     )
-    view, is_new = await creation.create_job(services.runs, storage, job, webhook)
+    view, is_new = await creation.create_job(runs, storage, job, webhook)
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/api/v1/jobs/{view.job_id}"
     return view
@@ -136,8 +139,9 @@ async def create_job(
     },
 )
 async def list_jobs(
-    services: Parts,
-    owner: Caller,
+    runs: JobRuns,
+    statuses: Statuses,
+    owner: Owner,
     status: Annotated[Status | None, Query(description="Only jobs of this status.")] = None,
     cursor: Annotated[
         str | None, Query(pattern=_CURSOR, description="next_cursor of the page before.")
@@ -145,19 +149,19 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> JobList:
     """The latest first."""
-    place = None if cursor is None else _Cursor.read(cursor)
+    start = None if cursor is None else _Cursor.read(cursor)
     filters: dict[str, Any] = {}
     if status is not None:
         filters["state"] = {"type": {"any_": list(_STATES[status])}}
-    if place is not None:
-        filters["expected_start_time"] = {"before_": place.before.isoformat()}
-    skip = set(place.skip) if place else set()
+    if start is not None:
+        filters["expected_start_time"] = {"before_": start.before.isoformat()}
+    skip = set(start.skip) if start else set()
     # One more than wanted tells whether there is a next page.
-    found = await services.runs.search(owner, filters, limit=limit + len(skip) + 1)
+    found = await runs.search(owner, filters, limit=limit + len(skip) + 1)
     fresh = [run for run in found if str(run.id) not in skip]
     page = fresh[:limit]
     more = len(fresh) > limit
-    snapshots = await services.status.snapshots(page)
+    snapshots = await statuses.snapshots(page)
     return JobList(
         jobs=[
             summary(snapshot)
@@ -175,10 +179,10 @@ async def list_jobs(
     responses=STATUS_RESPONSES,
 )
 async def get_job(
-    job_id: JobId, services: Parts, owner: Poller, known: KnownTag = None
+    job_id: JobId, statuses: Statuses, owner: StatusReadOwner, known: KnownTag = None
 ) -> Response:
-    """The same as the editor's status endpoint."""
-    return (await read_job(services, owner, job_id)).response(known)
+    """May be a second old, however many clients ask."""
+    return (await read_job(statuses, owner, job_id)).to(known)
 
 
 @router.post(
@@ -187,15 +191,15 @@ async def get_job(
     summary="Cancel a job",
     response_model=JobView,
     responses={
-        **problem_responses(401, 403, 404, 409, 422, 429, 503),
+        **_CHANGE_PROBLEMS,
         202: {"links": job_links("get_job", "retry_job")},
     },
 )
-async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
-    """Waiting ends; what a provider has begun goes on there and is billed. Retrying the job picks
-    its result up. Cancelling a cancelled job is fine."""
-    await services.runs.cancel(owner, job_id)
-    return await _changed(services, owner, job_id)
+async def cancel_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Owner) -> Response:
+    """The job stops waiting. Work that a provider has begun goes on there and is billed; a retry of
+    the job picks up its result. A cancelled job stays as it is."""
+    await runs.cancel(owner, job_id)
+    return await _changed(statuses, owner, job_id)
 
 
 @router.post(
@@ -204,16 +208,16 @@ async def cancel_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     summary="Retry a failed or cancelled job",
     response_model=JobView,
     responses={
-        **problem_responses(401, 403, 404, 409, 422, 429, 503),
+        **_CHANGE_PROBLEMS,
         202: {"links": job_links("get_job", "cancel_job")},
     },
 )
-async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
-    """Only the stage that failed is done again; what was finished is kept and not paid again. A
-    held result is used as it is; an unusable one is fetched from the provider once more and judged
+async def retry_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Owner) -> Response:
+    """Only the stage that failed is done again; finished stages are kept and not paid again. A held
+    result is used as it is. An unusable one is fetched from the provider once more and checked
     again. Neither is bought again."""
-    await services.runs.retry(owner, job_id)
-    return await _changed(services, owner, job_id)
+    await runs.retry(owner, job_id)
+    return await _changed(statuses, owner, job_id)
 
 
 @router.post(
@@ -222,31 +226,31 @@ async def retry_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
     summary="Use a rejected result as it is",
     response_model=JobView,
     responses={
-        **problem_responses(401, 403, 404, 409, 422, 429, 503),
+        **_CHANGE_PROBLEMS,
         202: {"links": job_links("get_job", "cancel_job")},
     },
 )
-async def accept_job(job_id: JobId, services: Parts, owner: Caller) -> Response:
-    """The job goes on with the held or unusable result that its `rejected_key` names: text removal
-    follows when there are annotation areas; without any the job completes. Nothing is bought again
-    for that result. The decision stands in the job's result, with the token's owner and the time.
-    Accepting again changes nothing."""
-    run = await services.runs.of_owner(owner, job_id)
-    report = (await services.status.ended(run)).report
-    await services.runs.accept(owner, job_id, (report or run.findings).rejected_key)
-    return await _changed(services, owner, job_id)
+async def accept_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Owner) -> Response:
+    """The job continues with the held or unusable result of its `rejected_key`. Text removal
+    follows when there are annotation areas; without any the job completes. That result is not
+    bought again. The job's report has the owner of the token and the time. Accepting again changes
+    nothing."""
+    run = await runs.of_owner(owner, job_id)
+    report = (await statuses.ended(run)).report
+    await runs.accept(owner, job_id, (report or run.findings).rejected_key)
+    return await _changed(statuses, owner, job_id)
 
 
-async def _changed(services: Services, owner: str, job_id: UUID) -> Response:
-    """The answer to an order that a job has taken."""
-    services.status.forget(job_id)
-    answer = await read_job(services, owner, job_id)
-    return Response(answer.body, status_code=202, media_type="application/json")
+async def _changed(statuses: StatusReader, owner: str, job_id: UUID) -> Response:
+    """The response to a change: the job as it is now."""
+    statuses.forget(job_id)
+    current = await read_job(statuses, owner, job_id)
+    return Response(current.body, status_code=202, media_type="application/json")
 
 
 @dataclass(frozen=True)
 class _Cursor:
-    """The end of a page: a time, and the jobs of exactly that time that were shown."""
+    """The end of a page: a time, and the jobs of exactly this time that were shown."""
 
     before: datetime
     skip: tuple[str, ...]
@@ -262,7 +266,7 @@ class _Cursor:
     def after(cls, page: list[Run], skipped: set[str]) -> _Cursor:
         last = _time(page[-1])
         same = [str(run.id) for run in page if _time(run) == last]
-        # A page within one moment: what earlier pages showed of it is still to be left out.
+        # All of the page has one time: the jobs of earlier pages are still to be skipped.
         earlier = sorted(skipped) if _time(page[0]) == last else []
         return cls(last, (*earlier, *same))
 
@@ -276,28 +280,30 @@ def _time(run: Run) -> datetime:
     return run.expected_start_time or run.created
 
 
-async def _resolved(wire: Wire, sources: Sources, body: dict[str, Any], name: str) -> str:
+async def _video(client: ClientRequest, sources: Sources, body: dict[str, Any]) -> str:
+    if "video" not in body:
+        client.problem("video", "missing", "is missing; name the video")
+        return PLACEHOLDER
+    return await _resolved(client, sources, body["video"], "video")
+
+
+async def _resolved(client: ClientRequest, sources: Sources, source: object, name: str) -> str:
     try:
-        if name not in body:
-            raise Refused("missing", "is missing; name the video")
-        return await sources.resolve(body[name])
-    except Refused as refused:
-        wire.problem(name, refused.code, refused.message)
-        return "s3://placeholder/video"
+        return await sources.resolve(source)
+    except SourceProblem as problem:
+        client.problem(name, problem.code, problem.message)
+        return PLACEHOLDER
 
 
-async def _audios(wire: Wire, sources: Sources, given: object) -> dict[str, str]:
+async def _audios(client: ClientRequest, sources: Sources, given: object) -> dict[str, str]:
+    most = get_settings().max_segments
     if not isinstance(given, dict) or not given:
-        wire.problem("audios", "missing", "must be an object that names an audio for each refId")
+        client.problem("audios", "missing", "must be an object that names an audio for each refId")
         return {}
-    if len(given) > get_settings().max_segments:
-        wire.problem("audios", "too_many", f"may name {get_settings().max_segments} audios at most")
+    if len(given) > most:
+        client.problem("audios", "too_many", f"may name {most} audios at most")
         return {}
-    found = {}
-    for ref, source in given.items():
-        try:
-            found[ref] = await sources.resolve(source)
-        except Refused as refused:
-            wire.problem(f"audios.{ref[:200]}", refused.code, refused.message)
-            found[ref] = "s3://placeholder/audio"
-    return found
+    return {
+        ref: await _resolved(client, sources, source, f"audios.{ref[:200]}")
+        for ref, source in given.items()
+    }

@@ -1,15 +1,14 @@
-"""Resolves the sources of a JSON request: the owner's uploads and jobs, allowed places in S3, and
-addresses on the web."""
+"""The sources of a JSON request: uploads and jobs of the owner, allowed S3 prefixes, links."""
 
 from __future__ import annotations
 
 import re
 from uuid import UUID
 
-from gateway.app.problems import ProblemError
-from gateway.auth.limits import owner_prefix
-from gateway.jobs.runs import Runs
+from gateway.base.problems import ProblemError
+from gateway.prefect_client.runs import Runs
 from gateway.uploads.direct_uploads import UPLOAD_ID, DirectUploads
+from gateway.uploads.usage import owner_prefix
 from pro_video.core.errors import SourceRefused
 from pro_video.s3.storage import Storage, parse_s3_uri
 
@@ -18,8 +17,8 @@ _OWN_UPLOAD = re.compile(f"({UPLOAD_ID})/")
 _OWN_JOB = re.compile(r"jobs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.")
 
 
-class Refused(Exception):
-    """A source that the request may not name."""
+class SourceProblem(Exception):
+    """A source cannot be used: the code and message of the problem of its field."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -54,10 +53,10 @@ class Sources:
         """The address that the job gets.
 
         Raises:
-            Refused: it may not be used.
+            SourceProblem: it cannot be used.
         """
         if not isinstance(source, str):
-            raise Refused("wrong_type", "must be text")
+            raise SourceProblem("wrong_type", "must be text")
         source = source.strip()
         scheme = source.partition(":")[0].lower()
         if scheme == "upload":
@@ -66,22 +65,26 @@ class Sources:
             return await self._object(source)
         if scheme in ("http", "https"):
             return source
-        raise Refused(
+        raise SourceProblem(
             "source_scheme", "must be upload:<id>, an s3:// address or an https:// address"
         )
 
     async def _upload(self, source: str) -> str:
+        missing = SourceProblem("upload_not_found", "names no upload of yours; use its `source`")
         match = _UPLOAD.fullmatch(source)
+        if match is None:
+            raise missing
         try:
-            if match is None:
-                raise Refused("upload_not_found", "names no upload of yours")
             record = await self._direct.existing(self._storage, self._owner, match[1])
         except ProblemError as problem:
             if problem.status != 404:
                 raise
-            raise Refused("upload_not_found", "names no upload of yours") from None
+            raise missing from None
         if await self._storage.head(record.key) is None:
-            raise Refused("upload_incomplete", "names an upload that is not completed yet")
+            raise SourceProblem(
+                "upload_incomplete",
+                "names an upload that is not completed; send its parts and complete it",
+            )
         self.uploads.append(record.upload_id)
         return self._storage.uri(record.key)
 
@@ -89,10 +92,10 @@ class Sources:
         try:
             bucket, key = parse_s3_uri(source)
         except SourceRefused as refused:
-            raise Refused("source_malformed", refused.message) from None
-        # A proxy or a server may take these for steps in a path, out of what a client may read.
+            raise SourceProblem("source_malformed", refused.message) from None
+        # A proxy or a server may resolve them to a path that the client may not read.
         if {"", ".", ".."} & set(key.split("/")):
-            raise Refused(
+            raise SourceProblem(
                 "source_malformed", 'has an empty, "." or ".." part in its key; rename the object'
             )
         address = f"s3://{bucket}/{key}"
@@ -107,9 +110,9 @@ class Sources:
             job = _OWN_JOB.match(key)
             if job is not None and await self._owns(UUID(job[1])):
                 return address
-        raise Refused(
+        raise SourceProblem(
             "source_forbidden",
-            "is not one of your uploads or jobs, nor in a place that the installation allows",
+            "is not one of your uploads or jobs, nor below a prefix that this installation allows",
         )
 
     async def _owns(self, job_id: UUID) -> bool:

@@ -1,4 +1,4 @@
-"""A client's view of a job: the models of the responses, and how they are made from its state."""
+"""The views of a job for clients, made from its run and its report."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Literal
 from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.jobs.runs import RETRYABLE, Run
-from gateway.status.status import Ended, Snapshot
+from gateway.prefect_client.runs import RETRYABLE, Run
+from gateway.status.status_reader import Ended, Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
 from tasks.connections.run_history import end_status
@@ -17,7 +17,7 @@ from tasks.connections.run_history import end_status
 Status = Literal["processing", "completed", "failed", "cancelled"]
 
 _STAGES = {stage.value.name: stage.label for stage in Stage}
-# Fields that a job's report gives more fully than its run.
+# Fields that the report of a job has more fully than its run.
 _REPORTED = (
     "warnings",
     "rejected_key",
@@ -31,7 +31,7 @@ _EXAMPLE_ID = "0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a"
 
 
 class View(BaseModel):
-    """Base of the answers."""
+    """Base of the responses."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,7 +53,7 @@ class JobSummary(View):
     status: Status
     progress: int = Field(ge=0, le=100, description="0 to 100; never goes down.", examples=[75])
     message: str = Field(
-        description="The present step, for people.", examples=["Text inpainting in progress..."]
+        description="The current step, for people.", examples=["Text inpainting in progress..."]
     )
     stage: str | None = Field(
         None,
@@ -81,10 +81,11 @@ class JobSummary(View):
 
 
 class JobView(JobSummary):
-    """A job with all that is known of it."""
+    """A job in full."""
 
     output_url: str | None = Field(
-        None, description="Link to the finished video; works for some hours, ask again for another."
+        None,
+        description="Link to the finished video. It works for some hours; ask again for a new one.",
     )
     fallback_url: str | None = Field(
         None, description="Link to the lip-sync result when only the text removal failed."
@@ -101,7 +102,10 @@ class JobView(JobSummary):
     )
     segments_count: int
     segments_data: list[Any] = Field(description="The segments as they were sent.")
-    metadata: dict[str, Any] = Field(description="The seed's metadata; s3:// addresses.")
+    metadata: dict[str, Any] = Field(
+        description="Addresses (s3://) and ids: video_s3_url, audio_url_mapping, segments_count, "
+        "sync_generation_id, sync_response, ghostcut_task_id, ghostcut_video_url."
+    )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds per stage.")
     estimated_cost_usd: str | float | None = None
     retry_url: str | None = Field(None, description="Set when the job can be retried.")
@@ -111,7 +115,7 @@ class JobView(JobSummary):
 
 
 class JobCreated(View):
-    """The answer to a request for a job."""
+    """The response to a request for a job."""
 
     job_id: str = Field(examples=[_EXAMPLE_ID])
     sync_generation_id: str | None = Field(None, description="null until known.")
@@ -120,12 +124,12 @@ class JobCreated(View):
     message: str = "Pro video job created"
     status_url: str = Field(
         examples=[f"/api/v1/video-editors/pro-job/{_EXAMPLE_ID}/status"],
-        description="Reference relative to this API's address, as the other URLs.",
+        description="Relative to this API's address, like the other URLs.",
     )
     events_url: str = Field(examples=[f"/api/v1/jobs/{_EXAMPLE_ID}/events"])
     cancel_url: str = Field(examples=[f"/api/v1/jobs/{_EXAMPLE_ID}/cancel"])
     webhook_secret: str | None = Field(
-        None, description="Signs the messages to the receiver that the request names."
+        None, description="Secret that signs the messages to the receiver of the request."
     )
 
 
@@ -133,7 +137,7 @@ class JobList(View):
     """A page of jobs, the latest first."""
 
     jobs: list[JobSummary]
-    next_cursor: str | None = Field(None, description="Give it as cursor= for the next page.")
+    next_cursor: str | None = Field(None, description="The cursor= of the next page.")
 
 
 def urls(job_id: str) -> dict[str, str]:
@@ -146,7 +150,7 @@ def urls(job_id: str) -> dict[str, str]:
 
 
 def created_view(run: Run) -> JobCreated:
-    """The answer to a request for a job."""
+    """The response to a request for a job."""
     return JobCreated(
         job_id=str(run.id),
         sync_generation_id=run.facts.get("sync_generation_id"),
@@ -156,7 +160,7 @@ def created_view(run: Run) -> JobCreated:
 
 
 def status_of(run: Run, now: datetime | None = None) -> Status:
-    """One of the four words for the run's state."""
+    """The status that the run's state means."""
     age = (now or datetime.now(UTC)) - run.state.timestamp
     return end_status(StateType(run.state.type), age) or "processing"
 
@@ -167,12 +171,12 @@ def summary(snapshot: Snapshot) -> JobSummary:
 
 
 def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
-    """A job with all that is known of it; ``ended`` only of one that ended."""
+    """A job in full; ``ended`` is the report and links of one that has ended."""
     run = snapshot.run
     report = ended.report if ended else None
     metadata: dict[str, Any] = {"segments_count": len(run.segments_data)}
     metadata |= report.metadata.model_dump(mode="json") if report else {}
-    # A job that failed reports the results that it has; what it began is among its facts.
+    # The report of a failed job lacks what it only began; its run has that.
     metadata |= {name: fact for name, fact in run.facts.items() if metadata.get(name) is None}
     fields: dict[str, Any] = _summary_fields(snapshot) | {
         "segments_count": len(run.segments_data),
@@ -227,7 +231,7 @@ def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
     if state.type == "CANCELLING":
         return "cancelling", "Cancelling..."
     if state.type == "CRASHED":
-        return "recovering", "The worker was lost; another one takes the job up"
+        return "recovering", "The worker was lost; another one continues the job"
     if state.type == "RUNNING" and state.name in _STAGES:
         return _STAGES[state.name], state.message or state.name
     return "queued", state.message or "Waiting for a worker..."

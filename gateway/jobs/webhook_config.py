@@ -1,4 +1,4 @@
-"""The `webhook` of a request: the receiver of a job's messages, checked and kept with the job."""
+"""The `webhook` of a request: the receiver of a job's messages, checked and stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from gateway.app.problems import FieldProblem, unavailable
+from gateway.base.problems import FieldProblem, unavailable
 from pro_video.core.errors import SourceRefused, TransferInterrupted
 from pro_video.core.settings import get_settings
 from pro_video.net.gate import Gate
@@ -47,7 +47,7 @@ class WebhookBody(BaseModel):
 
 
 async def checked_webhook(raw: object, problems: list[FieldProblem]) -> WebhookBody | None:
-    """The receiver that a request names; what is wrong with it is added to ``problems``."""
+    """The receiver of a request; None when it has none, or a wrong one. Adds to ``problems``."""
     if raw is None:
         return None
 
@@ -75,7 +75,11 @@ async def _check_address(url: str, problem: Callable[[str, str, str], None]) -> 
         async with asyncio.timeout(_LOOKUP_SECONDS):
             await asyncio.to_thread(gate.check, url)
     except SourceRefused as refused:
-        problem("webhook.url", refused.code or "address_refused", "is not an allowed address")
+        problem(
+            "webhook.url",
+            refused.code or "address_refused",
+            "must be a public http(s) address; this one is not allowed",
+        )
     except (TransferInterrupted, TimeoutError):
         raise unavailable("The name server") from None
 
@@ -86,7 +90,7 @@ def webhook_tags(webhook: WebhookBody | None) -> tuple[str, ...]:
 
 
 def webhook_content(webhook: WebhookBody | None) -> Any:
-    """The part of it that makes one request differ from another."""
+    """The content that tells two requests with the same key apart."""
     if webhook is None:
         return None
     secret = webhook.secret.get_secret_value() if webhook.secret else None
@@ -94,10 +98,10 @@ def webhook_content(webhook: WebhookBody | None) -> Any:
 
 
 async def keep_webhook(storage: Storage, job_id: str, webhook: WebhookBody) -> str:
-    """Keep the receiver with the job and return the secret that signs its messages.
+    """Store the receiver with the job, and return the secret that signs its messages.
 
     Raises:
-        ProVideoError: the bucket.
+        ProVideoError: the bucket did not store it.
     """
     secret = webhook.secret.get_secret_value() if webhook.secret else None
     return await keep_target(storage, job_id, url=webhook.url, events=webhook.events, secret=secret)

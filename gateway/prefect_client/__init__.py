@@ -1,1 +1,1 @@
-"""Prefect's client on an event loop of its own, with deadlines."""
+"""Prefect's API with deadlines, and the jobs in it: the one place that calls Prefect's client."""

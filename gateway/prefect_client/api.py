@@ -1,4 +1,4 @@
-"""Calls of Prefect's API with a deadline, and its failures as problems of ours."""
+"""Calls of Prefect's API with a deadline; failures become problem documents."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import httpx
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from gateway.app.problems import unavailable
+from gateway.base.problems import unavailable
 
 if TYPE_CHECKING:
-    from gateway.prefect_client.loop import Upstream
+    from gateway.prefect_client.loop import PrefectLoop
 
 logger = logging.getLogger("pro_video.gateway.prefect")
 
 
 class PrefectRefused(Exception):
-    """Prefect answered with a status that says the request itself is wrong."""
+    """Prefect refused a request with a 4xx status."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"Prefect answered {status}")
@@ -27,34 +27,36 @@ class PrefectRefused(Exception):
 
 
 class PrefectApi:
-    """Prefect's REST API by path. Making the client's own objects of a response takes forty times
-    as long as reading the needed fields, which counts when many clients poll.
+    """Prefect's REST API by path.
+
+    Parsing a response into the client's own objects takes forty times as long as reading the needed
+    fields, which counts when many clients poll.
 
     Args:
-        upstream: an open Prefect client; it repeats what may be repeated.
-        seconds: longest time for one call, repeats included.
+        prefect: the loop of Prefect's client, which repeats requests that may be repeated.
+        timeout: longest time for one call in seconds, repeats included.
     """
 
-    def __init__(self, upstream: Upstream, *, seconds: float) -> None:
-        self._upstream = upstream
-        self._seconds = seconds
+    def __init__(self, prefect: PrefectLoop, *, timeout: float) -> None:
+        self._prefect = prefect
+        self._timeout = timeout
 
     async def call(
         self, method: Literal["GET", "POST", "DELETE", "PATCH"], path: str, json: Any = None
     ) -> httpx.Response:
-        """One call.
+        """Prefect's response to one request.
 
         Raises:
             ProblemError: 503, when Prefect does not answer in time or is overloaded.
-            PrefectRefused: any other error status.
+            PrefectRefused: for any other error status.
         """
 
-        async def ask(client: Any) -> httpx.Response:  # its paths are typed as a fixed list
+        async def send(client: Any) -> httpx.Response:  # its paths are typed as a fixed list
             return cast(httpx.Response, await client.request(method, path, json=json))
 
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self._upstream.run(ask)
+            async with asyncio.timeout(self._timeout):
+                return await self._prefect.run(send)
         except PrefectHTTPStatusError as error:
             raise _refusal(error.response) from None
         except ObjectNotFound as error:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Upstream:
-    """Runs what is to be asked of Prefect; made by :func:`open_upstream`."""
+class PrefectLoop:
+    """The loop and its client; made by :func:`open_prefect_loop`."""
 
     def __init__(
         self, client: PrefectClient, loop: asyncio.AbstractEventLoop, stop: asyncio.Event
@@ -34,10 +34,10 @@ class Upstream:
         self._stop = stop
 
     async def run(self, work: Callable[[PrefectClient], Coroutine[Any, Any, T]]) -> T:
-        """Run ``work`` and return its result; it is cancelled with its caller.
+        """The result of ``work``, which is cancelled with its caller.
 
         Raises:
-            RuntimeError: the upstream was closed.
+            RuntimeError: the loop was closed.
         """
         if self._stop.is_set() or self._loop.is_closed():
             raise RuntimeError("the client is closed")
@@ -45,20 +45,20 @@ class Upstream:
         return await asyncio.wrap_future(task)
 
     def close(self) -> None:
-        """End it; what is under way is cancelled."""
+        """Stop the loop; running work is cancelled."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._stop.set)
 
 
 @contextlib.asynccontextmanager
-async def open_upstream() -> AsyncIterator[Upstream]:
-    """An open client; needs no server to be there yet."""
-    opened: Future[Upstream] = Future()
+async def open_prefect_loop() -> AsyncIterator[PrefectLoop]:
+    """A running loop with an open client; the server need not answer yet."""
+    opened: Future[PrefectLoop] = Future()
 
     async def hold() -> None:
         stop = asyncio.Event()
         async with get_client() as client:
-            opened.set_result(Upstream(client, asyncio.get_running_loop(), stop))
+            opened.set_result(PrefectLoop(client, asyncio.get_running_loop(), stop))
             await stop.wait()
 
     def main() -> None:
@@ -69,13 +69,13 @@ async def open_upstream() -> AsyncIterator[Upstream]:
                 raise
             opened.set_exception(error)
 
-    # The settings of Prefect are in the context.
+    # Prefect keeps its settings in the context.
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(main,), name="prefect", daemon=True)
     thread.start()
-    upstream = await asyncio.wrap_future(opened)
+    prefect = await asyncio.wrap_future(opened)
     try:
-        yield upstream
+        yield prefect
     finally:
-        upstream.close()
+        prefect.close()
         await asyncio.to_thread(thread.join)

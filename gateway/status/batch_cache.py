@@ -1,4 +1,4 @@
-"""A cache that batches its reads upstream: one read renews all keys that are polled."""
+"""A cache that batches its reads upstream: one read refreshes all keys that are polled."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-_GATHER_SECONDS = 0.005
-# A key is renewed along with others when it was asked for within this time.
+# Requests for values within this time share one read.
+_BATCH_SECONDS = 0.005
+# A key that was requested within this time is refreshed along with others.
 _POLLED_SECONDS = 5.0
-# A value that is asked for at this part of its life or later is renewed before it is too old, so
-# that nobody waits; renewing earlier would cost more looks.
-_RENEWAL_SHARE = 0.5
+# A request at this part of a value's life, or later, starts the next read, so that no request has
+# to wait; an earlier start would cost more reads.
+_REFRESH_SHARE = 0.5
 
 
 @dataclass
 class _Entry(Generic[V]):
     value: V | None
-    looked_at: float
-    asked_at: float
-    # A look that is to replace the value has begun.
-    is_renewed: bool = False
+    read_at: float
+    requested_at: float
+    # The read of its successor has begun.
+    is_refreshing: bool = False
 
 
-class GatheredCache(Generic[K, V]):
-    """Values by key, bounded in number and age; the absence of one is kept just as long.
+class BatchCache(Generic[K, V]):
+    """Values by key, bounded in number and age; the absence of a value is cached as well.
 
-    A value's age counts from the begin of the look, which is one read upstream. A request for a
-    value that is getting old starts a look within a few milliseconds. The look takes along all
-    other keys that are polled, so that there are few. Only a request for a value that is missing or
-    too old waits for the look; one that is under way is shared. While a look that began in time
-    takes long, the old value serves on for a bounded time.
+    The age of a value counts from the begin of its read. A request for a value that is getting old
+    starts a read within a few milliseconds, which includes all other keys that are polled. Only a
+    request for a missing or too old value waits for the read, and shares a running one. While a
+    read that began in time takes long, the old value serves for a bounded time.
 
     Args:
-        look: reads the values of keys, without those that do not exist.
-        seconds: longest age of a value that is handed out, in seconds.
-        late: seconds more while a look for the key is under way that began before that.
-        size: bound of the number of values; the oldest go first.
-        batch: most keys of one look.
+        read: reads the values of keys; keys without a value are left out.
+        seconds: longest age of a value, in seconds.
+        late: seconds more during a read of the key that began before that age.
+        size: bound of the number of values; the oldest are dropped first.
+        batch: most keys of one read.
         clock: source of time, in seconds.
     """
 
     def __init__(
         self,
-        look: Callable[[Sequence[K]], Awaitable[dict[K, V]]],
+        read: Callable[[Sequence[K]], Awaitable[dict[K, V]]],
         *,
         seconds: float,
         late: float,
@@ -58,20 +58,20 @@ class GatheredCache(Generic[K, V]):
         batch: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._look = look
+        self._read = read
         self._seconds = seconds
         self._late = late
         self._size = size
         self._batch = batch
         self._clock = clock
-        # In the order of the looks.
+        # In the order of their reads.
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._pending: dict[K, asyncio.Future[V | None]] = {}
-        self._asked: dict[K, asyncio.Future[V | None]] = {}
+        self._requested: dict[K, asyncio.Future[V | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def fresh(self, key: K) -> V | None:
-        """The value when it is here and young enough."""
+        """The cached value, when it is young enough."""
         entry = self._young(key)
         return None if entry is None else entry.value
 
@@ -81,107 +81,107 @@ class GatheredCache(Generic[K, V]):
         return None if entry is None else entry.value
 
     async def get(self, key: K) -> V | None:
-        """The value; None when there is none. Errors of the look reach all who wait for it."""
+        """The value; None when there is none. All requests that wait for a read get its error."""
         entry = self._young(key)
         if entry is not None:
             return entry.value
-        # A client that goes away must not end the read of the others.
-        return await asyncio.shield(self._pending.get(key) or self._ask(key))
+        # A client that leaves must not end the read of the others.
+        return await asyncio.shield(self._pending.get(key) or self._request(key))
 
     def forget(self, key: K) -> None:
-        """Look anew next time, also when a look is under way: it may have read before."""
+        """Read again at the next request; a running read may have read before the change."""
         self._entries.pop(key, None)
-        if key not in self._asked:
+        if key not in self._requested:
             self._pending.pop(key, None)
 
     async def close(self) -> None:
-        """End the looks that are under way."""
+        """Cancel the running reads."""
         for task in list(self._tasks):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for waiter in self._asked.values():
+        for waiter in self._requested.values():
             waiter.cancel()
 
     def _young(self, key: K) -> _Entry[V] | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        now = entry.asked_at = self._clock()
-        age = now - entry.looked_at
+        now = entry.requested_at = self._clock()
+        age = now - entry.read_at
         if age >= self._seconds:
-            is_served = entry.is_renewed and key in self._pending
+            is_served = entry.is_refreshing and key in self._pending
             return entry if is_served and age < self._seconds + self._late else None
-        if age >= _RENEWAL_SHARE * self._seconds and not entry.is_renewed:
-            # Once: a look that fails is repeated by those who wait for it, not by all who ask.
-            entry.is_renewed = True
+        if age >= _REFRESH_SHARE * self._seconds and not entry.is_refreshing:
+            # Once: a failed read is repeated by the requests that have to wait, not by all.
+            entry.is_refreshing = True
             if key not in self._pending:
-                self._ask(key)
+                self._request(key)
         return entry
 
-    def _ask(self, key: K) -> asyncio.Future[V | None]:
+    def _request(self, key: K) -> asyncio.Future[V | None]:
         waiter: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
-        if not self._asked:
-            task = asyncio.create_task(self._gather())
+        if not self._requested:
+            task = asyncio.create_task(self._read_batch())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        self._pending[key] = self._asked[key] = waiter
+        self._pending[key] = self._requested[key] = waiter
         return waiter
 
-    async def _gather(self) -> None:
-        await asyncio.sleep(_GATHER_SECONDS)
-        asked, self._asked = self._asked, {}
+    async def _read_batch(self) -> None:
+        await asyncio.sleep(_BATCH_SECONDS)
+        requested, self._requested = self._requested, {}
         now = self._clock()
-        for key in self._polled(now, -len(asked) % self._batch):
-            self._entries[key].is_renewed = True
-            asked[key] = self._pending[key] = asyncio.get_running_loop().create_future()
-        keys = list(asked)
+        for key in self._polled(now, -len(requested) % self._batch):
+            self._entries[key].is_refreshing = True
+            requested[key] = self._pending[key] = asyncio.get_running_loop().create_future()
+        keys = list(requested)
         groups = [keys[first : first + self._batch] for first in range(0, len(keys), self._batch)]
-        await asyncio.gather(*(self._read(group, asked, now) for group in groups))
+        await asyncio.gather(*(self._read_group(group, requested, now) for group in groups))
 
     def _polled(self, now: float, room: int) -> list[K]:
-        """Keys to take along; drops values that are too old to be served."""
+        """Further keys for the read; drops values that are too old to serve."""
         if self._seconds == 0:
             return []
         found: list[K] = []
-        useless: list[K] = []
+        too_old: list[K] = []
         for key, entry in self._entries.items():
-            if len(found) >= room or entry.looked_at > now - _RENEWAL_SHARE * self._seconds:
+            if len(found) >= room or entry.read_at > now - _REFRESH_SHARE * self._seconds:
                 break
-            if now - entry.asked_at > _POLLED_SECONDS:
-                if now >= entry.looked_at + self._seconds:
-                    useless.append(key)
+            if now - entry.requested_at > _POLLED_SECONDS:
+                if now >= entry.read_at + self._seconds:
+                    too_old.append(key)
             elif key not in self._pending and entry.value is not None:
                 found.append(key)
-        for key in useless:
+        for key in too_old:
             del self._entries[key]
         return found
 
-    async def _read(
-        self, keys: Sequence[K], asked: dict[K, asyncio.Future[V | None]], began: float
+    async def _read_group(
+        self, keys: Sequence[K], requested: dict[K, asyncio.Future[V | None]], began: float
     ) -> None:
         try:
-            values = await self._look(keys)
+            values = await self._read(keys)
         except BaseException as error:
             for key in keys:
-                self._done(key, asked[key])
+                self._done(key, requested[key])
                 if isinstance(error, Exception):
-                    asked[key].set_exception(error)
-                    # There may be no waiter, which asyncio would report as an error that was lost.
-                    asked[key].exception()
+                    requested[key].set_exception(error)
+                    # Without a waiter asyncio would report the error as never retrieved.
+                    requested[key].exception()
                 else:
-                    asked[key].cancel()
+                    requested[key].cancel()
             if not isinstance(error, Exception):
                 raise
             return
         for key in keys:
             value = values.get(key)
-            if self._done(key, asked[key]):
+            if self._done(key, requested[key]):
                 self._keep(key, value, began)
-            asked[key].set_result(value)
+            requested[key].set_result(value)
 
     def _done(self, key: K, future: asyncio.Future[V | None]) -> bool:
-        """False when the key was forgotten since."""
+        """Whether the key was not forgotten since."""
         if self._pending.get(key) is not future:
             return False
         del self._pending[key]
@@ -189,6 +189,8 @@ class GatheredCache(Generic[K, V]):
 
     def _keep(self, key: K, value: V | None, began: float) -> None:
         earlier = self._entries.pop(key, None)
-        self._entries[key] = _Entry(value, began, began if earlier is None else earlier.asked_at)
+        self._entries[key] = _Entry(
+            value, began, began if earlier is None else earlier.requested_at
+        )
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)

@@ -1,8 +1,7 @@
-"""Answers polls of a cached status before the application's routes and dependencies, which would
-cost several times more than the response.
+"""Answers polls of a cached status before the application's routes and dependencies.
 
-Every other request goes to the routes, which alone decide about refusals: no rule is written here
-that could be wider than theirs.
+Those cost several times more than the response. Every other request goes on to the routes, which
+alone refuse requests: no rule here can be wider than theirs.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from uuid import UUID
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.app.context import GatewayContext
-from gateway.app.problems import ProblemError
-from gateway.app.services import Services
-from gateway.status.responses import Answer
+from gateway.auth.rate_limits import RateLimits
+from gateway.auth.token_store import TokenStore
+from gateway.base.problems import ProblemError
+from gateway.base.services import services_of
+from gateway.status.status_reader import StatusReader
+from gateway.status.status_response import StatusResponse
 
 _ID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _PATH = re.compile(f"/api/v1/(?:video-editors/pro-job/({_ID})/status|jobs/({_ID}))")
@@ -23,9 +24,9 @@ _SCHEME = b"Bearer "
 
 
 class QuickReads:
-    """ASGI middleware that answers ``GET`` of a job's status when it needs no look at the job.
+    """ASGI middleware that answers ``GET`` of a job's status from the cache.
 
-    Only for requests with a valid token and without an origin: pages need headers of their own.
+    Only for requests with a valid token and without an origin: pages need CORS headers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -37,18 +38,18 @@ class QuickReads:
             if match is not None:
                 headers = dict(scope["headers"])
                 job_id = match[1] or match[2]
-                answer = await _ready(scope, headers, job_id)
-                if answer is not None:
+                cached = await _cached(scope, headers, job_id)
+                if cached is not None:
                     scope["path_params"] = {"job_id": job_id}
                     known = headers.get(b"if-none-match")
-                    response = answer.response(known.decode("latin-1") if known else None)
+                    response = cached.to(known.decode("latin-1") if known else None)
                     await response(scope, receive, send)
                     return
         await self._app(scope, receive, send)
 
 
-async def _ready(scope: Scope, headers: dict[bytes, bytes], job_id: str) -> Answer | None:
-    """The answer, counted against the owner's pace; None for all that is not plain."""
+async def _cached(scope: Scope, headers: dict[bytes, bytes], job_id: str) -> StatusResponse | None:
+    """The cached response, counted against the owner's limit; None sends the request on."""
     given = headers.get(b"authorization", b"")
     if (
         not given.startswith(_SCHEME)
@@ -56,18 +57,15 @@ async def _ready(scope: Scope, headers: dict[bytes, bytes], job_id: str) -> Answ
         or len(headers) < len(scope["headers"])
     ):
         return None
-    state = scope["app"].state
-    context, services = state.context, state.services
-    assert isinstance(context, GatewayContext)
-    assert isinstance(services, Services)
+    services = services_of(scope["app"])
     try:
-        owner = await context.tokens.owner_of(given[len(_SCHEME) :].decode("latin-1"))
-        answer = None if owner is None else services.status.ready(owner, UUID(job_id))
-        if owner is None or answer is None:
+        owner = await services[TokenStore].owner_of(given[len(_SCHEME) :].decode("latin-1"))
+        response = owner and services[StatusReader].cached_response(owner, UUID(job_id))
+        if not owner or not response:
             return None
-        services.status_pace.take(owner)
+        services[RateLimits].status_reads.take(owner)
     except ProblemError:
-        # The ordinary way comes to the same end, and says so.
+        # The routes meet the same problem, and answer with it.
         return None
     scope["state"]["owner"] = owner
-    return answer
+    return response

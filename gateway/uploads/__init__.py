@@ -1,1 +1,1 @@
-"""Uploads straight to the bucket, and the removal of abandoned ones."""
+"""Uploads straight to the bucket, and the removal of expired and orphaned ones."""

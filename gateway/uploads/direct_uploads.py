@@ -1,8 +1,7 @@
-"""Uploads that go from the client straight to the bucket, by presigned links for their parts."""
+"""Direct uploads: the client sends each part to a presigned link of the bucket."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import mimetypes
@@ -14,12 +13,12 @@ from typing import Annotated, Literal
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from gateway.app.context import GatewayContext
-from gateway.app.problems import ProblemError, invalid_field, not_found, unavailable
-from gateway.auth.limits import Usage, owner_prefix
-from gateway.forms.receive import no_room
-from gateway.jobs.runs import fingerprint_of
-from gateway.uploads.bucket import discard, in_thread, list_objects, target_of
+from gateway.base.idempotency import check_fingerprint, fingerprint_of, scoped_key
+from gateway.base.problems import ProblemError, not_found, unavailable
+from gateway.base.settings import GatewaySettings
+from gateway.bucket.bucket import Bucket
+from gateway.bucket.objects import client_of, in_thread, list_objects, list_parts, remove_all
+from gateway.uploads.usage import StorageUsage, owner_prefix, storage_full, upload_prefix
 from pro_video.core.job_names import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, extension
 from pro_video.core.settings import get_settings
 from pro_video.s3.errors import error_code, translated
@@ -56,11 +55,13 @@ class UploadRequest(BaseModel):
 
 
 class UploadPart(BaseModel):
-    """One part to send: PUT exactly ``size`` bytes to ``url``."""
+    """One part: PUT exactly ``size`` bytes to ``url``."""
 
     number: int
     size: int
-    url: str = Field(description="Works until the upload expires, at most a day. A secret.")
+    url: str = Field(
+        description="Link that works until the upload expires, a day at most. Keep it secret."
+    )
 
 
 class UploadView(BaseModel):
@@ -75,15 +76,13 @@ class UploadView(BaseModel):
     size: int
     part_size: int
     expires_at: datetime
-    parts: list[UploadPart] = Field(
-        description="The parts that are still missing; ask again to resume."
-    )
+    parts: list[UploadPart] = Field(description="The missing parts. Ask again to resume.")
     complete_url: str
     abort_url: str
 
 
 class UploadRecord(BaseModel):
-    """The record of a direct upload, beside its file in the bucket."""
+    """A direct upload as stored beside its file in the bucket."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -101,36 +100,40 @@ class UploadRecord(BaseModel):
             yield number, min(self.part_size, self.size - (number - 1) * self.part_size)
 
 
-def upload_prefix(owner: str, upload_id: str) -> str:
-    """The prefix of one upload's objects."""
-    return f"{owner_prefix(owner)}{upload_id}/"
-
-
 class DirectUploads:
-    """The direct uploads of all owners, in the bucket."""
+    """The direct uploads of all owners."""
 
-    def __init__(self, context: GatewayContext, usage: Usage) -> None:
-        self._context = context
+    def __init__(self, settings: GatewaySettings, bucket: Bucket, usage: StorageUsage) -> None:
+        self._settings = settings
+        self._bucket = bucket
         self._usage = usage
 
     async def create(
         self, owner: str, request: UploadRequest, idempotency_key: str | None
     ) -> tuple[UploadView, bool]:
-        """Begin an upload, or find the one that the same key began.
+        """A new upload, or the one that the same key began.
+
+        Returns:
+            The upload, and whether it is new.
 
         Raises:
             ProblemError: 413, 422 or 429.
         """
         largest = get_settings().max_source_bytes
         if request.size > largest:
-            raise ProblemError(413, "file_too_large", f"A file may have {largest} bytes at most.")
+            raise ProblemError(
+                413,
+                "file_too_large",
+                f"A file may have {largest} bytes at most. Nothing was begun.",
+            )
         fingerprint = fingerprint_of(request.model_dump())
         upload_id = _upload_id(owner, idempotency_key)
-        storage = await self._context.storage()
+        storage = await self._bucket.storage()
         if idempotency_key is not None:
             earlier = await self._record(storage, owner, upload_id)
             if earlier is not None:
-                return await self._same(storage, earlier, fingerprint), False
+                check_fingerprint(earlier.fingerprint, fingerprint)
+                return await self._view(storage, earlier), False
         await self._check_limits(storage, owner, request.size)
         record = await self._begin(storage, owner, upload_id, request, fingerprint)
         if not await storage.put_bytes(
@@ -143,7 +146,8 @@ class DirectUploads:
             earlier = await self._record(storage, owner, upload_id)
             if earlier is None:
                 raise not_found("upload")
-            return await self._same(storage, earlier, fingerprint), False
+            check_fingerprint(earlier.fingerprint, fingerprint)
+            return await self._view(storage, earlier), False
         self._usage.add(owner, request.size)
         return await self._view(storage, record), True
 
@@ -153,30 +157,30 @@ class DirectUploads:
         Raises:
             ProblemError: 404.
         """
-        storage = await self._context.storage()
+        storage = await self._bucket.storage()
         return await self._view(storage, await self.existing(storage, owner, upload_id))
 
     async def complete(self, owner: str, upload_id: str) -> UploadView:
-        """Make the file of parts that have all arrived; once more is fine.
+        """Complete an upload whose parts have all arrived; a complete one stays as it is.
 
         Raises:
             ProblemError: 404; 409 when parts are missing or have other sizes.
         """
-        storage = await self._context.storage()
+        storage = await self._bucket.storage()
         record = await self.existing(storage, owner, upload_id)
         if await storage.head(record.key) is None:
-            await in_thread(self._context.threads, lambda: _complete(storage, record))
+            await in_thread(lambda: _complete(storage, record))
         return await self._view(storage, record)
 
     async def remove(self, owner: str, upload_id: str) -> None:
-        """Abort an upload, or delete a complete one. Jobs that copied it already keep their copy.
+        """Abort an open upload, or delete a complete one. Jobs keep the copies that they made.
 
         Raises:
             ProblemError: 404.
         """
-        storage = await self._context.storage()
+        storage = await self._bucket.storage()
         await self.existing(storage, owner, upload_id)
-        if not await discard(self._context.threads, storage, upload_prefix(owner, upload_id)):
+        if not await remove_all(storage, upload_prefix(owner, upload_id)):
             raise unavailable("The storage")
 
     async def existing(self, storage: Storage, owner: str, upload_id: str) -> UploadRecord:
@@ -194,19 +198,9 @@ class DirectUploads:
         raw = await storage.get_bytes(upload_prefix(owner, upload_id) + RECORD)
         return None if raw is None else UploadRecord.model_validate_json(raw)
 
-    async def _same(self, storage: Storage, record: UploadRecord, fingerprint: str) -> UploadView:
-        if record.fingerprint != fingerprint:
-            raise ProblemError(
-                422,
-                "idempotency_key_reused",
-                "This Idempotency-Key was used with another request. Use a new key.",
-            )
-        return await self._view(storage, record)
-
     async def _check_limits(self, storage: Storage, owner: str, size: int) -> None:
-        settings = self._context.settings
         if size > await self._usage.room(owner):
-            raise no_room(settings)
+            raise storage_full(self._settings)
 
         def count() -> int:
             keys = [found.key for found in list_objects(storage, owner_prefix(owner))]
@@ -214,11 +208,13 @@ class DirectUploads:
             files = {key.rpartition("/")[0] for key in keys if "/file." in key}
             return len(records - files)
 
-        if await in_thread(self._context.threads, count) >= settings.open_uploads:
+        limit = self._settings.open_uploads
+        if await in_thread(count) >= limit:
             raise ProblemError(
                 429,
                 "too_many_uploads",
-                f"{settings.open_uploads} uploads are open already. Complete or abort one.",
+                f"You have {limit} open uploads, which is the limit. Nothing was begun; complete "
+                "or abort one.",
                 retry_after=60,
             )
 
@@ -235,20 +231,19 @@ class DirectUploads:
             name, VIDEO_EXTENSIONS | AUDIO_EXTENSIONS
         )
         content_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        target = target_of(storage, key, content_type)
 
         def begin() -> str:
             with translated(f"beginning the upload {upload_id}"):
-                return target.client.create_multipart_upload(
+                return client_of(storage).create_multipart_upload(
                     Bucket=storage.bucket, Key=key, ContentType=content_type
                 )["UploadId"]
 
         part_size = max(_SMALLEST_PART, math.ceil(request.size / _MOST_PARTS / _MIB) * _MIB)
-        life = timedelta(hours=self._context.settings.upload_hours)
+        life = timedelta(hours=self._settings.upload_hours)
         return UploadRecord(
             upload_id=upload_id,
             key=key,
-            s3_upload_id=await in_thread(self._context.threads, begin),
+            s3_upload_id=await in_thread(begin),
             size=request.size,
             part_size=part_size,
             expires_at=datetime.now(UTC) + life,
@@ -256,22 +251,20 @@ class DirectUploads:
         )
 
     async def _abort(self, storage: Storage, record: UploadRecord) -> None:
-        client = target_of(storage, record.key, "").client
-
         def abort() -> None:
             with translated(f"aborting the upload {record.upload_id}"):
-                client.abort_multipart_upload(
+                client_of(storage).abort_multipart_upload(
                     Bucket=storage.bucket, Key=record.key, UploadId=record.s3_upload_id
                 )
 
-        await in_thread(self._context.threads, abort)
+        await in_thread(abort)
 
     async def _view(self, storage: Storage, record: UploadRecord) -> UploadView:
         complete = await storage.head(record.key) is not None
         parts: list[UploadPart] = []
         if not complete:
-            parts = await in_thread(self._context.threads, lambda: _missing(storage, record))
-        place = f"/api/v1/uploads/{record.upload_id}"
+            parts = await in_thread(lambda: _missing(storage, record))
+        url = f"/api/v1/uploads/{record.upload_id}"
         return UploadView(
             upload_id=record.upload_id,
             source=f"upload:{record.upload_id}",
@@ -280,41 +273,39 @@ class DirectUploads:
             part_size=record.part_size,
             expires_at=record.expires_at,
             parts=parts,
-            complete_url=f"{place}/complete",
-            abort_url=place,
+            complete_url=f"{url}/complete",
+            abort_url=url,
         )
 
 
 def _upload_id(owner: str, idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return secrets.token_hex(16)
-    content = f"upload\0{owner}\0{idempotency_key}".encode("utf-8", "surrogateescape")
-    return hashlib.sha256(content).hexdigest()[:32]
+    return scoped_key("upload", owner, idempotency_key)[:32]
 
 
 def _arrived(storage: Storage, record: UploadRecord) -> dict[int, tuple[int, str]]:
     """Size and ETag of the parts that S3 has; blocking."""
-    client = target_of(storage, record.key, "").client
-    found = {}
-    try:
-        for page in client.get_paginator("list_parts").paginate(
-            Bucket=storage.bucket, Key=record.key, UploadId=record.s3_upload_id
-        ):
-            for part in page.get("Parts", []):
-                found[part["PartNumber"]] = (part["Size"], part["ETag"])
-    except ClientError as error:
-        if error_code(error) == "NoSuchUpload":
-            raise not_found("upload") from None
-        with translated(f"looking at the upload {record.upload_id}"):
+    with translated(f"listing the parts of the upload {record.upload_id}"):
+        try:
+            parts = list(list_parts(storage, record.key, record.s3_upload_id))
+        except ClientError as error:
+            if error_code(error) == "NoSuchUpload":
+                raise not_found("upload") from None
             raise
-    return found
+    return {part["PartNumber"]: (part["Size"], part["ETag"]) for part in parts}
 
 
 def _missing(storage: Storage, record: UploadRecord) -> list[UploadPart]:
-    client = target_of(storage, record.key, "").client
+    """The parts that S3 does not have, with links; blocking."""
+    client = client_of(storage)
     left = (record.expires_at - datetime.now(UTC)).total_seconds()
     if left <= 0:
-        raise ProblemError(410, "upload_expired", "The upload has expired. Begin a new one.")
+        raise ProblemError(
+            410,
+            "upload_expired",
+            "The upload has expired and its parts are removed. Begin a new one.",
+        )
     arrived = _arrived(storage, record)
     parts = []
     for number, size in record.parts():
@@ -337,7 +328,7 @@ def _missing(storage: Storage, record: UploadRecord) -> list[UploadPart]:
 
 
 def _complete(storage: Storage, record: UploadRecord) -> None:
-    client = target_of(storage, record.key, "").client
+    """Complete the multipart upload; blocking."""
     arrived = _arrived(storage, record)
     wrong = [n for n, size in record.parts() if arrived.get(n, (0, ""))[0] != size]
     if wrong:
@@ -345,11 +336,11 @@ def _complete(storage: Storage, record: UploadRecord) -> None:
         raise ProblemError(
             409,
             "upload_incomplete",
-            f"{len(wrong)} parts are missing or have another size: {shown}. Send them, then "
-            "complete again.",
+            f"{len(wrong)} parts are missing or have another size: {shown}. The others are kept; "
+            "send these, then complete again.",
         )
     with translated(f"completing the upload {record.upload_id}"):
-        client.complete_multipart_upload(
+        client_of(storage).complete_multipart_upload(
             Bucket=storage.bucket,
             Key=record.key,
             UploadId=record.s3_upload_id,
@@ -360,16 +351,3 @@ def _complete(storage: Storage, record: UploadRecord) -> None:
                 ]
             },
         )
-
-
-def check_idempotency_key(key: str | None) -> str | None:
-    """A usable Idempotency-Key.
-
-    Raises:
-        ProblemError: 422.
-    """
-    if key is None:
-        return None
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise invalid_field("Idempotency-Key", "malformed", "must be 1 to 255 printable characters")
-    return key

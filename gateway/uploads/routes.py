@@ -1,4 +1,4 @@
-"""Direct uploads: the client sends large files straight to the bucket."""
+"""The routes of direct uploads."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import ValidationError
 
-from gateway.app.json_body import read_object
-from gateway.app.problems import FieldProblem, invalid, problem_responses
-from gateway.app.services import Caller, IdempotencyKey, Parts
-from gateway.uploads.direct_uploads import UPLOAD_ID, UploadRequest, UploadView
+from gateway.auth.authenticate import Owner
+from gateway.base.idempotency import IdempotencyKey
+from gateway.base.json_body import read_object
+from gateway.base.problems import FieldProblem, invalid, problem_responses
+from gateway.base.services import service
+from gateway.uploads.direct_uploads import UPLOAD_ID, DirectUploads, UploadRequest, UploadView
 from pro_video.request.problems import problems_from_validation
 
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 
+Uploads = Annotated[DirectUploads, service(DirectUploads)]
 UploadId = Annotated[str, Path(pattern=f"^{UPLOAD_ID}$", description="Id of the upload.")]
 _LINKS: dict[str, Any] = {
     operation: {"operationId": operation, "parameters": {"upload_id": "$response.body#/upload_id"}}
@@ -45,9 +48,9 @@ _BODY: dict[str, Any] = {
     openapi_extra=_BODY,
 )
 async def create_upload(
-    request: Request, response: Response, services: Parts, owner: Caller, key: IdempotencyKey
+    request: Request, response: Response, uploads: Uploads, owner: Owner, key: IdempotencyKey
 ) -> UploadView:
-    """PUT each part to its link, then complete; what is not completed in time is removed."""
+    """PUT each part to its link, then complete. An upload that is not completed expires."""
     body = await read_object(request)
     try:
         wanted = UploadRequest.model_validate(body)
@@ -58,19 +61,19 @@ async def create_upload(
                 for found in problems_from_validation(error)
             ]
         ) from None
-    upload, is_new = await services.uploads.create(owner, wanted, key)
+    upload, is_new = await uploads.create(owner, wanted, key)
     response.status_code = 201 if is_new else 200
     return upload
 
 
 @router.get(
     "/{upload_id}",
-    summary="One upload, with links for what is missing",
+    summary="One upload, with links for its missing parts",
     responses=problem_responses(401, 403, 404, 410, 422, 429, 503),
 )
-async def get_upload(upload_id: UploadId, services: Parts, owner: Caller) -> UploadView:
+async def get_upload(upload_id: UploadId, uploads: Uploads, owner: Owner) -> UploadView:
     """For a client that resumes."""
-    return await services.uploads.get(owner, upload_id)
+    return await uploads.get(owner, upload_id)
 
 
 @router.post(
@@ -78,9 +81,9 @@ async def get_upload(upload_id: UploadId, services: Parts, owner: Caller) -> Upl
     summary="Complete an upload",
     responses=problem_responses(401, 403, 404, 409, 410, 422, 429, 503),
 )
-async def complete_upload(upload_id: UploadId, services: Parts, owner: Caller) -> UploadView:
-    """The parts are checked by the gateway; nothing needs to be sent."""
-    return await services.uploads.complete(owner, upload_id)
+async def complete_upload(upload_id: UploadId, uploads: Uploads, owner: Owner) -> UploadView:
+    """The gateway checks the parts; the request has no body."""
+    return await uploads.complete(owner, upload_id)
 
 
 @router.delete(
@@ -89,6 +92,6 @@ async def complete_upload(upload_id: UploadId, services: Parts, owner: Caller) -
     summary="Abort or remove an upload",
     responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
-async def remove_upload(upload_id: UploadId, services: Parts, owner: Caller) -> None:
-    """Jobs that have begun keep their own copy."""
-    await services.uploads.remove(owner, upload_id)
+async def remove_upload(upload_id: UploadId, uploads: Uploads, owner: Owner) -> None:
+    """Jobs that have begun keep their own copies."""
+    await uploads.remove(owner, upload_id)

@@ -1,7 +1,7 @@
 """Every fault of this emulator, by call. README.md says what each does."""
 
 from sandbox.common.http_faults import TRANSPORT_KINDS
-from sandbox.media import inpaint
+from sandbox.media.inpainting import inpaint
 
 MEDIA_KINDS = frozenset(inpaint.FAULTS)
 """Faults of the result file, which the media processing makes."""

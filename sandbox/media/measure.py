@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sandbox.media.areas import pixel_box
-from sandbox.media.pictures import Picture, to_frame
-from sandbox.media.reading import PicturesByTime, VideoReader
-from sandbox.media.sound import SoundReader
-from sandbox.media.writing import Samples
+from sandbox.media.files.mp4_writer import Samples
+from sandbox.media.files.pictures import Picture, to_frame
+from sandbox.media.files.sound_reader import SoundReader
+from sandbox.media.files.video_reader import PicturesByTime, VideoReader
+from sandbox.media.inpainting.masks import pixel_box
 
 Region = tuple[float, float, float, float]
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
@@ -29,9 +29,9 @@ def pictures_at(path: Path, times: Sequence[float]) -> list[Picture]:
 
 def _bitmap(picture: Picture, region: Region, without: Sequence[Region]) -> npt.NDArray[np.bool_]:
     bitmap = np.zeros(picture.y.shape, np.bool_)
-    bitmap[pixel_box(region, picture.width, picture.height).slices()] = True
+    bitmap[pixel_box(region, picture.width, picture.height)] = True
     for hole in without:
-        bitmap[pixel_box(hole, picture.width, picture.height).slices()] = False
+        bitmap[pixel_box(hole, picture.width, picture.height)] = False
     return bitmap
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.media.pictures import Picture
+from sandbox.media.files.pictures import Picture
 
 Region = tuple[float, float, float, float]
 

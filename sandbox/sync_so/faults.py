@@ -1,7 +1,7 @@
 """Every fault of this emulator, by call. README.md says what each does."""
 
 from sandbox.common.http_faults import TRANSPORT_KINDS
-from sandbox.media import lip_sync
+from sandbox.media.lip_sync import lip_sync
 
 MEDIA_KINDS = frozenset(lip_sync.FAULTS)
 """Faults of the result file, which the media processing makes."""

@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app.problems import Problem
-from gateway.jobs.job_body import JobBody
+from gateway.base.problems import Problem
+from gateway.jobs.request_models import JobBody
 from pro_video.core.job_warning import JobWarning
 from sandbox.media.measure import correlation_at, psnr
-from sandbox.media.sample import Sample, make_sample
+from sandbox.media.sample.make_sample import Sample, make_sample
 from tests.deployments.frontend import (
     CHROMIUM,
     PAGE,

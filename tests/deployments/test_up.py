@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local.initialize import NotReady, Startup
 from deployments.local.stack import open_stack
-from sandbox.media.sample import describe, make_sample
+from sandbox.media.sample.make_sample import describe, make_sample
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, own_port_base, wait_until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.media.sample import Sample
+from sandbox.media.sample.make_sample import Sample
 from tests.support.background_jobs import BackgroundJobs, Resources
 
 

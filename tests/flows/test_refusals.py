@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from sandbox.media.lip_sync import SegmentPlan, lip_sync
-from sandbox.media.sample import Sample
+from sandbox.media.lip_sync.lip_sync import SegmentPlan, lip_sync
+from sandbox.media.sample.make_sample import Sample
 from tests.flows.test_seed_cases import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs

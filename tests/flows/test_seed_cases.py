@@ -26,7 +26,7 @@ from sandbox.media.measure import (
     correlation_at,
     psnr,
 )
-from sandbox.media.sample import Sample, describe
+from sandbox.media.sample.make_sample import Sample, describe
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Followed, Jobs
 

@@ -22,7 +22,7 @@ from tests.gateway.gateways import (
     SECRET_KEY,
     TOKENS,
     Gateway,
-    World,
+    Upstream,
     serving,
 )
 
@@ -56,7 +56,7 @@ def s3_client(s3_endpoint: str) -> Iterator[S3Client]:
 
 
 @pytest.fixture(scope="session")
-def world(prefect_api_url: str, s3_endpoint: str, s3_client: S3Client) -> Iterator[World]:
+def upstream(prefect_api_url: str, s3_endpoint: str, s3_client: S3Client) -> Iterator[Upstream]:
     """Both servers, with blocks and deployments registered."""
     connection = ConnectionSettings.model_validate(
         {
@@ -71,25 +71,25 @@ def world(prefect_api_url: str, s3_endpoint: str, s3_client: S3Client) -> Iterat
     )
     with temporary_settings({PREFECT_API_URL: prefect_api_url}):
         asyncio.run(register(connection))
-        yield World(prefect_api_url, Storage(s3_client, BUCKET, allow_private=True), s3_client)
+        yield Upstream(prefect_api_url, Storage(s3_client, BUCKET, allow_private=True), s3_client)
 
 
 @pytest.fixture(scope="session")
-def gateway(world: World) -> Iterator[Gateway]:
+def gateway(upstream: Upstream) -> Iterator[Gateway]:
     """A gateway with fresh statuses that serves the local machine."""
-    with serving(world, status_cache_seconds=0) as running:
+    with serving(upstream, status_cache_seconds=0) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def owned(world: World, tokens: dict[str, str]) -> Iterator[Gateway]:
+def owned(upstream: Upstream, tokens: dict[str, str]) -> Iterator[Gateway]:
     """A gateway that wants the tokens of :func:`tokens`."""
-    with serving(world, status_cache_seconds=0, token_block=TOKENS) as running:
+    with serving(upstream, status_cache_seconds=0, token_block=TOKENS) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def tokens(world: World) -> dict[str, str]:
+def tokens(upstream: Upstream) -> dict[str, str]:
     """A token of each owner."""
     made = {owner: new_token(owner) for owner in ("anna", "ben")}
     asyncio.run(save_entries(TOKENS, [entry for _, entry in made.values()]))
@@ -97,11 +97,11 @@ def tokens(world: World) -> dict[str, str]:
 
 
 @pytest.fixture
-def start_gateway(world: World) -> Iterator[Callable[..., Gateway]]:
+def start_gateway(upstream: Upstream) -> Iterator[Callable[..., Gateway]]:
     """Gateways with settings of their own; keyword arguments as of ``GatewaySettings``."""
     with ExitStack() as stack:
 
         def start(**settings: Any) -> Gateway:
-            return stack.enter_context(serving(world, **settings))
+            return stack.enter_context(serving(upstream, **settings))
 
         yield start

@@ -19,8 +19,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from gateway.app.app import create_app
 from gateway.app.server import server_config
-from gateway.app.settings import GatewaySettings
-from gateway.jobs.runs import UNFINISHED
+from gateway.base.settings import GatewaySettings
+from gateway.prefect_client.runs import UNFINISHED
 from pro_video.s3.storage import Storage
 from tests.gateway.relay import Relay, relaying
 
@@ -52,8 +52,8 @@ EFFECTS = [
 
 
 @dataclass(frozen=True)
-class World:
-    """The servers behind a gateway."""
+class Upstream:
+    """The servers behind a gateway: Prefect and S3."""
 
     prefect_api_url: str
     storage: Storage
@@ -118,7 +118,7 @@ class Gateway:
     """A running gateway."""
 
     url: str
-    world: World
+    upstream: Upstream
     relay: Relay | None = None
 
     def client(self, token: str | None = None, **options: Any) -> httpx.Client:
@@ -169,22 +169,27 @@ def key_of(address: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(world: World, *, through_relay: bool = False, **settings: Any) -> Iterator[Gateway]:
+def serving(
+    upstream: Upstream, *, through_relay: bool = False, **settings: Any
+) -> Iterator[Gateway]:
     """Run a gateway in a thread; ``through_relay`` lets Prefect be cut off."""
     if through_relay:
-        port = httpx.URL(world.prefect_api_url).port
+        port = httpx.URL(upstream.prefect_api_url).port
         assert port is not None
         with relaying(port) as relay:
-            url = world.prefect_api_url.replace(str(port), str(relay.port))
-            with temporary_settings({PREFECT_API_URL: url}), _serving(world, settings) as gateway:
-                yield Gateway(gateway.url, world, relay)
+            url = upstream.prefect_api_url.replace(str(port), str(relay.port))
+            with (
+                temporary_settings({PREFECT_API_URL: url}),
+                _serving(upstream, settings) as gateway,
+            ):
+                yield Gateway(gateway.url, upstream, relay)
         return
-    with _serving(world, settings) as gateway:
+    with _serving(upstream, settings) as gateway:
         yield gateway
 
 
 @contextlib.contextmanager
-def _serving(world: World, settings: dict[str, Any]) -> Iterator[Gateway]:
+def _serving(upstream: Upstream, settings: dict[str, Any]) -> Iterator[Gateway]:
     # Each has tokens of its own, and none unless a test makes some.
     defaults: dict[str, Any] = {
         "token_block": f"tokens-{secrets.token_hex(4)}",
@@ -192,6 +197,8 @@ def _serving(world: World, settings: dict[str, Any]) -> Iterator[Gateway]:
         "requests_per_second": 10_000,
         "request_burst": 10_000,
         "open_uploads": 10_000,
+        # On a busy machine many forms wait long for those before them.
+        "form_queue_seconds": 60.0,
     }
     chosen = GatewaySettings(**{**defaults, **settings})
     config = server_config(create_app(chosen), chosen, host="127.0.0.1", port=0)
@@ -202,7 +209,7 @@ def _serving(world: World, settings: dict[str, Any]) -> Iterator[Gateway]:
     until(lambda: server.started or not thread.is_alive(), 30)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Gateway(f"http://127.0.0.1:{port}", world)
+        yield Gateway(f"http://127.0.0.1:{port}", upstream)
     finally:
         server.should_exit = True
         thread.join(timeout=20)

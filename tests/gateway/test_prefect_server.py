@@ -1,4 +1,4 @@
-"""The stack's Prefect server, whose API gives the providers' keys to those who may ask."""
+"""Access to the stack's Prefect server, whose API has the providers' keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from websockets.typing import Origin
 
 from deployments.local.prefect_server import guarded
 from tests.deployments.frontend import CHROMIUM, look_at
-from tests.gateway.gateways import Gateway, World
+from tests.gateway.gateways import Gateway, Upstream
 from tests.support.source_server import SourceFile, serving
 
 SECRETS = {"include_secrets": True}
@@ -24,8 +24,8 @@ EVIL = "http://evil.example"
 
 
 @pytest.fixture
-def prefect(world: World) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=world.prefect_api_url, timeout=20, trust_env=False) as client:
+def prefect(upstream: Upstream) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=upstream.prefect_api_url, timeout=20, trust_env=False) as client:
         yield client
 
 
@@ -67,9 +67,9 @@ def test_this_machine_gets_what_it_asks_for(prefect: httpx.Client) -> None:
         assert "test-app-secret" in answer.text
 
 
-def test_events_are_for_own_pages(world: World) -> None:
+def test_events_are_for_own_pages(upstream: Upstream) -> None:
     """Browsers send no preflight before they open a websocket to another origin."""
-    address = f"{world.prefect_api_url.replace('http', 'ws', 1)}/events/out"
+    address = f"{upstream.prefect_api_url.replace('http', 'ws', 1)}/events/out"
     with pytest.raises(InvalidStatus, match="403"):
         connect(address, origin=Origin(EVIL), proxy=None).close()
     with connect(address, proxy=None) as socket:
@@ -127,9 +127,9 @@ await fetch('/report', {method: 'POST', body: JSON.stringify(got)})
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 def test_a_page_of_another_origin_in_a_browser(
-    prefect: httpx.Client, world: World, gateway: Gateway, tmp_path: Path
+    prefect: httpx.Client, upstream: Upstream, gateway: Gateway, tmp_path: Path
 ) -> None:
-    given = json.dumps([world.prefect_api_url, gateway.url])
+    given = json.dumps([upstream.prefect_api_url, gateway.url])
     with serving() as site:
         page = PAGE.replace("GIVEN", given).encode()
         site.add("/", SourceFile(page, content_type="text/html"))

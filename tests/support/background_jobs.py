@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from prefect import get_client
 
-from sandbox.media.sample import Sample, describe, make_sample
+from sandbox.media.sample.make_sample import Sample, describe, make_sample
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack
 

@@ -1,4 +1,4 @@
-"""A Prefect server that the tests of the gateway share."""
+"""A Prefect server that the tests of the gateway, and of runs without a worker, share."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         wait_until(answers, READY_SECONDS, "Prefect answers")
         yield url
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_api_url: str) -> Iterator[str]:
+    """The API of the server; the Prefect client of the tests' own process talks to it."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_api_url}):
+        yield prefect_api_url

@@ -27,7 +27,7 @@ from sandbox.ghostcut.work.processing import (
 )
 from sandbox.ghostcut.work.works import Work, is_running
 from sandbox.media import MediaError
-from sandbox.media.inpaint import Mask
+from sandbox.media.inpainting.inpaint import Mask
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import av
 from av.error import FFmpegError
 
 from sandbox.media import MediaError
-from sandbox.media.inpaint import Mask, inpaint
-from sandbox.media.pictures import orientation
-from sandbox.media.reading import container_length, open_container
+from sandbox.media.files.pictures import orientation
+from sandbox.media.files.video_reader import container_length, open_container
+from sandbox.media.inpainting.inpaint import Mask, inpaint
 
 _TAIL = 0.2
 """Seconds at the end that must be readable (vendor docs, status 16)."""

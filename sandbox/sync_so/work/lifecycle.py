@@ -14,7 +14,7 @@ from sandbox.common.faults import NO_FAULT, Fault
 from sandbox.common.media_pool import WorkerDiedError
 from sandbox.common.timing import job_seconds, sleep_until
 from sandbox.media import MediaError
-from sandbox.media.lip_sync import LipSyncResult, SegmentPlan
+from sandbox.media.lip_sync.lip_sync import LipSyncResult, SegmentPlan
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record
 from sandbox.sync_so.faults import MEDIA_KINDS
 from sandbox.sync_so.rules.tables import ERROR_CODES, expected_seconds

@@ -11,8 +11,8 @@ import numpy as np
 from av.error import FFmpegError
 
 from sandbox.media import MediaError
-from sandbox.media.lip_sync import LipSyncResult, SegmentPlan, lip_sync
-from sandbox.media.reading import container_length, open_container
+from sandbox.media.files.video_reader import container_length, open_container
+from sandbox.media.lip_sync.lip_sync import LipSyncResult, SegmentPlan, lip_sync
 
 SPEECH_RATE = 48_000
 CHARACTERS_PER_SECOND = 15.0

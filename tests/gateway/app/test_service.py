@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gateway.app.logs import JsonFormatter
-from gateway.jobs.job_body import JOB_EXAMPLE, JobBody
+from gateway.base.logs import JsonFormatter
+from gateway.jobs.request_models import JOB_EXAMPLE, JobBody
 from tests.gateway.gateways import JOBS, Gateway
 
 

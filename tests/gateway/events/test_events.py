@@ -21,16 +21,19 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed, Running, Scheduled
 from starlette.types import Message
 
-from gateway.app.app import create_app
-from gateway.app.problems import ProblemError
-from gateway.app.settings import GatewaySettings
+from gateway.app.app import create_app, end_streams
 from gateway.auth.token_store import LOCAL_OWNER
+from gateway.base.problems import ProblemError
+from gateway.base.services import services_of
+from gateway.base.settings import GatewaySettings
 from gateway.events.hub import EventHub
-from gateway.events.routes import EventSettings, Streams, end_streams
-from gateway.events.stream import EventStream
-from gateway.jobs.runs import TAG, owner_tag
+from gateway.events.routes import EventSettings, EventStreams
+from gateway.events.stream import EventStreamResponse
+from gateway.prefect_client.api import PrefectApi
+from gateway.prefect_client.runs import TAG, Runs, owner_tag
+from gateway.status.status_reader import StatusReader
 from pro_video.core.progress import Stage
-from tests.gateway.events.serving import eventually, serving
+from tests.gateway.asgi_server import eventually, serving
 
 PATIENCE = 30.0
 
@@ -48,7 +51,7 @@ class Event:
     data: dict[str, Any]
 
     @property
-    def told(self) -> tuple[str, str | None, int]:
+    def summary(self) -> tuple[str, str | None, int]:
         return self.data["status"], self.data["stage"], self.data["progress"]
 
 
@@ -101,8 +104,7 @@ class Gateway:
 
     @property
     def hub(self) -> EventHub:
-        hub: EventHub = self.app.state.streams.hub
-        return hub
+        return services_of(self.app)[EventStreams].hub
 
     async def job(self, owner: str = LOCAL_OWNER) -> UUID:
         run = await self.prefect.create_flow_run(
@@ -135,12 +137,15 @@ class Gateway:
 async def opened(**events: Any) -> AsyncIterator[Gateway]:
     app = create_app(GatewaySettings(status_cache_seconds=0.0, upstream_seconds=20))
     async with serving(app) as url, get_client() as prefect:
-        services = app.state.services
-        settings = EventSettings(events_look_seconds=0.1, **events)
+        services = services_of(app)
         hub = EventHub(
-            app.state.context.api, services.runs, services.status, look_seconds=0.1, queue_size=8
+            services[PrefectApi],
+            services[Runs],
+            services[StatusReader],
+            look_seconds=0.1,
+            queue_size=8,
         )
-        app.state.streams = Streams(settings, hub)
+        services.add(EventStreams(EventSettings(**events), hub))
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
             yield Gateway(app, http, prefect)
 
@@ -151,14 +156,14 @@ async def gateway(prefect_api: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-async def test_a_job_is_told_from_its_begin_to_its_end(gateway: Gateway) -> None:
+async def test_a_stream_has_the_job_from_its_begin_to_its_end(gateway: Gateway) -> None:
     job = await gateway.job()
     async with gateway.events(job) as stream:
         assert stream.response.headers["content-type"].startswith("text/event-stream")
         assert stream.response.headers["cache-control"] == "no-store"
         first = await stream.next()
         assert first is not None
-        assert first.told == ("processing", "queued", 0)
+        assert first.summary == ("processing", "queued", 0)
         await gateway.stage(job, Stage.UPLOADING)
         await stream.until("uploading")
         await gateway.stage(job, Stage.LIP_SYNC_PROCESSING)
@@ -168,8 +173,8 @@ async def test_a_job_is_told_from_its_begin_to_its_end(gateway: Gateway) -> None
         assert seen[-1].data["job_id"] == str(job)
         await gateway.set(job, Completed(message="Pro video processing completed"))
         (last,) = await stream.rest()
-        assert last.told == ("completed", "completed", 100)
-    await eventually(lambda: gateway.hub.listeners == 0)
+        assert last.summary == ("completed", "completed", 100)
+    await eventually(lambda: gateway.hub.subscriptions == 0)
     await eventually(lambda: gateway.hub.upstreams == 0)
 
 
@@ -187,10 +192,10 @@ async def test_a_stream_ends_with_the_job_and_does_not_begin_again(
     await gateway.set(job, state)
     async with gateway.events(job) as stream:
         (only,) = await stream.rest()
-    assert only.told[:2] == (status, None)
+    assert only.summary[:2] == (status, None)
     assert only.data["message"] == state.message
     async with gateway.events(job, only.id) as stream:
-        # EventSource comes back by itself, and takes this as the order to stop.
+        # EventSource reconnects by itself until it gets this status.
         assert stream.response.status_code == 204
 
 
@@ -203,8 +208,8 @@ async def test_a_reconnect_misses_nothing(gateway: Gateway) -> None:
         await gateway.stage(job, stage)
     await gateway.set(job, Completed(message="done"))
     async with gateway.events(job, last.id) as stream:
-        told = [event.data["stage"] for event in await stream.rest()]
-    assert told == [
+        stages = [event.data["stage"] for event in await stream.rest()]
+    assert stages == [
         "lip-sync processing",
         "lip-sync completed",
         "inpainting starting",
@@ -212,7 +217,7 @@ async def test_a_reconnect_misses_nothing(gateway: Gateway) -> None:
     ]
 
 
-async def test_many_listeners_cost_one_watch_and_all_hear_the_same(gateway: Gateway) -> None:
+async def test_many_clients_cost_one_connection_and_get_the_same_events(gateway: Gateway) -> None:
     jobs = [await gateway.job(), await gateway.job()]
     async with contextlib.AsyncExitStack() as stack:
         streams = [
@@ -221,11 +226,11 @@ async def test_many_listeners_cost_one_watch_and_all_hear_the_same(gateway: Gate
         ]
         for stream in streams:
             await stream.next()
-        assert (gateway.hub.listeners, gateway.hub.upstreams) == (30, 1)
+        assert (gateway.hub.subscriptions, gateway.hub.upstreams) == (30, 1)
         for job in jobs:
             await gateway.set(job, Completed(message="done"))
         ends = await asyncio.gather(*(stream.rest() for stream in streams))
-    assert {events[-1].told for events in ends} == {("completed", "completed", 100)}
+    assert {events[-1].summary for events in ends} == {("completed", "completed", 100)}
     assert len({events[-1].id for events in ends}) == 2
     await eventually(lambda: gateway.hub.upstreams == 0)
 
@@ -241,27 +246,27 @@ async def test_a_quiet_stream_shows_that_it_is_there(prefect_api: str) -> None:
             assert await waiting is not None
 
 
-async def test_a_stream_has_an_end_and_its_client_comes_back(prefect_api: str) -> None:
+async def test_a_stream_ends_in_time_and_its_client_reconnects(prefect_api: str) -> None:
     async with opened(events_longest_seconds=0.2, events_heartbeat_seconds=0.05) as gateway:
         job = await gateway.job()
         async with gateway.events(job) as stream:
             (first,) = await stream.rest()
         await gateway.set(job, Completed(message="done"))
         async with gateway.events(job, first.id) as stream:
-            assert [event.told[0] for event in await stream.rest()] == ["completed"]
+            assert [event.summary[0] for event in await stream.rest()] == ["completed"]
 
 
-async def test_a_listener_that_falls_behind_is_sent_away_alone(prefect_api: str) -> None:
+async def test_a_client_that_falls_behind_is_dropped_alone(prefect_api: str) -> None:
     async with opened() as gateway:
         job = await gateway.job()
-        async with gateway.hub.listening(job, None) as slow, gateway.events(job) as quick:
+        async with gateway.hub.following(job, None) as slow, gateway.events(job) as quick:
             await quick.next()
             # More than the queue of the slow one holds.
             for percent in range(1, 12):
                 await gateway.percent(job, float(percent))
                 await quick.until("queued", percent)
-            assert slow.listener.is_over
-            kept = [slow.listener.queue.get_nowait() for _ in range(9)]
+            assert slow.subscription.is_over
+            kept = [slow.subscription.queue.get_nowait() for _ in range(9)]
             assert [one.view.progress for one in kept if one] == list(range(1, 9))
             assert kept[-1] is None
 
@@ -275,19 +280,19 @@ async def test_a_gateway_that_stops_lets_its_streams_end(gateway: Gateway) -> No
         assert await stream.rest() == []
     await gateway.set(job, Completed(message="done"))
     async with gateway.events(job, first.id) as stream:
-        assert [event.told[0] for event in await stream.rest()] == ["completed"]
+        assert [event.summary[0] for event in await stream.rest()] == ["completed"]
 
 
 async def test_a_client_that_takes_no_bytes_is_dropped() -> None:
-    left = asyncio.Event()
+    closed = asyncio.Event()
     blocked = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b": x\n\n"
 
-    async def leave() -> None:
-        left.set()
+    async def close() -> None:
+        closed.set()
 
     async def receive() -> Message:
         await asyncio.Event().wait()
@@ -298,21 +303,21 @@ async def test_a_client_that_takes_no_bytes_is_dropped() -> None:
             blocked.set()
             await asyncio.Event().wait()
 
-    stream = EventStream(endless(), leave=leave, send_seconds=0.05)
+    stream = EventStreamResponse(endless(), close=close, send_seconds=0.05)
     async with asyncio.timeout(PATIENCE):
         await stream({"type": "http"}, receive, send)
     assert blocked.is_set()
-    assert left.is_set()
+    assert closed.is_set()
 
 
-async def test_clients_that_leave_free_their_places(prefect_api: str) -> None:
+async def test_clients_that_disconnect_free_their_streams(prefect_api: str) -> None:
     async with opened(events_listeners=2) as gateway:
         job = await gateway.job()
         for _ in range(6):
             async with gateway.events(job) as stream:
                 assert stream.response.status_code == 200
                 await stream.next()
-            await eventually(lambda: gateway.hub.listeners == 0)
+            await eventually(lambda: gateway.hub.subscriptions == 0)
         async with gateway.events(job) as first, gateway.events(job) as second:
             await first.next()
             await second.next()
@@ -321,23 +326,23 @@ async def test_clients_that_leave_free_their_places(prefect_api: str) -> None:
                 assert int(third.response.headers["retry-after"]) > 0
 
 
-async def test_no_owner_takes_the_places_of_others(prefect_api: str) -> None:
+async def test_no_owner_takes_the_streams_of_others(prefect_api: str) -> None:
     async with opened(events_listeners=3, events_listeners_of_owner=2) as gateway:
         job = await gateway.job()
-        places = gateway.app.state.streams.place
+        opened_by = services_of(gateway.app)[EventStreams].opened
         async with gateway.events(job) as first, gateway.events(job) as second:
             await first.next()
             await second.next()
             async with gateway.events(job) as third:
                 assert third.response.status_code == 429
                 assert int(third.response.headers["retry-after"]) > 0
-            with places("another"):
-                with pytest.raises(ProblemError) as full, places("a-third"):
+            with opened_by("another"):
+                with pytest.raises(ProblemError) as full, opened_by("a-third"):
                     pass
                 assert full.value.status == 503
-            with places("a-third"):
+            with opened_by("a-third"):
                 pass
-        await eventually(lambda: gateway.hub.listeners == 0)
+        await eventually(lambda: gateway.hub.subscriptions == 0)
         async with gateway.events(job) as again:
             assert again.response.status_code == 200
 
@@ -348,4 +353,4 @@ async def test_other_owners_jobs_and_unknown_ones_are_not_there(gateway: Gateway
         async with gateway.events(job) as stream:
             assert stream.response.status_code == 404
             assert (await stream.response.aread()).startswith(b"{")
-    assert gateway.hub.listeners == 0
+    assert gateway.hub.subscriptions == 0

@@ -1,4 +1,4 @@
-"""The events for a listener, from Prefect's states alone."""
+"""The events of a job, from Prefect's states alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.events.history import History, Moment
-from gateway.jobs.runs import Run, RunState
+from gateway.events.history import JobHistory, StreamEvent
+from gateway.prefect_client.runs import Run, RunState
 from pro_video.core.job_names import FINDINGS_LABEL
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
@@ -43,8 +43,8 @@ class Job:
         return Run(id=self.id, created=BEGAN, state=self.states[-1])
 
 
-def told(moments: list[Moment]) -> list[tuple[str, str | None, int]]:
-    return [(one.view.status, one.view.stage, one.view.progress) for one in moments]
+def summaries(events: list[StreamEvent]) -> list[tuple[str, str | None, int]]:
+    return [(one.view.status, one.view.stage, one.view.progress) for one in events]
 
 
 @pytest.fixture
@@ -58,42 +58,44 @@ def job() -> Job:
     return made
 
 
-def test_a_new_listener_is_told_how_the_job_stands(job: Job) -> None:
-    history = History()
-    history.take(job.run, job.states, 37.0)
-    assert told(history.since(None)) == [("processing", "lip-sync processing", 37)]
-    assert told(history.since("")) == told(history.since(None))
+def test_a_new_client_gets_the_current_event(job: Job) -> None:
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
+    assert summaries(history.since(None)) == [("processing", "lip-sync processing", 37)]
+    assert summaries(history.since("")) == summaries(history.since(None))
 
 
 def test_a_stage_is_never_shown_below_its_begin(job: Job) -> None:
-    history = History()
+    history = JobHistory()
     # The percentage is written after the state.
-    history.take(job.run, job.states, 4.0)
+    history.update(job.run, job.states, 4.0)
     assert history.current.view.progress == 10
 
 
 def test_progress_never_goes_down(job: Job) -> None:
-    history = History()
-    history.take(job.run, job.states, 37.0)
-    assert history.take(job.run, [], 20.0) == []
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
+    assert history.update(job.run, [], 20.0) == []
     assert history.current.view.progress == 37
 
 
 def test_nothing_new_is_no_event(job: Job) -> None:
-    history = History()
-    history.take(job.run, job.states, 37.0)
-    assert history.take(job.run, [], 37.0) == []
-    assert history.take(job.run, job.states, 37.2) == []
-    assert told(history.take(job.run, [], 38.0)) == [("processing", "lip-sync processing", 38)]
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
+    assert history.update(job.run, [], 37.0) == []
+    assert history.update(job.run, job.states, 37.2) == []
+    assert summaries(history.update(job.run, [], 38.0)) == [
+        ("processing", "lip-sync processing", 38)
+    ]
 
 
-def test_states_that_pass_between_two_looks_are_told(job: Job) -> None:
-    history = History()
-    history.take(job.run, job.states, 37.0)
+def test_states_between_two_reads_are_events(job: Job) -> None:
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
     job.stage(Stage.LIP_SYNC_COMPLETED)
     job.stage(Stage.INPAINTING_STARTING)
     job.enter("COMPLETED", "Completed", "done")
-    assert told(history.take(job.run, job.states, 100.0)) == [
+    assert summaries(history.update(job.run, job.states, 100.0)) == [
         ("processing", "lip-sync completed", 50),
         ("processing", "inpainting starting", 60),
         ("completed", "completed", 100),
@@ -102,14 +104,14 @@ def test_states_that_pass_between_two_looks_are_told(job: Job) -> None:
 
 
 def test_a_reconnect_misses_nothing_and_repeats_nothing(job: Job) -> None:
-    history = History()
-    seen = history.take(job.run, job.states, 37.0)
-    seen += history.take(job.run, [], 45.0)
+    history = JobHistory()
+    seen = history.update(job.run, job.states, 37.0)
+    seen += history.update(job.run, [], 45.0)
     for stage in (Stage.LIP_SYNC_COMPLETED, Stage.INPAINTING_STARTING):
         job.stage(stage)
-        seen += history.take(job.run, job.states, stage.value.start)
+        seen += history.update(job.run, job.states, stage.value.start)
     job.enter("FAILED", "Failed", "Text inpainting failed: no")
-    seen += history.take(job.run, job.states, 60.0)
+    seen += history.update(job.run, job.states, 60.0)
     for index, last in enumerate(seen):
         again = history.since(last.id)
         states = [one.state_id for one in again]
@@ -118,77 +120,77 @@ def test_a_reconnect_misses_nothing_and_repeats_nothing(job: Job) -> None:
                 one.state_id for one in seen[index + 1 :] if one.state_id != last.state_id
             )
         )
-    # The last one known: nothing is left to tell.
+    # After the last one there is nothing.
     assert history.since(seen[-1].id) == []
 
 
-def test_a_reconnect_within_a_stage_is_told_how_far_it_has_come(job: Job) -> None:
-    history = History()
-    (first,) = history.take(job.run, job.states, 37.0)
-    history.take(job.run, [], 41.0)
-    history.take(job.run, [], 45.0)
-    assert told(history.since(first.id)) == [("processing", "lip-sync processing", 45)]
+def test_a_reconnect_within_a_stage_gets_its_progress(job: Job) -> None:
+    history = JobHistory()
+    (first,) = history.update(job.run, job.states, 37.0)
+    history.update(job.run, [], 41.0)
+    history.update(job.run, [], 45.0)
+    assert summaries(history.since(first.id)) == [("processing", "lip-sync processing", 45)]
 
 
 @pytest.mark.parametrize(
     "last", ["x", "0", f"{uuid.UUID(int=7)}.5.processing", "../../etc", "é" * 50, "." * 200]
 )
-def test_an_unknown_id_is_told_everything(job: Job, last: str) -> None:
-    history = History()
-    history.take(job.run, job.states, 37.0)
+def test_an_unknown_id_gets_all_events(job: Job, last: str) -> None:
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
     assert [one.state_id for one in history.since(last)] == [str(one.id) for one in job.states]
 
 
-def test_a_crash_that_was_recovered_from_is_nobodys_business(job: Job) -> None:
-    history = History()
-    (seen,) = history.take(job.run, job.states, 37.0)
+def test_a_crash_with_a_recovery_is_no_event(job: Job) -> None:
+    history = JobHistory()
+    (seen,) = history.update(job.run, job.states, 37.0)
     job.enter("CRASHED", "Crashed", "lost")
     job.enter("SCHEDULED", "AwaitingRetry")
     job.enter("RUNNING", "Running")
     job.stage(Stage.LIP_SYNC_PROCESSING)
-    moments = history.take(job.run, job.states, 37.0)
-    assert {one.view.status for one in moments} == {"processing"}
+    events = history.update(job.run, job.states, 37.0)
+    assert {one.view.status for one in events} == {"processing"}
     assert {one.view.status for one in history.since(seen.id)} == {"processing"}
 
 
 def test_a_crash_that_stays_becomes_a_failure_without_a_new_state(job: Job) -> None:
     crashed = job.enter("CRASHED", "Crashed", "lost")
-    history = History()
-    history.take(job.run, job.states, 37.0)
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
     # Far older than the time in which another worker takes a job up.
     assert datetime.now(UTC) - crashed.timestamp > timedelta(minutes=5)
     assert history.current.view.status == "failed"
     fresh = crashed.model_copy(update={"timestamp": datetime.now(UTC)})
-    history = History()
-    history.take(job.run.model_copy(update={"state": fresh}), [*job.states[:-1], fresh], 37.0)
+    history = JobHistory()
+    history.update(job.run.model_copy(update={"state": fresh}), [*job.states[:-1], fresh], 37.0)
     assert history.current.view.status == "processing"
 
 
-def test_a_retry_goes_on_after_the_failure(job: Job) -> None:
-    history = History()
+def test_a_retry_continues_after_the_failure(job: Job) -> None:
+    history = JobHistory()
     job.enter("FAILED", "Failed", "no")
-    history.take(job.run, job.states, 37.0)
+    history.update(job.run, job.states, 37.0)
     failed = history.current
     assert failed.is_final
     job.enter("SCHEDULED", "AwaitingRetry")
-    history.take(job.run, job.states, 37.0)
+    history.update(job.run, job.states, 37.0)
     assert not history.current.is_final
-    assert told(history.since(failed.id)) == [("processing", "queued", 37)]
+    assert summaries(history.since(failed.id)) == [("processing", "queued", 37)]
 
 
 def test_a_list_that_is_older_than_the_run_loses_nothing(job: Job) -> None:
-    history = History()
-    history.take(job.run, job.states, 37.0)
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
     job.stage(Stage.LIP_SYNC_COMPLETED)
-    history.take(job.run, job.states[:-1], 50.0)
+    history.update(job.run, job.states[:-1], 50.0)
     assert history.current.view.stage == "lip-sync completed"
 
 
 def test_ids_differ_for_what_differs(job: Job) -> None:
-    history = History()
-    history.take(job.run, job.states, 37.0)
+    history = JobHistory()
+    history.update(job.run, job.states, 37.0)
     first = history.current.id
-    history.take(job.run, [], 38.0)
+    history.update(job.run, [], 38.0)
     assert history.current.id != first
     assert "\n" not in first
 
@@ -201,14 +203,14 @@ def test_events_tell_warnings_and_kept_results(job: Job) -> None:
         label = {FINDINGS_LABEL: findings.model_dump_json(exclude_defaults=True)}
         return job.run.model_copy(update={"labels": label})
 
-    history = History()
-    history.take(labelled(), job.states, 37.0)
+    history = JobHistory()
+    history.update(labelled(), job.states, 37.0)
     running = history.current.data()
     assert running["warnings"] == [warning.model_dump(mode="json")]
-    # Of an end before a retry: the job goes on.
+    # They are of an end before a retry.
     assert (running["rejected_key"], running["fallback_key"]) == (None, None)
     job.enter("FAILED", "Failed", "Held: it is odd.")
-    [moment] = history.take(labelled(), job.states, 37.0)
-    ended = moment.data()
+    [event] = history.update(labelled(), job.states, 37.0)
+    ended = event.data()
     assert ended["warnings"] == running["warnings"]
     assert (ended["rejected_key"], ended["fallback_key"]) == ("a.mp4", "b.mp4")

@@ -14,7 +14,7 @@ from tests.gateway.gateways import (
     FORM,
     SEGMENTS,
     Gateway,
-    World,
+    Upstream,
     form,
     key_of,
 )
@@ -34,22 +34,22 @@ def problem_fields(answer: httpx.Response) -> list[str]:
     return [error["field"] for error in body["errors"]]
 
 
-def test_form_becomes_job(client: httpx.Client, world: World) -> None:
+def test_form_becomes_job(client: httpx.Client, upstream: Upstream) -> None:
     answer = client.post(FORM, **form())
     assert answer.status_code == 200, answer.text
     created = answer.json()
     assert created["segments_count"] == 3
     assert created["status"] == "processing"
     assert created["sync_generation_id"] is None
-    run = world.run(created["job_id"])
+    run = upstream.run(created["job_id"])
     parameters = run["parameters"]
     assert {"owner:local", "pro-video-api"} <= set(run["tags"])
-    assert world.content(key_of(parameters["video"])) == b"v" * 1000
+    assert upstream.content(key_of(parameters["video"])) == b"v" * 1000
     audios = [segment["audio"] for segment in parameters["segments"]]
     # The i-th file belongs to the i-th distinct refId.
     assert audios[0] == audios[2] != audios[1]
-    assert world.content(key_of(audios[0])) == b"a" * 100
-    assert world.content(key_of(audios[1])) == b"b" * 100
+    assert upstream.content(key_of(audios[0])) == b"a" * 100
+    assert upstream.content(key_of(audios[1])) == b"b" * 100
     assert parameters["segments"][0]["start"] == 0
     assert parameters["annotation_areas"][0]["kind"] == "erase"
     assert parameters["annotation_areas"][0]["start"] == 0
@@ -59,7 +59,7 @@ def test_form_becomes_job(client: httpx.Client, world: World) -> None:
     assert (view["status"], view["progress"], view["output_url"]) == ("processing", 0, None)
 
 
-def test_parts_in_every_order(client: httpx.Client, world: World) -> None:
+def test_parts_in_every_order(client: httpx.Client, upstream: Upstream) -> None:
     parts: list[tuple[str, tuple[Any, ...]]] = [
         ("file", ("clip.mp4", b"video", "video/mp4")),
         ("audio_files", ("1.wav", b"first", "audio/wav")),
@@ -69,14 +69,14 @@ def test_parts_in_every_order(client: httpx.Client, world: World) -> None:
     for order in itertools.permutations(parts):
         answer = client.post(FORM, files=order)
         assert answer.status_code == 200, answer.text
-        parameters = world.run(answer.json()["job_id"])["parameters"]
-        assert world.content(key_of(parameters["video"])) == b"video"
-        assert world.content(key_of(parameters["segments"][0]["audio"])) == b"first"
+        parameters = upstream.run(answer.json()["job_id"])["parameters"]
+        assert upstream.content(key_of(parameters["video"])) == b"video"
+        assert upstream.content(key_of(parameters["segments"][0]["audio"])) == b"first"
         assert len(parameters["annotation_areas"]) == 1
 
 
-def test_missing_parts_are_named_in_every_order(client: httpx.Client, world: World) -> None:
-    before = world.keys("uploads/")
+def test_missing_parts_are_named_in_every_order(client: httpx.Client, upstream: Upstream) -> None:
+    before = upstream.keys("uploads/")
     parts: dict[str, tuple[Any, ...]] = {
         "file": ("clip.mp4", b"video", "video/mp4"),
         "audio_files": ("1.wav", b"first", "audio/wav"),
@@ -86,11 +86,13 @@ def test_missing_parts_are_named_in_every_order(client: httpx.Client, world: Wor
         for names in itertools.permutations(parts, size):
             sent = [(name, parts[name]) for name in names] or [("other", (None, "x"))]
             assert set(problem_fields(client.post(FORM, files=sent))) == set(parts) - set(names)
-    assert world.keys("uploads/") == before
+    assert upstream.keys("uploads/") == before
 
 
-def test_all_problems_at_once_in_the_names_of_the_wire(client: httpx.Client, world: World) -> None:
-    before = world.keys("uploads/")
+def test_all_problems_at_once_in_the_names_of_the_request(
+    client: httpx.Client, upstream: Upstream
+) -> None:
+    before = upstream.keys("uploads/")
     segments = [
         {"startTime": 0, "endTime": 0, "audioInput": {"refId": "a"}},
         {"startTime": "2", "endTime": 3, "audioInput": {"refId": "b", "startTime": 5}},
@@ -108,7 +110,7 @@ def test_all_problems_at_once_in_the_names_of_the_wire(client: httpx.Client, wor
     assert "effects[1].type" in fields
     assert any(field.startswith("effects[2].region") for field in fields)
     assert not any(field.startswith("effects[0]") for field in fields)
-    assert world.keys("uploads/") == before
+    assert upstream.keys("uploads/") == before
 
 
 @pytest.mark.parametrize("text", ["{", "17", '{"type": "erasure"}', '"still text"', "[1]"])
@@ -118,30 +120,30 @@ def test_unreadable_effects_refuse_the_request(client: httpx.Client, text: str) 
     assert any(field.startswith("effects") for field in problem_fields(client.post(FORM, **whole)))
 
 
-def test_doubly_encoded_texts_are_understood(client: httpx.Client, world: World) -> None:
+def test_doubly_encoded_texts_are_understood(client: httpx.Client, upstream: Upstream) -> None:
     whole = form()
     whole["data"]["effects"] = json.dumps(json.dumps(EFFECTS))
     whole["data"]["segments_data"] = json.dumps(json.dumps(SEGMENTS))
     answer = client.post(FORM, **whole)
     assert answer.status_code == 200, answer.text
-    assert len(world.run(answer.json()["job_id"])["parameters"]["annotation_areas"]) == 1
+    assert len(upstream.run(answer.json()["job_id"])["parameters"]["annotation_areas"]) == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '"[]"'])
-def test_no_effects(client: httpx.Client, world: World, text: str) -> None:
+def test_no_effects(client: httpx.Client, upstream: Upstream, text: str) -> None:
     whole = form()
     whole["data"]["effects"] = text
     answer = client.post(FORM, **whole)
     assert answer.status_code == 200, answer.text
-    assert world.run(answer.json()["job_id"])["parameters"]["annotation_areas"] == []
+    assert upstream.run(answer.json()["job_id"])["parameters"]["annotation_areas"] == []
 
 
-def test_times_of_zero_win_over_other_names(client: httpx.Client, world: World) -> None:
+def test_times_of_zero_win_over_other_names(client: httpx.Client, upstream: Upstream) -> None:
     effect = {**EFFECTS[0], "startTime": 0, "startFrame": 1.5, "id": "x1"}
     late = {name: value for name, value in effect.items() if name not in ("startTime", "endTime")}
     answer = client.post(FORM, **form(effects=[effect, {**late, "endFrame": 2.5}]))
     assert answer.status_code == 200, answer.text
-    areas = world.run(answer.json()["job_id"])["parameters"]["annotation_areas"]
+    areas = upstream.run(answer.json()["job_id"])["parameters"]["annotation_areas"]
     assert [(area["start"], area["end"]) for area in areas] == [(0, 2), (1.5, 2.5)]
 
 
@@ -164,23 +166,23 @@ def test_audio_files_must_match_the_refs(client: httpx.Client, audios: tuple[byt
         "x" * 3000 + ".mp4",
     ],
 )
-def test_file_names_steer_nothing(client: httpx.Client, world: World, name: str) -> None:
+def test_file_names_steer_nothing(client: httpx.Client, upstream: Upstream, name: str) -> None:
     whole = form()
     whole["files"][0] = ("file", (name, b"video", "video/mp4"))
     answer = client.post(FORM, **whole)
     assert answer.status_code == 200, answer.text
-    key = key_of(world.run(answer.json()["job_id"])["parameters"]["video"])
+    key = key_of(upstream.run(answer.json()["job_id"])["parameters"]["video"])
     prefix, _, last = key.rpartition("/")
     assert prefix.startswith("uploads/local/")
     assert len(prefix.split("/")) == 3
     assert last in ("video.mp4", "video.bin")
 
 
-def test_empty_file_is_refused_and_leaves_nothing(client: httpx.Client, world: World) -> None:
-    before = world.keys("uploads/")
+def test_empty_file_is_refused_and_leaves_nothing(client: httpx.Client, upstream: Upstream) -> None:
+    before = upstream.keys("uploads/")
     assert "file" in problem_fields(client.post(FORM, **form(video=b"")))
     assert "audio_files[1]" in problem_fields(client.post(FORM, **form(audios=(b"1", b""))))
-    assert world.keys("uploads/") == before
+    assert upstream.keys("uploads/") == before
 
 
 def test_not_a_form(client: httpx.Client) -> None:
@@ -193,8 +195,8 @@ def test_not_a_form(client: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["code"]) == (415, "not_a_form")
 
 
-def test_broken_forms(client: httpx.Client, world: World) -> None:
-    before = world.traces("uploads/")
+def test_broken_forms(client: httpx.Client, upstream: Upstream) -> None:
+    before = upstream.traces("uploads/")
     headers = {"Content-Type": "multipart/form-data; boundary=xyz"}
     file = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nvideo'
     for body, code in (
@@ -207,4 +209,4 @@ def test_broken_forms(client: httpx.Client, world: World) -> None:
     ):
         answer = client.post(FORM, content=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (400, code), body[:100]
-    assert world.traces("uploads/") == before
+    assert upstream.traces("uploads/") == before

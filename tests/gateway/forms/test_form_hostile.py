@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
-from tests.gateway.gateways import FORM, Gateway, World, form, until
+from tests.gateway.gateways import FORM, Gateway, Upstream, form, until
 
 MIB = 1024 * 1024
 HEAD = (
@@ -18,30 +18,30 @@ HEAD = (
 FORM_TYPE = {"Content-Type": "multipart/form-data; boundary=xyz"}
 
 
-def nothing_left(world: World, before: tuple[list[str], list[str]]) -> None:
-    until(lambda: world.traces("uploads/") == before)
+def nothing_left(upstream: Upstream, before: tuple[list[str], list[str]]) -> None:
+    until(lambda: upstream.traces("uploads/") == before)
 
 
-def test_large_file_goes_in_parts(gateway: Gateway, world: World) -> None:
+def test_large_file_goes_in_parts(gateway: Gateway, upstream: Upstream) -> None:
     video = bytes(range(256)) * (13 * MIB // 256) + b"tail"
     with gateway.client() as client:
         answer = client.post(FORM, **form(video=video))
     assert answer.status_code == 200, answer.text
-    key = world.run(answer.json()["job_id"])["parameters"]["video"].split("/", 3)[3]
-    assert world.content(key) == video
+    key = upstream.run(answer.json()["job_id"])["parameters"]["video"].split("/", 3)[3]
+    assert upstream.content(key) == video
 
 
-def test_announced_too_large(start_gateway: Callable[..., Gateway], world: World) -> None:
-    before = world.traces("uploads/")
+def test_announced_too_large(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
+    before = upstream.traces("uploads/")
     gateway = start_gateway(max_form_bytes=MIB)
     with gateway.client() as client:
         answer = client.post(FORM, **form(video=b"v" * (2 * MIB)))
     assert (answer.status_code, answer.json()["code"]) == (413, "form_too_large")
-    nothing_left(world, before)
+    nothing_left(upstream, before)
 
 
-def test_endless_body(start_gateway: Callable[..., Gateway], world: World) -> None:
-    before = world.traces("uploads/")
+def test_endless_body(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
+    before = upstream.traces("uploads/")
     gateway = start_gateway(max_form_bytes=12 * MIB)
 
     def endless() -> Iterator[bytes]:
@@ -52,11 +52,13 @@ def test_endless_body(start_gateway: Callable[..., Gateway], world: World) -> No
     with gateway.client() as client:
         answer = client.post(FORM, content=endless(), headers=FORM_TYPE)
     assert (answer.status_code, answer.json()["code"]) == (413, "form_too_large")
-    nothing_left(world, before)
+    nothing_left(upstream, before)
 
 
-def test_audio_and_fields_too_large(start_gateway: Callable[..., Gateway], world: World) -> None:
-    before = world.traces("uploads/")
+def test_audio_and_fields_too_large(
+    start_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    before = upstream.traces("uploads/")
     gateway = start_gateway(max_audio_bytes=1000)
     with gateway.client() as client:
         answer = client.post(FORM, **form(audios=(b"1", b"2" * 1001)))
@@ -65,11 +67,11 @@ def test_audio_and_fields_too_large(start_gateway: Callable[..., Gateway], world
         assert (answer.status_code, answer.json()["code"]) == (413, "field_too_large")
         answer = client.post(FORM, **form(audios=(b"1",) * 30))
         assert (answer.status_code, answer.json()["code"]) == (413, "too_many_files")
-    nothing_left(world, before)
+    nothing_left(upstream, before)
 
 
-def test_silent_and_slow_clients(start_gateway: Callable[..., Gateway], world: World) -> None:
-    before = world.traces("uploads/")
+def test_silent_and_slow_clients(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
+    before = upstream.traces("uploads/")
     gateway = start_gateway(
         form_idle_seconds=0.3, form_rate_grace_seconds=0.5, form_bytes_per_second=100_000
     )
@@ -92,24 +94,24 @@ def test_silent_and_slow_clients(start_gateway: Callable[..., Gateway], world: W
                     break
         assert answer.startswith(b"HTTP/1.1 408"), answer
         assert b"form_too_slow" in answer
-    nothing_left(world, before)
+    nothing_left(upstream, before)
 
 
-def test_client_goes_away(gateway: Gateway, world: World) -> None:
-    before = world.traces("uploads/")
+def test_client_goes_away(gateway: Gateway, upstream: Upstream) -> None:
+    before = upstream.traces("uploads/")
     head = (
         f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000000\r\n"
         "Content-Type: multipart/form-data; boundary=xyz\r\n\r\n"
     ).encode()
     with socket.create_connection(gateway.address, timeout=10) as connection:
         connection.sendall(head + HEAD + b"v" * (11 * MIB))
-        until(lambda: world.unfinished("uploads/"))
-    nothing_left(world, before)
+        until(lambda: upstream.unfinished("uploads/"))
+    nothing_left(upstream, before)
 
 
-def test_s3_refuses_in_the_middle(gateway: Gateway, world: World) -> None:
-    before = world.traces("uploads/")
-    control = f"{world.s3.meta.endpoint_url}/_sandbox/faults"
+def test_s3_refuses_in_the_middle(gateway: Gateway, upstream: Upstream) -> None:
+    before = upstream.traces("uploads/")
+    control = f"{upstream.s3.meta.endpoint_url}/_sandbox/faults"
     fault = {"call": "upload_part", "kind": "error", "code": "AccessDenied", "times": 20}
     httpx.put(control, json={"faults": [fault]}).raise_for_status()
     try:
@@ -119,14 +121,14 @@ def test_s3_refuses_in_the_middle(gateway: Gateway, world: World) -> None:
         httpx.delete(control).raise_for_status()
     assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
-    nothing_left(world, before)
+    nothing_left(upstream, before)
 
 
 def test_prefect_goes_away_in_the_middle(
-    start_gateway: Callable[..., Gateway], world: World
+    start_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:
-    before = world.traces("uploads/")
-    runs = world.count_runs("local")
+    before = upstream.traces("uploads/")
+    runs = upstream.count_runs("local")
     gateway = start_gateway(upstream_seconds=2.0, through_relay=True)
     relay = gateway.relay
     assert relay is not None
@@ -143,7 +145,7 @@ def test_prefect_goes_away_in_the_middle(
         until(lambda: client.get("/readyz").status_code == 200)
         answer = client.post(FORM, content=body(), headers=kind)
         assert answer.status_code == 503, answer.text
-        nothing_left(world, before)
+        nothing_left(upstream, before)
         until(lambda: client.get("/readyz").status_code == 503)
         ready = client.get("/readyz")
         assert ready.json()["prefect"] == "unavailable"
@@ -154,7 +156,7 @@ def test_prefect_goes_away_in_the_middle(
         relay.mend()
         until(lambda: client.get("/readyz").status_code == 200)
         until(lambda: client.post(FORM, **form()).status_code == 200)
-    assert world.count_runs("local") == runs + 1
+    assert upstream.count_runs("local") == runs + 1
 
 
 def test_forms_at_once_are_bounded(start_gateway: Callable[..., Gateway]) -> None:
@@ -175,14 +177,14 @@ def test_forms_at_once_are_bounded(start_gateway: Callable[..., Gateway]) -> Non
         assert "Retry-After" in answer.headers
 
 
-def test_s3_away_in_the_middle(start_gateway: Callable[..., Gateway], world: World) -> None:
+def test_s3_away_in_the_middle(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
     """Not even tidying is possible then; it is done as soon as S3 is back."""
-    before = world.traces("uploads/")
+    before = upstream.traces("uploads/")
     gateway = start_gateway(upstream_seconds=0.5)
-    control = f"{world.s3.meta.endpoint_url}/_sandbox/faults"
+    control = f"{upstream.s3.meta.endpoint_url}/_sandbox/faults"
     faults = [
         {"call": call, "kind": "error", "code": "AccessDenied"}
-        for call in ("upload_part", "abort", "list_multipart_uploads")
+        for call in ("upload_part", "abort_multipart_upload", "list_multipart_uploads")
     ]
     # The audio arrives whole, a part of the video does not.
     request = httpx.Request(
@@ -204,12 +206,12 @@ def test_s3_away_in_the_middle(start_gateway: Callable[..., Gateway], world: Wor
     finally:
         httpx.delete(control).raise_for_status()
     assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
-    nothing_left(world, before)
+    nothing_left(upstream, before)
 
 
-def test_file_names_with_raw_control_characters(gateway: Gateway, world: World) -> None:
+def test_file_names_with_raw_control_characters(gateway: Gateway, upstream: Upstream) -> None:
     """As no browser writes them."""
-    before = world.traces("uploads/")
+    before = upstream.traces("uploads/")
     for name in (b"a\x00b.mp4", b"\x1b[31m.mp4", b"a\tb/../../c.mp4", b"\xff\xfe.mp4"):
         part = HEAD.replace(b"a.mp4", name) + b"video\r\n--xyz--\r\n"
         with gateway.client() as client:
@@ -219,13 +221,13 @@ def test_file_names_with_raw_control_characters(gateway: Gateway, world: World) 
         if answer.status_code == 422:
             fields = {error["field"] for error in answer.json()["errors"]}
             assert fields == {"audio_files", "segments_data"}
-    nothing_left(world, before)
+    nothing_left(upstream, before)
 
 
-def test_too_many_parts(gateway: Gateway, world: World) -> None:
-    before = world.traces("uploads/")
+def test_too_many_parts(gateway: Gateway, upstream: Upstream) -> None:
+    before = upstream.traces("uploads/")
     part = b'--xyz\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n'
     with gateway.client() as client:
         answer = client.post(FORM, content=part * 100 + b"--xyz--\r\n", headers=FORM_TYPE)
     assert (answer.status_code, answer.json()["code"]) == (400, "form_malformed")
-    nothing_left(world, before)
+    nothing_left(upstream, before)

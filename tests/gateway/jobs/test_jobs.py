@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.jobs.runs import Run, RunState
 from gateway.jobs.views import job_view
-from gateway.status.status import Snapshot
+from gateway.prefect_client.runs import Run, RunState
+from gateway.status.status_reader import Snapshot
 from pro_video.core.job_names import FINDINGS_LABEL, JobKeys, accepted_label, fact_label
 from pro_video.core.job_warning import JobWarning, Place
 from pro_video.records import Acceptance, Findings
@@ -25,7 +25,7 @@ from tests.gateway.gateways import (
     JOBS,
     UPLOADS,
     Gateway,
-    World,
+    Upstream,
     form,
     json_job,
 )
@@ -51,12 +51,12 @@ def view_of(client: httpx.Client, job_id: str) -> Any:
     return answer.json()
 
 
-def test_json_job(client: httpx.Client, world: World) -> None:
+def test_json_job(client: httpx.Client, upstream: Upstream) -> None:
     answer = client.post(JOBS, json=json_job(effects=EFFECTS, options={"model": "sync-3"}))
     assert answer.status_code == 201, answer.text
     created = answer.json()
     assert answer.headers["Location"] == f"{JOBS}/{created['job_id']}"
-    parameters = world.run(created["job_id"])["parameters"]
+    parameters = upstream.run(created["job_id"])["parameters"]
     assert parameters["video"] == "https://example.com/clip.mp4"
     assert parameters["model"] == "sync-3"
     assert parameters["segments"][0]["audio"] == "https://example.com/a.wav"
@@ -117,12 +117,12 @@ def test_sources_of_others_are_refused(client: httpx.Client, source: str) -> Non
     assert [error["field"] for error in answer.json()["errors"]][:1] == ["video"]
 
 
-def test_stage_and_percentage(client: httpx.Client, world: World, job: str) -> None:
+def test_stage_and_percentage(client: httpx.Client, upstream: Upstream, job: str) -> None:
     view = view_of(client, job)
     assert (view["status"], view["stage"], view["progress"]) == ("processing", "queued", 0)
-    world.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
+    upstream.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
     artifact = {"key": "pro-video-progress", "type": "progress", "data": 75.4, "flow_run_id": job}
-    world.prefect("POST", "/artifacts/", artifact)
+    upstream.prefect("POST", "/artifacts/", artifact)
     view = view_of(client, job)
     assert view["message"] == "Text inpainting in progress..."
     assert (view["stage"], view["progress"]) == ("inpainting processing", 75)
@@ -131,17 +131,17 @@ def test_stage_and_percentage(client: httpx.Client, world: World, job: str) -> N
 
 
 def test_ids_of_the_providers_show_while_the_job_runs(
-    client: httpx.Client, world: World, job: str
+    client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
-    world.set_state(job, "RUNNING", "Lip-sync processing", "Lip-sync processing...")
+    upstream.set_state(job, "RUNNING", "Lip-sync processing", "Lip-sync processing...")
     labels = {fact_label("sync_generation_id"): "gen-7"}
-    world.prefect("PATCH", f"/flow_runs/{job}/labels", labels)
+    upstream.prefect("PATCH", f"/flow_runs/{job}/labels", labels)
     view = view_of(client, job)
     assert view["sync_generation_id"] == view["metadata"]["sync_generation_id"] == "gen-7"
     assert "ghostcut_task_id" not in view["metadata"]
 
 
-def finish(world: World, job: str, kind: str, message: str, **fields: Any) -> None:
+def finish(upstream: Upstream, job: str, kind: str, message: str, **fields: Any) -> None:
     report = {
         "job_id": job,
         "status": kind.lower(),
@@ -150,14 +150,14 @@ def finish(world: World, job: str, kind: str, message: str, **fields: Any) -> No
         **fields,
     }
     data = httpx.Response(200, json=report).content
-    world.s3.put_object(Bucket=BUCKET, Key=JobKeys(job).report, Body=data)
-    world.set_state(job, kind, kind.capitalize(), message)
+    upstream.s3.put_object(Bucket=BUCKET, Key=JobKeys(job).report, Body=data)
+    upstream.set_state(job, kind, kind.capitalize(), message)
 
 
-def test_completed(client: httpx.Client, world: World, job: str) -> None:
+def test_completed(client: httpx.Client, upstream: Upstream, job: str) -> None:
     key = JobKeys(job).final_result
-    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"result")
-    finish(world, job, "COMPLETED", "Pro video processing completed", output_key=key)
+    upstream.s3.put_object(Bucket=BUCKET, Key=key, Body=b"result")
+    finish(upstream, job, "COMPLETED", "Pro video processing completed", output_key=key)
     view = view_of(client, job)
     assert (view["status"], view["progress"], view["stage"]) == ("completed", 100, "completed")
     assert view["sync_generation_id"] == "gen-1"
@@ -165,12 +165,14 @@ def test_completed(client: httpx.Client, world: World, job: str) -> None:
     assert httpx.get(view["output_url"], trust_env=False).content == b"result"
 
 
-def test_failed_with_fallback_then_retried(client: httpx.Client, world: World, job: str) -> None:
+def test_failed_with_fallback_then_retried(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
     key = JobKeys(job).lip_sync_result
-    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"lip-sync")
+    upstream.s3.put_object(Bucket=BUCKET, Key=key, Body=b"lip-sync")
     message = "Text inpainting failed: no text was found"
     error = {"stage": "inpainting processing", "kind": "JobFailed", "code": "26"}
-    finish(world, job, "FAILED", message, fallback_key=key, error={**error, "message": message})
+    finish(upstream, job, "FAILED", message, fallback_key=key, error={**error, "message": message})
     view = view_of(client, job)
     assert (view["status"], view["message"]) == ("failed", message)
     assert (view["error"]["code"], view["error"]["stage"]) == ("26", "inpainting processing")
@@ -180,12 +182,12 @@ def test_failed_with_fallback_then_retried(client: httpx.Client, world: World, j
     retried = client.post(view["retry_url"])
     assert retried.status_code == 202, retried.text
     assert retried.json()["status"] == "processing"
-    assert world.run(job)["state"]["name"] == "AwaitingRetry"
+    assert upstream.run(job)["state"]["name"] == "AwaitingRetry"
     again = client.post(view["retry_url"])
     assert (again.status_code, again.json()["code"]) == (409, "job_not_retryable")
 
-    # The report of the earlier end says nothing of a later one.
-    world.set_state(job, "FAILED", "Failed", "Died too often")
+    # The report is of an earlier end.
+    upstream.set_state(job, "FAILED", "Failed", "Died too often")
     view = view_of(client, job)
     assert view["error"] == {
         **dict.fromkeys(("stage", "provider", "request_id")),
@@ -207,10 +209,10 @@ WARNING = JobWarning(
 WARNED = WARNING.model_dump(mode="json")
 
 
-def tell(world: World, job: str, findings: Findings) -> None:
+def tell(upstream: Upstream, job: str, findings: Findings) -> None:
     """Label a run with findings, as its job does."""
     label = {FINDINGS_LABEL: findings.model_dump_json(exclude_defaults=True)}
-    world.prefect("PATCH", f"/flow_runs/{job}/labels", label)
+    upstream.prefect("PATCH", f"/flow_runs/{job}/labels", label)
 
 
 def listed(client: httpx.Client, job: str) -> Any:
@@ -218,40 +220,40 @@ def listed(client: httpx.Client, job: str) -> Any:
 
 
 def test_warnings_show_while_the_job_runs_and_after_its_end(
-    client: httpx.Client, world: World, job: str
+    client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
     assert view_of(client, job)["warnings"] == []
-    world.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
-    tell(world, job, Findings(warnings=(WARNING,)))
+    upstream.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
+    tell(upstream, job, Findings(warnings=(WARNING,)))
     assert view_of(client, job)["warnings"] == listed(client, job)["warnings"] == [WARNED]
 
     key = JobKeys(job).final_result
-    finish(world, job, "COMPLETED", "Done", output_key=key, warnings=[WARNED, WARNED])
+    finish(upstream, job, "COMPLETED", "Done", output_key=key, warnings=[WARNED, WARNED])
     assert view_of(client, job)["warnings"] == [WARNED, WARNED]
     assert listed(client, job)["warnings"] == [WARNED]
 
 
 def test_a_label_that_cannot_be_read_hides_no_job(
-    client: httpx.Client, world: World, job: str
+    client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
-    world.prefect("PATCH", f"/flow_runs/{job}/labels", {FINDINGS_LABEL: "not JSON"})
+    upstream.prefect("PATCH", f"/flow_runs/{job}/labels", {FINDINGS_LABEL: "not JSON"})
     assert view_of(client, job)["warnings"] == listed(client, job)["warnings"] == []
 
 
-def reject(world: World, job: str) -> str:
+def reject(upstream: Upstream, job: str) -> str:
     """Let a job end with an unusable lip-sync; the result's key."""
     key = JobKeys(job).lip_sync_result
-    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"paid")
-    tell(world, job, Findings(warnings=(WARNING,), rejected_key=key))
+    upstream.s3.put_object(Bucket=BUCKET, Key=key, Body=b"paid")
+    tell(upstream, job, Findings(warnings=(WARNING,), rejected_key=key))
     message = "Lip-sync failed: the lip-sync result is unusable."
-    finish(world, job, "FAILED", message, rejected_key=key, warnings=[WARNED])
+    finish(upstream, job, "FAILED", message, rejected_key=key, warnings=[WARNED])
     return key
 
 
 def test_a_rejected_result_is_named_linked_and_accepted(
-    client: httpx.Client, world: World, job: str
+    client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
-    key = reject(world, job)
+    key = reject(upstream, job)
     view = view_of(client, job)
     assert (view["output_url"], view["fallback_key"], view["fallback_url"]) == (None, None, None)
     assert view["rejected_key"] == listed(client, job)["rejected_key"] == key
@@ -263,54 +265,50 @@ def test_a_rejected_result_is_named_linked_and_accepted(
     assert answer.status_code == 202, answer.text
     view = answer.json()
     assert (view["status"], view["rejected_key"], view["accept_url"]) == ("processing", None, None)
-    run = world.run(job)
+    run = upstream.run(job)
     assert run["state"]["name"] == "AwaitingRetry"
     decision = Acceptance.model_validate_json(run["labels"][accepted_label(key)])
     assert decision.by == "local"
     assert before <= decision.at <= datetime.now(UTC)
 
-    # Again, now that it goes on, and after an end that came before it could.
+    # Again while the job continues, and after an end before it could continue.
     assert client.post(f"{JOBS}/{job}/accept").status_code == 202
-    reject(world, job)
+    reject(upstream, job)
     assert client.post(f"{JOBS}/{job}/accept").status_code == 202
-    assert world.run(job)["labels"][accepted_label(key)] == decision.model_dump_json()
+    assert upstream.run(job)["labels"][accepted_label(key)] == decision.model_dump_json()
 
 
-def test_a_result_whose_job_left_no_report_is_accepted(
-    client: httpx.Client, world: World, job: str
+def test_a_result_without_a_report_is_accepted(
+    client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
     key = JobKeys(job).final_result
-    tell(world, job, Findings(rejected_key=key))
-    world.set_state(job, "FAILED", "Failed", "Text inpainting failed: unusable")
+    tell(upstream, job, Findings(rejected_key=key))
+    upstream.set_state(job, "FAILED", "Failed", "Text inpainting failed: unusable")
     assert client.post(view_of(client, job)["accept_url"]).status_code == 202
-    assert accepted_label(key) in world.run(job)["labels"]
+    assert accepted_label(key) in upstream.run(job)["labels"]
 
 
-def test_what_decision_was_made_stands_in_the_view(
-    client: httpx.Client, world: World, job: str
-) -> None:
+def test_the_view_has_the_acceptance(client: httpx.Client, upstream: Upstream, job: str) -> None:
     at = "2026-01-01T12:00:00Z"
-    finish(world, job, "COMPLETED", "Done", accepted_by="anna", accepted_at=at)
+    finish(upstream, job, "COMPLETED", "Done", accepted_by="anna", accepted_at=at)
     view = view_of(client, job)
     assert (view["accepted_by"], view["accepted_at"]) == ("anna", at)
 
 
 @pytest.mark.parametrize("state", ["SCHEDULED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"])
 def test_without_a_rejected_result_there_is_nothing_to_accept(
-    client: httpx.Client, world: World, job: str, state: str
+    client: httpx.Client, upstream: Upstream, job: str, state: str
 ) -> None:
-    world.set_state(job, state, state.capitalize(), "As it is")
+    upstream.set_state(job, state, state.capitalize(), "As it is")
     answer = client.post(f"{JOBS}/{job}/accept")
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_accept")
-    run = world.run(job)
+    run = upstream.run(job)
     assert run["state"]["type"] == state
     assert not [label for label in run["labels"] if "accepted" in label]
 
 
 @pytest.mark.parametrize("on_doubt", ["deliver", "hold"])
-def test_the_wish_of_what_to_do_on_doubt_reaches_the_flow(
-    client: httpx.Client, world: World, on_doubt: str
-) -> None:
+def test_on_doubt_reaches_the_flow(client: httpx.Client, upstream: Upstream, on_doubt: str) -> None:
     options = {"on_doubt": on_doubt, "model": "sync-3"}
     answers = [
         client.post(JOBS, json=json_job(options=options)),
@@ -318,18 +316,18 @@ def test_the_wish_of_what_to_do_on_doubt_reaches_the_flow(
     ]
     for answer in answers:
         assert answer.status_code in (200, 201), answer.text
-        assert world.run(answer.json()["job_id"])["parameters"]["on_doubt"] == on_doubt
+        assert upstream.run(answer.json()["job_id"])["parameters"]["on_doubt"] == on_doubt
 
 
 @pytest.mark.parametrize("on_doubt", ["ask", None, ["hold"], 1])
-def test_another_wish_on_doubt_is_refused(client: httpx.Client, on_doubt: object) -> None:
+def test_another_on_doubt_is_refused(client: httpx.Client, on_doubt: object) -> None:
     answer = client.post(JOBS, json=json_job(options={"on_doubt": on_doubt}))
     assert answer.status_code == 422, answer.text
     found = [(error["field"], error["code"]) for error in answer.json()["errors"]]
     assert found == [("options.on_doubt", "unknown_choice")]
 
 
-def test_crashed_is_taken_up_again() -> None:
+def test_a_crashed_job_is_processing_until_it_counts_as_failed() -> None:
     now = datetime.now(UTC)
     state = {"id": uuid.uuid4(), "type": "CRASHED", "name": "Crashed", "timestamp": now}
     run = Run.model_validate({"id": uuid.uuid4(), "created": now, "state": state})
@@ -347,27 +345,27 @@ def test_crashed_is_taken_up_again() -> None:
     assert view.retry_url is not None
 
 
-def test_cancel(client: httpx.Client, world: World, job: str) -> None:
+def test_cancel(client: httpx.Client, upstream: Upstream, job: str) -> None:
     answer = client.post(f"{JOBS}/{job}/cancel")
     assert answer.status_code == 202, answer.text
     assert answer.json()["status"] == "cancelled"
     assert client.post(f"{JOBS}/{job}/cancel").status_code == 202
-    assert world.run(job)["state"]["type"] == "CANCELLED"
+    assert upstream.run(job)["state"]["type"] == "CANCELLED"
     assert client.post(f"{JOBS}/{job}/retry").status_code == 202
 
-    world.set_state(job, "RUNNING", "Uploading", "Uploading files...")
+    upstream.set_state(job, "RUNNING", "Uploading", "Uploading files...")
     answer = client.post(f"{JOBS}/{job}/cancel")
     assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
 
-    world.set_state(job, "COMPLETED", "Completed")
+    upstream.set_state(job, "COMPLETED", "Completed")
     answer = client.post(f"{JOBS}/{job}/cancel")
     assert (answer.status_code, answer.json()["code"]) == (409, "job_ended")
 
 
-def test_list_pages_and_filters(owned: Gateway, world: World, tokens: dict[str, str]) -> None:
+def test_list_pages_and_filters(owned: Gateway, upstream: Upstream, tokens: dict[str, str]) -> None:
     with owned.client(tokens["anna"]) as client:
         ids = [client.post(JOBS, json=json_job()).json()["job_id"] for _ in range(5)]
-        world.set_state(ids[1], "COMPLETED", "Completed")
+        upstream.set_state(ids[1], "COMPLETED", "Completed")
         seen: list[str] = []
         cursor = None
         while True:
@@ -387,12 +385,12 @@ def test_list_pages_and_filters(owned: Gateway, world: World, tokens: dict[str, 
         assert not set(ids) & {job["job_id"] for job in client.get(JOBS).json()["jobs"]}
 
 
-def test_others_see_nothing(owned: Gateway, world: World, tokens: dict[str, str]) -> None:
+def test_others_see_nothing(owned: Gateway, upstream: Upstream, tokens: dict[str, str]) -> None:
     with owned.client(tokens["anna"]) as anna, owned.client(tokens["ben"]) as ben:
         created = anna.post(FORM, **form())
         assert created.status_code == 200, created.text
         job = created.json()["job_id"]
-        video = world.run(job)["parameters"]["video"]
+        video = upstream.run(job)["parameters"]["video"]
         for client, status in ((anna, 200), (ben, 404)):
             assert client.get(f"{JOBS}/{job}").status_code == status
             assert client.get(created.json()["status_url"]).status_code == status
@@ -408,14 +406,14 @@ def test_others_see_nothing(owned: Gateway, world: World, tokens: dict[str, str]
             body = {**json_job(), "video": source}
             assert ben.post(JOBS, json=body).status_code == 422
             assert anna.post(JOBS, json=body).status_code == 201
-        assert world.run(job)["state"]["type"] == "SCHEDULED"
+        assert upstream.run(job)["state"]["type"] == "SCHEDULED"
 
 
 def test_runs_of_prefect_users_are_not_jobs_of_the_api(
-    client: httpx.Client, world: World, job: str
+    client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
-    deployment = world.run(job)["deployment_id"]
-    run = world.prefect(
+    deployment = upstream.run(job)["deployment_id"]
+    run = upstream.prefect(
         "POST",
         f"/deployments/{deployment}/create_flow_run",
         {"parameters": {"video": "s3://b/k", "segments": []}},
@@ -441,55 +439,57 @@ class TestIdempotency:
                 ids.append(client.post(JOBS, json=json_job(), headers=key).json()["job_id"])
         assert ids[0] != ids[1]
 
-    def test_forms(self, client: httpx.Client, world: World) -> None:
+    def test_forms(self, client: httpx.Client, upstream: Upstream) -> None:
         key = {"Idempotency-Key": uuid.uuid4().hex}
         first = client.post(FORM, **form(), headers=key)
-        kept = world.keys("uploads/")
+        kept = upstream.keys("uploads/")
         second = client.post(FORM, **form(), headers=key)
         assert first.json() == second.json()
         for other in (form(video=b"w" * 1000), form(effects=None), form(audios=(b"b", b"a"))):
             answer = client.post(FORM, **other, headers=key)
             assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
-        assert world.keys("uploads/") == kept
+        assert upstream.keys("uploads/") == kept
 
-    def test_fifty_at_once(self, owned: Gateway, world: World, tokens: dict[str, str]) -> None:
+    def test_fifty_at_once(
+        self, owned: Gateway, upstream: Upstream, tokens: dict[str, str]
+    ) -> None:
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        before = world.count_runs("ben")
+        before = upstream.count_runs("ben")
         with owned.client(tokens["ben"]) as client, ThreadPoolExecutor(50) as pool:
             answers = list(
                 pool.map(lambda _: client.post(JOBS, json=json_job(), headers=key), range(50))
             )
         assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
         assert len({answer.json()["job_id"] for answer in answers}) == 1
-        assert world.count_runs("ben") == before + 1
+        assert upstream.count_runs("ben") == before + 1
 
     def test_fifty_forms_at_once(
-        self, owned: Gateway, world: World, tokens: dict[str, str]
+        self, owned: Gateway, upstream: Upstream, tokens: dict[str, str]
     ) -> None:
-        """Few are received at the same time; the others wait for a place."""
+        """Few are received at the same time; the others wait for admission."""
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        before, kept = world.count_runs("ben"), world.keys("uploads/ben/")
+        before, kept = upstream.count_runs("ben"), upstream.keys("uploads/ben/")
         with owned.client(tokens["ben"]) as client, ThreadPoolExecutor(50) as pool:
             answers = list(pool.map(lambda _: client.post(FORM, **form(), headers=key), range(50)))
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.json()["job_id"] for answer in answers}) == 1
-        assert world.count_runs("ben") == before + 1
+        assert upstream.count_runs("ben") == before + 1
         # One video and two audios.
-        assert len(world.keys("uploads/ben/")) == len(kept) + 3
+        assert len(upstream.keys("uploads/ben/")) == len(kept) + 3
 
     def test_bad_key(self, client: httpx.Client) -> None:
         answer = client.post(JOBS, json=json_job(), headers={"Idempotency-Key": "k" * 256})
         assert answer.status_code == 422
 
 
-def test_webhook_of_a_job(client: httpx.Client, world: World) -> None:
+def test_webhook_of_a_job(client: httpx.Client, upstream: Upstream) -> None:
     body = json_job(webhook={"url": "https://93.184.216.34/hook"})
     key = {"Idempotency-Key": uuid.uuid4().hex}
     answer = client.post(JOBS, json=body, headers=key)
     assert answer.status_code == 201, answer.text
     secret = answer.json()["webhook_secret"]
     assert secret.startswith("whsec_")
-    assert "pro-video-webhook" in world.run(answer.json()["job_id"])["tags"]
+    assert "pro-video-webhook" in upstream.run(answer.json()["job_id"])["tags"]
     assert client.post(JOBS, json=body, headers=key).json()["webhook_secret"] == secret
     for url in ("http://127.0.0.1/hook", "ftp://example.com/", "https://user@example.com/"):
         answer = client.post(JOBS, json=json_job(webhook={"url": url, "secret": "short"}))

@@ -1,4 +1,4 @@
-"""The cache of statuses: few looks for many askers, never older than promised."""
+"""The cache of statuses: few reads for many requests, and no value older than allowed."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.status.batch_cache import GatheredCache
+from gateway.status.batch_cache import BatchCache
 
 LIFE = 1.0
 LATE = 4.0
 
 
 class Source:
-    """The cache's source and clock: each read is recorded, can be delayed or made to fail."""
+    """The cache's source and clock: each read is recorded, and may be delayed or fail."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.looks: list[list[str]] = []
+        self.reads: list[list[str]] = []
         self.values: dict[str, int] = {}
         self.open = asyncio.Event()
         self.open.set()
         self.error: Exception | None = None
         self._began = asyncio.Condition()
 
-    async def look(self, keys: Sequence[str]) -> dict[str, int]:
+    async def read(self, keys: Sequence[str]) -> dict[str, int]:
         found = {key: self.values[key] for key in keys if key in self.values}
         async with self._began:
-            self.looks.append(sorted(keys))
+            self.reads.append(sorted(keys))
             self._began.notify_all()
         await self.open.wait()
         if self.error is not None:
             raise self.error
         return found
 
-    async def looked(self, count: int) -> None:
-        """Wait until there were that many looks, and until what is ready has run."""
+    async def finished(self, count: int) -> None:
+        """Wait for that many reads, and for the tasks that are ready then."""
         async with asyncio.timeout(5), self._began:
-            await self._began.wait_for(lambda: len(self.looks) >= count)
+            await self._began.wait_for(lambda: len(self.reads) >= count)
         for _ in range(5):
             await asyncio.sleep(0)
 
 
 def cache_of(
     source: Source, *, seconds: float = LIFE, batch: int = 100, size: int = 100
-) -> GatheredCache[str, int]:
-    return GatheredCache(
-        source.look,
+) -> BatchCache[str, int]:
+    return BatchCache(
+        source.read,
         seconds=seconds,
         late=LATE,
         size=size,
@@ -56,16 +56,16 @@ def cache_of(
     )
 
 
-async def test_many_askers_one_look() -> None:
+async def test_many_requests_share_one_read() -> None:
     source = Source()
     source.values = {"a": 1, "b": 2}
     cache = cache_of(source, seconds=60)
     answers = await asyncio.gather(*(cache.get(key) for key in ["a", "b", "none"] * 100))
     assert answers == [1, 2, None] * 100
-    assert source.looks == [["a", "b", "none"]]
+    assert source.reads == [["a", "b", "none"]]
     assert [await cache.get(key) for key in ("a", "b", "none")] == [1, 2, None]
     assert (cache.fresh("a"), cache.fresh("none"), cache.fresh("c")) == (1, None, None)
-    assert len(source.looks) == 1
+    assert len(source.reads) == 1
 
 
 async def test_groups_are_bounded() -> None:
@@ -73,33 +73,33 @@ async def test_groups_are_bounded() -> None:
     source.values = {str(number): number for number in range(25)}
     cache = cache_of(source, seconds=60, batch=10)
     assert await asyncio.gather(*map(cache.get, source.values)) == list(range(25))
-    assert [len(keys) for keys in source.looks] == [10, 10, 5]
+    assert [len(keys) for keys in source.reads] == [10, 10, 5]
 
 
-async def test_one_look_renews_all_that_are_polled() -> None:
+async def test_one_read_refreshes_all_polled_keys() -> None:
     source = Source()
     source.values = dict.fromkeys("abcdefgh", 1)
     cache = cache_of(source)
     for key in source.values:
-        # One after the other, so that each is old at a time of its own.
+        # One after the other, so that each has an age of its own.
         await cache.get(key)
         source.now += LIFE / 16
-    assert len(source.looks) == 8
+    assert len(source.reads) == 8
     assert cache.fresh("a") == 1
-    await source.looked(9)
-    assert source.looks[8] == ["a"]
+    await source.finished(9)
+    assert source.reads[8] == ["a"]
     source.now += LIFE / 4
     assert cache.fresh("b") == 1
-    await source.looked(10)
-    # Keys of an age at which renewing is worth it.
-    assert source.looks[9] == ["b", "c", "d", "e"]
+    await source.finished(10)
+    # Only keys from half of their life on.
+    assert source.reads[9] == ["b", "c", "d", "e"]
     source.now += LIFE / 2
     assert cache.fresh("f") == 1
-    await source.looked(11)
-    assert source.looks[10] == ["a", "b", "c", "d", "e", "f", "g", "h"]
+    await source.finished(11)
+    assert source.reads[10] == ["a", "b", "c", "d", "e", "f", "g", "h"]
 
 
-async def test_what_nobody_polls_any_more_is_not_renewed() -> None:
+async def test_keys_without_polls_are_not_refreshed() -> None:
     source = Source()
     source.values = {"a": 1, "b": 1, "c": 1}
     cache = cache_of(source)
@@ -108,15 +108,15 @@ async def test_what_nobody_polls_any_more_is_not_renewed() -> None:
     await cache.get("b")
     source.now += 4
     await cache.get("c")
-    assert source.looks[1:] == [["a", "b"], ["b", "c"]]
+    assert source.reads[1:] == [["a", "b"], ["b", "c"]]
     source.now += 4
     await cache.get("c")
-    assert source.looks[3:] == [["c"]]
-    # Nor kept.
+    assert source.reads[3:] == [["c"]]
+    # Nor cached.
     assert (cache.peek("a"), cache.peek("c")) == (None, 1)
 
 
-async def test_a_value_is_renewed_before_anybody_waits() -> None:
+async def test_a_value_is_refreshed_before_a_request_has_to_wait() -> None:
     source = Source()
     source.values = {"a": 1}
     cache = cache_of(source)
@@ -124,14 +124,14 @@ async def test_a_value_is_renewed_before_anybody_waits() -> None:
     source.values = {"a": 2}
     source.now += 0.6 * LIFE
     assert cache.fresh("a") == 1
-    await source.looked(2)
+    await source.finished(2)
     assert cache.fresh("a") == 2
     source.now += 0.4 * LIFE
     assert cache.fresh("a") == 2
-    assert len(source.looks) == 2
+    assert len(source.reads) == 2
 
 
-async def test_slow_look_serves_the_old_value_for_a_bounded_time() -> None:
+async def test_a_slow_read_serves_the_old_value_for_a_bounded_time() -> None:
     source = Source()
     source.values = {"a": 1}
     cache = cache_of(source)
@@ -139,7 +139,7 @@ async def test_slow_look_serves_the_old_value_for_a_bounded_time() -> None:
     source.open.clear()
     source.now += 0.6 * LIFE
     assert cache.fresh("a") == 1
-    await source.looked(2)
+    await source.finished(2)
     source.now += LIFE
     assert await cache.get("a") == 1
     source.now += LATE - 0.7 * LIFE
@@ -151,10 +151,10 @@ async def test_slow_look_serves_the_old_value_for_a_bounded_time() -> None:
     assert not waiter.done()
     source.open.set()
     assert await waiter == 1
-    assert len(source.looks) == 2
+    assert len(source.reads) == 2
 
 
-async def test_old_value_without_a_look_is_not_served() -> None:
+async def test_an_old_value_without_a_read_is_not_served() -> None:
     source = Source()
     source.values = {"a": 1}
     cache = cache_of(source)
@@ -165,18 +165,18 @@ async def test_old_value_without_a_look_is_not_served() -> None:
     assert await cache.get("a") == 2
 
 
-async def test_error_reaches_all_who_wait_and_is_not_kept() -> None:
+async def test_an_error_reaches_all_waiting_requests_and_is_not_cached() -> None:
     source = Source()
     source.error = ValueError("away")
     cache = cache_of(source, seconds=60)
     found = await asyncio.gather(cache.get("a"), cache.get("a"), return_exceptions=True)
     assert [str(error) for error in found] == ["away", "away"]
-    assert len(source.looks) == 1
+    assert len(source.reads) == 1
     source.error, source.values = None, {"a": 1}
     assert await cache.get("a") == 1
 
 
-async def test_failed_renewal_is_tried_once_and_then_told() -> None:
+async def test_a_failed_refresh_is_not_repeated_until_a_request_has_to_wait() -> None:
     source = Source()
     source.values = {"a": 1}
     cache = cache_of(source)
@@ -184,38 +184,38 @@ async def test_failed_renewal_is_tried_once_and_then_told() -> None:
     source.error = ValueError("away")
     source.now += 0.6 * LIFE
     assert cache.fresh("a") == 1
-    await source.looked(2)
+    await source.finished(2)
     assert [cache.fresh("a") for _ in range(3)] == [1, 1, 1]
-    assert len(source.looks) == 2
+    assert len(source.reads) == 2
     source.now += LIFE
     with pytest.raises(ValueError, match="away"):
         await cache.get("a")
 
 
-async def test_forget_looks_anew_also_during_a_look() -> None:
+async def test_forget_reads_again_also_during_a_read() -> None:
     source = Source()
     source.values = {"a": 1}
     cache = cache_of(source, seconds=60)
     source.open.clear()
     first = asyncio.create_task(cache.get("a"))
-    await source.looked(1)
+    await source.finished(1)
     source.values = {"a": 2}
     cache.forget("a")
     second = asyncio.create_task(cache.get("a"))
-    await source.looked(2)
+    await source.finished(2)
     source.open.set()
     assert (await first, await second) == (1, 2)
-    # The look that had read before must not come back.
+    # The result of the earlier read is not cached.
     assert await cache.get("a") == 2
 
 
-async def test_asker_who_leaves_ends_no_look() -> None:
+async def test_a_cancelled_request_cancels_no_read() -> None:
     source = Source()
     source.values = {"a": 1}
     cache = cache_of(source, seconds=60)
     source.open.clear()
     first, second = (asyncio.create_task(cache.get("a")) for _ in range(2))
-    await source.looked(1)
+    await source.finished(1)
     first.cancel()
     source.open.set()
     assert await second == 1
@@ -229,20 +229,20 @@ async def test_no_more_values_than_its_size() -> None:
     assert sum(cache.peek(key) is not None for key in source.values) == 5
 
 
-async def test_without_a_life_each_ask_looks() -> None:
+async def test_without_a_life_each_request_reads() -> None:
     source = Source()
     source.values = {"a": 1}
     cache = cache_of(source, seconds=0)
     assert [await cache.get("a") for _ in range(3)] == [1, 1, 1]
-    assert source.looks == [["a"]] * 3
+    assert source.reads == [["a"]] * 3
 
 
-async def test_close_ends_looks() -> None:
+async def test_close_cancels_reads() -> None:
     source = Source()
     cache = cache_of(source)
     source.open.clear()
     waiting = asyncio.create_task(cache.get("a"))
-    await source.looked(1)
+    await source.finished(1)
     late = asyncio.create_task(cache.get("b"))
     await asyncio.sleep(0)
     await cache.close()

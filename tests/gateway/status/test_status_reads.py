@@ -1,4 +1,4 @@
-"""Statuses for those who poll: coherent, quick, for their owner alone, and fresh in time."""
+"""Statuses for polling clients: coherent, quick, fresh, and for their owner only."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app.settings import GatewaySettings
+from gateway.base.settings import GatewaySettings
 from pro_video.core.progress import Stage
-from tests.gateway.gateways import JOBS, TOKENS, Gateway, World, json_job, serving, until
+from tests.gateway.gateways import JOBS, TOKENS, Gateway, Upstream, json_job, serving, until
 
 
 @pytest.fixture(scope="module")
-def cached(world: World, tokens: dict[str, str]) -> Iterator[Gateway]:
+def cached(upstream: Upstream, tokens: dict[str, str]) -> Iterator[Gateway]:
     """A gateway that keeps statuses for long, so that what was read once is in its cache."""
-    with serving(world, status_cache_seconds=120, token_block=TOKENS) as running:
+    with serving(upstream, status_cache_seconds=120, token_block=TOKENS) as running:
         yield running
 
 
@@ -37,19 +37,19 @@ def new_job(client: httpx.Client) -> str:
     return str(answer.json()["job_id"])
 
 
-def show_percent(world: World, job: str, percent: float) -> None:
+def show_percent(upstream: Upstream, job: str, percent: float) -> None:
     artifact = {"key": "pro-video-progress", "type": "progress", "data": percent}
-    world.prefect("POST", "/artifacts/", {**artifact, "flow_run_id": job})
+    upstream.prefect("POST", "/artifacts/", {**artifact, "flow_run_id": job})
 
 
-def test_short_way_gives_the_same_answer(anna: httpx.Client) -> None:
+def test_cached_responses_are_those_of_the_routes(anna: httpx.Client) -> None:
     job = new_job(anna)
     ordinary = anna.get(status_url(job))
     page = {"Origin": "https://editor.example.com"}
     for answer in (
         anna.get(status_url(job)),
         anna.get(f"{JOBS}/{job}"),
-        # Pages go the ordinary way.
+        # Requests of pages go to the routes.
         anna.get(status_url(job), headers=page),
     ):
         assert answer.status_code == 200
@@ -90,7 +90,7 @@ def test_two_tokens_in_one_request_are_not_chosen_from(
 
 def test_unchanged_status_is_not_sent_again(anna: httpx.Client) -> None:
     job = new_job(anna)
-    for _ in range(2):  # the ordinary way, then the short one
+    for _ in range(2):  # from the route, then from the cache
         tag = anna.get(status_url(job)).headers["ETag"]
         for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
             answer = anna.get(status_url(job), headers={"If-None-Match": known})
@@ -138,63 +138,67 @@ def view(client: httpx.Client, job: str) -> Any:
     return answer.json()
 
 
-def test_percentage_fits_the_stage_and_never_falls(gateway: Gateway, world: World) -> None:
+def test_percentage_fits_the_stage_and_never_falls(gateway: Gateway, upstream: Upstream) -> None:
     with gateway.client() as client:
         job = new_job(client)
-        world.set_state(job, "RUNNING", "Lip-sync processing", "Lip-sync processing...")
+        upstream.set_state(job, "RUNNING", "Lip-sync processing", "Lip-sync processing...")
         # The percentage of the stage was not written yet.
         assert (view(client, job)["stage"], view(client, job)["progress"]) == (
             "lip-sync processing",
             10,
         )
-        show_percent(world, job, 31.0)
+        show_percent(upstream, job, 31.0)
         assert view(client, job)["progress"] == 31
-        world.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
+        upstream.set_state(job, "RUNNING", "Text inpainting", "Text inpainting in progress...")
         assert (view(client, job)["stage"], view(client, job)["progress"]) == (
             "inpainting processing",
             70,
         )
         # The job died before it wrote the percentage, and is taken up again.
-        world.set_state(job, "SCHEDULED", "AwaitingRetry")
+        upstream.set_state(job, "SCHEDULED", "AwaitingRetry")
         assert view(client, job)["progress"] == 70
-        world.set_state(job, "RUNNING", "Running")
+        upstream.set_state(job, "RUNNING", "Running")
         assert view(client, job)["progress"] == 70
         listed = client.get(JOBS, params={"limit": 100}).json()["jobs"]
         assert [one["progress"] for one in listed if one["job_id"] == job] == [70]
-        world.set_state(job, "FAILED", "Failed", "It failed")
+        upstream.set_state(job, "FAILED", "Failed", "It failed")
         assert view(client, job)["progress"] == 70
 
 
 @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.COMPLETED])
-def test_each_stage_begins_at_its_start(gateway: Gateway, world: World, stage: Stage) -> None:
+def test_each_stage_begins_at_its_start(gateway: Gateway, upstream: Upstream, stage: Stage) -> None:
     with gateway.client() as client:
         job = new_job(client)
-        world.set_state(job, "RUNNING", stage.value.name, stage.value.message)
+        upstream.set_state(job, "RUNNING", stage.value.name, stage.value.message)
         found = view(client, job)
         assert (found["stage"], found["progress"]) == (stage.label, int(stage.value.start))
 
 
 def test_end_is_seen_within_the_life_of_the_cache(
-    start_gateway: Callable[..., Gateway], world: World, tokens: dict[str, str]
+    start_gateway: Callable[..., Gateway], upstream: Upstream, tokens: dict[str, str]
 ) -> None:
     gateway = start_gateway(status_cache_seconds=0.5, token_block=TOKENS)
     with gateway.client(tokens["anna"]) as client:
         job = new_job(client)
-        world.set_state(job, "RUNNING", "Uploading", "Uploading files...")
+        upstream.set_state(job, "RUNNING", "Uploading", "Uploading files...")
         until(lambda: view(client, job)["stage"] == "uploading")
-        world.set_state(job, "COMPLETED", "Completed")
+        upstream.set_state(job, "COMPLETED", "Completed")
         ended = time.monotonic()
         until(lambda: view(client, job)["status"] == "completed")
-        # And the time of one look, on a busy machine.
+        # The rest is the time of one read on a busy machine.
         assert time.monotonic() - ended < 0.5 + 3.0
         assert view(client, job)["progress"] == 100
 
 
-def test_prefect_away_is_told_when_the_status_is_too_old(
-    world: World, tokens: dict[str, str]
+def test_a_status_that_is_too_old_is_a_503_while_prefect_is_away(
+    upstream: Upstream, tokens: dict[str, str]
 ) -> None:
     with serving(
-        world, through_relay=True, status_cache_seconds=0.3, token_block=TOKENS, upstream_seconds=1
+        upstream,
+        through_relay=True,
+        status_cache_seconds=0.3,
+        token_block=TOKENS,
+        upstream_seconds=1,
     ) as gateway:
         assert gateway.relay is not None
         with gateway.client(tokens["anna"]) as client:

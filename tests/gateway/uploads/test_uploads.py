@@ -1,4 +1,4 @@
-"""Direct uploads: presigned parts, completion, and what nobody completed."""
+"""Direct uploads: presigned parts, completion, and the removal of incomplete ones."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from gateway.app.context import open_context
-from gateway.app.settings import GatewaySettings
-from gateway.jobs.runs import Runs
-from gateway.uploads.orphan_uploads import Leftovers
-from gateway.uploads.sweeper import sweep, tidy
+from gateway.app.services import open_services
+from gateway.base.settings import GatewaySettings
+from gateway.bucket.bucket import Bucket
+from gateway.prefect_client.runs import Runs
+from gateway.uploads.orphan_uploads import OrphanUploads
+from gateway.uploads.sweeper import Sweeper
 from tests.gateway.gateways import (
     BUCKET,
     FORM,
     JOBS,
     UPLOADS,
     Gateway,
-    World,
+    Upstream,
     form,
     json_job,
     key_of,
@@ -34,7 +35,7 @@ def put(url: str, data: bytes) -> httpx.Response:
     return httpx.put(url, content=data, trust_env=False, timeout=30)
 
 
-def test_upload_in_parts_then_job(gateway: Gateway, world: World) -> None:
+def test_upload_in_parts_then_job(gateway: Gateway, upstream: Upstream) -> None:
     data = bytes(range(256)) * (20 * MIB // 256)
     with gateway.client() as client:
         answer = client.post(UPLOADS, json={"filename": "../../clip.MP4", "size": len(data)})
@@ -62,21 +63,21 @@ def test_upload_in_parts_then_job(gateway: Gateway, world: World) -> None:
 
         answer = client.post(JOBS, json=job)
         assert answer.status_code == 201, answer.text
-        run = world.run(answer.json()["job_id"])
+        run = upstream.run(answer.json()["job_id"])
         assert f"upload:{upload['upload_id']}" in run["tags"]
-        assert world.content(key_of(run["parameters"]["video"])) == data
+        assert upstream.content(key_of(run["parameters"]["video"])) == data
         assert key_of(run["parameters"]["video"]).endswith("/file.mp4")
 
 
-def test_abort_leaves_nothing(gateway: Gateway, world: World) -> None:
+def test_abort_leaves_nothing(gateway: Gateway, upstream: Upstream) -> None:
     with gateway.client() as client:
         upload = client.post(UPLOADS, json={"filename": "a.wav", "size": 10}).json()
         prefix = f"uploads/local/{upload['upload_id']}/"
-        assert world.unfinished(prefix)
+        assert upstream.unfinished(prefix)
         assert put(upload["parts"][0]["url"], b"0123456789").status_code == 200
         assert client.delete(upload["abort_url"]).status_code == 204
-        assert not world.unfinished(prefix)
-        assert not world.keys(prefix)
+        assert not upstream.unfinished(prefix)
+        assert not upstream.keys(prefix)
         assert client.get(upload["abort_url"]).status_code == 404
         assert client.post(upload["complete_url"]).status_code == 404
         assert client.delete(upload["abort_url"]).status_code == 404
@@ -95,7 +96,7 @@ def test_uploads_of_others(owned: Gateway, tokens: dict[str, str]) -> None:
         assert anna.post(JOBS, json=job).status_code == 201
 
 
-def test_idempotency(gateway: Gateway, world: World) -> None:
+def test_idempotency(gateway: Gateway, upstream: Upstream) -> None:
     key = {"Idempotency-Key": uuid.uuid4().hex}
     body = {"filename": "a.mp4", "size": 100}
     with gateway.client() as client:
@@ -106,7 +107,7 @@ def test_idempotency(gateway: Gateway, world: World) -> None:
         assert second.json()["upload_id"] == upload_id
         other = client.post(UPLOADS, json={**body, "size": 101}, headers=key)
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-        assert len(world.unfinished(f"uploads/local/{upload_id}/")) == 1
+        assert len(upstream.unfinished(f"uploads/local/{upload_id}/")) == 1
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,9 @@ def test_wrong_requests(
         assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-def test_open_uploads_are_bounded(start_gateway: Callable[..., Gateway], world: World) -> None:
+def test_open_uploads_are_bounded(
+    start_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
     with start_gateway(open_uploads=1).client() as client:
         client.post(UPLOADS, json={"filename": "a.mp4", "size": 1})
         answer = client.post(UPLOADS, json={"filename": "a.mp4", "size": 1})
@@ -138,8 +141,8 @@ def test_open_uploads_are_bounded(start_gateway: Callable[..., Gateway], world: 
         assert "Retry-After" in answer.headers
 
 
-def test_sweep(start_gateway: Callable[..., Gateway], world: World) -> None:
-    """Expired uploads go; those that an unfinished job names stay."""
+def test_sweep(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
+    """Expired uploads are removed, unless an unfinished job uses them."""
     settings = GatewaySettings(upload_hours=1, upload_keep_hours=10, open_uploads=1000)
     ids = []
     with start_gateway(open_uploads=1000).client() as client:
@@ -152,46 +155,48 @@ def test_sweep(start_gateway: Callable[..., Gateway], world: World) -> None:
         job = client.post(JOBS, json=json_job(video=f"upload:{ids[2]}")).json()["job_id"]
 
     def left() -> list[bool]:
-        return [bool(world.keys(f"uploads/local/{one}/")) for one in ids]
+        return [bool(upstream.keys(f"uploads/local/{one}/")) for one in ids]
 
     async def swept_after(hours: float) -> None:
-        async with open_context(settings) as context:
-            await sweep(context, Runs(context), datetime.now(UTC) + timedelta(hours=hours))
+        async with open_services(settings) as services:
+            await services[Sweeper].sweep(datetime.now(UTC) + timedelta(hours=hours))
 
     asyncio.run(swept_after(0.5))
     assert left() == [True, True, True]
     asyncio.run(swept_after(2))
     assert left() == [False, True, True]
-    assert not world.unfinished(f"uploads/local/{ids[0]}/")
+    assert not upstream.unfinished(f"uploads/local/{ids[0]}/")
     asyncio.run(swept_after(11))
     assert left() == [False, False, True]
-    world.set_state(job, "COMPLETED", "Completed")
+    upstream.set_state(job, "COMPLETED", "Completed")
     asyncio.run(swept_after(11))
     assert left() == [False, False, False]
 
 
-def test_what_forms_left_behind_goes_unless_a_job_uses_it(
-    start_gateway: Callable[..., Gateway], world: World
+def test_orphans_are_removed_unless_a_job_uses_them(
+    start_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:
     with start_gateway().client() as client:
         view = client.post(FORM, **form()).json()
-    used = world.run(view["job_id"])["parameters"]["video"].split("/", 3)[3].rpartition("/")[0]
+    used = upstream.run(view["job_id"])["parameters"]["video"].split("/", 3)[3].rpartition("/")[0]
     unused = f"uploads/local/{uuid.uuid4().hex}"
-    world.s3.put_object(Bucket=BUCKET, Key=f"{unused}/video.mp4", Body=b"v")
+    upstream.s3.put_object(Bucket=BUCKET, Key=f"{unused}/video.mp4", Body=b"v")
     now = 0.0
-    leftovers = Leftovers(lambda: now)
+    orphans = OrphanUploads(lambda: now)
     for prefix in (used, unused):
-        leftovers.add(f"{prefix}/")
+        orphans.add(f"{prefix}/")
 
-    async def tidied() -> list[str]:
-        async with open_context(GatewaySettings()) as context:
-            await tidy(context, Runs(context), leftovers)
-        return leftovers.older_than(0)
+    async def remaining() -> list[str]:
+        settings = GatewaySettings()
+        async with open_services(settings) as services:
+            sweeper = Sweeper(settings, services[Bucket], services[Runs], orphans)
+            await sweeper.remove_orphans()
+        return orphans.older_than(0)
 
     # A job may still come of it.
-    assert len(asyncio.run(tidied())) == 2
-    assert world.keys(unused)
+    assert len(asyncio.run(remaining())) == 2
+    assert upstream.keys(unused)
     now = 60.0
-    assert asyncio.run(tidied()) == []
-    assert not world.keys(unused)
-    assert world.keys(used)
+    assert asyncio.run(remaining()) == []
+    assert not upstream.keys(unused)
+    assert upstream.keys(used)

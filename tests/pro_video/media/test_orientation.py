@@ -18,7 +18,7 @@ from pro_video.judging.picture.grids import Gridder, Shape
 from pro_video.judging.preview import make_preview
 from pro_video.media.probe import probe
 from pro_video.media.reading.orientation import Orientation
-from sandbox.media.pictures import from_frame, orientation
+from sandbox.media.files.pictures import from_frame, orientation
 from tests.support.clips import Picture, write_clip
 
 _ONE = 0x10000

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
+import time
 
 import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from pro_video.webhooks.signing import (
     SecretUnusable,
-    SignatureRefused,
     new_secret,
     secret_key,
     signature,
     signed_headers,
-    verify,
 )
 
 # The example of the Standard Webhooks libraries' own tests.
@@ -24,59 +25,18 @@ BODY = b'{"test": 2432232314}'
 EXPECTED = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def headers(**changes: str) -> dict[str, str]:
-    good = signed_headers([SECRET], MESSAGE, WHEN, BODY)
-    return good | {name.replace("_", "-"): value for name, value in changes.items()}
-
-
 def test_the_specifications_example() -> None:
     assert signature(SECRET, MESSAGE, WHEN, BODY) == EXPECTED
 
 
-def test_a_receiver_accepts_what_we_sign() -> None:
-    secret = new_secret()
-    sent = signed_headers([secret], "msg_1", WHEN, BODY)
-    assert verify([secret], sent, BODY, now=WHEN + 10) == "msg_1"
-
-
-def test_both_secrets_sign_during_a_change() -> None:
+def test_receivers_accept_a_message_while_its_secret_is_changed() -> None:
     old, new = new_secret(), new_secret()
-    sent = signed_headers([new, old], "msg_1", WHEN, BODY)
+    sent = signed_headers([new, old], MESSAGE, int(time.time()), BODY)
     for known in (old, new):
-        assert verify([known], sent, BODY, now=WHEN) == "msg_1"
-    with pytest.raises(SignatureRefused):
-        verify([new_secret()], sent, BODY, now=WHEN)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"webhook_id": "msg_other"},
-        {"webhook_id": ""},
-        {"webhook_timestamp": str(WHEN + 1)},
-        {"webhook_timestamp": "now"},
-        {"webhook_timestamp": "-1"},
-        {"webhook_signature": ""},
-        {"webhook_signature": EXPECTED.replace("v1,", "v2,")},
-        {"webhook_signature": EXPECTED.removeprefix("v1,")},
-        {"webhook_signature": "v1,ä"},
-        {"webhook_signature": "v1,AAAA " * 100 + EXPECTED},
-    ],
-)
-def test_refuses_changed_headers(changed: dict[str, str]) -> None:
-    with pytest.raises(SignatureRefused):
-        verify([SECRET], headers(**changed), BODY, now=WHEN)
-
-
-def test_refuses_a_changed_body() -> None:
-    with pytest.raises(SignatureRefused):
-        verify([SECRET], headers(), BODY + b" ", now=WHEN)
-
-
-@pytest.mark.parametrize("off", [301, -301])
-def test_refuses_another_time(off: int) -> None:
-    with pytest.raises(SignatureRefused):
-        verify([SECRET], headers(), BODY, now=WHEN + off)
+        assert Webhook(known).verify(BODY, sent) == json.loads(BODY)
+    for secret, body in ((new_secret(), BODY), (new, BODY + b" ")):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(body, sent)
 
 
 @pytest.mark.parametrize("size", [24, 64])

@@ -12,10 +12,10 @@ from typing import Any
 import av
 import numpy as np
 
+from sandbox.media.files.pictures import Picture
+from sandbox.media.files.video_reader import VideoReader
 from sandbox.media.measure import WHOLE, Region, decibel, squared_error
-from sandbox.media.pictures import Picture
-from sandbox.media.reading import VideoReader
-from sandbox.media.speech import speech
+from sandbox.media.sample.speech import speech
 
 
 @lru_cache(maxsize=10)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.media.sample import Sample, make_sample
+from sandbox.media.sample.make_sample import Sample, make_sample
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Common ground of the gateway: settings, problem documents, logs, bodies, caches."""

@@ -1,0 +1,1 @@
+"""The jobs' bucket: listings, removal, and objects written while their bytes arrive."""
