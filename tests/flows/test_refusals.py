@@ -11,7 +11,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from sandbox.media.lip_sync.lip_sync import SegmentPlan, lip_sync
 from sandbox.media.sample.make_sample import Sample
-from tests.flows.test_seed_cases import area
+from tests.flows.test_editor_jobs import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import wait_until
@@ -60,15 +60,13 @@ NAMES = [
 
 
 def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
+    return {**cases_of_rules(tiny), **cases_of_files(jobs, tiny, folder)}
+
+
+def cases_of_rules(tiny: Sample) -> dict[str, Case]:
     line = str(tiny.line_1)
-    text = folder / "notes.mp4"
-    text.write_text("This is no video.\n" * 500, encoding="utf-8")
-    mute = folder / "mute.mp4"
-    plan = SegmentPlan(0.2, 0.8, tiny.line_1, None, None, "cut_off")
-    lip_sync(tiny.clip, mute, [plan], fault="audio_dropped")
     good = area("erase", tiny.watermark_region, 0.0, None)
     protect = area("protect", tiny.protected_region, 0.0, None)
-    gone = f"s3://{jobs.stack.bucket}/nowhere/clip.mp4"
     return {
         "many problems": Case(
             {
@@ -102,6 +100,24 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
             ["Request refused: segments[0].audio_end"],
             "RequestRefused",
         ),
+        "removal without areas": Case(
+            {"video": str(tiny.clip), "annotation_areas": []},
+            ["Request refused: annotation_areas", "at least one area"],
+            "RequestRefused",
+            deployment="text-inpainting/local",
+        ),
+    }
+
+
+def cases_of_files(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
+    line = str(tiny.line_1)
+    text = folder / "notes.mp4"
+    text.write_text("This is no video.\n" * 500, encoding="utf-8")
+    mute = folder / "mute.mp4"
+    plan = SegmentPlan(0.2, 0.8, tiny.line_1, None, None, "cut_off")
+    lip_sync(tiny.clip, mute, [plan], fault="audio_dropped")
+    gone = f"s3://{jobs.stack.bucket}/nowhere/clip.mp4"
+    return {
         "text as video": Case(
             {"video": str(text)},
             [f"Request refused: video: {text} is not a video"],
@@ -166,12 +182,6 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
                 f"segments[0].audio: {folder / 'none.wav'}",
             ],
             "SourceRefused",
-        ),
-        "removal without areas": Case(
-            {"video": str(tiny.clip), "annotation_areas": []},
-            ["Request refused: annotation_areas", "at least one area"],
-            "RequestRefused",
-            deployment="text-inpainting/local",
         ),
     }
 

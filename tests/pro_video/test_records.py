@@ -39,13 +39,21 @@ for step in ("lip-sync", "inpainting"):
         f"{step}-1-verified": records.Verified,
     }
 # Fields that a later version needs no more.
-GONE = {"uploaded": {"audio_of_segment"}}
+GONE = {"audio_of_segment", "frames"}
 
 
-def assert_read(name: str, read: Any, kind: type[BaseModel], stored: dict[str, Any]) -> None:
+def still_read(stored: Any) -> Any:
+    """The part of a stored record that a later version reads."""
+    if isinstance(stored, list):
+        return [still_read(value) for value in stored]
+    if isinstance(stored, dict):
+        return {name: still_read(value) for name, value in stored.items() if name not in GONE}
+    return stored
+
+
+def assert_read(read: Any, kind: type[BaseModel], stored: object) -> None:
     assert type(read) is kind
-    expected = {field: value for field, value in stored.items() if field not in GONE.get(name, ())}
-    assert read.model_dump(mode="json") == expected
+    assert read.model_dump(mode="json") == still_read(stored)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -53,7 +61,7 @@ async def test_a_stored_record_of_a_task_is_read(name: str) -> None:
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(STORED)))
     record = await store.aread(f"{name}.json")
     stored = json.loads(json.loads((STORED / f"{name}.json").read_text())["result"])
-    assert_read(name, record.result, KINDS[name], stored["data"])
+    assert_read(record.result, KINDS[name], stored["data"])
 
 
 @pytest.mark.parametrize("name", ["job-completed", "job-completed-subflow", "job-failed"])
@@ -61,7 +69,7 @@ def test_a_stored_result_of_a_flow_run_is_read(name: str) -> None:
     content = (STORED / f"{name}.b64").read_bytes()
     read = CompressedJSONSerializer().loads(content)
     stored = json.loads(lzma.decompress(base64.decodebytes(content)))
-    assert_read(name, read, records.JobResult, stored["data"])
+    assert_read(read, records.JobResult, stored["data"])
 
 
 async def test_a_stored_failure_is_the_error_that_it_was() -> None:

@@ -21,15 +21,16 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from prefect.logging import disable_run_logger
 
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import StopReason, StopSignal
 from pro_video.judging.verdict import OnDoubt, Verdict
 from tasks.callbacks.wake import wake_signals
 from tasks.run.job_state import INPAINTING, LIP_SYNC
-from tests.properties.life import RESULT_KEYS, live
+from tests.properties.environment import Environment, Process
+from tests.properties.process import RESULT_KEYS, work_on_job
 from tests.properties.providers import LONGEST_LAG, Plan, ProviderJob, ProviderModel
-from tests.properties.world import Life, World
 
 HOUR = 3600.0
 
@@ -139,9 +140,9 @@ TROUBLES = st.lists(
     max_size=4,
 )
 BEGINS = st.just(0.0) | st.floats(0, 400)
-LIVES = st.builds(Life, st.none() | st.sampled_from(PLACES), st.integers(0, 5), BEGINS) | st.builds(
-    Life, st.just(""), st.integers(0, 80), BEGINS
-)
+PROCESSES = st.builds(
+    Process, st.none() | st.sampled_from(PLACES), st.integers(0, 5), BEGINS
+) | st.builds(Process, st.just(""), st.integers(0, 80), BEGINS)
 
 
 class ProviderSteps(RuleBasedStateMachine):
@@ -150,9 +151,9 @@ class ProviderSteps(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.world = World()
-        self.world.downloads = self._download
-        self.longest_life = 0.0
+        self.env = Environment()
+        self.env.downloads = self._download
+        self.longest_process = 0.0
         self.models: dict[str, ProviderModel] = {}
 
     @initialize(
@@ -170,20 +171,20 @@ class ProviderSteps(RuleBasedStateMachine):
         verdicts: dict[str, list[Verdict]] | None = None,
         on_doubt: OnDoubt = "deliver",
     ) -> None:
-        self.world.heeds_conditions = heeds_conditions
-        self.world.verdicts = verdicts or {}
-        self.world.on_doubt = on_doubt
+        self.env.heeds_conditions = heeds_conditions
+        self.env.verdicts = verdicts or {}
+        self.env.on_doubt = on_doubt
         self.models[LIP_SYNC] = ProviderModel(
-            self.world, LIP_SYNC, heeds_keys=heeds_keys, may_accept=lambda: None
+            self.env, LIP_SYNC, heeds_keys=heeds_keys, may_accept=lambda: None
         )
         if inpainting:
             self.models[INPAINTING] = ProviderModel(
-                self.world, INPAINTING, heeds_keys=False, may_accept=self._lip_sync_is_there
+                self.env, INPAINTING, heeds_keys=False, may_accept=self._lip_sync_is_there
             )
 
     def _lip_sync_is_there(self) -> None:
         assert self._bought(LIP_SYNC), "text removal is paid without a lip-sync"
-        assert RESULT_KEYS[LIP_SYNC] in self.world.objects
+        assert RESULT_KEYS[LIP_SYNC] in self.env.objects
 
     def _bought(self, step: str) -> list[ProviderJob]:
         return [job for job in self.models[step].jobs if job.bought]
@@ -194,39 +195,39 @@ class ProviderSteps(RuleBasedStateMachine):
 
     # Actions of processes and people
 
-    @precondition(lambda self: self.world.state == "running")
-    @rule(troubles=TROUBLES, life=LIVES)
-    def process(self, troubles: list[Trouble], life: Life) -> None:
-        self.live(troubles, replace(life))
+    @precondition(lambda self: self.env.state == "running")
+    @rule(troubles=TROUBLES, process=PROCESSES)
+    def process(self, troubles: list[Trouble], process: Process) -> None:
+        self.run(troubles, replace(process))
 
-    @precondition(lambda self: self.world.state == "running")
-    @rule(troubles=TROUBLES, one=LIVES, other=LIVES)
-    def two_processes(self, troubles: list[Trouble], one: Life, other: Life) -> None:
+    @precondition(lambda self: self.env.state == "running")
+    @rule(troubles=TROUBLES, one=PROCESSES, other=PROCESSES)
+    def two_processes(self, troubles: list[Trouble], one: Process, other: Process) -> None:
         """A worker that was believed dead, and the one that took over."""
-        self.live(troubles, replace(one), replace(other))
+        self.run(troubles, replace(one), replace(other))
 
-    @precondition(lambda self: self.world.state in ("failed", "cancelled"))
+    @precondition(lambda self: self.env.state in ("failed", "cancelled"))
     @rule(top_up=st.booleans())
     def user_retries(self, top_up: bool) -> None:
         if top_up:
             self._top_up()
-        self.world.retry()
+        self.env.retry()
 
-    @precondition(lambda self: self.world.rejected is not None)
+    @precondition(lambda self: self.env.rejected is not None)
     @rule()
     def user_accepts(self) -> None:
-        assert self.world.rejected is not None
-        self.world.accepted.add(self.world.rejected)
-        self.world.retry()
+        assert self.env.rejected is not None
+        self.env.accepted.add(self.env.rejected)
+        self.env.retry()
 
     @rule(seconds=st.floats(0, 8 * HOUR))
     def time_passes(self, seconds: float) -> None:
-        self.world.clock.advance(seconds)
+        self.env.clock.advance(seconds)
 
     @rule(objects=st.booleans())
     def records_vanish(self, objects: bool) -> None:
         """A lifecycle rule, or a person who tidies."""
-        self.world.tidy(objects=objects)
+        self.env.tidy(objects=objects)
 
     def _top_up(self) -> None:
         for model in self.models.values():
@@ -234,24 +235,25 @@ class ProviderSteps(RuleBasedStateMachine):
                 if job.how == "locked":
                     job.how = "success"
 
-    def live(self, troubles: list[Trouble], *lives: Life) -> None:
+    def run(self, troubles: list[Trouble], *processes: Process) -> None:
         for trouble in troubles:
             if isinstance(trouble, Faults):
-                self.world.planned[trouble.call].extend(trouble.kinds)
+                self.env.planned[trouble.call].extend(trouble.kinds)
             elif isinstance(trouble, Planned) and trouble.step in self.models:
                 self.models[trouble.step].plans.append(trouble.plan)
         events = [trouble for trouble in troubles if isinstance(trouble, Event)]
-        began = self.world.clock.monotonic()
-        self.loop.run_until_complete(self._live(events, *lives))
-        self.world.planned.clear()
-        self.longest_life = max(self.longest_life, self.world.clock.monotonic() - began)
+        began = self.env.clock.monotonic()
+        with disable_run_logger():
+            self.loop.run_until_complete(self._run(events, *processes))
+        self.env.planned.clear()
+        self.longest_process = max(self.longest_process, self.env.clock.monotonic() - began)
 
-    async def _live(self, events: list[Event], *lives: Life) -> None:
+    async def _run(self, events: list[Event], *processes: Process) -> None:
         stop = StopSignal()
-        for life in lives:
-            life.task = asyncio.create_task(live(self.world, life, stop, self.models))
+        for process in processes:
+            process.task = asyncio.create_task(work_on_job(self.env, process, stop, self.models))
         weather = asyncio.create_task(self._weather(events, stop))
-        tasks = [life.task for life in lives if life.task is not None]
+        tasks = [process.task for process in processes if process.task is not None]
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         weather.cancel()
         with suppress(asyncio.CancelledError):
@@ -261,16 +263,16 @@ class ProviderSteps(RuleBasedStateMachine):
                 raise result
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, left
-        for life in lives:
-            assert life.percents == sorted(life.percents)
+        for process in processes:
+            assert process.percents == sorted(process.percents)
 
     async def _weather(self, events: list[Event], stop: StopSignal) -> None:
-        clock = self.world.clock
+        clock = self.env.clock
         now = 0.0
         for event in sorted(events, key=lambda each: each.delay):
             await clock.sleep(event.delay - now)
             now = event.delay
-            self.world.injected += 1
+            self.env.injected += 1
             if event.what == "callback":
                 # Early, late and repeated ones, and for jobs that nobody waits for.
                 for name, model in self.models.items():
@@ -278,10 +280,10 @@ class ProviderSteps(RuleBasedStateMachine):
                         wake_signals.wake(name, job_id)
             elif event.what == "clock":
                 # Never further off than the clients allow for.
-                wrong = clock.time() - clock.monotonic() - self.world.began_at
+                wrong = clock.time() - clock.monotonic() - self.env.began_at
                 clock.jump(max(-500.0, min(500.0, wrong + event.offset)) - wrong)
             elif event.what == "tidy":
-                self.world.tidy()
+                self.env.tidy()
             else:
                 cancel = event.what == "cancel"
                 stop.set(StopReason.CANCELLED if cancel else StopReason.HANDOVER)
@@ -304,19 +306,19 @@ class ProviderSteps(RuleBasedStateMachine):
         if not self.models:
             return
         last = RESULT_KEYS[list(self.models)[-1]]
-        if self.world.state == "completed":
+        if self.env.state == "completed":
             for step in self.models:
                 (job,) = self._bought(step)
-                assert self.world.objects[RESULT_KEYS[step]] == self._download(job.id)
-        elif last in self.world.objects:
+                assert self.env.objects[RESULT_KEYS[step]] == self._download(job.id)
+        elif last in self.env.objects:
             # A process died, or was stopped, between the result and the state that says so.
             assert self._bought(list(self.models)[-1])
 
     @invariant()
-    def every_life_ends_in_time(self) -> None:
+    def every_process_ends_in_time(self) -> None:
         limits = get_settings()
         attempt = 4 * 3 * limits.slot_deadline_hours + 2 * limits.lip_sync_deadline_hours
-        assert self.longest_life <= 2 * 2 * attempt * HOUR
+        assert self.longest_process <= 2 * 2 * attempt * HOUR
 
     def teardown(self) -> None:
         """The weather clears up: the job completes, and each stage was paid once."""
@@ -330,18 +332,18 @@ class ProviderSteps(RuleBasedStateMachine):
         for model in self.models.values():
             model.plans.clear()
         for _ in range(20):
-            if self.world.state == "completed":
+            if self.env.state == "completed":
                 break
-            if self.world.state != "running":
+            if self.env.state != "running":
                 self._top_up()
-                self.world.retry()
-            self.live([], Life())
-        assert self.world.state == "completed"
+                self.env.retry()
+            self.run([], Process())
+        assert self.env.state == "completed"
         self.only_completed_jobs_and_all_of_them_have_their_result()
         self.each_attempt_is_bought_once()
-        before = dict(self.world.objects), dict(self.world.records)
+        before = dict(self.env.objects), dict(self.env.records)
         self.loop.run_until_complete(self._ring_all())
-        assert before == (self.world.objects, self.world.records)
+        assert before == (self.env.objects, self.env.records)
 
     async def _ring_all(self) -> None:
         for name, model in self.models.items():

@@ -21,7 +21,7 @@ from pro_video.core.errors import (
     ServiceUnavailable,
     SlotUnavailable,
 )
-from tests.properties.world import World
+from tests.properties.environment import Environment
 
 How = Literal["success", "retryable", "permanent", "no-points", "locked"]
 LOST_AFTER = 60.0
@@ -64,16 +64,21 @@ class ProviderModel:
     """One provider.
 
     Args:
-        world: whose time and faults it shares.
+        env: the environment with its time and faults.
         step: ``lip-sync`` or ``inpainting``.
         heeds_keys: a second request under a known idempotency key gets the first one's job.
         may_accept: called before a job is accepted; raises AssertionError when it must not be.
     """
 
     def __init__(
-        self, world: World, step: str, *, heeds_keys: bool, may_accept: Callable[[], None]
+        self,
+        env: Environment,
+        step: str,
+        *,
+        heeds_keys: bool,
+        may_accept: Callable[[], None],
     ) -> None:
-        self.world = world
+        self.env = env
         self.step = step
         self.heeds_keys = heeds_keys
         self.jobs: list[ProviderJob] = []
@@ -90,27 +95,27 @@ class ProviderModel:
         self, reference: str, body: bytes, before_sending: Callable[[], None]
     ) -> ProviderJob:
         """One create."""
-        fault = self.world.fault(f"{self.step}.send")
+        fault = self.env.fault(f"{self.step}.send")
         if fault == "frozen":
             # The machine stands still, and its worker is taken for lost meanwhile.
-            await self.world.clock.sleep(FROZEN)
+            await self.env.clock.sleep(FROZEN)
         before_sending()
         same = self._bodies.setdefault(reference, body) == body
-        assert same or self.world.tidied or not self.world.heeds_conditions, "a resend differs"
-        await self.world.point("send.before")
+        assert same or self.env.tidied or not self.env.heeds_conditions, "a resend differs"
+        await self.env.point("send.before")
         self._refuse(reference, fault)
         if self.heeds_keys and not same and any(job.reference == reference for job in self.jobs):
             raise RequestConflict("other inputs")
         if fault == "late":
-            self._on_the_way.append((self.world.clock.monotonic() + LOST_AFTER - 5, reference))
+            self._on_the_way.append((self.env.clock.monotonic() + LOST_AFTER - 5, reference))
         if fault in ("lost-before", "late"):
-            await self.world.point("send.lost")
-            await self.world.clock.sleep(LOST_AFTER)
+            await self.env.point("send.lost")
+            await self.env.clock.sleep(LOST_AFTER)
             raise OutcomeUnknown("no answer in time")
         job = self._accept(reference)
-        await self.world.point("send.accepted")
+        await self.env.point("send.accepted")
         if fault == "lost":
-            await self.world.clock.sleep(LOST_AFTER)
+            await self.env.clock.sleep(LOST_AFTER)
             raise OutcomeUnknown("no answer in time")
         if fault == "named":
             raise OutcomeUnknown("HTTP 503", job_id=job.id)
@@ -119,13 +124,13 @@ class ProviderModel:
     async def find(self, reference: str, since: datetime) -> ProviderJob | None:
         """The listed job of an attempt."""
         await self._read("find")
-        now, until = self.world.clock.monotonic(), self.world.clock.time() + SKEW
+        now, until = self.env.clock.monotonic(), self.env.clock.time() + SKEW
         step, attempt = reference.rpartition("-")[0], int(reference.rpartition("-")[2])
         found = []
         for job in self.jobs:
             same_step = job.reference.rpartition("-")[0] == step
             if same_step and job.attempt >= attempt and job.listed_at <= now:
-                created = self.world.began_at + job.accepted_at
+                created = self.env.began_at + job.accepted_at
                 if since.timestamp() - SKEW <= created <= until:
                     found.append(job)
         # As the clients: one that did not fail goes first.
@@ -137,7 +142,7 @@ class ProviderModel:
         job = next(job for job in self.jobs if job.id == job_id)
         if fault == "odd":
             return job, "odd"
-        if self.world.clock.monotonic() < job.ends_at:
+        if self.env.clock.monotonic() < job.ends_at:
             return job, "running"
         if job.how in ("retryable", "permanent", "no-points"):
             job.shown_failed = True
@@ -146,10 +151,10 @@ class ProviderModel:
     # Inside
 
     async def _read(self, call: str) -> str | None:
-        await self.world.point(f"{call}.before")
+        await self.env.point(f"{call}.before")
         self._arrive()
-        fault = self.world.fault(f"{self.step}.{call}")
-        await self.world.point(f"{call}.after")
+        fault = self.env.fault(f"{self.step}.{call}")
+        await self.env.point(f"{call}.after")
         if fault == "away":
             raise ServiceUnavailable("HTTP 502")
         if fault == "pace":
@@ -178,7 +183,7 @@ class ProviderModel:
 
     def _arrive(self) -> None:
         """Accept what was on its way when its sender gave up."""
-        now = self.world.clock.monotonic()
+        now = self.env.clock.monotonic()
         arrived = [reference for moment, reference in self._on_the_way if moment <= now]
         self._on_the_way = [each for each in self._on_the_way if each[0] > now]
         for reference in arrived:
@@ -194,7 +199,7 @@ class ProviderModel:
         self._check_earlier(reference.rpartition("-")[0], attempt)
         self._may_accept()
         plan = self.plans.popleft() if self.plans else Plan()
-        now = self.world.clock.monotonic()
+        now = self.env.clock.monotonic()
         job = ProviderJob(
             id=f"{self.step}-job-{next(self._ids)}",
             reference=reference,
@@ -219,6 +224,6 @@ class ProviderModel:
             (job,) = jobs
             assert job.shown_failed, f"{reference} did not fail, but attempt {attempt} is paid"
             if job.how != "retryable":
-                assert any(moment >= job.ends_at for moment in self.world.retried_at), (
+                assert any(moment >= job.ends_at for moment in self.env.retried_at), (
                     f"nobody asked for attempt {attempt}"
                 )

@@ -15,9 +15,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from pro_video.core.settings import get_settings, use_settings
 from tasks.run.job_state import INPAINTING, LIP_SYNC
+from tests.properties.environment import Process
 from tests.properties.machine import Event, Faults, Planned, ProviderSteps, Trouble
 from tests.properties.providers import LONGEST_LAG, Plan
-from tests.properties.world import Life
 
 HOUR = 3600.0
 
@@ -69,45 +69,45 @@ def late(step: str) -> Planned:
 def test_a_lost_answer_is_looked_for_while_the_listing_lags(
     steps: ProviderSteps, step: str, fault: str
 ) -> None:
-    steps.live([late(step), Faults(f"{step}.send", (fault,))], Life())
-    assert steps.world.state == "completed"
+    steps.run([late(step), Faults(f"{step}.send", (fault,))], Process())
+    assert steps.env.state == "completed"
     assert accepted(steps, step) == 1
 
 
 @pytest.mark.parametrize("place", ["send.before", "send.accepted", "record.before"])
 def test_a_process_that_dies_around_a_send(steps: ProviderSteps, place: str) -> None:
     # The third record is written after the first submit.
-    steps.live([late(LIP_SYNC)], Life(place, 1 if place == "record.before" else 0))
-    steps.live([], Life())
-    assert steps.world.state == "completed"
+    steps.run([late(LIP_SYNC)], Process(place, 1 if place == "record.before" else 0))
+    steps.run([], Process())
+    assert steps.env.state == "completed"
 
 
 def test_a_lost_record_of_the_preparation_does_not_hide_the_job(steps: ProviderSteps) -> None:
-    steps.live([Faults("record", ("lost", "lost"))], Life("read.before"))
+    steps.run([Faults("record", ("lost", "lost"))], Process("read.before"))
     assert accepted(steps, LIP_SYNC) == 1
     steps.time_passes(5 * HOUR)
-    steps.live([], Life())
-    assert steps.world.state == "completed"
+    steps.run([], Process())
+    assert steps.env.state == "completed"
 
 
 def test_only_a_user_reopens_an_attempt(steps: ProviderSteps) -> None:
     failing = Planned(LIP_SYNC, Plan("permanent", 60.0))
-    steps.live([failing], Life("ending"))
-    assert steps.world.state == "running", "the process died between closing and the final state"
-    steps.live([], Life())
-    assert steps.world.state == "failed"
+    steps.run([failing], Process("ending"))
+    assert steps.env.state == "running", "the process died between closing and the final state"
+    steps.run([], Process())
+    assert steps.env.state == "failed"
     assert accepted(steps, LIP_SYNC) == 1
     steps.user_retries(top_up=False)
-    steps.live([], Life())
-    assert steps.world.state == "completed"
+    steps.run([], Process())
+    assert steps.env.state == "completed"
     assert accepted(steps, LIP_SYNC) == 2
 
 
 @pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
 @pytest.mark.parametrize("trouble", ["blocked", "key"])
 def test_a_refused_look_is_no_end_of_the_job(steps: ProviderSteps, step: str, trouble: str) -> None:
-    steps.live([Faults(f"{step}.read", (None, *[trouble] * 20))], Life())
-    assert steps.world.state == "completed"
+    steps.run([Faults(f"{step}.read", (None, *[trouble] * 20))], Process())
+    assert steps.env.state == "completed"
     assert accepted(steps, step) == 1
 
 
@@ -116,50 +116,50 @@ def test_a_refused_look_is_no_end_of_the_job(steps: ProviderSteps, step: str, tr
 def test_a_send_waits_while_the_account_is_refused(
     steps: ProviderSteps, step: str, trouble: str
 ) -> None:
-    steps.live([Faults(f"{step}.send", (trouble,) * 20)], Life())
-    assert steps.world.state == "completed"
+    steps.run([Faults(f"{step}.send", (trouble,) * 20)], Process())
+    assert steps.env.state == "completed"
     assert accepted(steps, step) == 1
 
 
 @pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
 def test_two_workers_that_wait_for_the_same_slot(steps: ProviderSteps, step: str) -> None:
     no_slot = Faults(f"{step}.send", ("slot",) * 4)
-    steps.live([late(step), no_slot], Life(), Life())
-    assert steps.world.state == "completed"
+    steps.run([late(step), no_slot], Process(), Process())
+    assert steps.env.state == "completed"
     assert accepted(steps, step) == 1
 
 
 def test_a_held_back_result_waits_for_the_top_up(steps: ProviderSteps) -> None:
-    steps.live([Planned(INPAINTING, Plan("locked", 60.0))], Life())
-    assert steps.world.state == "failed"
+    steps.run([Planned(INPAINTING, Plan("locked", 60.0))], Process())
+    assert steps.env.state == "failed"
     steps.user_retries(top_up=True)
-    steps.live([], Life())
+    steps.run([], Process())
     assert accepted(steps, INPAINTING) == 1
 
 
 def test_a_retryable_failure_is_tried_again_once_by_itself(steps: ProviderSteps) -> None:
     failing: list[Trouble] = [Planned(INPAINTING, Plan("retryable", 60.0))] * 3
-    steps.live(failing, Life())
-    assert steps.world.state == "failed"
+    steps.run(failing, Process())
+    assert steps.env.state == "failed"
     assert accepted(steps, LIP_SYNC) == 1
     assert accepted(steps, INPAINTING) == get_settings().max_attempts
 
 
 def test_a_wait_ends_at_its_deadline_and_its_retry_finds_the_result(steps: ProviderSteps) -> None:
     slow = Planned(LIP_SYNC, Plan("success", 8 * HOUR))
-    steps.live([slow], Life())
-    assert steps.world.state == "failed"
+    steps.run([slow], Process())
+    assert steps.env.state == "failed"
     steps.user_retries(top_up=False)
-    steps.live([], Life())
+    steps.run([], Process())
     assert accepted(steps, LIP_SYNC) == 1
 
 
 def test_a_cancelled_job_loses_nothing(steps: ProviderSteps) -> None:
-    steps.live([Event(30.0, "cancel", 0.0)], Life())
-    assert steps.world.state == "cancelled"
+    steps.run([Event(30.0, "cancel", 0.0)], Process())
+    assert steps.env.state == "cancelled"
     assert accepted(steps, LIP_SYNC) == 1
     steps.user_retries(top_up=False)
-    steps.live([], Life())
+    steps.run([], Process())
     assert accepted(steps, LIP_SYNC) == 1
 
 
@@ -168,11 +168,11 @@ LOST_LABELS = Faults("label", ("lost",) * 9)
 
 def until_it_waits(steps: ProviderSteps, step: str, *troubles: Trouble) -> None:
     """Processes that die one after the other, the last one while the step's provider works."""
-    steps.live([*troubles], Life("read.before"))
+    steps.run([*troubles], Process("read.before"))
     if step == INPAINTING:
         # The lip-sync is read by its wait and for its link.
         steps.time_passes(HOUR)
-        steps.live([*troubles], Life("read.before", 2))
+        steps.run([*troubles], Process("read.before", 2))
     assert accepted(steps, step) >= 1
 
 
@@ -183,19 +183,19 @@ def test_a_job_whose_records_are_removed_is_not_bought_again(
 ) -> None:
     until_it_waits(steps, step, *troubles)
     steps.records_vanish(objects=True)
-    steps.live([], Life())
-    assert steps.world.state == "completed"
+    steps.run([], Process())
+    assert steps.env.state == "completed"
     assert accepted(steps, step) == 1
 
 
 def test_a_cancelled_job_whose_records_are_removed_is_picked_up(steps: ProviderSteps) -> None:
-    steps.live([LOST_LABELS, Event(30.0, "cancel", 0.0)], Life())
-    assert steps.world.state == "cancelled"
+    steps.run([LOST_LABELS, Event(30.0, "cancel", 0.0)], Process())
+    assert steps.env.state == "cancelled"
     assert accepted(steps, LIP_SYNC) == 1
     steps.records_vanish(objects=True)
     steps.user_retries(top_up=False)
-    steps.live([], Life())
-    assert steps.world.state == "completed"
+    steps.run([], Process())
+    assert steps.env.state == "completed"
 
 
 @pytest.mark.parametrize("troubles", [[], [LOST_LABELS]])
@@ -203,23 +203,23 @@ def test_an_attempt_after_a_refused_one_is_found_without_records(
     steps: ProviderSteps, troubles: list[Trouble]
 ) -> None:
     """The first attempt was refused: sent again, it would be a second payment."""
-    steps.live([Faults(f"{LIP_SYNC}.send", ("refused",)), *troubles], Life())
-    assert steps.world.state == "failed"
+    steps.run([Faults(f"{LIP_SYNC}.send", ("refused",)), *troubles], Process())
+    assert steps.env.state == "failed"
     steps.user_retries(top_up=False)
     until_it_waits(steps, LIP_SYNC, *troubles)
     assert [job.attempt for job in steps.models[LIP_SYNC].jobs] == [2]
     steps.records_vanish(objects=True)
-    steps.live([], Life())
-    assert steps.world.state == "completed"
+    steps.run([], Process())
+    assert steps.env.state == "completed"
     assert accepted(steps, LIP_SYNC) == 1
 
 
 @pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
 def test_a_bucket_that_heeds_no_condition_costs_nothing(steps: ProviderSteps, step: str) -> None:
-    steps.world.heeds_conditions = False
-    steps.live([late(step), Faults(f"{step}.send", ("lost",))], Life("send.lost"))
-    steps.live([], Life())
-    assert steps.world.state == "completed"
+    steps.env.heeds_conditions = False
+    steps.run([late(step), Faults(f"{step}.send", ("lost",))], Process("send.lost"))
+    steps.run([], Process())
+    assert steps.env.state == "completed"
 
 
 @pytest.mark.parametrize("step", [LIP_SYNC, INPAINTING])
@@ -228,9 +228,9 @@ def test_a_frozen_process_sends_nothing_after_its_successor(
 ) -> None:
     frozen = Faults(f"{step}.send", ("frozen",))
     if step == INPAINTING:
-        steps.live([], Life("send.before", 1))
+        steps.run([], Process("send.before", 1))
     # The other one begins when the first stands still.
     delay = 60.0 if step == LIP_SYNC else 250.0
-    steps.live([late(step), frozen], Life(), Life(delay=delay))
-    assert steps.world.state == "completed"
+    steps.run([late(step), frozen], Process(), Process(delay=delay))
+    assert steps.env.state == "completed"
     assert accepted(steps, step) == 1

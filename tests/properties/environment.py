@@ -23,7 +23,7 @@ JOB_ID = "00000000-0000-4000-8000-000000000001"
 
 
 @dataclass(eq=False)
-class Life:
+class Process:
     """One process that works on the job.
 
     Attributes:
@@ -39,15 +39,15 @@ class Life:
     percents: list[float] = field(default_factory=list)
 
 
-_life: contextvars.ContextVar[Life] = contextvars.ContextVar("life")
+_process: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
 
 
-def begin_life(life: Life) -> None:
-    """Make ``life`` the one that the running task and its children are part of."""
-    _life.set(life)
+def enter_process(process: Process) -> None:
+    """Make ``process`` the one that the running task and its children are part of."""
+    _process.set(process)
 
 
-class World:
+class Environment:
     """One job's surroundings, which survive its processes.
 
     Attributes:
@@ -103,14 +103,14 @@ class World:
 
     async def point(self, place: str) -> None:
         """A place at which the process may die."""
-        life = _life.get()
-        if life.place is not None and place.startswith(life.place):
-            life.passes -= 1
-            if life.passes < 0:
-                life.place = None
+        process = _process.get()
+        if process.place is not None and place.startswith(process.place):
+            process.passes -= 1
+            if process.passes < 0:
+                process.place = None
                 self.injected += 1
-                assert life.task is not None
-                life.task.cancel()
+                assert process.task is not None
+                process.task.cancel()
         # Each call takes a moment, so that virtual time orders them all.
         await self.clock.sleep(0.01)
 
@@ -154,21 +154,21 @@ class World:
 
 
 class Bucket(Storage):
-    """The bucket of a world: each call takes a moment, may fail before it acts or after."""
+    """The bucket of an environment: each call takes a moment, may fail before it acts or after."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, env: Environment) -> None:
+        self._env = env
         self.bucket = "jobs"
 
     async def _act(self) -> str | None:
-        await self._world.point("bucket.before")
-        fault = self._world.fault("bucket")
+        await self._env.point("bucket.before")
+        fault = self._env.fault("bucket")
         if fault == "away":
             raise StorageUnavailable("S3 does not answer")
         return fault
 
     async def _acted(self, fault: str | None) -> None:
-        await self._world.point("bucket.after")
+        await self._env.point("bucket.after")
         if fault == "answer-lost":
             raise StorageUnavailable("S3 did not answer")
 
@@ -181,8 +181,8 @@ class Bucket(Storage):
         if_absent: bool = False,
     ) -> bool:
         fault = await self._act()
-        objects = self._world.objects
-        taken = if_absent and key in objects and self._world.heeds_conditions
+        objects = self._env.objects
+        taken = if_absent and key in objects and self._env.heeds_conditions
         if not taken:
             objects[key] = data
         await self._acted(fault)
@@ -191,13 +191,13 @@ class Bucket(Storage):
 
     async def get_bytes(self, key: str, limit: int = RECORD_BYTES) -> bytes | None:
         fault = await self._act()
-        found = self._world.objects.get(key)
+        found = self._env.objects.get(key)
         await self._acted(fault)
         return found
 
     async def head(self, key: str) -> StoredObject | None:
         fault = await self._act()
-        data = self._world.objects.get(key)
+        data = self._env.objects.get(key)
         await self._acted(fault)
         return None if data is None else _stored(key, data)
 
@@ -212,21 +212,21 @@ class Bucket(Storage):
         deadline: float = 3600.0,
     ) -> StoredObject:
         assert isinstance(key, str)
-        await self._world.point("transfer.before")
-        data = self._world.downloads(url)
-        fault = self._world.fault("transfer")
+        await self._env.point("transfer.before")
+        data = self._env.downloads(url)
+        fault = self._env.fault("transfer")
         if data is None or fault == "expired":
             raise LinkExpired("the link has run out")
-        await self._world.clock.sleep(3.0)
+        await self._env.clock.sleep(3.0)
         if on_progress is not None:
             on_progress(len(data) // 2, len(data))
-        await self._world.point("transfer.half")
+        await self._env.point("transfer.half")
         if fault == "truncated":
             raise TransferInterrupted("fewer bytes than promised")
         if fault == "bucket-away":
             raise StorageUnavailable("S3 does not answer")
-        self._world.objects[key] = data
-        await self._world.point("transfer.after")
+        self._env.objects[key] = data
+        await self._env.point("transfer.after")
         return _stored(key, data)
 
 
@@ -235,12 +235,12 @@ def _stored(key: str, data: bytes) -> StoredObject:
     return StoredObject(key, len(data), etag, None, "video/mp4")
 
 
-class Watched(ProgressReporter):
+class RecordedProgress(ProgressReporter):
     """Progress that is shown to the test alone."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(JOB_ID, clock=world.clock)
-        self._world = world
+    def __init__(self, env: Environment) -> None:
+        super().__init__(JOB_ID, clock=env.clock)
+        self._env = env
         self.percents: list[float] = []
 
     async def _show_state(self, stage: Stage, message: str | None = None) -> bool:
@@ -249,8 +249,8 @@ class Watched(ProgressReporter):
 
     async def facts(self, facts: Mapping[str, str]) -> None:
         await asyncio.sleep(0)
-        if "findings" not in facts and self._world.fault("label") is None:
-            self._world.labels.update({fact_label(name): facts[name] for name in facts})
+        if "findings" not in facts and self._env.fault("label") is None:
+            self._env.labels.update({fact_label(name): facts[name] for name in facts})
 
     async def _show_percent(self) -> None:
         self.percents.append(self.percent)

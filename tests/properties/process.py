@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TypeVar, cast
 
-from prefect.logging import disable_run_logger
-
 from pro_video.core.errors import OutcomeUnknown, ProVideoError, TransientError
 from pro_video.core.job_names import JobKeys, copied
 from pro_video.core.job_warning import JobWarning
@@ -34,8 +32,15 @@ from tasks.run.job import Job
 from tasks.run.job_state import INPAINTING, LIP_SYNC, JobState
 from tasks.run.send_evidence import SendEvidence
 from tasks.use_result import use_result
+from tests.properties.environment import (
+    JOB_ID,
+    Bucket,
+    Environment,
+    Process,
+    RecordedProgress,
+    enter_process,
+)
 from tests.properties.providers import ProviderModel
-from tests.properties.world import JOB_ID, Bucket, Life, Watched, World, begin_life
 
 R = TypeVar("R", bound=Record)
 KEYS = JobKeys(JOB_ID)
@@ -130,8 +135,8 @@ class InpaintingCalls(ModelCalls):
 class ModelStep(PaidStep):
     """A paid step on the models; its records are kept as the flow engine keeps them."""
 
-    def __init__(self, world: World, job: Job, bucket: Bucket, model: ProviderModel) -> None:
-        self.world = world
+    def __init__(self, env: Environment, job: Job, bucket: Bucket, model: ProviderModel) -> None:
+        self.env = env
         self.job = job
         self.bucket = bucket
         self.model = model
@@ -157,10 +162,10 @@ class ModelStep(PaidStep):
         return PaidRequest(json.dumps({"signed": next(_bodies)}).encode(), expected_seconds=60.0)
 
     async def check(self, storage: Storage, result: StoredFile) -> Verified:
-        assert result.key in self.world.objects
-        await self.world.point("judge")
+        assert result.key in self.env.objects
+        await self.env.point("judge")
         copy = next(n for n in count(1) if copied(self.result_key, n) == result.key)
-        verdict = self.world.verdict(self.name, copy)
+        verdict = self.env.verdict(self.name, copy)
         warning = JobWarning(code=verdict, message="It is odd.", stage=self.name)
         warnings = () if verdict is Verdict.GOOD else (warning,)
         return Verified(judgement=Judgement(verdict=verdict, warnings=warnings))
@@ -170,8 +175,8 @@ class ModelStep(PaidStep):
     ) -> R:
         """A finished task's record, or the task with its retries; a record may fail to be
         written, which the flow engine passes over."""
-        records, key = self.world.records, f"{self.name}-{record}"
-        await self.world.point("record.begin")
+        records, key = self.env.records, f"{self.name}-{record}"
+        await self.env.point("record.begin")
         if key in records and not again:
             kind, kept = records[key]
             return cast("R", kind.model_validate_json(kept))
@@ -182,10 +187,10 @@ class ModelStep(PaidStep):
             # Counted from the acceptance, whose record another process may write later.
             most = get_settings().lip_sync_deadline_hours * 3600 + 300
             assert waited <= most, f"waited {waited} s"
-        await self.world.point("record.before")
-        if self.world.fault("record") is None:
+        await self.env.point("record.before")
+        if self.env.fault("record") is None:
             records[key] = (type(value), value.model_dump_json())
-        await self.world.point("record.after")
+        await self.env.point("record.after")
         return value
 
     async def _retried(self, work: Callable[[], Awaitable[R]]) -> R:
@@ -199,32 +204,32 @@ class ModelStep(PaidStep):
         return await work()
 
 
-async def live(
-    world: World, life: Life, stop: StopSignal, models: dict[str, ProviderModel]
+async def work_on_job(
+    env: Environment, process: Process, stop: StopSignal, models: dict[str, ProviderModel]
 ) -> None:
     """Work on the job until it ends, is stopped, or the process dies."""
-    begin_life(life)
-    await world.clock.sleep(life.delay)
-    reporter = Watched(world)
-    life.percents = reporter.percents
-    created_at = datetime.fromtimestamp(world.began_at, UTC)
-    state = JobState(created_at, retries=world.ends)
-    world.starts += 1
-    evidence = SendEvidence(world.starts, world.clock.monotonic(), dict(world.labels))
-    job = Job(JOB_ID, JOB_ID, KEYS, reporter, state, world.clock, evidence=evidence)
-    bucket = Bucket(world)
+    enter_process(process)
+    await env.clock.sleep(process.delay)
+    reporter = RecordedProgress(env)
+    process.percents = reporter.percents
+    created_at = datetime.fromtimestamp(env.began_at, UTC)
+    state = JobState(created_at, retries=env.ends)
+    env.starts += 1
+    evidence = SendEvidence(env.starts, env.clock.monotonic(), dict(env.labels))
+    job = Job(JOB_ID, JOB_ID, KEYS, reporter, state, env.clock, evidence=evidence)
+    bucket = Bucket(env)
 
     async def decision(_job: Job, key: str) -> Acceptance | None:
-        await world.point("decision")
-        return Acceptance(by="user", at=job.now()) if key in world.accepted else None
+        await env.point("decision")
+        return Acceptance(by="user", at=job.now()) if key in env.accepted else None
 
-    with use_stop(stop), disable_run_logger():
+    with use_stop(stop):
         try:
             for model in models.values():
-                step = ModelStep(world, job, bucket, model)
+                step = ModelStep(env, job, bucket, model)
                 bought = await run_attempts(job, step)
-                used, seen = await use_result(job, step, bought, world.on_doubt, decision=decision)
-                world.check_use(used.stored.key, seen.judgement.verdict)
+                used, seen = await use_result(job, step, bought, env.on_doubt, decision=decision)
+                env.check_use(used.stored.key, seen.judgement.verdict)
             end = "completed"
         except Stopped as stopped:
             if stopped.reason is StopReason.HANDOVER:
@@ -235,8 +240,8 @@ async def live(
             try:
                 await close_attempt(job, bucket, failed.step, failed.attempt, failed.copy)
             except ProVideoError:
-                await world.point("closing")
+                await env.point("closing")
         except ProVideoError:
             end = "failed"
-        await world.point("ending")
-        world.end(end, state.rejected_key)
+        await env.point("ending")
+        env.end(end, state.rejected_key)
