@@ -60,7 +60,13 @@ NAMES = [
 
 
 def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
-    return {**cases_of_rules(tiny), **cases_of_files(jobs, tiny, folder)}
+    text = folder / "notes.mp4"
+    text.write_text("This is no video.\n" * 500, encoding="utf-8")
+    return {
+        **cases_of_rules(tiny),
+        **cases_of_unusable_files(tiny, text),
+        **cases_of_missing_files(jobs, text),
+    }
 
 
 def cases_of_rules(tiny: Sample) -> dict[str, Case]:
@@ -109,14 +115,11 @@ def cases_of_rules(tiny: Sample) -> dict[str, Case]:
     }
 
 
-def cases_of_files(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
+def cases_of_unusable_files(tiny: Sample, text: Path) -> dict[str, Case]:
     line = str(tiny.line_1)
-    text = folder / "notes.mp4"
-    text.write_text("This is no video.\n" * 500, encoding="utf-8")
-    mute = folder / "mute.mp4"
+    mute = text.with_name("mute.mp4")
     plan = SegmentPlan(0.2, 0.8, tiny.line_1, None, None, "cut_off")
     lip_sync(tiny.clip, mute, [plan], fault="audio_dropped")
-    gone = f"s3://{jobs.stack.bucket}/nowhere/clip.mp4"
     return {
         "text as video": Case(
             {"video": str(text)},
@@ -152,6 +155,13 @@ def cases_of_files(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
             "RequestRefused",
             uploads=True,
         ),
+    }
+
+
+def cases_of_missing_files(jobs: Jobs, text: Path) -> dict[str, Case]:
+    gone = f"s3://{jobs.stack.bucket}/nowhere/clip.mp4"
+    none = text.with_name("none")
+    return {
         "rules and files": Case(
             {
                 "video": gone,
@@ -174,12 +184,12 @@ def cases_of_files(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
         ),
         "no such files": Case(
             {
-                "video": str(folder / "none.mp4"),
-                "segments": [{"start": 0.2, "end": 0.8, "audio": str(folder / "none.wav")}],
+                "video": f"{none}.mp4",
+                "segments": [{"start": 0.2, "end": 0.8, "audio": f"{none}.wav"}],
             },
             [
-                f"Upload failed: video: {folder / 'none.mp4'}",
-                f"segments[0].audio: {folder / 'none.wav'}",
+                f"Upload failed: video: {none}.mp4",
+                f"segments[0].audio: {none}.wav",
             ],
             "SourceRefused",
         ),

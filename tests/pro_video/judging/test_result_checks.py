@@ -23,7 +23,7 @@ from pro_video.judging.result_checks import (
 from pro_video.media.info import AudioStream, MediaInfo, VideoStream
 from pro_video.media.probe import probe
 from pro_video.request.models import Segment, SyncMode
-from tests.support.clips import write_clip, write_sound
+from tests.support.media.clips import write_clip, write_sound
 
 
 @pytest.fixture(scope="module")

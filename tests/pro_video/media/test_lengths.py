@@ -27,7 +27,7 @@ from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
 from pro_video.media.reading import lengths
 from pro_video.request.limits import LONGEST_FRAME
-from tests.support.clips import RATE, Picture, moving, write_clip, write_sound
+from tests.support.media.clips import RATE, Picture, moving, write_clip, write_sound
 
 CODECS = {"webm": ("libvpx", "libopus"), "avi": ("mpeg4", "libmp3lame")}
 

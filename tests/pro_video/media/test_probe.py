@@ -14,7 +14,7 @@ from av.video.stream import VideoStream as AvVideo
 from pro_video.core.errors import StorageUnavailable
 from pro_video.media.info import AudioStream
 from pro_video.media.probe import probe
-from tests.support.clips import Counting, write_clip, write_large, write_sound
+from tests.support.media.clips import Counting, write_clip, write_large, write_sound
 
 SHARED = Path(__file__).parents[3] / "../shared/media"
 
