@@ -100,15 +100,6 @@ ERRORS: Mapping[str, tuple[int, str]] = MappingProxyType(
             412,
             "At least one of the pre-conditions you specified did not hold",
         ),
-        "RequestHeaderSectionTooLarge": (
-            400,
-            "Your request header section exceeds the maximum allowed size.",
-        ),
-        "RequestTimeout": (
-            400,
-            "Your socket connection to the server was not read from or written to within the "
-            "timeout period.",
-        ),
         "RequestTimeTooSkewed": (
             403,
             "The difference between the request time and the current time is too large.",

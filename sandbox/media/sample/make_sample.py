@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -257,26 +255,3 @@ def describe(sample: Sample) -> dict[str, object]:
         "fps": sample.fps,
         "seconds": sample.seconds,
     }
-
-
-def sample_main(argv: Sequence[str] | None = None) -> int:
-    """Command line: `sample --out DIR [--seconds S --width W --height H --static]`."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox sample", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=360)
-    parser.add_argument("--static", action="store_true", help="keep the camera still")
-    options = parser.parse_args(argv)
-    try:
-        sample = make_sample(
-            options.out,
-            width=options.width,
-            height=options.height,
-            seconds=options.seconds,
-            pan=not options.static,
-        )
-    except MediaError as error:
-        parser.error(str(error))
-    sys.stdout.write(f"{sample.description}\n")
-    return 0
