@@ -161,14 +161,7 @@ class Raw:
         region: str = REGION,
     ) -> Answer:
         signed = sign_headers(
-            method,
-            self.host,
-            path,
-            query,
-            headers,
-            payload_hash=payload_hash,
-            at=at,
-            region=region,
+            method, self.host, path, query, headers, payload_hash=payload_hash, at=at, region=region
         )
         target = quote(path, safe="/~")
         if query:

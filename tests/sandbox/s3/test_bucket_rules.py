@@ -63,10 +63,7 @@ def test_lifecycle_configuration_round_trip(client: S3Client, bucket: str) -> No
         ({"Status": "Enabled", "Filter": {"Prefix": ""}}, "MalformedXML"),
         ({**ABORT, "Filter": {"ObjectSizeGreaterThan": 5}}, "NotImplemented"),
         ({**ABORT, "Expiration": {"Days": 1}}, "NotImplemented"),
-        (
-            {**ABORT, "Transitions": [{"Days": 3, "StorageClass": "GLACIER"}]},
-            "NotImplemented",
-        ),
+        ({**ABORT, "Transitions": [{"Days": 3, "StorageClass": "GLACIER"}]}, "NotImplemented"),
     ],
 )
 def test_lifecycle_rules_that_are_refused(
