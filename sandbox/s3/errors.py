@@ -6,6 +6,7 @@ reference and of the answers that AWS is known to give.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from xml.sax.saxutils import escape
@@ -105,6 +106,8 @@ ERRORS: Final[Mapping[str, tuple[int, str]]] = {
     ),
 }
 
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 class S3Error(Exception):
     """An answer other than success.
@@ -143,11 +146,4 @@ class S3Error(Exception):
 
 def xml_text(value: str) -> str:
     """`value` as XML 1.0 character data; characters that XML cannot hold become U+FFFD."""
-    return escape("".join(char if _in_xml(char) else "\ufffd" for char in value))
-
-
-def _in_xml(char: str) -> bool:
-    code = ord(char)
-    if code < 0x20:
-        return char in "\t\n\r"
-    return not (0xD800 <= code <= 0xDFFF or code in (0xFFFE, 0xFFFF))
+    return escape(_NOT_XML.sub("\ufffd", value))
