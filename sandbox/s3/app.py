@@ -9,7 +9,6 @@ from starlette.routing import Router
 
 from sandbox.common.control import control_routes
 from sandbox.common.faults import FaultQueue
-from sandbox.common.server import RunningServer, start_app
 from sandbox.common.settings import SwitchBoard
 from sandbox.common.store import Store
 from sandbox.common.timing import Tasks
@@ -67,23 +66,3 @@ def create_app(
         store, faults, SwitchBoard(store, {}), lambda: {"requests": dict(dispatcher.requests)}
     )
     return Router(control, redirect_slashes=False, default=dispatcher, lifespan=lifespan)
-
-
-def start_s3(
-    data_dir: Path | str,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    access_key: str,
-    secret_key: str,
-    region: str = "us-east-1",
-    now: Callable[[], float] = time.time,
-) -> RunningServer:
-    """Serves `create_app` from a thread of this process; port 0 takes a free one.
-
-    Raises PortTakenError when the address is in use.
-    """
-    app = create_app(
-        data_dir=data_dir, access_key=access_key, secret_key=secret_key, region=region, now=now
-    )
-    return start_app(app, host, port)

@@ -7,7 +7,7 @@ import hmac
 import http.client
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
@@ -101,7 +101,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    fields: dict[str, str] = field(default_factory=dict)
 
     @property
     def code(self) -> str:
