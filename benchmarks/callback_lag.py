@@ -30,12 +30,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import arun_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from deployments.local.stack import (
-    Stack,
-    free_port_base,
-    open_stack,
-    port_base_from_environment,
-)
+from deployments.local.stack import Stack, free_port_base, open_stack, port_base_from_environment
 from deployments.local.stack_process import running_stack
 from deployments.local.supervisor import run
 from pro_video.core.job_names import JobKeys

@@ -38,32 +38,24 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
     shortest = SHORTEST_SILENCE.total_seconds()
     if notice_seconds < shortest:
         raise ValueError(f"notice a lost worker after {shortest:g} s or later")
-    runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
     ours = ResourceSpecification(
         {
             "prefect.resource.role": "deployment",
             "prefect.resource.id": [f"prefect.deployment.{each}" for each in deployment_ids],
         }
     )
-    each_run = {"prefect.resource.id"}
     over = {f"prefect.flow-run.{name}" for name in (*_ENDS, *_LEFT)}
-    lost = ChangeFlowRunState(
-        state=StateType.CRASHED,
-        name="Crashed",
-        message=SILENT,
-    )
+    lost = ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=SILENT)
+    # Not by force: Prefect must refuse a late action on a completed job.
+    again = ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=TAKEN_UP)
     return [
         AutomationCore(
             name="pro-video: notice lost workers",
             description="A job whose heartbeat stays away has lost its worker.",
-            trigger=EventTrigger(
-                match=runs,
-                match_related=ours,
-                for_each=each_run,
+            trigger=_trigger(
+                ours,
                 after={"prefect.flow-run.heartbeat"},
                 expect={"prefect.flow-run.heartbeat", *over},
-                posture=Posture.Proactive,
-                threshold=1,
                 within=timedelta(seconds=notice_seconds),
             ),
             actions=[lost],
@@ -71,14 +63,10 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
         AutomationCore(
             name="pro-video: notice workers lost at the start of a job",
             description="A job that was handed to a worker and never began has lost it.",
-            trigger=EventTrigger(
-                match=runs,
-                match_related=ours,
-                for_each=each_run,
+            trigger=_trigger(
+                ours,
                 after={"prefect.flow-run.Pending", "prefect.flow-run.Submitting"},
                 expect={"prefect.flow-run.Running", "prefect.flow-run.heartbeat", *over},
-                posture=Posture.Proactive,
-                threshold=1,
                 within=timedelta(seconds=2 * notice_seconds),
             ),
             actions=[lost],
@@ -86,25 +74,30 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
         AutomationCore(
             name="pro-video: take up lost jobs",
             description="A crashed job is scheduled anew and goes on where its records end.",
-            trigger=EventTrigger(
-                match=runs,
-                match_related=ours,
-                for_each=each_run,
-                expect={"prefect.flow-run.Crashed"},
-                posture=Posture.Reactive,
-                threshold=1,
-                within=timedelta(0),
-            ),
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.SCHEDULED,
-                    name="AwaitingRetry",
-                    message=TAKEN_UP,
-                    # Not by force: Prefect must refuse a late action on a completed job.
-                )
-            ],
+            trigger=_trigger(ours, expect={"prefect.flow-run.Crashed"}),
+            actions=[again],
         ),
     ]
+
+
+def _trigger(
+    deployments: ResourceSpecification,
+    *,
+    expect: set[str],
+    after: set[str] | None = None,
+    within: timedelta = timedelta(0),
+) -> EventTrigger:
+    """Fires for a run at an expected event, or, given ``within``, when none comes in time."""
+    return EventTrigger(
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=deployments,
+        for_each={"prefect.resource.id"},
+        after=after or set(),
+        expect=expect,
+        posture=Posture.Proactive if within else Posture.Reactive,
+        threshold=1,
+        within=within,
+    )
 
 
 async def save_automations(

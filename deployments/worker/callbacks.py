@@ -30,7 +30,7 @@ async def listen_for_callbacks(
     """Wake the waiting jobs at each event of a provider's callback, until cancelled.
 
     Args:
-        signals: the signals of the waits.
+        signals: of the waiting jobs.
         clock: source of time for the pauses between connections.
     """
     failures = 0

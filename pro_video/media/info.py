@@ -21,6 +21,7 @@ class VideoStream:
         start: seconds from the begin of the file in players to the first frame, which is second 0
             of a request.
         mirrored: a player exchanges left and right before that turn.
+        frames: their number, counted by the container or computed from length and rate.
         duration: seconds from the begin of the first frame to the end of the last one.
         variable_frame_rate: the frames are not evenly spaced.
         stated: the file states its length; live recordings do not.
@@ -31,6 +32,7 @@ class VideoStream:
     fps: float
     codec: str
     rotation: int
+    frames: int
     duration: float
     variable_frame_rate: bool = False
     pixel_aspect: float = 1.0

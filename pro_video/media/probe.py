@@ -262,7 +262,10 @@ def _timed_video(facts: _Facts, found: dict[int, Span]) -> MediaInfo:
         picture = spans[facts.picture] = Span(everything.start, everything.start + picture.length)
         everything = lengths.whole(spans.values())
     video = replace(
-        facts.info.video, duration=picture.length, start=picture.start - everything.start
+        facts.info.video,
+        duration=picture.length,
+        frames=facts.info.video.frames or max(1, round(picture.length / step)),
+        start=picture.start - everything.start,
     )
     audio = facts.info.audio
     if audio is not None and facts.sound is not None:
@@ -316,6 +319,7 @@ def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: 
     fps = _rate(stream, pace)
     if not 0 < fps <= MAX_FPS:
         raise _absurd(what, f"claims {fps:g} frames per second")
+    indexed = container.format.name in {lengths.INDEXED, "avi"}
     return VideoStream(
         width=width,
         height=height,
@@ -323,6 +327,7 @@ def _video(container: InputContainer, stream: AvVideo, frame: VideoFrame, what: 
         codec=stream.codec_context.name,
         rotation=orientation.rotation,
         mirrored=orientation.mirrored,
+        frames=len(stream.index_entries) if indexed else 0,
         duration=0.0,
         variable_frame_rate=pace.uneven,
         pixel_aspect=_pixel_aspect(stream, turned=orientation.sideways),

@@ -14,8 +14,8 @@ from prefect.states import AwaitingRetry
 
 from pro_video.records import JobResult
 from tasks.connections.run_history import TAKEN_UP
+from tests.flows.test_editor_jobs import area
 from tests.flows.test_provider_faults import BOTH, LIP_SYNC_ONLY, REMOVED, Fault, fault, of_job
-from tests.flows.test_seed_cases import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 
@@ -101,6 +101,13 @@ class Judged:
         )
 
 
+def forget(jobs: Jobs, generation: str | None) -> None:
+    """The provider forgets a generation; only what is in the bucket is left."""
+    with httpx.Client(base_url=jobs.stack.base_url("sync_so"), trust_env=False) as client:
+        key = {"x-api-key": str(jobs.stack.description["sync_so"]["api_key"])}
+        client.delete(f"/v2/generations/{generation}", headers=key).raise_for_status()
+
+
 @background_job
 def judged_jobs(resources: Resources) -> Judged:
     """All the jobs, at all of their ends."""
@@ -148,11 +155,7 @@ def judged_jobs(resources: Resources) -> Judged:
     found.note("held")
     found.run("held", "held removal", "mended", "mended removal")
 
-    # The provider forgets the generation; only what is in the bucket is left.
-    with httpx.Client(base_url=jobs.stack.base_url("sync_so"), trust_env=False) as client:
-        key = {"x-api-key": str(jobs.stack.description["sync_so"]["api_key"])}
-        bought = found.ends["gone"][0].result.metadata.sync_generation_id
-        client.delete(f"/v2/generations/{bought}", headers=key).raise_for_status()
+    forget(jobs, found.ends["gone"][0].result.metadata.sync_generation_id)
     found.run("gone")
     for name in ("gone", "accepted removal"):
         assert found.call(name, "/accept").status_code == 202

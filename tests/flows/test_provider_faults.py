@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flows.test_seed_cases import area
+from tests.flows.test_editor_jobs import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 

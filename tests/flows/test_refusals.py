@@ -11,7 +11,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from sandbox.media.lip_sync.lip_sync import SegmentPlan, lip_sync
 from sandbox.media.sample.make_sample import Sample
-from tests.flows.test_seed_cases import area
+from tests.flows.test_editor_jobs import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import wait_until
@@ -60,15 +60,19 @@ NAMES = [
 
 
 def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
-    line = str(tiny.line_1)
     text = folder / "notes.mp4"
     text.write_text("This is no video.\n" * 500, encoding="utf-8")
-    mute = folder / "mute.mp4"
-    plan = SegmentPlan(0.2, 0.8, tiny.line_1, None, None, "cut_off")
-    lip_sync(tiny.clip, mute, [plan], fault="audio_dropped")
+    return {
+        **cases_of_rules(tiny),
+        **cases_of_unusable_files(tiny, text),
+        **cases_of_missing_files(jobs, text),
+    }
+
+
+def cases_of_rules(tiny: Sample) -> dict[str, Case]:
+    line = str(tiny.line_1)
     good = area("erase", tiny.watermark_region, 0.0, None)
     protect = area("protect", tiny.protected_region, 0.0, None)
-    gone = f"s3://{jobs.stack.bucket}/nowhere/clip.mp4"
     return {
         "many problems": Case(
             {
@@ -102,6 +106,21 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
             ["Request refused: segments[0].audio_end"],
             "RequestRefused",
         ),
+        "removal without areas": Case(
+            {"video": str(tiny.clip), "annotation_areas": []},
+            ["Request refused: annotation_areas", "at least one area"],
+            "RequestRefused",
+            deployment="text-inpainting/local",
+        ),
+    }
+
+
+def cases_of_unusable_files(tiny: Sample, text: Path) -> dict[str, Case]:
+    line = str(tiny.line_1)
+    mute = text.with_name("mute.mp4")
+    plan = SegmentPlan(0.2, 0.8, tiny.line_1, None, None, "cut_off")
+    lip_sync(tiny.clip, mute, [plan], fault="audio_dropped")
+    return {
         "text as video": Case(
             {"video": str(text)},
             [f"Request refused: video: {text} is not a video"],
@@ -136,6 +155,13 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
             "RequestRefused",
             uploads=True,
         ),
+    }
+
+
+def cases_of_missing_files(jobs: Jobs, text: Path) -> dict[str, Case]:
+    gone = f"s3://{jobs.stack.bucket}/nowhere/clip.mp4"
+    none = text.with_name("none")
+    return {
         "rules and files": Case(
             {
                 "video": gone,
@@ -158,20 +184,14 @@ def cases(jobs: Jobs, tiny: Sample, folder: Path) -> dict[str, Case]:
         ),
         "no such files": Case(
             {
-                "video": str(folder / "none.mp4"),
-                "segments": [{"start": 0.2, "end": 0.8, "audio": str(folder / "none.wav")}],
+                "video": f"{none}.mp4",
+                "segments": [{"start": 0.2, "end": 0.8, "audio": f"{none}.wav"}],
             },
             [
-                f"Upload failed: video: {folder / 'none.mp4'}",
-                f"segments[0].audio: {folder / 'none.wav'}",
+                f"Upload failed: video: {none}.mp4",
+                f"segments[0].audio: {none}.wav",
             ],
             "SourceRefused",
-        ),
-        "removal without areas": Case(
-            {"video": str(tiny.clip), "annotation_areas": []},
-            ["Request refused: annotation_areas", "at least one area"],
-            "RequestRefused",
-            deployment="text-inpainting/local",
         ),
     }
 

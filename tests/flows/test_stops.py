@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.flows.test_editor_jobs import area
 from tests.flows.test_provider_faults import fault, of_job
-from tests.flows.test_seed_cases import area
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, wait_until

@@ -19,7 +19,7 @@ from pro_video.s3.storage import Storage
 from tasks import probe_sources, read_parameters, upload_sources
 from tasks.read_parameters import checked_request
 from tasks.run.job import Job
-from tests.support.clips import write_clip, write_sound
+from tests.support.media.clips import write_clip, write_sound
 from tests.support.source_server import SourceFile, SourceServer, serving
 
 

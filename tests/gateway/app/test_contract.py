@@ -19,6 +19,7 @@ import pytest
 from tests.gateway.gateways import TOKENS, Gateway, Upstream, serving
 
 pytest.importorskip("schemathesis")
+pytestmark = pytest.mark.timeout(480)
 
 ROOT = Path(__file__).resolve().parents[3]
 # Links that have to be followed; which ones of the many is chance.
@@ -47,7 +48,7 @@ def judge(gateway: Gateway, folder: Path, *options: str) -> str:
     }
     # In a folder of its own: it keeps what it found for the next run.
     done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=180
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=420
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout
@@ -59,7 +60,6 @@ def number(pattern: str, text: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.timeout(240)
 def test_with_tokens(
     upstream: Upstream, tokens: dict[str, str], settled: None, tmp_path: Path
 ) -> None:

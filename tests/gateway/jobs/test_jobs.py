@@ -142,14 +142,17 @@ def test_ids_of_the_providers_show_while_the_job_runs(
 
 
 def finish(upstream: Upstream, job: str, kind: str, message: str, **fields: Any) -> None:
+    now = datetime.now(UTC).isoformat()
     report = {
         "job_id": job,
         "status": kind.lower(),
         "message": message,
         "metadata": {"segments_count": 1, "sync_generation_id": "gen-1"},
+        "created_at": now,
+        "completed_at": now,
         **fields,
     }
-    data = httpx.Response(200, json=report).content
+    data = json.dumps(report).encode()
     upstream.s3.put_object(Bucket=BUCKET, Key=JobKeys(job).report, Body=data)
     upstream.set_state(job, kind, kind.capitalize(), message)
 

@@ -14,8 +14,18 @@ from pro_video.judging.picture.checks import check_lip_sync_picture
 from pro_video.judging.picture.frame_pairs import Videos
 from pro_video.request.models import Segment
 from pro_video.request.timeline import Timeline
-from tests.support.clips import Picture, moving
-from tests.support.compared import LOGO, SECONDS, area, clip, codes, compare, lips, picture, plan
+from tests.support.media.clips import Picture, moving
+from tests.support.media.compared import (
+    LOGO,
+    SECONDS,
+    area,
+    clip,
+    codes,
+    compare,
+    lips,
+    picture,
+    plan,
+)
 
 ELSEWHERE = {"x": 0.1, "y": 0.6, "width": 0.2, "height": 0.2}
 

@@ -13,7 +13,7 @@ from PIL import Image
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.preview import choose_instants, make_preview
 from pro_video.request.models import AnnotationArea, Region, Segment
-from tests.support.clips import Counting, Picture, write_clip, write_large, write_sound
+from tests.support.media.clips import Counting, Picture, write_clip, write_large, write_sound
 
 REGION = Region(x=0.1, y=0.1, width=0.5, height=0.5)
 

@@ -23,7 +23,7 @@ from pro_video.judging.result_checks import (
 from pro_video.media.info import AudioStream, MediaInfo, VideoStream
 from pro_video.media.probe import probe
 from pro_video.request.models import Segment, SyncMode
-from tests.support.clips import write_clip, write_sound
+from tests.support.media.clips import write_clip, write_sound
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_result_may_be_without_sound(tmp_path: Path, source: MediaInfo) -> Non
 def test_a_result_may_have_a_usual_size(
     source_size: tuple[int, int], size: tuple[int, int], lines: int | None
 ) -> None:
-    before, after = (VideoStream(*each, 25.0, "h264", 0, 2.0) for each in (source_size, size))
+    before, after = (VideoStream(*each, 25.0, "h264", 0, 50, 2.0) for each in (source_size, size))
     assert list(check_shape(after, before, lines, "The result")) == []
 
 
@@ -204,7 +204,11 @@ def test_one_damaged_picture_of_the_result(tmp_path: Path, source: MediaInfo) ->
 
 
 VIDEO = MediaInfo(
-    "mp4", 10.0, 1, VideoStream(640, 360, 25.0, "h264", 0, 10.0), AudioStream("aac", 48000, 2, 10.0)
+    "mp4",
+    10.0,
+    1,
+    VideoStream(640, 360, 25.0, "h264", 0, 250, 10.0),
+    AudioStream("aac", 48000, 2, 10.0),
 )
 
 

@@ -19,7 +19,7 @@ from pro_video.judging.sound.checks import SegmentSound, check_sound, segments_t
 from pro_video.judging.sound.loudness import MAX_SECONDS, Stretch, open_sound, similarity
 from pro_video.request.models import Segment
 from pro_video.request.timeline import lip_sync_timeline
-from tests.support.clips import Counting, write_clip, write_large
+from tests.support.media.clips import Counting, write_clip, write_large
 
 RATE = 16000
 SECONDS = 12.0

@@ -11,8 +11,8 @@ import pytest
 from pro_video.judging.picture.checks import untouched
 from pro_video.request.models import Segment
 from pro_video.request.timeline import lip_sync_timeline
-from tests.support.clips import Picture
-from tests.support.compared import (
+from tests.support.media.clips import Picture
+from tests.support.media.compared import (
     HEIGHT,
     LOGO,
     SECONDS,

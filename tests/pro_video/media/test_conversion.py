@@ -21,7 +21,7 @@ from pro_video.core.file_types import HEAD_BYTES, kind_of
 from pro_video.media.conversion import convert, is_sent_as_it_is
 from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
-from tests.support.clips import RATE, write_clip
+from tests.support.media.clips import RATE, write_clip
 
 MARKS = (0.5, 1.75)
 """Seconds at which a click stands in the sound."""

@@ -25,7 +25,7 @@ from pro_video.media.children.examine import examine, examine_with
 from pro_video.media.children.pool import Children
 from pro_video.media.info import AudioStream, MediaInfo
 from pro_video.media.probe import probe
-from tests.support import bombs, lying_files, readings
+from tests.support.media import bombs, lying_files, readings
 
 Examine = Callable[..., Awaitable[Any]]
 
@@ -311,7 +311,7 @@ async def test_no_process_stays_behind_a_killed_parent(tmp_path: Path) -> None:
     program = (
         "import asyncio, pathlib\n"
         "from pro_video.media.children.examine import examine\n"
-        "from tests.support import readings\n"
+        "from tests.support.media import readings\n"
         f"asyncio.run(examine(readings.sleep, pathlib.Path({str(note)!r})))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program])  # noqa: ASYNC220

@@ -27,7 +27,7 @@ from pro_video.media.info import MediaInfo
 from pro_video.media.probe import probe
 from pro_video.media.reading import lengths
 from pro_video.request.limits import LONGEST_FRAME
-from tests.support.clips import RATE, Picture, moving, write_clip, write_sound
+from tests.support.media.clips import RATE, Picture, moving, write_clip, write_sound
 
 CODECS = {"webm": ("libvpx", "libopus"), "avi": ("mpeg4", "libmp3lame")}
 
@@ -111,7 +111,7 @@ def test_a_length_is_the_end_minus_the_begin(
     assert info.video.duration == pytest.approx(2.0, abs=0.005)
     assert info.video.start == pytest.approx(0, abs=0.03)
     assert info.audio.duration == pytest.approx(2.0, abs=0.05)
-    assert info.video.fps == 25.0
+    assert (info.video.fps, info.video.frames) == (25.0, 50)
 
 
 @pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.webm"])
@@ -365,6 +365,7 @@ def test_bytes_after_the_last_box_are_no_cut(tmp_path: Path, tail: str, *, fasts
     data = clip + TAILS[tail]
     info = probe(io.BytesIO(data), size=len(data))
     assert info.video is not None
+    assert info.video.frames == 50
     assert info.video.duration == pytest.approx(2.0)
     cut = clip[: len(clip) * 2 // 3] + TAILS[tail][:40]
     with pytest.raises(MediaUnusable, match="cut off"):
@@ -407,7 +408,7 @@ def test_ticks_are_no_pictures(tmp_path: Path) -> None:
         assert container.streams.video[0].average_rate == 600
     found = read(path).video
     assert found is not None
-    assert found.fps == 25.0
+    assert (found.fps, found.frames) == (25.0, 50)
     assert found.duration == pytest.approx(2.0, abs=0.1)
 
 

@@ -19,7 +19,7 @@ from pro_video.judging.preview import make_preview
 from pro_video.media.probe import probe
 from pro_video.media.reading.orientation import Orientation
 from sandbox.media.files.pictures import from_frame, orientation
-from tests.support.clips import Picture, write_clip
+from tests.support.media.clips import Picture, write_clip
 
 _ONE = 0x10000
 _TURNS = [(1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0)]

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream as AvVideo
 from pro_video.core.errors import StorageUnavailable
 from pro_video.media.info import AudioStream
 from pro_video.media.probe import probe
-from tests.support.clips import Counting, write_clip, write_large, write_sound
+from tests.support.media.clips import Counting, write_clip, write_large, write_sound
 
 SHARED = Path(__file__).parents[3] / "../shared/media"
 
@@ -34,6 +34,7 @@ def test_videos_of_each_container(tmp_path: Path, name: str) -> None:
     assert info.video is not None
     assert (info.video.width, info.video.height, info.video.rotation) == (160, 96, 0)
     assert (info.video.fps, info.video.codec) == (25.0, "h264")
+    assert info.video.frames == pytest.approx(50, abs=1)
     assert info.video.variable_frame_rate is False
     assert info.audio is not None
     assert (info.audio.codec, info.audio.sample_rate) == ("aac", 48000)
@@ -98,6 +99,7 @@ def test_a_variable_frame_rate_is_flagged(tmp_path: Path) -> None:
     info = probe(path, size=path.stat().st_size)
     assert info.video is not None
     assert info.video.variable_frame_rate is True
+    assert info.video.frames == 9
 
 
 def test_a_tag_in_another_encoding_refuses_no_file(tmp_path: Path) -> None:
@@ -139,6 +141,7 @@ def test_a_large_file_is_read_in_small_part(tmp_path: Path, faststart: bool) -> 
     source = Counting(data)
     info = probe(source, size=len(data))
     assert info.video is not None
+    assert info.video.frames == 250
     assert source.bytes_read < 3_000_000
     assert source.reads < 100
 

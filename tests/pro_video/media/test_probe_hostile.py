@@ -19,7 +19,7 @@ from pro_video.core.errors import MediaUnusable
 from pro_video.media.probe import probe
 from pro_video.media.reading.layout import inspect
 from pro_video.media.reading.open import bounded, opened
-from tests.support.clips import tone, write_clip, write_sound
+from tests.support.media.clips import tone, write_clip, write_sound
 
 
 def code_of(data: bytes) -> str | None:

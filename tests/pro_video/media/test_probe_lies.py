@@ -19,8 +19,8 @@ from pro_video.media.reading.layout import inspect
 from pro_video.media.reading.sample_claims import MAX_SAMPLES, Claims
 from pro_video.request.check import JobRequest, check_request
 from pro_video.request.rules_files import check_media
-from tests.support import lying_files as lies
-from tests.support.clips import Counting, write_clip, write_sound
+from tests.support.media import lying_files as lies
+from tests.support.media.clips import Counting, write_clip, write_sound
 
 Files = Callable[[Path], Path | bytes]
 

@@ -15,7 +15,7 @@ from pro_video.request.models import AnnotationArea
 from pro_video.request.rules_files import check_inpainting_media, check_media
 
 A, B = "s3://bucket/a.wav", "s3://bucket/b.wav"
-PICTURE = VideoStream(1280, 720, 25.0, "h264", 0, 10.0)
+PICTURE = VideoStream(1280, 720, 25.0, "h264", 0, 250, 10.0)
 SOUND = AudioStream("pcm_s16le", 48000, 1, 3.0)
 VIDEO = MediaInfo("mp4", 10.0, 1_000_000, PICTURE, SOUND)
 AUDIO = MediaInfo("wav", 3.0, 300_000, None, SOUND)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tests.sandbox.control import Control, wait_until
-from tests.support.clips import Picture, write_clip
+from tests.support.media.clips import Picture, write_clip
 
 GATEWAY = "/v-w-c/gateway/ve"
 SUBTITLE = [[0.1, 0.7], [0.9, 0.7], [0.9, 0.95], [0.1, 0.95]]

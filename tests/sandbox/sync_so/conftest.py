@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.common.media_pool import MediaPool
 from tests.sandbox.sync_so.vendor import CLIP_SECONDS, FPS, Vendor, running
-from tests.support.clips import write_clip, write_sound
+from tests.support.media.clips import write_clip, write_sound
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tasks.run.progress import ProgressReporter
 
 JOBS = 25
-PATIENCE = 60.0
+PATIENCE = 300.0
+pytestmark = pytest.mark.timeout(600)
 PROVIDER_JOBS = {"sync-so": "g-1", "ghostcut": "7"}
 SYNC_SO = "Sync.so refuses the key; correct the block sync-so-credentials/pro-video."
 GHOSTCUT = "GhostCut refuses the key; correct the block ghostcut-credentials/pro-video."

@@ -23,7 +23,7 @@ from tests.sandbox.ghostcut.vendor import (
     masks,
     pictures,
 )
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 
 TEXT_ROWS, TEXT_COLUMNS = slice(72, 88), slice(28, 134)
 

@@ -22,7 +22,7 @@ from tests.sandbox.sync_so.vendor import (
     running,
     whole_clip,
 )
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 
 
 def download(url: str, path: Path) -> Path:

@@ -13,7 +13,7 @@ from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import InpaintingPlan, inpainting_plan
 from pro_video.request.models import AnnotationArea, InpaintingOptions, Segment
 from pro_video.request.timeline import lip_sync_timeline
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 
 WIDTH, HEIGHT, SECONDS = 320, 192, 3.0
 LOGO = {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.2}

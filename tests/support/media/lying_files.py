@@ -13,7 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tests.support.clips import write_clip, write_sound
+from tests.support.media.clips import write_clip, write_sound
 
 
 def box(name: bytes, *content: bytes) -> bytes:

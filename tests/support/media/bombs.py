@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 from av.packet import Packet
 
-from tests.support.clips import write_sound
-from tests.support.lying_files import box, full, still
+from tests.support.media.clips import write_sound
+from tests.support.media.lying_files import box, full, still
 
 
 @lru_cache

@@ -75,6 +75,20 @@ class World:
         return self.runs[name]
 
 
+def fetch(jobs: Jobs, job_id: str, seen: Followed, folder: Path) -> Run:
+    state = jobs.state(job_id)
+    assert state.is_completed(), state
+    result = jobs.result(job_id)
+    assert result.output_key is not None
+    output = folder / f"{job_id}.mp4"
+    output.write_bytes(jobs.object(result.output_key))
+    lip_synced = None
+    if "lip-sync" in result.stages:
+        lip_synced = folder / f"{job_id}-lip.mp4"
+        lip_synced.write_bytes(jobs.object(result.stages["lip-sync"].stored.key))
+    return Run(job_id, result, seen, output, lip_synced)
+
+
 @background_job
 def good_jobs(resources: Resources) -> World:
     """Start all jobs, wait for them together, fetch what they made."""
@@ -125,19 +139,7 @@ def good_jobs(resources: Resources) -> World:
 
     folder = resources.folder / "results"
     folder.mkdir()
-    runs = {}
-    for name, job_id in started.items():
-        state = jobs.state(job_id)
-        assert state.is_completed(), (name, state)
-        result = jobs.result(job_id)
-        assert result.output_key is not None
-        output = folder / f"{job_id}.mp4"
-        output.write_bytes(jobs.object(result.output_key))
-        lip_synced = None
-        if "lip-sync" in result.stages:
-            lip_synced = folder / f"{job_id}-lip.mp4"
-            lip_synced.write_bytes(jobs.object(result.stages["lip-sync"].stored.key))
-        runs[name] = Run(job_id, result, seen[job_id], output, lip_synced)
+    runs = {name: fetch(jobs, each, seen[each], folder) for name, each in started.items()}
     return World(runs, jobs, watched)
 
 
