@@ -1,5 +1,5 @@
 """An S3 server whose data survives a restart."""
 
-from sandbox.s3.app import create_app
+from sandbox.s3.app import create_app, start_s3
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "start_s3"]

@@ -4,11 +4,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from starlette.routing import Router
 
 from sandbox.common.control import control_routes
 from sandbox.common.faults import FaultQueue
+from sandbox.common.server import RunningServer, start_app
 from sandbox.common.settings import SwitchBoard
 from sandbox.common.store import Store
 from sandbox.common.timing import Tasks
@@ -66,3 +68,13 @@ def create_app(
         store, faults, SwitchBoard(store, {}), lambda: {"requests": dict(dispatcher.requests)}
     )
     return Router(control, redirect_slashes=False, default=dispatcher, lifespan=lifespan)
+
+
+def start_s3(
+    data_dir: Path | str, *, host: str = "127.0.0.1", port: int = 0, **options: Any
+) -> RunningServer:
+    """Serves `create_app`, which takes the options, from a thread; port 0 takes a free one.
+
+    Raises PortTakenError when the address is in use.
+    """
+    return start_app(create_app(data_dir=data_dir, **options), host, port)

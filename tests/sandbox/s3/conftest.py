@@ -11,8 +11,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from sandbox.common.server import RunningServer, start_app
-from sandbox.s3 import create_app
+from sandbox.common.server import RunningServer
+from sandbox.s3 import start_s3
 from tests.sandbox.s3.raw import ACCESS_KEY, REGION, SECRET_KEY, Raw
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def make_client(endpoint_url: str) -> S3Client:
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One server for the tests that need no special one; each uses a bucket of its own."""
-    with start_app(create_app(data_dir=tmp_path_factory.mktemp("s3"), **KEYS)) as server:
+    with start_s3(tmp_path_factory.mktemp("s3"), **KEYS) as server:
         yield server
 
 
@@ -65,12 +65,11 @@ def bucket(client: S3Client) -> str:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
-    """Starts a server of the test's own with `create_app`'s options; closed afterwards."""
+    """Starts a server of the test's own with `start_s3`'s options; closed afterwards."""
     with ExitStack() as stack:
 
         def start(**options: Any) -> RunningServer:
-            app = create_app(data_dir=tmp_path / "data", **KEYS, **options)
-            return stack.enter_context(start_app(app))
+            return stack.enter_context(start_s3(tmp_path / "data", **KEYS, **options))
 
         yield start
 
