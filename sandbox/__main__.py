@@ -183,9 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--data-dir", default=DATA_DIR, help="each server keeps its state in a folder below"
     )
-    parser = argparse.ArgumentParser(
-        prog="python -m sandbox", description=__doc__, parents=[shared]
-    )
+    parser = argparse.ArgumentParser("pro-video-sandbox", description=__doc__, parents=[shared])
     parser.add_argument(
         "--port-base", type=int, default=PORT_BASE, help="S3; then Sync.so, then GhostCut"
     )

@@ -1,4 +1,4 @@
-"""Measuring files against each other: PSNR of regions, correlation of sound, before and after."""
+"""Measuring files against each other: PSNR of regions, correlation of sound."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from sandbox.media.files.mp4_writer import Samples
-from sandbox.media.files.pictures import Picture, to_frame
+from sandbox.media.files.pictures import Picture
 from sandbox.media.files.sound_reader import SoundReader
 from sandbox.media.files.video_reader import PicturesByTime, VideoReader
 from sandbox.media.inpainting.masks import pixel_box
@@ -118,28 +117,3 @@ def best_lag(
     ]
     score, lag = max(scores)
     return lag, score
-
-
-def image(picture: Picture) -> Image.Image:
-    """An RGB image of a picture."""
-    return Image.fromarray(to_frame(picture).to_ndarray(format="rgb24"))
-
-
-def side_by_side_png(
-    before: Path, after: Path, times: Sequence[float], out: Path, *, width: int = 480
-) -> Path:
-    """Write one image with a row for each time, `before` on the left and `after` on the right."""
-    rows = []
-    for one, two in zip(pictures_at(before, times), pictures_at(after, times), strict=True):
-        height = max(2, round(width * one.height / one.width))
-        rows.append([image(picture).resize((width, height)) for picture in (one, two)])
-    gap = 6
-    total = sum(row[0].height for row in rows) + gap * (len(rows) + 1)
-    sheet = Image.new("RGB", (2 * width + 3 * gap, total), (24, 24, 28))
-    top = gap
-    for row in rows:
-        for index, part in enumerate(row):
-            sheet.paste(part, (gap + index * (width + gap), top))
-        top += row[0].height + gap
-    sheet.save(out, "PNG")
-    return out

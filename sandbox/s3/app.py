@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from starlette.routing import Router
 
@@ -70,20 +71,10 @@ def create_app(
 
 
 def start_s3(
-    data_dir: Path | str,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    access_key: str,
-    secret_key: str,
-    region: str = "us-east-1",
-    now: Callable[[], float] = time.time,
+    data_dir: Path | str, *, host: str = "127.0.0.1", port: int = 0, **options: Any
 ) -> RunningServer:
-    """Serves `create_app` from a thread of this process; port 0 takes a free one.
+    """Serves `create_app`, which takes the options, from a thread; port 0 takes a free one.
 
     Raises PortTakenError when the address is in use.
     """
-    app = create_app(
-        data_dir=data_dir, access_key=access_key, secret_key=secret_key, region=region, now=now
-    )
-    return start_app(app, host, port)
+    return start_app(create_app(data_dir=data_dir, **options), host, port)

@@ -58,10 +58,7 @@ class Dispatcher:
             handler = _handler(request)
             self.requests[request.operation] += 1
             fault = self._faults.take(
-                request.operation,
-                bucket=request.bucket,
-                key=request.key,
-                method=request.method,
+                request.operation, bucket=request.bucket, key=request.key, method=request.method
             )
             response = await self._act(request, handler, fault)
         except S3Error as error:

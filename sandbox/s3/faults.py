@@ -19,22 +19,11 @@ from sandbox.s3.router import OPERATIONS
 
 KINDS = frozenset(
     {
-        "500",
-        "503_slow_down",
-        "error",
-        "delay",
-        "drop_connection",
-        "lost_answer",
-        "truncate",
-        "slow",
-        "corrupt",
-        "ignore_range",
-        "ignore_condition",
-        "no_checksum",
-        "pretend",
+        "500", "503_slow_down", "error", "delay", "drop_connection", "lost_answer", "truncate",
+        "slow", "corrupt", "ignore_range", "ignore_condition", "no_checksum", "pretend",
         "200_error",
     }
-)
+)  # fmt: skip
 KNOWN: Mapping[str, Collection[str]] = dict.fromkeys(
     [ANY_CALL, *(name for name, _ in OPERATIONS.values())], KINDS
 )

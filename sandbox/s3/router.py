@@ -7,16 +7,9 @@ from types import MappingProxyType
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages.request import Request
-from sandbox.s3.operations import (
-    buckets,
-    copying,
-    cors,
-    lifecycle,
-    listings,
-    multipart,
-    objects,
-    upload_listings,
-)
+from sandbox.s3.operations import buckets, copying, listings, multipart, objects, upload_listings
+from sandbox.s3.operations.cors import CORS
+from sandbox.s3.operations.lifecycle import LIFECYCLE
 from sandbox.s3.service import Handler
 
 # Query parameters that turn a request into another operation. Parameters that only S3 knows are
@@ -44,12 +37,12 @@ OPERATIONS: Table = MappingProxyType(
         ("bucket", "GET", "location"): ("get_bucket_location", buckets.get_location),
         ("bucket", "GET", "list-type"): ("list_objects_v2", listings.list_objects_v2),
         ("bucket", "GET", "uploads"): ("list_multipart_uploads", upload_listings.list_uploads),
-        ("bucket", "PUT", "lifecycle"): ("put_bucket_lifecycle", lifecycle.put_lifecycle),
-        ("bucket", "GET", "lifecycle"): ("get_bucket_lifecycle", lifecycle.get_lifecycle),
-        ("bucket", "DELETE", "lifecycle"): ("delete_bucket_lifecycle", lifecycle.delete_lifecycle),
-        ("bucket", "PUT", "cors"): ("put_bucket_cors", cors.put_cors),
-        ("bucket", "GET", "cors"): ("get_bucket_cors", cors.get_cors),
-        ("bucket", "DELETE", "cors"): ("delete_bucket_cors", cors.delete_cors),
+        ("bucket", "PUT", "lifecycle"): ("put_bucket_lifecycle", LIFECYCLE.put),
+        ("bucket", "GET", "lifecycle"): ("get_bucket_lifecycle", LIFECYCLE.get),
+        ("bucket", "DELETE", "lifecycle"): ("delete_bucket_lifecycle", LIFECYCLE.delete),
+        ("bucket", "PUT", "cors"): ("put_bucket_cors", CORS.put),
+        ("bucket", "GET", "cors"): ("get_bucket_cors", CORS.get),
+        ("bucket", "DELETE", "cors"): ("delete_bucket_cors", CORS.delete),
         ("bucket", "POST", "delete"): ("delete_objects", objects.delete_objects),
         ("object", "PUT", None): ("put_object", objects.put_object),
         ("object", "PUT", "source"): ("copy_object", copying.copy_object),
@@ -70,12 +63,12 @@ _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 def route(request: Request) -> tuple[str, Handler]:
     """The operation's name in snake case and its handler."""
     if request.bucket is None and request.key is not None:
-        raise S3Error("InvalidBucketName", details={"BucketName": ""})
+        raise S3Error("InvalidBucketName", BucketName="")
     level = "bucket" if request.key is None else "object"
     if request.bucket is None:
         level = "service"
     if "versionId" in request.query and request.query["versionId"] not in ("", "null"):
-        raise S3Error("NotImplemented", details={"Query": "versionId"})
+        raise S3Error("NotImplemented", Query="versionId")
     subresources = sorted(SUBRESOURCES & request.query.keys())
     if len(subresources) > 1:
         raise S3Error(
@@ -92,10 +85,7 @@ def route(request: Request) -> tuple[str, Handler]:
     if found is not None:
         return found
     if (level, request.method, subresource) == ("bucket", "GET", None):
-        raise S3Error("NotImplemented", details={"Operation": "ListObjects"})
+        raise S3Error("NotImplemented", Operation="ListObjects")
     if request.method not in _METHODS or subresource is None:
-        raise S3Error(
-            "MethodNotAllowed",
-            details={"Method": request.method[:20], "ResourceType": level.upper()},
-        )
-    raise S3Error("NotImplemented", details={"Query": subresource})
+        raise S3Error("MethodNotAllowed", Method=request.method[:20], ResourceType=level.upper())
+    raise S3Error("NotImplemented", Query=subresource)

@@ -29,13 +29,15 @@ class Control:
 
 
 @contextmanager
-def emulator_to_kill(name: str, data_dir: Path, *options: str) -> Iterator[str]:
-    """The address of an emulator in a process, which is killed at the end."""
+def emulator_to_kill(
+    name: str, data_dir: Path, *options: str
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """An emulator's process, which is killed at the end, and its address."""
     command = [sys.executable, "-m", "sandbox", name, "--port=0", f"--data-dir={data_dir}"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().split()[-1]
+            yield process, process.stdout.readline().split()[-1]
         finally:
             process.kill()
 

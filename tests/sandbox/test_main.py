@@ -7,14 +7,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
 import httpx
 import pytest
+
+from tests.sandbox.control import wait_until
 
 
 def free_ports(count: int) -> int:
@@ -89,13 +90,6 @@ def refuses(url: str) -> bool:
     assert port is not None
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) != 0
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])

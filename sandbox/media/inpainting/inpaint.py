@@ -63,13 +63,8 @@ def inpaint(
     Raises:
         MediaError: unusable input or mask.
     """
-    if fault is not None and fault not in FAULTS:
-        raise MediaError(f"unknown fault {fault!r}")
-    for mask in masks:
-        mask.check()
     start, end = keep_range or (0.0, math.inf)
-    if not 0 <= start < end:
-        raise MediaError("the range to keep has no length")
+    _check(masks, fault, start, end)
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(video, max_short_side=max_height))
         if start >= reader.duration:
@@ -116,3 +111,12 @@ def inpaint(
         if with_sound:
             sound.finish(writer)
     return InpaintResult(round(length, 6), frames, eraser.changed)
+
+
+def _check(masks: Sequence[Mask], fault: str | None, start: float, end: float) -> None:
+    if fault is not None and fault not in FAULTS:
+        raise MediaError(f"unknown fault {fault!r}")
+    for mask in masks:
+        mask.check()
+    if not 0 <= start < end:
+        raise MediaError("the range to keep has no length")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +19,8 @@ from sandbox.media.sample.speech import RATE, ambience, speech, write_wav
 
 SUBTITLES = ("The road goes on\nbeyond the hills", "Tomorrow we shall\nsee the sea")
 CRF = 15
+Texts = tuple[Sequence[Overlay], Overlay, Overlay]
+"""The two lines, the watermark and the caption."""
 TEXT_MARGIN = 0.015
 """Fraction of the frame that an area reaches past the text it covers."""
 
@@ -95,6 +95,42 @@ def make_sample(
     frames = round(seconds * fps)
     windows = _windows(frames, fps)
     frame = (width, height)
+    texts = lines, watermark, caption = _texts(frame)
+    clip, clean = out_dir / "clip.mp4", out_dir / "clean.mp4"
+    line_1, line_2 = out_dir / "line-1.wav", out_dir / "line-2.wav"
+    for path, window, voice in (
+        (line_1, windows[0], (101, 205.0)),
+        (line_2, windows[1], (202, 96.0)),
+    ):
+        write_wav(path, speech(window[1] - window[0], seed=voice[0], pitch=voice[1]))
+    scene = Scene(width, height, frames, step=step if pan else 0, seed=seed)
+    _render(scene, (clip, clean), texts, windows, frame, fps, frames)
+    sample = Sample(
+        clip=clip,
+        clean=clean,
+        line_1=line_1,
+        line_2=line_2,
+        segments=windows,
+        subtitles=(
+            Subtitle(*windows[0], lines[0].region(width, height)),
+            Subtitle(*windows[1], lines[1].region(width, height)),
+        ),
+        subtitle_region=_erase_region(lines, caption, frame),
+        watermark_region=_grown(watermark.region(width, height)),
+        protected_region=caption.region(width, height),
+        description=out_dir / "sample.json",
+        width=width,
+        height=height,
+        fps=fps,
+        seconds=frames / fps,
+    )
+    sample.description.write_text(json.dumps(describe(sample), indent=2) + "\n", "utf-8")
+    return sample
+
+
+def _texts(frame: tuple[int, int]) -> Texts:
+    """What is burned in, in the sizes for this frame."""
+    height = frame[1]
     size = max(9, round(height * 0.062))
     lines = [
         overlays.text(words, centre=(0.53, 0.875), size=size, frame=frame) for words in SUBTITLES
@@ -115,37 +151,7 @@ def make_sample(
         stroke=0,
         plate=(178, 34, 44, 255),
     )
-    subtitle_region = _erase_region(lines, caption, frame)
-    clip, clean = out_dir / "clip.mp4", out_dir / "clean.mp4"
-    line_1, line_2 = out_dir / "line-1.wav", out_dir / "line-2.wav"
-    for path, window, voice in (
-        (line_1, windows[0], (101, 205.0)),
-        (line_2, windows[1], (202, 96.0)),
-    ):
-        write_wav(path, speech(window[1] - window[0], seed=voice[0], pitch=voice[1]))
-    scene = Scene(width, height, frames, step=step if pan else 0, seed=seed)
-    _render(scene, (clip, clean), lines, windows, watermark, caption, frame, fps, frames)
-    sample = Sample(
-        clip=clip,
-        clean=clean,
-        line_1=line_1,
-        line_2=line_2,
-        segments=windows,
-        subtitles=(
-            Subtitle(*windows[0], lines[0].region(width, height)),
-            Subtitle(*windows[1], lines[1].region(width, height)),
-        ),
-        subtitle_region=subtitle_region,
-        watermark_region=_grown(watermark.region(width, height)),
-        protected_region=caption.region(width, height),
-        description=out_dir / "sample.json",
-        width=width,
-        height=height,
-        fps=fps,
-        seconds=frames / fps,
-    )
-    sample.description.write_text(json.dumps(describe(sample), indent=2) + "\n", "utf-8")
-    return sample
+    return lines, watermark, caption
 
 
 def _windows(frames: int, fps: int) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -180,18 +186,16 @@ def _erase_region(lines: Sequence[Overlay], caption: Overlay, frame: tuple[int, 
 def _render(
     scene: Scene,
     paths: tuple[Path, Path],
-    lines: Sequence[Overlay],
+    texts: Texts,
     windows: Sequence[tuple[float, float]],
-    watermark: Overlay,
-    caption: Overlay,
     frame: tuple[int, int],
     fps: int,
     frames: int,
 ) -> None:
+    lines, watermark, caption = texts
     seconds = frames / fps
-    sound = ambience(seconds, seed=11)
     voice = speech(seconds, seed=303, pitch=140.0) * 0.7
-    sound = (sound + voice).astype(np.float32)
+    sound = (ambience(seconds, seed=11) + voice).astype(np.float32)
     form = Format(frame[0], frame[1], Fraction(fps))
     writers = [
         Mp4Writer(path, like=form, time_base=Fraction(1, fps), crf=CRF, rate=RATE, channels=2)
@@ -216,12 +220,7 @@ def _area(kind: str, region: Region, start: float, end: float | None) -> dict[st
     x0, y0, x1, y1 = (round(value, 4) for value in region)
     return {
         "kind": kind,
-        "region": {
-            "x": x0,
-            "y": y0,
-            "width": round(x1 - x0, 4),
-            "height": round(y1 - y0, 4),
-        },
+        "region": {"x": x0, "y": y0, "width": round(x1 - x0, 4), "height": round(y1 - y0, 4)},
         "start": start,
         "end": end,
     }
@@ -257,26 +256,3 @@ def describe(sample: Sample) -> dict[str, object]:
         "fps": sample.fps,
         "seconds": sample.seconds,
     }
-
-
-def sample_main(argv: Sequence[str] | None = None) -> int:
-    """Command line: `sample --out DIR [--seconds S --width W --height H --static]`."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox sample", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=360)
-    parser.add_argument("--static", action="store_true", help="keep the camera still")
-    options = parser.parse_args(argv)
-    try:
-        sample = make_sample(
-            options.out,
-            width=options.width,
-            height=options.height,
-            seconds=options.seconds,
-            pan=not options.static,
-        )
-    except MediaError as error:
-        parser.error(str(error))
-    sys.stdout.write(f"{sample.description}\n")
-    return 0

@@ -48,8 +48,7 @@ class Request:
         bucket, _, key = self.path[1:].partition("/")
         if len(key.encode()) > MAX_KEY_BYTES:
             raise S3Error(
-                "KeyTooLongError",
-                details={"Size": str(len(key.encode())), "MaxSizeAllowed": str(MAX_KEY_BYTES)},
+                "KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed=str(MAX_KEY_BYTES)
             )
         self.bucket, self.key = bucket or None, key or None
 
@@ -62,7 +61,8 @@ class Request:
             raise S3Error(
                 "InvalidArgument",
                 f"Provided {name} not an integer or within integer range",
-                details={"ArgumentName": name, "ArgumentValue": text[:100]},
+                ArgumentName=name,
+                ArgumentValue=text[:100],
             )
         return min(int(text), high)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sandbox.s3.errors import S3Error
+from sandbox.s3.messages import xml
 from sandbox.s3.messages.request import Request
 
 
@@ -42,14 +43,18 @@ class Response:
         return len(self.body) + sum(piece.length for piece in self.pieces)
 
 
-def xml_response(body: bytes) -> Response:
-    """A success with an XML document."""
-    return Response(headers={"Content-Type": "application/xml"}, body=body)
+def document_response(document: bytes, status: int = 200) -> Response:
+    """A response with an XML document."""
+    return Response(status, {"Content-Type": "application/xml"}, document)
+
+
+def xml_response(name: str, *parts: str) -> Response:
+    """A success with the document `name` of serialized elements."""
+    return document_response(xml.document(name, *parts))
 
 
 def error_response(error: S3Error, request: Request) -> Response:
     """A refusal with S3's error document."""
-    response = xml_response(error.document(request.path, request.id))
-    response.status = error.status
+    response = document_response(error.document(request.path, request.id), error.status)
     response.headers.update(error.headers)
     return response

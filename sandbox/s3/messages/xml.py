@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
@@ -27,7 +26,8 @@ def element(name: str, value: object) -> str:
     return f"<{name}>{xml_text(text)}</{name}>"
 
 
-def group(name: str, parts: Iterable[str]) -> str:
+def group(name: str, *parts: str) -> str:
+    """One element with serialized elements inside."""
     return f"<{name}>{''.join(parts)}</{name}>"
 
 

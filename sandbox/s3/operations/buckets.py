@@ -30,7 +30,7 @@ def check_name(name: str) -> None:
     else:
         bad = True
     if bad:
-        raise S3Error("InvalidBucketName", details={"BucketName": name})
+        raise S3Error("InvalidBucketName", BucketName=name)
 
 
 async def create_bucket(call: Call) -> Response:
@@ -42,7 +42,7 @@ async def create_bucket(call: Call) -> Response:
     if body.strip():
         wanted = xml.parse(body, "CreateBucketConfiguration").value("LocationConstraint")
     if wanted == _CLASSIC_REGION:
-        raise S3Error("InvalidLocationConstraint", details={"LocationConstraint": wanted})
+        raise S3Error("InvalidLocationConstraint", LocationConstraint=wanted)
     if (wanted or _CLASSIC_REGION) != region:
         raise S3Error(
             "IllegalLocationConstraintException",
@@ -51,7 +51,7 @@ async def create_bucket(call: Call) -> Response:
         )
     # The classic region answers a repeated creation with success, every other one with 409.
     if not call.service.catalog.create_bucket(call.bucket) and region != _CLASSIC_REGION:
-        raise S3Error("BucketAlreadyOwnedByYou", details={"BucketName": call.bucket})
+        raise S3Error("BucketAlreadyOwnedByYou", BucketName=call.bucket)
     return Response(headers={"Location": f"/{call.bucket}"})
 
 
@@ -77,23 +77,19 @@ async def list_buckets(call: Call) -> Response:
     entries = [
         xml.group(
             "Bucket",
-            (
-                xml.element("Name", name),
-                xml.element("CreationDate", xml.moment(created)),
-                xml.element("BucketRegion", call.service.region),
-            ),
+            xml.element("Name", name),
+            xml.element("CreationDate", xml.moment(created)),
+            xml.element("BucketRegion", call.service.region),
         )
         for name, created in found[:limit]
     ]
     more = xml.element("ContinuationToken", found[limit - 1][0]) if len(found) > limit else ""
     return xml_response(
-        xml.document(
-            "ListAllMyBucketsResult",
-            xml.group("Owner", (xml.OWNER,)),
-            xml.group("Buckets", entries),
-            more,
-            xml.element("Prefix", prefix) if prefix else "",
-        )
+        "ListAllMyBucketsResult",
+        xml.group("Owner", xml.OWNER),
+        xml.group("Buckets", *entries),
+        more,
+        xml.element("Prefix", prefix) if prefix else "",
     )
 
 
@@ -101,4 +97,4 @@ async def get_location(call: Call) -> Response:
     call.service.catalog.require_bucket(call.bucket)
     region = call.service.region
     text = "" if region == _CLASSIC_REGION else region
-    return xml_response(xml.document("LocationConstraint", text))
+    return xml_response("LocationConstraint", text)

@@ -42,11 +42,11 @@ def check_read(headers: Mapping[str, str], found: StoredObject, prefix: str = ""
     modified = int(found.modified)
     if if_match is not None:
         if not _lists(if_match, found.etag):
-            raise S3Error("PreconditionFailed", details={"Condition": "If-Match"})
+            raise S3Error("PreconditionFailed", Condition="If-Match")
     else:
         until = _parsed_date(headers.get(f"{prefix}if-unmodified-since"))
         if until is not None and modified > until:
-            raise S3Error("PreconditionFailed", details={"Condition": "If-Unmodified-Since"})
+            raise S3Error("PreconditionFailed", Condition="If-Unmodified-Since")
     unchanged = False
     if if_none_match is not None:
         unchanged = _lists(if_none_match, found.etag)
@@ -54,7 +54,7 @@ def check_read(headers: Mapping[str, str], found: StoredObject, prefix: str = ""
         since = _parsed_date(headers.get(f"{prefix}if-modified-since"))
         unchanged = since is not None and modified <= since
     if unchanged and prefix:
-        raise S3Error("PreconditionFailed", details={"Condition": f"{prefix}if-none-match"})
+        raise S3Error("PreconditionFailed", Condition=f"{prefix}if-none-match")
     return not unchanged
 
 
@@ -62,7 +62,7 @@ def write_condition(headers: Mapping[str, str]) -> WriteCondition:
     """The condition of a write; S3 knows only `*` for If-None-Match."""
     if_match, if_none_match = headers.get("if-match"), headers.get("if-none-match")
     if if_none_match not in (None, "*") or (if_match and if_none_match):
-        raise S3Error("NotImplemented", details={"Header": "If-None-Match"})
+        raise S3Error("NotImplemented", Header="If-None-Match")
     if if_match is not None:
         if_match = if_match.strip().strip('"')
     return WriteCondition(if_match=if_match, if_none_match=if_none_match is not None)
@@ -98,7 +98,8 @@ def requested_range(headers: Mapping[str, str], found: StoredObject) -> tuple[in
     if not satisfiable:
         raise S3Error(
             "InvalidRange",
-            details={"RangeRequested": match.group(0), "ActualObjectSize": str(size)},
+            RangeRequested=match.group(0),
+            ActualObjectSize=str(size),
             headers={"Content-Range": f"bytes */{size}"},
         )
     return start, end - start + 1

@@ -66,12 +66,10 @@ async def upload_part_copy(call: Call) -> Response:
 
 def _result(name: str, etag: str, modified: float, checksum: Checksum | None) -> Response:
     return xml_response(
-        xml.document(
-            name,
-            xml.element("LastModified", xml.moment(modified)),
-            xml.element("ETag", f'"{etag}"'),
-            xml.element(checksum.element, checksum.value) if checksum else "",
-        )
+        name,
+        xml.element("LastModified", xml.moment(modified)),
+        xml.element("ETag", f'"{etag}"'),
+        xml.element(checksum.element, checksum.value) if checksum else "",
     )
 
 
@@ -81,7 +79,7 @@ def _source(call: Call) -> Iterator[StoredObject]:
     text = call.request.headers[_SOURCE]
     path, _, query = text.partition("?")
     if query and query != "versionId=null":
-        raise S3Error("NotImplemented", details={"Query": "versionId"})
+        raise S3Error("NotImplemented", Query="versionId")
     try:
         path = urllib.parse.unquote_to_bytes(path.encode("latin-1")).decode()
     except UnicodeDecodeError:
@@ -91,7 +89,7 @@ def _source(call: Call) -> Iterator[StoredObject]:
         raise S3Error(
             "InvalidArgument",
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
-            details={"ArgumentName": _SOURCE},
+            ArgumentName=_SOURCE,
         )
     found = call.service.catalog.require(bucket, key)
     check_read(call.request.headers, found, prefix=f"{_SOURCE}-")
@@ -159,5 +157,5 @@ def _source_range(call: Call, source: StoredObject) -> tuple[int, int]:
             )
     length = last - first + 1
     if length > MAX_OBJECT_BYTES:
-        raise S3Error("EntityTooLarge", details={"MaxSizeAllowed": str(MAX_OBJECT_BYTES)})
+        raise S3Error("EntityTooLarge", MaxSizeAllowed=str(MAX_OBJECT_BYTES))
     return first, length

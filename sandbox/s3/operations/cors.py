@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
 from sandbox.s3.messages.request import Request
-from sandbox.s3.messages.response import Response, xml_response
-from sandbox.s3.operations.objects import read_xml
-from sandbox.s3.service import Call
+from sandbox.s3.messages.response import Response
+from sandbox.s3.operations.bucket_settings import BucketSetting
 from sandbox.s3.storage.catalog import Catalog
 
 METHODS = frozenset({"GET", "PUT", "HEAD", "POST", "DELETE"})
@@ -89,36 +88,13 @@ def parse_rules(root: xml.Node) -> list[Rule]:
     return rules
 
 
-async def put_cors(call: Call) -> Response:
-    root = await read_xml(call, "CORSConfiguration")
-    parse_rules(root)
-    parts = [
-        xml.group("CORSRule", [xml.element(child.name, child.text) for child in rule.children()])
-        for rule in root.children("CORSRule")
-    ]
-    call.service.catalog.set_setting(call.bucket, "cors", xml.document("CORSConfiguration", *parts))
-    return Response()
-
-
-async def get_cors(call: Call) -> Response:
-    document = call.service.catalog.setting(call.bucket, "cors")
-    if document is None:
-        raise S3Error("NoSuchCORSConfiguration", details={"BucketName": call.bucket})
-    return xml_response(document)
-
-
-async def delete_cors(call: Call) -> Response:
-    call.service.catalog.set_setting(call.bucket, "cors", None)
-    return Response(204)
+CORS = BucketSetting("cors", "CORSConfiguration", "NoSuchCORSConfiguration", parse_rules)
 
 
 def _rule(
     catalog: Catalog, bucket: str, origin: str, method: str, headers: list[str]
 ) -> Rule | None:
-    document = catalog.setting(bucket, "cors")
-    if document is None:
-        return None
-    rules = parse_rules(xml.parse(document, "CORSConfiguration"))
+    rules = CORS.rules(catalog, bucket)
     return next((rule for rule in rules if rule.allows(origin, method, headers)), None)
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
-from sandbox.s3.messages.response import Response, xml_response
-from sandbox.s3.operations.objects import read_xml
-from sandbox.s3.service import Call, Service
+from sandbox.s3.operations.bucket_settings import BucketSetting
+from sandbox.s3.service import Service
 from sandbox.s3.storage.catalog import Catalog
 from sandbox.s3.storage.uploads import Uploads
 
@@ -27,34 +26,6 @@ class Rule:
     days: int
 
 
-async def put_lifecycle(call: Call) -> Response:
-    root = await read_xml(call, "LifecycleConfiguration")
-    parse_rules(root)
-    parts = [_rendered(node) for node in root.children("Rule")]
-    document = xml.document("LifecycleConfiguration", *parts)
-    call.service.catalog.set_setting(call.bucket, "lifecycle", document)
-    return Response()
-
-
-async def get_lifecycle(call: Call) -> Response:
-    document = call.service.catalog.setting(call.bucket, "lifecycle")
-    if document is None:
-        raise S3Error("NoSuchLifecycleConfiguration", details={"BucketName": call.bucket})
-    return xml_response(document)
-
-
-async def delete_lifecycle(call: Call) -> Response:
-    call.service.catalog.set_setting(call.bucket, "lifecycle", None)
-    return Response(204)
-
-
-def _rendered(node: xml.Node) -> str:
-    children = node.children()
-    if not children:
-        return xml.element(node.name, node.text)
-    return xml.group(node.name, [_rendered(child) for child in children])
-
-
 def parse_rules(root: xml.Node) -> list[Rule]:
     """The enabled rules; refuses what is malformed and every other action."""
     root.only("Rule")
@@ -65,12 +36,12 @@ def parse_rules(root: xml.Node) -> list[Rule]:
     for node in nodes:
         unknown = {child.name for child in node.children()} - {"ID", "Filter", "Status", _ACTION}
         if unknown:
-            raise S3Error("NotImplemented", details={"Element": ", ".join(sorted(unknown))})
+            raise S3Error("NotImplemented", Element=", ".join(sorted(unknown)))
         status, chosen = node.required("Status"), node.child("Filter")
         if status not in ("Enabled", "Disabled") or chosen is None:
             raise S3Error("MalformedXML")
         if any(child.name != "Prefix" for child in chosen.children()):
-            raise S3Error("NotImplemented", details={"Element": "Filter"})
+            raise S3Error("NotImplemented", Element="Filter")
         rule = Rule(chosen.value("Prefix") or "", _days(node))
         if status == "Enabled":
             rules.append(rule)
@@ -89,6 +60,11 @@ def _days(rule: xml.Node) -> int:
     return int(text)
 
 
+LIFECYCLE = BucketSetting(
+    "lifecycle", "LifecycleConfiguration", "NoSuchLifecycleConfiguration", parse_rules
+)
+
+
 def due(since: float, days: int) -> float:
     """When an action falls due: S3 rounds up to the next midnight UTC."""
     end = since + days * DAY_SECONDS
@@ -99,10 +75,7 @@ def apply_rules(catalog: Catalog, uploads: Uploads, now: float) -> int:
     """Aborts the uploads that are due at `now` (seconds since the epoch); returns their count."""
     aborted = 0
     for bucket, _ in catalog.buckets():
-        document = catalog.setting(bucket, "lifecycle")
-        if document is None:
-            continue
-        rules = parse_rules(xml.parse(document, "LifecycleConfiguration"))
+        rules = LIFECYCLE.rules(catalog, bucket)
         for upload in uploads.listing(bucket):
             if any(
                 upload.key.startswith(rule.prefix) and now >= due(upload.initiated, rule.days)

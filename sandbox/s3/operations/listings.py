@@ -44,7 +44,7 @@ def list_page(
         return page
     # Where to go on: at the prefix, behind a key, or behind all keys of a rolled-up prefix.
     start = max(prefix.encode(), after.encode() + b"\0" if after else b"")
-    if after and _common(after, prefix, delimiter) == after:
+    if after and common_prefix(after, prefix, delimiter) == after:
         start = after.encode() + AFTER_ALL
     while True:
         # Keys behind a rolled-up prefix are wasted, so that a delimiter makes small batches pay.
@@ -54,7 +54,7 @@ def list_page(
             if page.count == limit:
                 page.next = after
                 return page
-            common = _common(each.key, prefix, delimiter)
+            common = common_prefix(each.key, prefix, delimiter)
             if common:
                 page.prefixes.append(common)
                 after, start = common, common.encode() + AFTER_ALL
@@ -66,7 +66,7 @@ def list_page(
                 return page
 
 
-def _common(key: str, prefix: str, delimiter: str) -> str:
+def common_prefix(key: str, prefix: str, delimiter: str) -> str:
     """The key up to the first delimiter behind the prefix; empty when there is none."""
     cut = key.find(delimiter, len(prefix)) if delimiter and key.startswith(prefix) else -1
     return key[: cut + len(delimiter)] if cut >= 0 else ""
@@ -81,7 +81,8 @@ class Encoder:
             raise S3Error(
                 "InvalidArgument",
                 "Invalid Encoding Method specified in Request",
-                details={"ArgumentName": "encoding-type", "ArgumentValue": wanted[:100]},
+                ArgumentName="encoding-type",
+                ArgumentValue=wanted[:100],
             )
         self.active = wanted == "url"
 
@@ -107,20 +108,18 @@ async def list_objects_v2(call: Call) -> Response:
     page = list_page(call.service.catalog, call.bucket, prefix, delimiter, after, limit)
     owner = request.query.get("fetch-owner") == "true"
     return xml_response(
-        xml.document(
-            "ListBucketResult",
-            xml.element("Name", call.bucket),
-            encoder.element("Prefix", prefix),
-            encoder.element("Delimiter", delimiter) if delimiter else "",
-            encoder.element("StartAfter", start_after) if start_after else "",
-            xml.element("ContinuationToken", token) if token is not None else "",
-            xml.element("NextContinuationToken", _write_token(page.next)) if page.next else "",
-            xml.element("KeyCount", page.count),
-            xml.element("MaxKeys", limit),
-            encoder.note,
-            xml.element("IsTruncated", page.next is not None),
-            _contents(page, encoder, owner=owner),
-        )
+        "ListBucketResult",
+        xml.element("Name", call.bucket),
+        encoder.element("Prefix", prefix),
+        encoder.element("Delimiter", delimiter) if delimiter else "",
+        encoder.element("StartAfter", start_after) if start_after else "",
+        xml.element("ContinuationToken", token) if token is not None else "",
+        xml.element("NextContinuationToken", _write_token(page.next)) if page.next else "",
+        xml.element("KeyCount", page.count),
+        xml.element("MaxKeys", limit),
+        encoder.note,
+        xml.element("IsTruncated", page.next is not None),
+        _contents(page, encoder, owner=owner),
     )
 
 
@@ -128,20 +127,17 @@ def _contents(page: Page, encoder: Encoder, *, owner: bool) -> str:
     entries = [
         xml.group(
             "Contents",
-            (
-                encoder.element("Key", each.key),
-                xml.element("LastModified", xml.moment(each.modified)),
-                xml.element("ETag", f'"{each.etag}"'),
-                xml.element("Size", each.size),
-                xml.group("Owner", (xml.OWNER,)) if owner else "",
-                xml.element("StorageClass", "STANDARD"),
-            ),
+            encoder.element("Key", each.key),
+            xml.element("LastModified", xml.moment(each.modified)),
+            xml.element("ETag", f'"{each.etag}"'),
+            xml.element("Size", each.size),
+            xml.group("Owner", xml.OWNER) if owner else "",
+            xml.element("StorageClass", "STANDARD"),
         )
         for each in page.objects
     ]
     entries += [
-        xml.group("CommonPrefixes", (encoder.element("Prefix", prefix),))
-        for prefix in page.prefixes
+        xml.group("CommonPrefixes", encoder.element("Prefix", prefix)) for prefix in page.prefixes
     ]
     return "".join(entries)
 
@@ -159,6 +155,6 @@ def _read_token(token: str) -> str:
         raise S3Error(
             "InvalidArgument",
             "The continuation token provided is incorrect",
-            details={"ArgumentName": "continuation-token"},
+            ArgumentName="continuation-token",
         )
     return key

@@ -27,9 +27,9 @@ async def create_upload(call: Call) -> Response:
     algorithm = headers.get("x-amz-checksum-algorithm", "").upper() or None
     kind = headers.get("x-amz-checksum-type", "").upper() or None
     if algorithm not in (None, "CRC32"):
-        raise S3Error("NotImplemented", details={"Header": "x-amz-checksum-algorithm"})
+        raise S3Error("NotImplemented", Header="x-amz-checksum-algorithm")
     if kind not in (None, "FULL_OBJECT"):
-        raise S3Error("NotImplemented", details={"Header": "x-amz-checksum-type"})
+        raise S3Error("NotImplemented", Header="x-amz-checksum-type")
     if kind is not None and algorithm is None:
         raise S3Error(
             "InvalidRequest",
@@ -40,12 +40,10 @@ async def create_upload(call: Call) -> Response:
         call.bucket, call.key, stored_headers(headers), with_checksum=algorithm is not None
     )
     response = xml_response(
-        xml.document(
-            "InitiateMultipartUploadResult",
-            xml.element("Bucket", call.bucket),
-            xml.element("Key", call.key),
-            xml.element("UploadId", upload.id),
-        )
+        "InitiateMultipartUploadResult",
+        xml.element("Bucket", call.bucket),
+        xml.element("Key", call.key),
+        xml.element("UploadId", upload.id),
     )
     if upload.with_checksum:
         response.headers["x-amz-checksum-algorithm"] = "CRC32"
@@ -68,7 +66,8 @@ def part_number(call: Call) -> int:
         raise S3Error(
             "InvalidArgument",
             f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive",
-            details={"ArgumentName": "partNumber", "ArgumentValue": text[:100]},
+            ArgumentName="partNumber",
+            ArgumentValue=text[:100],
         )
     return int(text)
 
@@ -133,15 +132,13 @@ async def complete_upload(call: Call) -> Response:
     call.service.catalog.put(stored, condition, upload=upload.id)
     host = call.request.headers.get("host", "")
     return xml_response(
-        xml.document(
-            "CompleteMultipartUploadResult",
-            xml.element("Location", f"http://{host}{call.request.path}"),
-            xml.element("Bucket", call.bucket),
-            xml.element("Key", call.key),
-            xml.element("ETag", f'"{stored.etag}"'),
-            xml.element(checksum.element, checksum.value) if checksum else "",
-            xml.element("ChecksumType", "FULL_OBJECT") if checksum else "",
-        )
+        "CompleteMultipartUploadResult",
+        xml.element("Location", f"http://{host}{call.request.path}"),
+        xml.element("Bucket", call.bucket),
+        xml.element("Key", call.key),
+        xml.element("ETag", f'"{stored.etag}"'),
+        xml.element(checksum.element, checksum.value) if checksum else "",
+        xml.element("ChecksumType", "FULL_OBJECT") if checksum else "",
     )
 
 
@@ -172,24 +169,17 @@ def _choose(named: Sequence[_Named], parts: Sequence[Part], upload: Upload) -> l
             wrong = wrong or part.crc32 != item.crc32.strip()
         if part is None or wrong:
             raise S3Error(
-                "InvalidPart",
-                details={
-                    "UploadId": upload.id,
-                    "PartNumber": str(item.number),
-                    "ETag": item.etag[:100],
-                },
+                "InvalidPart", UploadId=upload.id, PartNumber=str(item.number), ETag=item.etag[:100]
             )
         chosen.append(part)
     for part in chosen[:-1]:
         if part.size < MIN_PART_BYTES:
             raise S3Error(
                 "EntityTooSmall",
-                details={
-                    "ProposedSize": str(part.size),
-                    "MinSizeAllowed": str(MIN_PART_BYTES),
-                    "PartNumber": str(part.number),
-                    "ETag": part.etag,
-                },
+                ProposedSize=str(part.size),
+                MinSizeAllowed=str(MIN_PART_BYTES),
+                PartNumber=str(part.number),
+                ETag=part.etag,
             )
     return chosen
 

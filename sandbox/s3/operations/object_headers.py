@@ -39,17 +39,17 @@ def check_supported(headers: Mapping[str, str]) -> None:
     """Refuses the headers that ask for what this server does not do."""
     for name in headers:
         if name.startswith(_UNSUPPORTED_PREFIXES):
-            raise S3Error("NotImplemented", details={"Header": name})
+            raise S3Error("NotImplemented", Header=name)
     encryption = headers.get("x-amz-server-side-encryption", "AES256")
     if encryption != "AES256":
-        raise S3Error("NotImplemented", details={"Header": "x-amz-server-side-encryption"})
+        raise S3Error("NotImplemented", Header="x-amz-server-side-encryption")
     # Buckets have ACLs disabled, as new buckets on S3 have.
     if headers.get("x-amz-acl", "private") not in ("private", "bucket-owner-full-control"):
         raise S3Error("AccessControlListNotSupported")
     if headers.get("x-amz-storage-class", "STANDARD") != "STANDARD":
         raise S3Error("InvalidStorageClass")
     if headers.get("x-amz-request-payer", "requester") != "requester":
-        raise S3Error("InvalidArgument", details={"ArgumentName": "x-amz-request-payer"})
+        raise S3Error("InvalidArgument", ArgumentName="x-amz-request-payer")
     for name in ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"):
         if headers.get(name, ACCOUNT_ID) != ACCOUNT_ID:
             raise S3Error("AccessDenied")
@@ -66,10 +66,7 @@ def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     metadata = {name: value for name, value in headers.items() if name.startswith(_META)}
     size = sum(len(name) - len(_META) + len(value) for name, value in metadata.items())
     if size > MAX_METADATA_BYTES:
-        raise S3Error(
-            "MetadataTooLarge",
-            details={"Size": str(size), "MaxSizeAllowed": str(MAX_METADATA_BYTES)},
-        )
+        raise S3Error("MetadataTooLarge", Size=str(size), MaxSizeAllowed=str(MAX_METADATA_BYTES))
     return {**stored, **metadata}
 
 
@@ -86,6 +83,6 @@ def response_headers(found: StoredObject, query: Mapping[str, str]) -> dict[str,
         if parameter in query:
             value = query[parameter].strip()
             if any(ord(char) < 32 or ord(char) == 127 or ord(char) > 255 for char in value):
-                raise S3Error("InvalidArgument", details={"ArgumentName": parameter})
+                raise S3Error("InvalidArgument", ArgumentName=parameter)
             headers[name] = value
     return headers

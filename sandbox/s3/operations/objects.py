@@ -44,7 +44,7 @@ async def get_object(call: Call) -> Response:
     """GetObject and, since no body is sent in answer to HEAD, HeadObject."""
     catalog, blobs, request = call.service.catalog, call.service.blobs, call.request
     if "partNumber" in request.query:
-        raise S3Error("NotImplemented", details={"Query": "partNumber"})
+        raise S3Error("NotImplemented", Query="partNumber")
     found = catalog.require(call.bucket, call.key)
     headers = response_headers(found, request.query)
     if not check_read(request.headers, found):
@@ -85,7 +85,7 @@ async def delete_objects(call: Call) -> Response:
         if not node.required("Key"):
             raise S3Error("MalformedXML")
         if node.value("VersionId") not in (None, "", "null"):
-            raise S3Error("NotImplemented", details={"Element": "VersionId"})
+            raise S3Error("NotImplemented", Element="VersionId")
     results: list[str] = []
     for node in objects:
         key = node.required("Key")
@@ -96,11 +96,11 @@ async def delete_objects(call: Call) -> Response:
             catalog.delete(call.bucket, key, condition)
         except S3Error as error:
             failed = (name, xml.element("Code", error.code), xml.element("Message", error.message))
-            results.append(xml.group("Error", failed))
+            results.append(xml.group("Error", *failed))
             continue
         if not quiet:
-            results.append(xml.group("Deleted", (name,)))
-    return xml_response(xml.document("DeleteResult", *results))
+            results.append(xml.group("Deleted", name))
+    return xml_response("DeleteResult", *results)
 
 
 async def read_xml(call: Call, root: str) -> xml.Node:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sandbox.s3.errors import S3Error
 from sandbox.s3.messages import xml
 from sandbox.s3.messages.response import Response, xml_response
-from sandbox.s3.operations.listings import MAX_KEYS, Encoder
+from sandbox.s3.operations.listings import MAX_KEYS, Encoder, common_prefix
 from sandbox.s3.operations.multipart import MAX_PARTS, find_upload
 from sandbox.s3.service import Call
 from sandbox.s3.storage.uploads import Part, Upload
 
-_IDENTITY = xml.group("Initiator", (xml.OWNER,)) + xml.group("Owner", (xml.OWNER,))
+_IDENTITY = xml.group("Initiator", xml.OWNER) + xml.group("Owner", xml.OWNER)
 
 
 async def list_parts(call: Call) -> Response:
@@ -22,20 +22,18 @@ async def list_parts(call: Call) -> Response:
     truncated = len(parts) > limit
     parts = parts[:limit]
     return xml_response(
-        xml.document(
-            "ListPartsResult",
-            xml.element("Bucket", call.bucket),
-            xml.element("Key", call.key),
-            xml.element("UploadId", upload.id),
-            xml.element("PartNumberMarker", after),
-            xml.element("NextPartNumberMarker", parts[-1].number if parts else 0),
-            xml.element("MaxParts", limit),
-            xml.element("IsTruncated", truncated),
-            _IDENTITY,
-            xml.element("StorageClass", "STANDARD"),
-            _checksum(upload),
-            *[_part(part) for part in parts],
-        )
+        "ListPartsResult",
+        xml.element("Bucket", call.bucket),
+        xml.element("Key", call.key),
+        xml.element("UploadId", upload.id),
+        xml.element("PartNumberMarker", after),
+        xml.element("NextPartNumberMarker", parts[-1].number if parts else 0),
+        xml.element("MaxParts", limit),
+        xml.element("IsTruncated", truncated),
+        _IDENTITY,
+        xml.element("StorageClass", "STANDARD"),
+        _checksum(upload),
+        *[_part(part) for part in parts],
     )
 
 
@@ -48,13 +46,11 @@ def _checksum(upload: Upload) -> str:
 def _part(part: Part) -> str:
     return xml.group(
         "Part",
-        (
-            xml.element("PartNumber", part.number),
-            xml.element("LastModified", xml.moment(part.modified)),
-            xml.element("ETag", f'"{part.etag}"'),
-            xml.element("Size", part.size),
-            xml.element("ChecksumCRC32", part.crc32) if part.crc32 else "",
-        ),
+        xml.element("PartNumber", part.number),
+        xml.element("LastModified", xml.moment(part.modified)),
+        xml.element("ETag", f'"{part.etag}"'),
+        xml.element("Size", part.size),
+        xml.element("ChecksumCRC32", part.crc32) if part.crc32 else "",
     )
 
 
@@ -77,8 +73,7 @@ async def list_uploads(call: Call) -> Response:
     truncated = False
     next_key, next_id = "", ""
     for upload in uploads:
-        cut = upload.key.find(delimiter, len(prefix)) if delimiter else -1
-        common = upload.key[: cut + len(delimiter)] if cut >= 0 else ""
+        common = common_prefix(upload.key, prefix, delimiter)
         if common and (common in prefixes or common == key_marker):
             continue
         if len(shown) + len(prefixes) == limit:
@@ -91,21 +86,19 @@ async def list_uploads(call: Call) -> Response:
             shown.append(upload)
             next_key, next_id = upload.key, upload.id
     return xml_response(
-        xml.document(
-            "ListMultipartUploadsResult",
-            xml.element("Bucket", call.bucket),
-            encoder.element("KeyMarker", key_marker),
-            xml.element("UploadIdMarker", id_marker),
-            encoder.element("NextKeyMarker", next_key) if truncated else "",
-            xml.element("NextUploadIdMarker", next_id) if truncated else "",
-            encoder.element("Prefix", prefix),
-            encoder.element("Delimiter", delimiter) if delimiter else "",
-            xml.element("MaxUploads", limit),
-            encoder.note,
-            xml.element("IsTruncated", truncated),
-            *[_upload(upload, encoder) for upload in shown],
-            *[xml.group("CommonPrefixes", (encoder.element("Prefix", item),)) for item in prefixes],
-        )
+        "ListMultipartUploadsResult",
+        xml.element("Bucket", call.bucket),
+        encoder.element("KeyMarker", key_marker),
+        xml.element("UploadIdMarker", id_marker),
+        encoder.element("NextKeyMarker", next_key) if truncated else "",
+        xml.element("NextUploadIdMarker", next_id) if truncated else "",
+        encoder.element("Prefix", prefix),
+        encoder.element("Delimiter", delimiter) if delimiter else "",
+        xml.element("MaxUploads", limit),
+        encoder.note,
+        xml.element("IsTruncated", truncated),
+        *[_upload(upload, encoder) for upload in shown],
+        *[xml.group("CommonPrefixes", encoder.element("Prefix", item)) for item in prefixes],
     )
 
 
@@ -126,12 +119,10 @@ def _behind(uploads: list[Upload], key_marker: str, id_marker: str) -> list[Uplo
 def _upload(upload: Upload, encoder: Encoder) -> str:
     return xml.group(
         "Upload",
-        (
-            encoder.element("Key", upload.key),
-            xml.element("UploadId", upload.id),
-            _IDENTITY,
-            xml.element("StorageClass", "STANDARD"),
-            xml.element("Initiated", xml.moment(upload.initiated)),
-            _checksum(upload),
-        ),
+        encoder.element("Key", upload.key),
+        xml.element("UploadId", upload.id),
+        _IDENTITY,
+        xml.element("StorageClass", "STANDARD"),
+        xml.element("Initiated", xml.moment(upload.initiated)),
+        _checksum(upload),
     )

@@ -62,12 +62,12 @@ class WriteCondition:
     def check(self, old: StoredObject | None, key: str) -> None:
         """Raises when `old`, what is under the key now, must not be replaced."""
         if self.if_none_match and old is not None:
-            raise S3Error("PreconditionFailed", details={"Condition": "If-None-Match"})
+            raise S3Error("PreconditionFailed", Condition="If-None-Match")
         if self.if_match is not None:
             if old is None:
-                raise S3Error("NoSuchKey", details={"Key": key})
+                raise S3Error("NoSuchKey", Key=key)
             if self.if_match not in ("*", old.etag):
-                raise S3Error("PreconditionFailed", details={"Condition": "If-Match"})
+                raise S3Error("PreconditionFailed", Condition="If-Match")
 
 
 class Catalog:
@@ -93,7 +93,7 @@ class Catalog:
         """The bucket's document; raises NoSuchBucket."""
         found = self.store.get("bucket", name)
         if found is None:
-            raise S3Error("NoSuchBucket", details={"BucketName": name})
+            raise S3Error("NoSuchBucket", BucketName=name)
         return found
 
     def delete_bucket(self, name: str) -> None:
@@ -102,7 +102,7 @@ class Catalog:
         with self.store.transaction():
             self.require_bucket(name)
             if self.page(name, b"", AFTER_ALL, 1):
-                raise S3Error("BucketNotEmpty", details={"BucketName": name})
+                raise S3Error("BucketNotEmpty", BucketName=name)
             for upload, _ in self.store.items(f"uploads/{name}"):
                 doomed += self.drop_upload(name, upload)
             self.store.delete("bucket", name)
@@ -133,7 +133,7 @@ class Catalog:
         found = self.find(bucket, key)
         if found is None:
             self.require_bucket(bucket)
-            raise S3Error("NoSuchKey", details={"Key": key})
+            raise S3Error("NoSuchKey", Key=key)
         return found
 
     def pieces(self, found: StoredObject, start: int, count: int) -> list[Piece]:

@@ -56,7 +56,7 @@ class Uploads:
         found = self._store.get(f"uploads/{bucket}", upload_id)
         if found is None or found["key"] != key:
             self._catalog.require_bucket(bucket)
-            raise S3Error("NoSuchUpload", details={"UploadId": upload_id[:200]})
+            raise S3Error("NoSuchUpload", UploadId=upload_id[:200])
         return Upload(**found)
 
     def add_part(

@@ -94,7 +94,7 @@ class Payload:
                 raise S3Error("MissingContentLength")
             length = int(text)
         elif request.body.chunked:
-            raise S3Error("NotImplemented", details={"Header": "Transfer-Encoding"})
+            raise S3Error("NotImplemented", Header="Transfer-Encoding")
         elif request.body.declared_length is None:
             if self._empty_allowed:
                 return 0
@@ -103,11 +103,7 @@ class Payload:
             length = request.body.declared_length
         if length > MAX_OBJECT_BYTES:
             raise S3Error(
-                "EntityTooLarge",
-                details={
-                    "ProposedSize": str(length),
-                    "MaxSizeAllowed": str(MAX_OBJECT_BYTES),
-                },
+                "EntityTooLarge", ProposedSize=str(length), MaxSizeAllowed=str(MAX_OBJECT_BYTES)
             )
         return length
 
@@ -148,10 +144,8 @@ class Payload:
         if sha256 is not None and sha256.hexdigest() != self._hash:
             raise S3Error(
                 "XAmzContentSHA256Mismatch",
-                details={
-                    "ClientComputedContentSHA256": self._hash,
-                    "S3ComputedContentSHA256": sha256.hexdigest(),
-                },
+                ClientComputedContentSHA256=self._hash,
+                S3ComputedContentSHA256=sha256.hexdigest(),
             )
         if self._md5 is not None and self._md5 != digests.md5.digest():
             raise S3Error("BadDigest")
@@ -200,7 +194,7 @@ def _content_md5(value: str | None) -> bytes | None:
     except (binascii.Error, ValueError):
         digest = b""
     if len(digest) != 16:
-        raise S3Error("InvalidDigest", details={"Content-MD5": value[:100]})
+        raise S3Error("InvalidDigest", Content_MD5=value[:100])
     return digest
 
 
@@ -238,7 +232,6 @@ def _claim(headers: dict[str, str], trailer: str) -> Claim | None:
 def _checksum_value(algorithm: str, value: str) -> str:
     if not is_digest(algorithm, value):
         raise S3Error(
-            "InvalidRequest",
-            f"Value for {_CHECKSUM_PREFIX}{algorithm.lower()} header is invalid.",
+            "InvalidRequest", f"Value for {_CHECKSUM_PREFIX}{algorithm.lower()} header is invalid."
         )
     return value

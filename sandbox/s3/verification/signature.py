@@ -107,39 +107,30 @@ def _signed_headers(
     algorithm, _, rest = header.partition(" ")
     if algorithm != ALGORITHM:
         raise _old_mechanism()
-    fields: dict[str, str] = {}
-    for item in rest.split(","):
-        name, _, value = item.strip().partition("=")
-        fields[name] = value
-    try:
-        credential, names, signature = (
-            fields["Credential"],
-            fields["SignedHeaders"],
-            fields["Signature"],
-        )
-    except KeyError:
-        raise S3Error("AuthorizationHeaderMalformed") from None
+    malformed = "AuthorizationHeaderMalformed"
+    fields = dict(item.strip().partition("=")[::2] for item in rest.split(","))
+    if not {"Credential", "SignedHeaders", "Signature"} <= fields.keys():
+        raise S3Error(malformed)
     timestamp = request.headers.get("x-amz-date")
     moment = _moment(timestamp or "")
     if timestamp is None or moment is None:
         raise S3Error(
             "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header"
         )
-    scope = _scope(credential, credentials, region, timestamp[:8], "AuthorizationHeaderMalformed")
+    scope = _scope(fields["Credential"], credentials, region, timestamp[:8], malformed)
     if abs(now - moment) > MAX_SKEW_SECONDS:
         raise S3Error(
             "RequestTimeTooSkewed",
-            details={
-                "RequestTime": timestamp,
-                "ServerTime": _iso(now),
-                "MaxAllowedSkewMilliseconds": str(MAX_SKEW_SECONDS * 1000),
-            },
+            RequestTime=timestamp,
+            ServerTime=_iso(now),
+            MaxAllowedSkewMilliseconds=str(MAX_SKEW_SECONDS * 1000),
         )
     payload_hash = request.headers.get("x-amz-content-sha256")
     if payload_hash is None:
         raise S3Error(
             "InvalidRequest", "Missing required header for this request: x-amz-content-sha256"
         )
+    names, signature = fields["SignedHeaders"], fields["Signature"]
     return _verify(request, credentials, scope, timestamp, names, signature, payload_hash)
 
 
@@ -180,11 +171,9 @@ def _presigned(
         raise S3Error(
             "AccessDenied",
             "Request has expired",
-            details={
-                "X-Amz-Expires": expires,
-                "Expires": _iso(moment + int(expires)),
-                "ServerTime": _iso(now),
-            },
+            X_Amz_Expires=expires,
+            Expires=_iso(moment + int(expires)),
+            ServerTime=_iso(now),
         )
     names = query["X-Amz-SignedHeaders"]
     payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED)
@@ -203,14 +192,14 @@ def _scope(credential: str, credentials: Credentials, region: str, date: str, co
             '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
         )
     if not hmac.compare_digest(access_key.encode(), credentials.access_key.encode()):
-        raise S3Error("InvalidAccessKeyId", details={"AWSAccessKeyId": access_key[:128]})
+        raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=access_key[:128])
     if parts[1] != region:
         # Clients read the element Region and repeat the request for that region.
         raise S3Error(
             code,
             f"The authorization is malformed; the region '{parts[1]}' is wrong; "
             f"expecting '{region}'",
-            details={"Region": region},
+            Region=region,
         )
     if parts[2] != "s3":
         raise S3Error(code, f'incorrect service "{parts[2]}". This endpoint belongs to "s3".')
@@ -238,7 +227,7 @@ def _verify(
         raise S3Error(
             "AccessDenied",
             "There were headers present in the request which were not signed",
-            details={"HeadersNotSigned": ", ".join(sorted(unsigned))},
+            HeadersNotSigned=", ".join(sorted(unsigned)),
         )
     if not _HEX_SHA256.fullmatch(payload_hash) and payload_hash not in (
         UNSIGNED,
@@ -250,38 +239,33 @@ def _verify(
             "InvalidArgument",
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value or a valid "
             "sha256 value.",
-            details={"ArgumentName": "x-amz-content-sha256"},
+            ArgumentName="x-amz-content-sha256",
         )
+    canonical = _canonical_request(request, signed_names, payload_hash)
+    digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
+    key = signing_key(credentials.secret_key, scope)
+    expected = _hmac(key, to_sign).hex()
+    if not hmac.compare_digest(expected.encode(), signature.encode("latin-1", "replace")):
+        raise S3Error("SignatureDoesNotMatch", StringToSign=to_sign, CanonicalRequest=canonical)
+    if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.query:
+        raise S3Error("InvalidToken")
+    return Authorization(payload_hash, ChunkSigner(key, timestamp, scope, expected))
+
+
+def _canonical_request(request: Request, signed_names: str, payload_hash: str) -> str:
     headers = "".join(
-        f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in names
+        f"{name}:{' '.join(request.headers.get(name, '').split())}\n"
+        for name in signed_names.split(";")
     )
     pairs = sorted(
         (uri_encode(name), uri_encode(value))
         for name, value in request.pairs
         if name != "X-Amz-Signature"
     )
-    canonical = "\n".join(
-        (
-            request.method,
-            uri_encode(request.path, safe="/"),
-            "&".join(f"{name}={value}" for name, value in pairs),
-            headers,
-            signed_names,
-            payload_hash,
-        )
-    )
-    digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
-    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-    key = signing_key(credentials.secret_key, scope)
-    expected = _hmac(key, to_sign).hex()
-    if not hmac.compare_digest(expected.encode(), signature.encode("latin-1", "replace")):
-        raise S3Error(
-            "SignatureDoesNotMatch",
-            details={"StringToSign": to_sign, "CanonicalRequest": canonical},
-        )
-    if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.query:
-        raise S3Error("InvalidToken")
-    return Authorization(payload_hash, ChunkSigner(key, timestamp, scope, expected))
+    query = "&".join(f"{name}={value}" for name, value in pairs)
+    path = uri_encode(request.path, safe="/")
+    return "\n".join((request.method, path, query, headers, signed_names, payload_hash))
 
 
 def signing_key(secret_key: str, scope: str) -> bytes:

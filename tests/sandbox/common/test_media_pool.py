@@ -3,13 +3,13 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from sandbox.common.media_pool import MediaPool, WorkerDiedError
+from tests.sandbox.control import wait_until
 
 
 def pid() -> int:
@@ -42,13 +42,6 @@ def alive(process: int) -> bool:
         return False
     # A zombie has ended; only its parent has not asked for it yet.
     return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 async def test_work_errors_and_dead_workers(tmp_path: Path) -> None:

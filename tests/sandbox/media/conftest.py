@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from sandbox.media.sample.make_sample import Sample, make_sample
@@ -18,11 +16,3 @@ def panning(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 def static(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     folder = tmp_path_factory.mktemp("static")
     return make_sample(folder, width=384, height=216, seconds=4.0, pan=False)
-
-
-@pytest.fixture(scope="session")
-def real_media() -> Path:
-    folder = Path(__file__).parents[3] / "../shared/media"
-    if not (folder / "talking-head.mp4").exists():
-        pytest.skip("the folder with real clips is absent")
-    return folder

@@ -7,7 +7,7 @@ import hmac
 import http.client
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
@@ -101,7 +101,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    fields: dict[str, str] = field(default_factory=dict)
 
     @property
     def code(self) -> str:
@@ -161,14 +160,7 @@ class Raw:
         region: str = REGION,
     ) -> Answer:
         signed = sign_headers(
-            method,
-            self.host,
-            path,
-            query,
-            headers,
-            payload_hash=payload_hash,
-            at=at,
-            region=region,
+            method, self.host, path, query, headers, payload_hash=payload_hash, at=at, region=region
         )
         target = quote(path, safe="/~")
         if query:

@@ -78,10 +78,7 @@ def test_another_region_wants_its_name_and_says_whose_the_bucket_is(
     again = raw.signed("PUT", "/some-bucket", body, region="eu-central-1")
     assert (again.status, again.code) == (409, "BucketAlreadyOwnedByYou")
     wrong = raw.signed("GET", "/some-bucket", region="us-east-1")
-    assert (wrong.code, wrong.element("Region")) == (
-        "AuthorizationHeaderMalformed",
-        "eu-central-1",
-    )
+    assert (wrong.code, wrong.element("Region")) == ("AuthorizationHeaderMalformed", "eu-central-1")
 
 
 def keys_of(client: S3Client, bucket: str, **options: object) -> tuple[list[str], list[str], int]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.common.server import RunningServer
+from tests.sandbox.control import emulator_to_kill, wait_until
 from tests.sandbox.s3.raw import ACCESS_KEY, SECRET_KEY, Raw, sign_headers
-from tests.sandbox.s3.test_protocol import conversation, put_head, until
+from tests.sandbox.s3.test_protocol import conversation, put_head
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,34 +35,12 @@ def files(folder: Path) -> list[Path]:
     ]
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
-def process(data_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], Raw]]:
+def process(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], Raw]]:
     """The server as a process of its own; killed at the end if it still runs."""
-    port = free_port()
-    environment = {"SANDBOX_S3_ACCESS_KEY": ACCESS_KEY, "SANDBOX_S3_SECRET_KEY": SECRET_KEY}
-    arguments = ["--port", str(port), "--data-dir", str(data_dir.parent)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "s3", *arguments], env=os.environ | environment
-    ) as child:
-        raw = Raw(f"http://127.0.0.1:{port}")
-        try:
-            until(lambda: answers(raw))
-            yield child, raw
-        finally:
-            child.kill()
-
-
-def answers(raw: Raw) -> bool:
-    try:
-        return raw.unsigned("GET", "/_sandbox/health").status == 200
-    except OSError:
-        return False
+    keys = (f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
+    with emulator_to_kill("s3", data_dir.parent, *keys) as (child, url):
+        yield child, Raw(url)
 
 
 def test_everything_survives_a_restart(
@@ -105,9 +82,9 @@ def test_a_client_that_goes_away_leaves_the_old_object(
     stored = files(tmp_path / "data")
     assert len(stored) == 1
     with conversation(raw, put_head(raw, "/bucket/k", 1_000_000) + bytes(300_000)):
-        until(lambda: len(files(tmp_path / "data")) == 2)
+        wait_until(lambda: len(files(tmp_path / "data")) == 2)
         assert raw.signed("GET", "/bucket/k").body == b"old"
-    until(lambda: files(tmp_path / "data") == stored)
+    wait_until(lambda: files(tmp_path / "data") == stored)
     assert raw.signed("GET", "/bucket/k").body == b"old"
 
 
@@ -139,7 +116,7 @@ def test_a_killed_server_keeps_what_it_confirmed(tmp_path: Path) -> None:
         assert raw.signed("PUT", "/bucket/k", b"old").status == 200
         with conversation(raw, put_head(raw, "/bucket/k", 50_000_000)) as sock:
             sock.sendall(bytes(20_000_000))
-            until(lambda: sum(path.stat().st_size for path in files(folder)) > 10_000_000)
+            wait_until(lambda: sum(path.stat().st_size for path in files(folder)) > 10_000_000)
             child.send_signal(signal.SIGKILL)
             child.wait()
         assert len(files(folder)) == 2
@@ -163,7 +140,7 @@ def test_kills_in_the_middle_of_writes_never_show_a_partial_object(tmp_path: Pat
             writer = threading.Thread(target=write_on, args=(raw, confirmed))
             begun = confirmed[-1]
             writer.start()
-            until(lambda begun=begun: confirmed[-1] >= begun + 5)  # type: ignore[misc]
+            wait_until(lambda begun=begun: confirmed[-1] >= begun + 5)  # type: ignore[misc]
             child.send_signal(signal.SIGKILL)
             child.wait()
             writer.join()

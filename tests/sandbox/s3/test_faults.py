@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 import http.client
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError
 
 from sandbox.common.server import RunningServer
-from tests.sandbox.s3.raw import Answer, Raw
+from tests.sandbox.control import Control
+from tests.sandbox.s3.raw import Raw
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class Rig:
+class Rig(Control):
     """A server with a bucket and an object of 1000 bytes, and its control API."""
 
-    def __init__(self, server: RunningServer, client: S3Client) -> None:
+    def __init__(self, server: RunningServer, client: S3Client, http: httpx.Client) -> None:
         self.raw = Raw(server.url)
         self.client = client
+        self.http = http
         client.create_bucket(Bucket="bucket")
         client.put_object(Bucket="bucket", Key="k", Body=bytes(1000))
 
-    def control(self, method: str, path: str, body: Any = None) -> Answer:
-        data = None if body is None else json.dumps(body).encode()
-        return self.raw.unsigned(method, f"/_sandbox/{path}", data)
-
     def fault(self, call: str, kind: str, **more: Any) -> None:
-        answer = self.control("PUT", "faults", {"faults": [{"call": call, "kind": kind, **more}]})
-        assert answer.status == 200, answer.body
+        self.faults({"call": call, "kind": kind, **more})
 
     def left(self) -> list[dict[str, Any]]:
-        faults: list[dict[str, Any]] = json.loads(self.control("GET", "faults").body)["faults"]
+        faults: list[dict[str, Any]] = self.http.get("/_sandbox/faults").json()["faults"]
         return faults
-
-    def audit(self) -> dict[str, Any]:
-        audit: dict[str, Any] = json.loads(self.control("GET", "audit").body)
-        return audit
 
     def body(self) -> bytes:
         return self.raw.signed("GET", "/bucket/k").body
 
 
 @pytest.fixture
-def rig(serve: Callable[..., RunningServer], connect: Callable[[RunningServer], S3Client]) -> Rig:
+def rig(
+    serve: Callable[..., RunningServer], connect: Callable[[RunningServer], S3Client]
+) -> Iterator[Rig]:
     server = serve()
-    return Rig(server, connect(server))
+    with httpx.Client(base_url=server.url, trust_env=False, verify=False) as http:
+        yield Rig(server, connect(server), http)
 
 
 def test_error_answers(rig: Rig) -> None:
@@ -169,8 +165,9 @@ def test_slow_and_late_answers(rig: Rig) -> None:
 def test_only_known_calls_and_kinds_are_queued(rig: Rig) -> None:
     rig.fault("any", "500", times=None)
     for call, kind in (("fly", "500"), ("any", "strange")):
-        answer = rig.control("PUT", "faults", {"faults": [{"call": call, "kind": kind}]})
-        assert (answer.status, "unknown" in json.loads(answer.body)["error"]) == (400, True)
+        body = {"faults": [{"call": call, "kind": kind}]}
+        answer = rig.http.put("/_sandbox/faults", json=body)
+        assert (answer.status_code, "unknown" in answer.json()["error"]) == (400, True)
     assert len(rig.left()) == 1
 
 

@@ -1,6 +1,5 @@
 """The order of checks, the envelope, and faults of the transport."""
 
-import json
 import re
 from typing import Any
 
@@ -110,18 +109,6 @@ def test_faults_of_the_transport(vendor: Vendor, kind: str, when: str) -> None:
         assert "<html>" in answer.text
     vendor.http.timeout = httpx.Timeout(15)
     assert [row["name"] for row in vendor.rows()] == (["lost"] if when == "after" else [])
-
-
-def test_truncated_json_and_throttling(vendor: Vendor) -> None:
-    vendor.faults(
-        {"call": "status", "kind": "truncate_json"},
-        {"call": "status", "kind": "429_rate", "retry_after": 7},
-    )
-    with pytest.raises(json.JSONDecodeError):
-        vendor.post(STATUS, {}).json()
-    throttled = vendor.post(STATUS, {})
-    assert (throttled.status_code, throttled.headers["Retry-After"]) == (429, "7")
-    assert vendor.rows() == []
 
 
 def test_faults_can_be_meant_for_one_work(vendor: Vendor) -> None:

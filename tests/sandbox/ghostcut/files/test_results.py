@@ -25,14 +25,6 @@ from tests.sandbox.ghostcut.vendor import (
 )
 from tests.support.media.clips import write_clip
 
-MEDIA_FAULTS = (
-    "picture_unchanged",
-    "audio_dropped",
-    "wrong_duration",
-    "watermark",
-    "other_frame_rate",
-    "half_size",
-)
 TEXT_ROWS, TEXT_COLUMNS = slice(72, 88), slice(28, 134)
 
 
@@ -183,7 +175,11 @@ def test_range_and_sound(vendor: Vendor, tmp_path: Path) -> None:
         assert len(container.streams.audio) == 1
 
 
-@pytest.mark.parametrize("kind", MEDIA_FAULTS)
+@pytest.mark.parametrize(
+    "kind",
+    ["picture_unchanged", "audio_dropped", "wrong_duration", "watermark", "other_frame_rate",
+     "half_size"],
+)  # fmt: skip
 def test_media_faults(vendor: Vendor, tmp_path: Path, sources: Path, kind: str) -> None:
     """The effect of each of them on the file is tested with the media."""
     vendor.faults({"call": "job", "kind": kind})

@@ -207,7 +207,7 @@ def test_restart_goes_on_where_it_was(tmp_path: Path, source_url: str) -> None:
 
 def test_a_kill_loses_nothing_and_charges_nothing_twice(tmp_path: Path, source_url: str) -> None:
     source = f"{source_url}/clip.mp4"
-    with emulator_to_kill("ghostcut", tmp_path, "--app-key=k", "--app-secret=s") as url:
+    with emulator_to_kill("ghostcut", tmp_path, "--app-key=k", "--app-secret=s") as (_, url):
         vendor = Vendor(url, "k", "s", source)
         vendor.settings(seconds_per_job=0.0, media="copy")
         balance = vendor.balance()

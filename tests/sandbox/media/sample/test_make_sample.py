@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.__main__ import main
 from sandbox.media import measure
-from sandbox.media.errors import MediaError
-from sandbox.media.sample.make_sample import Sample, make_sample, sample_main
+from sandbox.media.sample.make_sample import Sample
 
 
 def test_the_sample_holds_what_it_says(panning: Sample) -> None:
@@ -31,10 +31,8 @@ def test_the_sample_holds_what_it_says(panning: Sample) -> None:
 
 
 def test_sample_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--out", str(tmp_path), "--seconds", "2", "--width", "160", "--height", "90"]
-    assert sample_main([*arguments, "--static"]) == 0
-    assert Path(capsys.readouterr().out.strip()) == tmp_path / "sample.json"
-    with pytest.raises(SystemExit):
-        sample_main(["--out", str(tmp_path), "--width", "161"])
-    with pytest.raises(MediaError):
-        make_sample(tmp_path, seconds=0.1)
+    arguments = ["sample", "--out", str(tmp_path), "--seconds", "2", "--width", "160"]
+    assert main([*arguments, "--height", "90", "--still"]) == 0
+    assert str(tmp_path / "sample.json") in capsys.readouterr().out
+    for bad in (["--width", "161"], ["--seconds", "0.1"]):
+        assert main(["sample", "--out", str(tmp_path), *bad]) == 1

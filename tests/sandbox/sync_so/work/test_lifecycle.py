@@ -200,7 +200,7 @@ def test_limits_of_size_and_length(vendor: Vendor, links: Links, tmp_path: Path)
 
 def test_a_killed_emulator_continues(tmp_path: Path, media: Media, pool: MediaPool) -> None:
     """Jobs of a killed process end in the next one, when they were due and billed once each."""
-    with emulator_to_kill("sync-so", tmp_path, f"--api-key={KEY}") as url:
+    with emulator_to_kill("sync-so", tmp_path, f"--api-key={KEY}") as (_, url):
         vendor = Vendor(url, tmp_path)
         vendor.settings(seconds_per_job=2, media="process")
         vendor.faults({"call": "job", "kind": "stuck", "match": {"reference": "stuck"}})
