@@ -15,21 +15,20 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.base.problems import ProblemError, problem_response
 from gateway.base.refreshed_value import RefreshedValue
 from gateway.base.services import Services
+from gateway.base.settings import GatewaySettings
 from gateway.callbacks import routes
 from gateway.callbacks.routes import CallbackHandler
 from gateway.callbacks.secrets import ProviderSecrets, Secrets
-from gateway.callbacks.settings import CallbackSettings
 from gateway.prefect_client.api import PrefectApi
 from gateway.prefect_client.loop import open_prefect_loop
 from pro_video.providers.sync_so.signature import signature
 from tests.gateway.asgi_server import serving
+from tests.support.scripted import Asked, Reply, ScriptedServer
 
 OLD, NEW = "whsec_old", "whsec_new"
 APP_OLD, APP_NEW = "app-secret-old", "app-secret-new"
@@ -43,13 +42,12 @@ class FakePrefect:
     events: list[dict[str, Any]] = field(default_factory=list)
     status: int = 204
 
-    def app(self) -> Starlette:
-        async def take(request: Request) -> Response:
-            if self.status == 204:
-                self.events += await request.json()
-            return Response(status_code=self.status)
-
-        return Starlette(routes=[Route("/api/events", take, methods=["POST"])])
+    def answer(self, asked: Asked) -> Reply:
+        if (asked.method, asked.path) != ("POST", "/api/events"):
+            return Reply(404)
+        if self.status == 204:
+            self.events += json.loads(asked.body)
+        return Reply(self.status)
 
     @property
     def woken(self) -> list[str]:
@@ -113,7 +111,7 @@ async def open_callbacks(secrets: ProviderSecrets) -> AsyncIterator[Callbacks]:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_prefect_loop() as loop:
             app.state.services = Services()
-            settings = CallbackSettings(
+            settings = GatewaySettings(
                 doorbell_max_bytes=4096, doorbell_seconds=0.5, doorbells_at_once=8
             )
             api = PrefectApi(loop, timeout=2)
@@ -127,8 +125,8 @@ async def open_callbacks(secrets: ProviderSecrets) -> AsyncIterator[Callbacks]:
     app = FastAPI(lifespan=lifespan)
     app.include_router(routes.router)
     app.add_exception_handler(ProblemError, on_problem)
-    async with serving(prefect.app()) as prefect_url:
-        with temporary_settings({PREFECT_API_URL: f"{prefect_url}/api"}):
+    async with ScriptedServer(answer=prefect.answer) as server:
+        with temporary_settings({PREFECT_API_URL: f"{server.url}/api"}):
             async with (
                 serving(app) as url,
                 httpx.AsyncClient(base_url=url, trust_env=False) as client,
