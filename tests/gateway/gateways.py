@@ -173,23 +173,19 @@ def serving(
     upstream: Upstream, *, through_relay: bool = False, **settings: Any
 ) -> Iterator[Gateway]:
     """Run a gateway in a thread; ``through_relay`` lets Prefect be cut off."""
-    if through_relay:
-        port = httpx.URL(upstream.prefect_api_url).port
-        assert port is not None
-        with relaying(port) as relay:
+    with contextlib.ExitStack() as stack:
+        relay = None
+        if through_relay:
+            port = httpx.URL(upstream.prefect_api_url).port
+            assert port is not None
+            relay = stack.enter_context(relaying(port))
             url = upstream.prefect_api_url.replace(str(port), str(relay.port))
-            with (
-                temporary_settings({PREFECT_API_URL: url}),
-                _serving(upstream, settings) as gateway,
-            ):
-                yield Gateway(gateway.url, upstream, relay)
-        return
-    with _serving(upstream, settings) as gateway:
-        yield gateway
+            stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        yield Gateway(stack.enter_context(_serving(settings)), upstream, relay)
 
 
 @contextlib.contextmanager
-def _serving(upstream: Upstream, settings: dict[str, Any]) -> Iterator[Gateway]:
+def _serving(settings: dict[str, Any]) -> Iterator[str]:
     # Each has tokens of its own, and none unless a test makes some.
     defaults: dict[str, Any] = {
         "token_block": f"tokens-{secrets.token_hex(4)}",
@@ -209,7 +205,7 @@ def _serving(upstream: Upstream, settings: dict[str, Any]) -> Iterator[Gateway]:
     until(lambda: server.started or not thread.is_alive(), 30)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Gateway(f"http://127.0.0.1:{port}", upstream)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         thread.join(timeout=20)
