@@ -20,7 +20,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from gateway.app.app import create_app
 from gateway.app.server import server_config
 from gateway.base.settings import GatewaySettings
-from gateway.prefect_client.runs import UNFINISHED
 from pro_video.s3.storage import Storage
 from tests.gateway.relay import Relay, relaying
 
@@ -99,17 +98,11 @@ class Upstream:
         state = {"type": kind, "name": name, "message": message}
         self.prefect("POST", f"/flow_runs/{job_id}/set_state", json={"state": state, "force": True})
 
-    def count_unfinished(self, owner: str) -> int:
-        """Runs of an owner that have not ended."""
-        filters = {
-            "tags": {"all_": [f"owner:{owner}"]},
-            "state": {"type": {"any_": list(UNFINISHED)}},
-        }
-        return int(self.prefect("POST", "/flow_runs/count", json={"flow_runs": filters}))
-
-    def count_runs(self, owner: str) -> int:
-        """Runs of an owner."""
-        filters = {"tags": {"all_": [f"owner:{owner}"]}}
+    def count_runs(self, owner: str, *states: str) -> int:
+        """Runs of an owner, in any of these states if there are some."""
+        filters: dict[str, Any] = {"tags": {"all_": [f"owner:{owner}"]}}
+        if states:
+            filters["state"] = {"type": {"any_": states}}
         return int(self.prefect("POST", "/flow_runs/count", json={"flow_runs": filters}))
 
 

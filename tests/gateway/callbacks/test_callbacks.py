@@ -76,6 +76,17 @@ class Callbacks:
             "/doorbells/sync-so", content=body, headers={"Sync-Signature": header or signed}
         )
 
+    async def begin(self, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Connections that begin a callback and do not end it."""
+        crowd = [await asyncio.open_connection(*self.address) for _ in range(count)]
+        for _, writer in crowd:
+            writer.write(
+                b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n"
+                b"Sync-Signature: t=1,v1=0\r\n\r\n{"
+            )
+            await writer.drain()
+        return crowd
+
     async def ghostcut(self, body: bytes, *, secret: str = APP_NEW) -> httpx.Response:
         inner = hashlib.md5(body).hexdigest()
         sign = hashlib.md5((inner + secret).encode()).hexdigest()
@@ -271,14 +282,7 @@ async def test_an_oversize_body_is_refused_before_it_is_read(
 
 
 async def test_slow_bodies_are_refused_and_delay_no_others(callbacks: Callbacks) -> None:
-    head = (
-        b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n"
-        b"Sync-Signature: t=1,v1=0\r\n\r\n"
-    )
-    slow = [await asyncio.open_connection(*callbacks.address) for _ in range(7)]
-    for _, writer in slow:
-        writer.write(head + b"{")
-        await writer.drain()
+    slow = await callbacks.begin(7)
     # One place is left, and an honest caller gets it.
     assert (await callbacks.sync_so(generation())).status_code == 200
     for reader, writer in slow:
@@ -289,11 +293,7 @@ async def test_slow_bodies_are_refused_and_delay_no_others(callbacks: Callbacks)
 
 
 async def test_too_many_slow_bodies_are_turned_away_at_once(callbacks: Callbacks) -> None:
-    head = b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
-    crowd = [await asyncio.open_connection(*callbacks.address) for _ in range(12)]
-    for _, writer in crowd:
-        writer.write(head)
-        await writer.drain()
+    crowd = await callbacks.begin(12)
 
     async def status(reader: asyncio.StreamReader) -> bytes:
         line = await reader.readline()
@@ -310,11 +310,8 @@ async def test_too_many_slow_bodies_are_turned_away_at_once(callbacks: Callbacks
 
 
 async def test_a_sender_that_disconnects_frees_its_place(callbacks: Callbacks) -> None:
-    head = b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
     for _ in range(20):
-        _, writer = await asyncio.open_connection(*callbacks.address)
-        writer.write(head)
-        await writer.drain()
+        [(_, writer)] = await callbacks.begin(1)
         writer.close()
         await writer.wait_closed()
     async with asyncio.timeout(5):
