@@ -124,9 +124,8 @@ def test_a_reconnect_misses_nothing_and_repeats_nothing(job: Job) -> None:
     assert history.since(seen[-1].id) == []
 
 
-def test_a_reconnect_within_a_stage_gets_its_progress(job: Job) -> None:
-    history = JobHistory()
-    (first,) = history.update(job.run, job.states, 37.0)
+def test_a_reconnect_within_a_stage_gets_its_progress(job: Job, history: JobHistory) -> None:
+    first = history.current
     history.update(job.run, [], 41.0)
     history.update(job.run, [], 45.0)
     assert summaries(history.since(first.id)) == [("processing", "lip-sync processing", 45)]
@@ -139,9 +138,8 @@ def test_an_unknown_id_gets_all_events(job: Job, history: JobHistory, last: str)
     assert [one.state_id for one in history.since(last)] == [str(one.id) for one in job.states]
 
 
-def test_a_crash_with_a_recovery_is_no_event(job: Job) -> None:
-    history = JobHistory()
-    (seen,) = history.update(job.run, job.states, 37.0)
+def test_a_crash_with_a_recovery_is_no_event(job: Job, history: JobHistory) -> None:
+    seen = history.current
     job.enter("CRASHED", "Crashed", "lost")
     job.enter("SCHEDULED", "AwaitingRetry")
     job.enter("RUNNING", "Running")
