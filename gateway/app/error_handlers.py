@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -26,61 +28,59 @@ logger = logging.getLogger("pro_video.gateway")
 
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
+_BUG = ProblemError(
+    500,
+    "internal_error",
+    "An unexpected error occurred in the gateway. Report it with the request_id, which is in its "
+    "log too.",
+)
+E = TypeVar("E", bound=Exception)
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
-    app.add_exception_handler(ProblemError, _on_problem)
-    app.add_exception_handler(ProVideoError, _on_product_error)
-    app.add_exception_handler(PrefectRefused, _on_prefect_refused)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_bug)
+    _handle(app, ProblemError, lambda _, error: error)
+    _handle(app, ProVideoError, lambda _, error: problem_of(error))
+    _handle(app, PrefectRefused, _of_refusal)
+    _handle(app, RequestValidationError, _of_invalid)
+    _handle(app, HTTPException, _of_http_exception)
+    # Starlette raises the error again after this response, and the server logs it.
+    _handle(app, Exception, lambda _, error: _BUG)
 
 
-def _respond(request: Request, problem: ProblemError) -> Response:
-    return problem_response(problem, request_id_of(request))
+def _handle(app: FastAPI, kind: type[E], make: Callable[[Request, E], ProblemError]) -> None:
+    async def respond(request: Request, error: Exception) -> Response:
+        assert isinstance(error, kind)
+        return problem_response(make(request, error), request_id_of(request))
+
+    app.add_exception_handler(kind, respond)
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)
-    return _respond(request, error)
-
-
-async def _on_product_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProVideoError)
-    return _respond(request, problem_of(error))
-
-
-async def _on_prefect_refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, PrefectRefused)
+def _of_refusal(request: Request, error: PrefectRefused) -> ProblemError:
     logger.error("Prefect refused a request with %d: %s", error.status, error.body[:300])
-    return _respond(request, unavailable("The job service"))
+    return unavailable("The job service")
 
 
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _of_invalid(request: Request, error: RequestValidationError) -> ProblemError:
     # Without the values: they may be secrets.
-    found = [
-        FieldProblem(
-            field=".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
-            code=detail["type"],
-            message=detail["msg"],
-        )
-        for detail in error.errors()
-    ]
-    return _respond(request, invalid(found))
+    return invalid(
+        [
+            FieldProblem(
+                field=".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
+                code=detail["type"],
+                message=detail["msg"],
+            )
+            for detail in error.errors()
+        ]
+    )
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _of_http_exception(request: Request, error: HTTPException) -> ProblemError:
     code = _CODES.get(error.status_code, "refused")
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
-    return _respond(
-        request, ProblemError(error.status_code, code, str(error.detail), headers=headers)
-    )
+    return ProblemError(error.status_code, code, str(error.detail), headers=headers)
 
 
 def _methods(request: Request) -> list[str]:
@@ -92,16 +92,3 @@ def _methods(request: Request) -> list[str]:
         return any(route.matches(scope)[0] is Match.FULL for route in routes)
 
     return [method for method in _METHODS if is_taken(method)]
-
-
-async def _on_bug(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again after this response, and the server logs it.
-    return _respond(
-        request,
-        ProblemError(
-            500,
-            "internal_error",
-            "An unexpected error occurred in the gateway. Report it with the request_id, "
-            "which is in its log too.",
-        ),
-    )

@@ -13,9 +13,8 @@ from gateway.base.settings import GatewaySettings
 from gateway.bucket.bucket import Bucket
 from gateway.callbacks.routes import CallbackHandler
 from gateway.callbacks.secrets import ProviderSecrets
-from gateway.callbacks.settings import CallbackSettings
 from gateway.events.hub import EventHub
-from gateway.events.routes import EventSettings, EventStreams
+from gateway.events.routes import EventStreams
 from gateway.forms.admission import FormAdmission
 from gateway.jobs.form_jobs import FormJobs
 from gateway.prefect_client.api import PrefectApi
@@ -47,11 +46,9 @@ async def open_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         admission = FormAdmission(settings.forms_at_once, seconds=settings.form_queue_seconds)
         services.add(FormJobs(settings, bucket, runs, usage, admission, orphans))
         statuses = services.add(StatusReader(settings, api, bucket, runs))
-        events = EventSettings()
-        hub = EventHub(api, runs, statuses, look_seconds=events.events_look_seconds)
-        services.add(EventStreams(events, hub))
-        callbacks = CallbackSettings()
-        services.add(CallbackHandler(callbacks, api, ProviderSecrets.of(callbacks)))
+        hub = EventHub(api, runs, statuses, look_seconds=settings.events_look_seconds)
+        services.add(EventStreams(settings, hub))
+        services.add(CallbackHandler(settings, api, ProviderSecrets.of(settings)))
         try:
             yield services
         finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from gateway.auth.rate_limits import RateLimits
+from gateway.auth.rate_limits import RateLimiter, RateLimits
 from gateway.auth.token_store import LOCAL_OWNER, TokenStore
 from gateway.base.problems import ProblemError
 from gateway.base.services import Settings, service
@@ -44,40 +45,33 @@ async def owner_of(
         return LOCAL_OWNER
     owner = await tokens.owner_of(credentials.credentials) if credentials else None
     if owner is None:
-        raise ProblemError(
-            401,
-            "unauthorized",
-            "The request has no valid token. Send one as Authorization: Bearer …",
-            headers={"WWW-Authenticate": 'Bearer realm="pro-video"'},
-        )
+        raise _unauthorized("The request has no valid token. Send one as Authorization: Bearer …")
     return owner
 
 
-async def _within_requests(
-    request: Request,
-    owner: Annotated[str, Depends(owner_of)],
-    limits: Annotated[RateLimits, service(RateLimits)],
-) -> str:
-    request.scope.setdefault("state", {})["owner"] = owner
-    limits.requests.take(owner)
-    return owner
+def _within(limiter_of: Callable[[RateLimits], RateLimiter]) -> Any:
+    async def limited(
+        request: Request,
+        owner: Annotated[str, Depends(owner_of)],
+        limits: Annotated[RateLimits, service(RateLimits)],
+    ) -> str:
+        request.scope.setdefault("state", {})["owner"] = owner
+        limiter_of(limits).take(owner)
+        return owner
+
+    return Depends(limited)
 
 
-async def _within_status_reads(
-    request: Request,
-    owner: Annotated[str, Depends(owner_of)],
-    limits: Annotated[RateLimits, service(RateLimits)],
-) -> str:
-    request.scope.setdefault("state", {})["owner"] = owner
-    limits.status_reads.take(owner)
-    return owner
-
-
-Owner = Annotated[str, Depends(_within_requests)]
+Owner = Annotated[str, _within(lambda limits: limits.requests)]
 """For parameters of routes: the owner of the request, within the limit of requests."""
 
-StatusReadOwner = Annotated[str, Depends(_within_status_reads)]
+StatusReadOwner = Annotated[str, _within(lambda limits: limits.status_reads)]
 """For parameters of status routes: the owner of the request, within the limit of status reads."""
+
+
+def _unauthorized(detail: str) -> ProblemError:
+    headers = {"WWW-Authenticate": 'Bearer realm="pro-video"'}
+    return ProblemError(401, "unauthorized", detail, headers=headers)
 
 
 def _refuse_remote(request: Request, settings: GatewaySettings) -> None:
@@ -87,12 +81,9 @@ def _refuse_remote(request: Request, settings: GatewaySettings) -> None:
     )
     # The name counts too: the gateway may answer under a public one.
     if not is_loopback(peer) or forwarded or not is_loopback(request.url.hostname or ""):
-        raise ProblemError(
-            401,
-            "unauthorized",
+        raise _unauthorized(
             "There is no token yet, so only direct clients on the same machine are served. Make a "
-            "token with: pro-video tokens create OWNER",
-            headers={"WWW-Authenticate": 'Bearer realm="pro-video"'},
+            "token with: pro-video tokens create OWNER"
         )
     origin = request.headers.get("origin")
     allowed = settings.cors_origins

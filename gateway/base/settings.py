@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _GIB = 1024**3
@@ -101,6 +101,44 @@ class GatewaySettings(BaseSettings):
         1.0,
         ge=0,
         description="Longest age of a status, in seconds; 4 s more while Prefect answers slowly.",
+    )
+
+    # Events.
+    events_heartbeat_seconds: float = Field(
+        15.0, gt=0, description="Pause after which an idle stream sends a heartbeat."
+    )
+    events_longest_seconds: float = Field(
+        3600.0, gt=0, description="A stream ends after this time; its client reconnects by itself."
+    )
+    events_send_seconds: float = Field(
+        30.0, gt=0, description="A client that reads nothing for this time is dropped."
+    )
+    events_listeners: int = Field(2000, ge=1, description="Streams at the same time.")
+    events_listeners_of_owner: int = Field(
+        200, ge=1, description="Streams of one owner at the same time."
+    )
+    events_look_seconds: float = Field(
+        1.0, gt=0, description="Pause between two reads of the percentages of followed jobs."
+    )
+
+    # Callbacks of the providers.
+    sync_so_webhook_secrets: SecretStr = Field(
+        SecretStr(""),
+        description="Sync.so's webhook secret; two, with a comma between them, while it is "
+        "changed. Empty: the gateway asks Sync.so for it with the API key.",
+    )
+    ghostcut_previous_app_secrets: SecretStr = Field(
+        SecretStr(""),
+        description="Earlier app secrets that GhostCut may still sign with, besides the block's "
+        "own; with commas between them.",
+    )
+    doorbell_max_bytes: int = Field(256 * 1024, gt=0, description="Largest callback, in bytes.")
+    doorbell_seconds: float = Field(
+        10.0, gt=0, description="A callback that has not arrived whole after this time is refused."
+    )
+    doorbells_at_once: int = Field(64, ge=1, description="Callbacks received at the same time.")
+    doorbell_memory_seconds: float = Field(
+        900.0, gt=0, description="A repetition within this time is not handled again."
     )
 
     @field_validator("source_prefixes")

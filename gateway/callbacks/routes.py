@@ -21,8 +21,8 @@ from fastapi import APIRouter, Request, Response
 from gateway.base.json_body import read_body
 from gateway.base.problems import ProblemError, problem_responses, unavailable
 from gateway.base.services import service
+from gateway.base.settings import GatewaySettings
 from gateway.callbacks.secrets import ProviderSecrets
-from gateway.callbacks.settings import CallbackSettings
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
 from pro_video.providers.ghostcut import signature as ghostcut_signature
 from pro_video.providers.sync_so import signature as sync_so_signature
@@ -41,13 +41,13 @@ class CallbackHandler:
     """The shared objects of the callback routes.
 
     Args:
-        settings: the bounds of callbacks.
+        settings: the bounds of callbacks (``doorbell…``).
         api: Prefect, which takes the events.
         secrets: check the signatures.
     """
 
     def __init__(
-        self, settings: CallbackSettings, api: PrefectApi, secrets: ProviderSecrets
+        self, settings: GatewaySettings, api: PrefectApi, secrets: ProviderSecrets
     ) -> None:
         self.secrets = secrets
         self._settings = settings

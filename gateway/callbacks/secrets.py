@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from pydantic import SecretStr
+
 from gateway.base.refreshed_value import RefreshedValue
-from gateway.callbacks.settings import CallbackSettings, secrets_of
+from gateway.base.settings import GatewaySettings
 from pro_video.core.settings import get_settings
 from pro_video.net.http_session import HttpResponse, HttpSession, Timeouts
 from tasks.connections.blocks import GhostCutCredentials, SyncSoCredentials
@@ -29,7 +31,7 @@ class ProviderSecrets:
     ghostcut: Secrets
 
     @classmethod
-    def of(cls, settings: CallbackSettings) -> ProviderSecrets:
+    def of(cls, settings: GatewaySettings) -> ProviderSecrets:
         """The secrets of the settings and of the blocks ``PRO_VIDEO_BLOCK``."""
         return cls(
             sync_so=_refreshed(partial(_sync_so, settings)),
@@ -43,8 +45,13 @@ def _refreshed(read: Callable[[], Awaitable[tuple[str, ...]]]) -> Secrets:
     )
 
 
-async def _sync_so(settings: CallbackSettings) -> tuple[str, ...]:
-    given = secrets_of(settings.sync_so_webhook_secrets)
+def _split(text: SecretStr) -> tuple[str, ...]:
+    parts = (part.strip() for part in text.get_secret_value().split(","))
+    return tuple(part for part in parts if part)
+
+
+async def _sync_so(settings: GatewaySettings) -> tuple[str, ...]:
+    given = _split(settings.sync_so_webhook_secrets)
     if given:
         return given
     block: SyncSoCredentials = await SyncSoCredentials.aload(get_settings().block)
@@ -59,7 +66,7 @@ async def _sync_so(settings: CallbackSettings) -> tuple[str, ...]:
     return (secret,)
 
 
-async def _ghostcut(settings: CallbackSettings) -> tuple[str, ...]:
+async def _ghostcut(settings: GatewaySettings) -> tuple[str, ...]:
     block: GhostCutCredentials = await GhostCutCredentials.aload(get_settings().block)
-    previous = secrets_of(settings.ghostcut_previous_app_secrets)
+    previous = _split(settings.ghostcut_previous_app_secrets)
     return (block.app_secret.get_secret_value(), *previous)

@@ -11,12 +11,11 @@ from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.auth.authenticate import Owner
 from gateway.base.problems import ProblemError, problem_responses
 from gateway.base.services import service
+from gateway.base.settings import GatewaySettings
 from gateway.events.hub import EventHub, Followed
 from gateway.events.stream import HEARTBEAT, EventStreamResponse, frame
 from gateway.jobs.job_status import JobId, Statuses
@@ -45,33 +44,10 @@ _EVENT = {
 }
 
 
-class EventSettings(BaseSettings):
-    """Each field is the environment variable ``PRO_VIDEO_GATEWAY_<FIELD>``."""
-
-    model_config = SettingsConfigDict(env_prefix="PRO_VIDEO_GATEWAY_", frozen=True, extra="ignore")
-
-    events_heartbeat_seconds: float = Field(
-        15.0, gt=0, description="Pause after which an idle stream sends a heartbeat."
-    )
-    events_longest_seconds: float = Field(
-        3600.0, gt=0, description="A stream ends after this time; its client reconnects by itself."
-    )
-    events_send_seconds: float = Field(
-        30.0, gt=0, description="A client that reads nothing for this time is dropped."
-    )
-    events_listeners: int = Field(2000, ge=1, description="Streams at the same time.")
-    events_listeners_of_owner: int = Field(
-        200, ge=1, description="Streams of one owner at the same time."
-    )
-    events_look_seconds: float = Field(
-        1.0, gt=0, description="Pause between two reads of the percentages of followed jobs."
-    )
-
-
 class EventStreams:
     """The open streams of one application, and their limits."""
 
-    def __init__(self, settings: EventSettings, hub: EventHub) -> None:
+    def __init__(self, settings: GatewaySettings, hub: EventHub) -> None:
         self.settings = settings
         self.hub = hub
         self._open: Counter[str] = Counter()
@@ -149,7 +125,7 @@ async def read_events(
     )
 
 
-async def _chunks(settings: EventSettings, followed: Followed) -> AsyncIterator[bytes]:
+async def _chunks(settings: GatewaySettings, followed: Followed) -> AsyncIterator[bytes]:
     until = time.monotonic() + settings.events_longest_seconds
     queue = followed.subscription.queue
     yield _RETRY

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -71,7 +72,7 @@ _BODY: dict[str, Any] = {
 _CURSOR = "^[0-9]{16}(~[0-9a-f]{32}){0,500}$"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}
-_CHANGE_PROBLEMS = problem_responses(401, 403, 404, 409, 422, 429, 503)
+_Route = TypeVar("_Route", bound=Callable[..., Any])
 
 
 @router.post(
@@ -185,16 +186,21 @@ async def get_job(
     return (await read_job(statuses, owner, job_id)).to(known)
 
 
-@router.post(
-    "/{job_id}/cancel",
-    status_code=202,
-    summary="Cancel a job",
-    response_model=JobView,
-    responses={
-        **_CHANGE_PROBLEMS,
-        202: {"links": job_links("get_job", "retry_job")},
-    },
-)
+def _post_change(action: str, summary: str, *, then: str) -> Callable[[_Route], _Route]:
+    """The decorator of a route that changes a job; ``then`` is the change that may follow."""
+    return router.post(
+        f"/{{job_id}}/{action}",
+        status_code=202,
+        summary=summary,
+        response_model=JobView,
+        responses={
+            **problem_responses(401, 403, 404, 409, 422, 429, 503),
+            202: {"links": job_links("get_job", then)},
+        },
+    )
+
+
+@_post_change("cancel", "Cancel a job", then="retry_job")
 async def cancel_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Owner) -> Response:
     """The job stops waiting. Work that a provider has begun goes on there and is billed; a retry of
     the job picks up its result. A cancelled job stays as it is."""
@@ -202,16 +208,7 @@ async def cancel_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Ow
     return await _changed(statuses, owner, job_id)
 
 
-@router.post(
-    "/{job_id}/retry",
-    status_code=202,
-    summary="Retry a failed or cancelled job",
-    response_model=JobView,
-    responses={
-        **_CHANGE_PROBLEMS,
-        202: {"links": job_links("get_job", "cancel_job")},
-    },
-)
+@_post_change("retry", "Retry a failed or cancelled job", then="cancel_job")
 async def retry_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Owner) -> Response:
     """Only the stage that failed is done again; finished stages are kept and not paid again. A held
     result is used as it is. An unusable one is fetched from the provider once more and checked
@@ -220,16 +217,7 @@ async def retry_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Own
     return await _changed(statuses, owner, job_id)
 
 
-@router.post(
-    "/{job_id}/accept",
-    status_code=202,
-    summary="Use a rejected result as it is",
-    response_model=JobView,
-    responses={
-        **_CHANGE_PROBLEMS,
-        202: {"links": job_links("get_job", "cancel_job")},
-    },
-)
+@_post_change("accept", "Use a rejected result as it is", then="cancel_job")
 async def accept_job(job_id: JobId, runs: JobRuns, statuses: Statuses, owner: Owner) -> Response:
     """The job continues with the held or unusable result of its `rejected_key`. Text removal
     follows when there are annotation areas; without any the job completes. That result is not

@@ -66,7 +66,6 @@ class Run(BaseModel):
     state: RunState
     end_time: datetime | None = None
     expected_start_time: datetime | None = None
-    infrastructure_pid: str | None = None
 
     @property
     def segments_data(self) -> list[Any]:
@@ -201,17 +200,11 @@ class Runs:
         )
         return {run.id: run for run in _RUNS.validate_json(answer.content)}
 
-    async def search(
-        self,
-        owner: str,
-        filters: dict[str, Any],
-        *,
-        limit: int,
-        sort: str = "EXPECTED_START_TIME_DESC",
-    ) -> list[Run]:
-        """Jobs of the owner that match Prefect's filters."""
+    async def search(self, owner: str, filters: dict[str, Any], *, limit: int) -> list[Run]:
+        """Jobs of the owner that match Prefect's filters, the latest first."""
         owned = {"tags": {"all_": [TAG, owner_tag(owner)]}}
-        body = {"flow_runs": {**owned, **filters}, "limit": limit, "sort": sort}
+        order = "EXPECTED_START_TIME_DESC"
+        body = {"flow_runs": {**owned, **filters}, "limit": limit, "sort": order}
         answer = await self._api.call("POST", "/flow_runs/filter", json=body)
         return _RUNS.validate_json(answer.content)
 
@@ -220,7 +213,7 @@ class Runs:
         tags = [TAG, upload_tag(upload_id)]
         return await self._count({"tags": {"all_": tags}} if ever else _unfinished(tags)) > 0
 
-    async def cancel(self, owner: str, job_id: UUID) -> Run:
+    async def cancel(self, owner: str, job_id: UUID) -> None:
         """Cancel a job; a cancelled job stays as it is.
 
         Raises:
@@ -240,11 +233,9 @@ class Runs:
             if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING":
                 # After an earlier run Prefect waits for that run's process, which is gone.
                 await self._set_state(job_id, "CANCELLED", "Cancelled")
-            run = await self.of_owner(owner, job_id)
             logger.info("Job cancelled", extra={"job_id": str(job_id), "owner": owner})
-        return run
 
-    async def retry(self, owner: str, job_id: UUID) -> Run:
+    async def retry(self, owner: str, job_id: UUID) -> None:
         """Continue a failed or cancelled job at the stage that it had reached.
 
         Raises:
@@ -262,7 +253,6 @@ class Runs:
             await self.check_room(owner)
             await self._set_state(job_id, "SCHEDULED", "AwaitingRetry")
             logger.info("Job retried", extra={"job_id": str(job_id), "owner": owner})
-            return await self.of_owner(owner, job_id)
 
     async def accept(self, owner: str, job_id: UUID, key: str | None) -> None:
         """Continue a job with its held or unusable result.

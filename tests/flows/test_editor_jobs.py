@@ -155,26 +155,17 @@ def walk(jobs: Jobs, run_id: str) -> list[tuple[str, str | None]]:
     return states[[name for name, _ in states].index("Running") + 1 :]
 
 
-@pytest.mark.parametrize("name", ["lip-sync only", "again"])
-def test_lip_sync_alone_walks_through_its_stages(world: World, name: str) -> None:
-    assert walk(world.jobs, world[name].job_id) == [
-        UPLOADING,
-        LIP_SYNC,
-        LIP_SYNCED,
-        ("Completed", LIP_SYNC_ONLY),
-    ]
+ALONE = [UPLOADING, LIP_SYNC, LIP_SYNCED, ("Completed", LIP_SYNC_ONLY)]
+CHAINED = [UPLOADING, LIP_SYNC, LIP_SYNCED, STARTING, INPAINTING, ("Completed", BOTH)]
+REMOVED = ("Completed", "Text inpainting completed")
+WALKS = dict.fromkeys(("lip-sync only", "again"), ALONE)
+WALKS |= dict.fromkeys(("one area", "three areas", "windows"), CHAINED)
+WALKS["removal"] = [UPLOADING, STARTING, INPAINTING, REMOVED]
 
 
-@pytest.mark.parametrize("name", ["one area", "three areas", "windows"])
-def test_a_job_with_areas_walks_through_all_stages(world: World, name: str) -> None:
-    assert walk(world.jobs, world[name].job_id) == [
-        UPLOADING,
-        LIP_SYNC,
-        LIP_SYNCED,
-        STARTING,
-        INPAINTING,
-        ("Completed", BOTH),
-    ]
+@pytest.mark.parametrize("name", WALKS)
+def test_a_job_walks_through_its_stages(world: World, name: str) -> None:
+    assert walk(world.jobs, world[name].job_id) == WALKS[name]
 
 
 def test_the_command_line_shows_the_walk(world: World) -> None:
@@ -185,20 +176,8 @@ def test_the_command_line_shows_the_walk(world: World) -> None:
 def test_a_subflow_shows_the_second_half(world: World) -> None:
     [subflow] = world.jobs.subflows(world["three areas"].job_id)
     assert subflow.flow_id is not None
-    assert walk(world.jobs, str(subflow.id)) == [
-        INPAINTING,
-        ("Completed", "Text inpainting completed"),
-    ]
+    assert walk(world.jobs, str(subflow.id)) == [INPAINTING, REMOVED]
     assert world.jobs.subflows(world["lip-sync only"].job_id) == []
-
-
-def test_text_removal_alone_has_its_own_walk(world: World) -> None:
-    assert walk(world.jobs, world["removal"].job_id) == [
-        UPLOADING,
-        STARTING,
-        INPAINTING,
-        ("Completed", "Text inpainting completed"),
-    ]
 
 
 @pytest.mark.parametrize("name", ["again", "one area", "three areas", "windows", "removal"])

@@ -32,7 +32,7 @@ class Case:
 
     changes: dict[str, Any]
     says: list[str]
-    kind: str
+    kind: str = "RequestRefused"
     uploads: bool = False
     deployment: str = "pro-video/local"
 
@@ -94,22 +94,18 @@ def cases_of_rules(tiny: Sample) -> dict[str, Case]:
                 "annotation_areas[1].end",
                 "temperature",
             ],
-            "RequestRefused",
         ),
         "protection in a tier without it": Case(
             {"annotation_areas": [good, protect], "quality": "lite"},
             ["Request refused: ", "annotation_areas[0]", "annotation_areas[1]", "basic"],
-            "RequestRefused",
         ),
         "only half a crop": Case(
             {"segments": [{"start": 0.2, "end": 0.8, "audio": line, "audio_start": 0.1}]},
             ["Request refused: segments[0].audio_end"],
-            "RequestRefused",
         ),
         "removal without areas": Case(
             {"video": str(tiny.clip), "annotation_areas": []},
             ["Request refused: annotation_areas", "at least one area"],
-            "RequestRefused",
             deployment="text-inpainting/local",
         ),
     }
@@ -124,19 +120,16 @@ def cases_of_unusable_files(tiny: Sample, text: Path) -> dict[str, Case]:
         "text as video": Case(
             {"video": str(text)},
             [f"Request refused: video: {text} is not a video"],
-            "RequestRefused",
             uploads=True,
         ),
         "picture as audio": Case(
             {"segments": [{"start": 0.2, "end": 0.8, "audio": str(mute)}]},
             ["segments[0].audio", "sound"],
-            "RequestRefused",
             uploads=True,
         ),
         "segment past the end": Case(
             {"segments": [{"start": 1.5, "end": 9.0, "audio": line}]},
             ["Request refused: segments[0].end"],
-            "RequestRefused",
             uploads=True,
         ),
         "all files": Case(
@@ -152,7 +145,6 @@ def cases_of_unusable_files(tiny: Sample, text: Path) -> dict[str, Case]:
                 "segments[0].audio: has no sound",
                 f"segments[1].audio: {text} is not",
             ],
-            "RequestRefused",
             uploads=True,
         ),
     }
@@ -174,12 +166,11 @@ def cases_of_missing_files(jobs: Jobs, text: Path) -> dict[str, Case]:
                 f"video: There is no object {gone}",
                 f"segments[0].audio: {text} is not",
             ],
-            "RequestRefused",
         ),
         "no such object": Case(
             {"video": gone},
             [f"Upload failed: video: There is no object {gone}"],
-            "SourceRefused",
+            kind="SourceRefused",
             uploads=True,
         ),
         "no such files": Case(
@@ -191,7 +182,7 @@ def cases_of_missing_files(jobs: Jobs, text: Path) -> dict[str, Case]:
                 f"Upload failed: video: {none}.mp4",
                 f"segments[0].audio: {none}.wav",
             ],
-            "SourceRefused",
+            kind="SourceRefused",
         ),
     }
 

@@ -20,7 +20,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from gateway.app.app import create_app
 from gateway.app.server import server_config
 from gateway.base.settings import GatewaySettings
-from gateway.prefect_client.runs import UNFINISHED
 from pro_video.s3.storage import Storage
 from tests.gateway.relay import Relay, relaying
 
@@ -99,17 +98,11 @@ class Upstream:
         state = {"type": kind, "name": name, "message": message}
         self.prefect("POST", f"/flow_runs/{job_id}/set_state", json={"state": state, "force": True})
 
-    def count_unfinished(self, owner: str) -> int:
-        """Runs of an owner that have not ended."""
-        filters = {
-            "tags": {"all_": [f"owner:{owner}"]},
-            "state": {"type": {"any_": list(UNFINISHED)}},
-        }
-        return int(self.prefect("POST", "/flow_runs/count", json={"flow_runs": filters}))
-
-    def count_runs(self, owner: str) -> int:
-        """Runs of an owner."""
-        filters = {"tags": {"all_": [f"owner:{owner}"]}}
+    def count_runs(self, owner: str, *states: str) -> int:
+        """Runs of an owner, in any of these states if there are some."""
+        filters: dict[str, Any] = {"tags": {"all_": [f"owner:{owner}"]}}
+        if states:
+            filters["state"] = {"type": {"any_": states}}
         return int(self.prefect("POST", "/flow_runs/count", json={"flow_runs": filters}))
 
 
@@ -173,23 +166,19 @@ def serving(
     upstream: Upstream, *, through_relay: bool = False, **settings: Any
 ) -> Iterator[Gateway]:
     """Run a gateway in a thread; ``through_relay`` lets Prefect be cut off."""
-    if through_relay:
-        port = httpx.URL(upstream.prefect_api_url).port
-        assert port is not None
-        with relaying(port) as relay:
+    with contextlib.ExitStack() as stack:
+        relay = None
+        if through_relay:
+            port = httpx.URL(upstream.prefect_api_url).port
+            assert port is not None
+            relay = stack.enter_context(relaying(port))
             url = upstream.prefect_api_url.replace(str(port), str(relay.port))
-            with (
-                temporary_settings({PREFECT_API_URL: url}),
-                _serving(upstream, settings) as gateway,
-            ):
-                yield Gateway(gateway.url, upstream, relay)
-        return
-    with _serving(upstream, settings) as gateway:
-        yield gateway
+            stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        yield Gateway(stack.enter_context(_serving(settings)), upstream, relay)
 
 
 @contextlib.contextmanager
-def _serving(upstream: Upstream, settings: dict[str, Any]) -> Iterator[Gateway]:
+def _serving(settings: dict[str, Any]) -> Iterator[str]:
     # Each has tokens of its own, and none unless a test makes some.
     defaults: dict[str, Any] = {
         "token_block": f"tokens-{secrets.token_hex(4)}",
@@ -209,7 +198,7 @@ def _serving(upstream: Upstream, settings: dict[str, Any]) -> Iterator[Gateway]:
     until(lambda: server.started or not thread.is_alive(), 30)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Gateway(f"http://127.0.0.1:{port}", upstream)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         thread.join(timeout=20)

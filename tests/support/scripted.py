@@ -16,7 +16,8 @@ class Reply:
     """One answer.
 
     ``body`` is bytes as they are or a value for JSON; ``fault`` is ``drop`` (close without an
-    answer), ``truncate`` (half of the promised body) or ``hang`` (no answer until the end).
+    answer), ``truncate`` (half of the promised body), ``hang`` (no answer until the end) or
+    ``drip`` (a body that does not end before).
     """
 
     status: int = 200
@@ -103,9 +104,14 @@ class ScriptedServer:
             await self._end.wait()
             return
         body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-        headers = {"Content-Length": str(len(body)), "Connection": "close", **reply.headers}
+        length = 10**9 if reply.fault == "drip" else len(body)
+        headers = {"Content-Length": str(length), "Connection": "close", **reply.headers}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         if reply.fault == "truncate":
             body = body[: len(body) // 2]
         writer.write(f"HTTP/1.1 {reply.status} Scripted\r\n{lines}\r\n".encode() + body)
         await writer.drain()
+        while reply.fault == "drip" and not self._end.is_set():
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ from tasks.attempts.prepare import PaidRequest, keep_request
 from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC, JobState
-from tests.tasks.webhooks.receiver import Receiver, receiving
+from tests.tasks.webhooks.receiver import Receiver
 
 if TYPE_CHECKING:
     from tasks.run.progress import ProgressReporter
@@ -50,9 +50,10 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
+async def receiver() -> AsyncIterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as running:
+    running = Receiver()
+    async with running.server:
         yield running
 
 

@@ -12,6 +12,7 @@ import pytest
 from gateway import tokens as command
 from gateway.auth.token_store import GatewayTokens, new_token
 from gateway.base.settings import GatewaySettings, get_gateway_settings
+from gateway.prefect_client.runs import UNFINISHED
 from tests.gateway.gateways import FORM, JOBS, UPLOADS, Gateway, Upstream, form, json_job, until
 
 
@@ -145,7 +146,7 @@ def refused(answer: httpx.Response, code: str) -> None:
 
 
 def test_limits(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
-    limited = start_gateway(jobs_in_flight=upstream.count_unfinished("local") + 1)
+    limited = start_gateway(jobs_in_flight=upstream.count_runs("local", *UNFINISHED) + 1)
     with limited.client() as client:
         key = {"Idempotency-Key": f"limit-{limited.url}"}
         first = client.post(JOBS, json=json_job(), headers=key)

@@ -15,21 +15,20 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.base.problems import ProblemError, problem_response
 from gateway.base.refreshed_value import RefreshedValue
 from gateway.base.services import Services
+from gateway.base.settings import GatewaySettings
 from gateway.callbacks import routes
 from gateway.callbacks.routes import CallbackHandler
 from gateway.callbacks.secrets import ProviderSecrets, Secrets
-from gateway.callbacks.settings import CallbackSettings
 from gateway.prefect_client.api import PrefectApi
 from gateway.prefect_client.loop import open_prefect_loop
 from pro_video.providers.sync_so.signature import signature
 from tests.gateway.asgi_server import serving
+from tests.support.scripted import Asked, Reply, ScriptedServer
 
 OLD, NEW = "whsec_old", "whsec_new"
 APP_OLD, APP_NEW = "app-secret-old", "app-secret-new"
@@ -43,13 +42,12 @@ class FakePrefect:
     events: list[dict[str, Any]] = field(default_factory=list)
     status: int = 204
 
-    def app(self) -> Starlette:
-        async def take(request: Request) -> Response:
-            if self.status == 204:
-                self.events += await request.json()
-            return Response(status_code=self.status)
-
-        return Starlette(routes=[Route("/api/events", take, methods=["POST"])])
+    def answer(self, asked: Asked) -> Reply:
+        if (asked.method, asked.path) != ("POST", "/api/events"):
+            return Reply(404)
+        if self.status == 204:
+            self.events += json.loads(asked.body)
+        return Reply(self.status)
 
     @property
     def woken(self) -> list[str]:
@@ -77,6 +75,17 @@ class Callbacks:
         return await self.client.post(
             "/doorbells/sync-so", content=body, headers={"Sync-Signature": header or signed}
         )
+
+    async def begin(self, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Connections that begin a callback and do not end it."""
+        crowd = [await asyncio.open_connection(*self.address) for _ in range(count)]
+        for _, writer in crowd:
+            writer.write(
+                b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n"
+                b"Sync-Signature: t=1,v1=0\r\n\r\n{"
+            )
+            await writer.drain()
+        return crowd
 
     async def ghostcut(self, body: bytes, *, secret: str = APP_NEW) -> httpx.Response:
         inner = hashlib.md5(body).hexdigest()
@@ -113,7 +122,7 @@ async def open_callbacks(secrets: ProviderSecrets) -> AsyncIterator[Callbacks]:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_prefect_loop() as loop:
             app.state.services = Services()
-            settings = CallbackSettings(
+            settings = GatewaySettings(
                 doorbell_max_bytes=4096, doorbell_seconds=0.5, doorbells_at_once=8
             )
             api = PrefectApi(loop, timeout=2)
@@ -127,8 +136,8 @@ async def open_callbacks(secrets: ProviderSecrets) -> AsyncIterator[Callbacks]:
     app = FastAPI(lifespan=lifespan)
     app.include_router(routes.router)
     app.add_exception_handler(ProblemError, on_problem)
-    async with serving(prefect.app()) as prefect_url:
-        with temporary_settings({PREFECT_API_URL: f"{prefect_url}/api"}):
+    async with ScriptedServer(answer=prefect.answer) as server:
+        with temporary_settings({PREFECT_API_URL: f"{server.url}/api"}):
             async with (
                 serving(app) as url,
                 httpx.AsyncClient(base_url=url, trust_env=False) as client,
@@ -273,14 +282,7 @@ async def test_an_oversize_body_is_refused_before_it_is_read(
 
 
 async def test_slow_bodies_are_refused_and_delay_no_others(callbacks: Callbacks) -> None:
-    head = (
-        b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n"
-        b"Sync-Signature: t=1,v1=0\r\n\r\n"
-    )
-    slow = [await asyncio.open_connection(*callbacks.address) for _ in range(7)]
-    for _, writer in slow:
-        writer.write(head + b"{")
-        await writer.drain()
+    slow = await callbacks.begin(7)
     # One place is left, and an honest caller gets it.
     assert (await callbacks.sync_so(generation())).status_code == 200
     for reader, writer in slow:
@@ -291,11 +293,7 @@ async def test_slow_bodies_are_refused_and_delay_no_others(callbacks: Callbacks)
 
 
 async def test_too_many_slow_bodies_are_turned_away_at_once(callbacks: Callbacks) -> None:
-    head = b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
-    crowd = [await asyncio.open_connection(*callbacks.address) for _ in range(12)]
-    for _, writer in crowd:
-        writer.write(head)
-        await writer.drain()
+    crowd = await callbacks.begin(12)
 
     async def status(reader: asyncio.StreamReader) -> bytes:
         line = await reader.readline()
@@ -312,11 +310,8 @@ async def test_too_many_slow_bodies_are_turned_away_at_once(callbacks: Callbacks
 
 
 async def test_a_sender_that_disconnects_frees_its_place(callbacks: Callbacks) -> None:
-    head = b"POST /doorbells/sync-so HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
     for _ in range(20):
-        _, writer = await asyncio.open_connection(*callbacks.address)
-        writer.write(head)
-        await writer.drain()
+        [(_, writer)] = await callbacks.begin(1)
         writer.close()
         await writer.wait_closed()
     async with asyncio.timeout(5):

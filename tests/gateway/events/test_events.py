@@ -27,7 +27,7 @@ from gateway.base.problems import ProblemError
 from gateway.base.services import services_of
 from gateway.base.settings import GatewaySettings
 from gateway.events.hub import EventHub
-from gateway.events.routes import EventSettings, EventStreams
+from gateway.events.routes import EventStreams
 from gateway.events.stream import EventStreamResponse
 from gateway.prefect_client.api import PrefectApi
 from gateway.prefect_client.runs import TAG, Runs, owner_tag
@@ -135,7 +135,8 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def opened(**events: Any) -> AsyncIterator[Gateway]:
-    app = create_app(GatewaySettings(status_cache_seconds=0.0, upstream_seconds=20))
+    settings = GatewaySettings(status_cache_seconds=0.0, upstream_seconds=20, **events)
+    app = create_app(settings)
     async with serving(app) as url, get_client() as prefect:
         services = services_of(app)
         hub = EventHub(
@@ -145,7 +146,7 @@ async def opened(**events: Any) -> AsyncIterator[Gateway]:
             look_seconds=0.1,
             queue_size=8,
         )
-        services.add(EventStreams(EventSettings(**events), hub))
+        services.add(EventStreams(settings, hub))
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
             yield Gateway(app, http, prefect)
 

@@ -58,9 +58,15 @@ def job() -> Job:
     return made
 
 
-def test_a_new_client_gets_the_current_event(job: Job) -> None:
-    history = JobHistory()
-    history.update(job.run, job.states, 37.0)
+@pytest.fixture
+def history(job: Job) -> JobHistory:
+    """The job at 37 percent."""
+    found = JobHistory()
+    found.update(job.run, job.states, 37.0)
+    return found
+
+
+def test_a_new_client_gets_the_current_event(history: JobHistory) -> None:
     assert summaries(history.since(None)) == [("processing", "lip-sync processing", 37)]
     assert summaries(history.since("")) == summaries(history.since(None))
 
@@ -72,16 +78,12 @@ def test_a_stage_is_never_shown_below_its_begin(job: Job) -> None:
     assert history.current.view.progress == 10
 
 
-def test_progress_never_goes_down(job: Job) -> None:
-    history = JobHistory()
-    history.update(job.run, job.states, 37.0)
+def test_progress_never_goes_down(job: Job, history: JobHistory) -> None:
     assert history.update(job.run, [], 20.0) == []
     assert history.current.view.progress == 37
 
 
-def test_nothing_new_is_no_event(job: Job) -> None:
-    history = JobHistory()
-    history.update(job.run, job.states, 37.0)
+def test_nothing_new_is_no_event(job: Job, history: JobHistory) -> None:
     assert history.update(job.run, [], 37.0) == []
     assert history.update(job.run, job.states, 37.2) == []
     assert summaries(history.update(job.run, [], 38.0)) == [
@@ -89,9 +91,7 @@ def test_nothing_new_is_no_event(job: Job) -> None:
     ]
 
 
-def test_states_between_two_reads_are_events(job: Job) -> None:
-    history = JobHistory()
-    history.update(job.run, job.states, 37.0)
+def test_states_between_two_reads_are_events(job: Job, history: JobHistory) -> None:
     job.stage(Stage.LIP_SYNC_COMPLETED)
     job.stage(Stage.INPAINTING_STARTING)
     job.enter("COMPLETED", "Completed", "done")
@@ -124,9 +124,8 @@ def test_a_reconnect_misses_nothing_and_repeats_nothing(job: Job) -> None:
     assert history.since(seen[-1].id) == []
 
 
-def test_a_reconnect_within_a_stage_gets_its_progress(job: Job) -> None:
-    history = JobHistory()
-    (first,) = history.update(job.run, job.states, 37.0)
+def test_a_reconnect_within_a_stage_gets_its_progress(job: Job, history: JobHistory) -> None:
+    first = history.current
     history.update(job.run, [], 41.0)
     history.update(job.run, [], 45.0)
     assert summaries(history.since(first.id)) == [("processing", "lip-sync processing", 45)]
@@ -135,15 +134,12 @@ def test_a_reconnect_within_a_stage_gets_its_progress(job: Job) -> None:
 @pytest.mark.parametrize(
     "last", ["x", "0", f"{uuid.UUID(int=7)}.5.processing", "../../etc", "é" * 50, "." * 200]
 )
-def test_an_unknown_id_gets_all_events(job: Job, last: str) -> None:
-    history = JobHistory()
-    history.update(job.run, job.states, 37.0)
+def test_an_unknown_id_gets_all_events(job: Job, history: JobHistory, last: str) -> None:
     assert [one.state_id for one in history.since(last)] == [str(one.id) for one in job.states]
 
 
-def test_a_crash_with_a_recovery_is_no_event(job: Job) -> None:
-    history = JobHistory()
-    (seen,) = history.update(job.run, job.states, 37.0)
+def test_a_crash_with_a_recovery_is_no_event(job: Job, history: JobHistory) -> None:
+    seen = history.current
     job.enter("CRASHED", "Crashed", "lost")
     job.enter("SCHEDULED", "AwaitingRetry")
     job.enter("RUNNING", "Running")
@@ -178,17 +174,13 @@ def test_a_retry_continues_after_the_failure(job: Job) -> None:
     assert summaries(history.since(failed.id)) == [("processing", "queued", 37)]
 
 
-def test_a_list_that_is_older_than_the_run_loses_nothing(job: Job) -> None:
-    history = JobHistory()
-    history.update(job.run, job.states, 37.0)
+def test_a_list_that_is_older_than_the_run_loses_nothing(job: Job, history: JobHistory) -> None:
     job.stage(Stage.LIP_SYNC_COMPLETED)
     history.update(job.run, job.states[:-1], 50.0)
     assert history.current.view.stage == "lip-sync completed"
 
 
-def test_ids_differ_for_what_differs(job: Job) -> None:
-    history = JobHistory()
-    history.update(job.run, job.states, 37.0)
+def test_ids_differ_for_what_differs(job: Job, history: JobHistory) -> None:
     first = history.current.id
     history.update(job.run, [], 38.0)
     assert history.current.id != first

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 import httpx
+import pytest
 
 from tests.gateway.gateways import FORM, Gateway, Upstream, form, until
 
@@ -18,8 +19,23 @@ HEAD = (
 FORM_TYPE = {"Content-Type": "multipart/form-data; boundary=xyz"}
 
 
-def nothing_left(upstream: Upstream, before: tuple[list[str], list[str]]) -> None:
+def head_of(length: int, *more: str) -> bytes:
+    """The headers of a form that announces this length."""
+    lines = [f"POST {FORM} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {length}"]
+    lines += ["Content-Type: multipart/form-data; boundary=xyz", *more]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
+@pytest.fixture
+def nothing_left(upstream: Upstream, start_gateway: Callable[..., Gateway]) -> Iterator[None]:
+    """The test leaves the uploads in the bucket as they were, while its gateways still run."""
+    before = upstream.traces("uploads/")
+    yield
     until(lambda: upstream.traces("uploads/") == before)
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 def test_large_file_goes_in_parts(gateway: Gateway, upstream: Upstream) -> None:
@@ -31,17 +47,15 @@ def test_large_file_goes_in_parts(gateway: Gateway, upstream: Upstream) -> None:
     assert upstream.content(key) == video
 
 
-def test_announced_too_large(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
-    before = upstream.traces("uploads/")
-    gateway = start_gateway(max_form_bytes=MIB)
-    with gateway.client() as client:
+@pytest.mark.usefixtures("nothing_left")
+def test_announced_too_large(start_gateway: Callable[..., Gateway]) -> None:
+    with start_gateway(max_form_bytes=MIB).client() as client:
         answer = client.post(FORM, **form(video=b"v" * (2 * MIB)))
-    assert (answer.status_code, answer.json()["code"]) == (413, "form_too_large")
-    nothing_left(upstream, before)
+    refused(answer, 413, "form_too_large")
 
 
-def test_endless_body(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
-    before = upstream.traces("uploads/")
+@pytest.mark.usefixtures("nothing_left")
+def test_endless_body(start_gateway: Callable[..., Gateway]) -> None:
     gateway = start_gateway(max_form_bytes=12 * MIB)
 
     def endless() -> Iterator[bytes]:
@@ -51,34 +65,26 @@ def test_endless_body(start_gateway: Callable[..., Gateway], upstream: Upstream)
 
     with gateway.client() as client:
         answer = client.post(FORM, content=endless(), headers=FORM_TYPE)
-    assert (answer.status_code, answer.json()["code"]) == (413, "form_too_large")
-    nothing_left(upstream, before)
+    refused(answer, 413, "form_too_large")
 
 
-def test_audio_and_fields_too_large(
-    start_gateway: Callable[..., Gateway], upstream: Upstream
-) -> None:
-    before = upstream.traces("uploads/")
-    gateway = start_gateway(max_audio_bytes=1000)
-    with gateway.client() as client:
+@pytest.mark.usefixtures("nothing_left")
+def test_audio_and_fields_too_large(start_gateway: Callable[..., Gateway]) -> None:
+    with start_gateway(max_audio_bytes=1000).client() as client:
         answer = client.post(FORM, **form(audios=(b"1", b"2" * 1001)))
-        assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
+        refused(answer, 413, "file_too_large")
         answer = client.post(FORM, **form(display_name="n" * 200_000))
-        assert (answer.status_code, answer.json()["code"]) == (413, "field_too_large")
+        refused(answer, 413, "field_too_large")
         answer = client.post(FORM, **form(audios=(b"1",) * 30))
-        assert (answer.status_code, answer.json()["code"]) == (413, "too_many_files")
-    nothing_left(upstream, before)
+        refused(answer, 413, "too_many_files")
 
 
-def test_silent_and_slow_clients(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
-    before = upstream.traces("uploads/")
+@pytest.mark.usefixtures("nothing_left")
+def test_silent_and_slow_clients(start_gateway: Callable[..., Gateway]) -> None:
     gateway = start_gateway(
         form_idle_seconds=0.3, form_rate_grace_seconds=0.5, form_bytes_per_second=100_000
     )
-    head = (
-        f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n"
-        "Content-Type: multipart/form-data; boundary=xyz\r\n\r\n"
-    ).encode()
+    head = head_of(1_000_000)
     for drips in (False, True):
         with socket.create_connection(gateway.address, timeout=10) as connection:
             connection.sendall(head + HEAD)
@@ -94,23 +100,18 @@ def test_silent_and_slow_clients(start_gateway: Callable[..., Gateway], upstream
                     break
         assert answer.startswith(b"HTTP/1.1 408"), answer
         assert b"form_too_slow" in answer
-    nothing_left(upstream, before)
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_client_goes_away(gateway: Gateway, upstream: Upstream) -> None:
-    before = upstream.traces("uploads/")
-    head = (
-        f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000000\r\n"
-        "Content-Type: multipart/form-data; boundary=xyz\r\n\r\n"
-    ).encode()
+    head = head_of(100_000_000)
     with socket.create_connection(gateway.address, timeout=10) as connection:
         connection.sendall(head + HEAD + b"v" * (11 * MIB))
         until(lambda: upstream.unfinished("uploads/"))
-    nothing_left(upstream, before)
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_s3_refuses_in_the_middle(gateway: Gateway, upstream: Upstream) -> None:
-    before = upstream.traces("uploads/")
     control = f"{upstream.s3.meta.endpoint_url}/_sandbox/faults"
     fault = {"call": "upload_part", "kind": "error", "code": "AccessDenied", "times": 20}
     httpx.put(control, json={"faults": [fault]}).raise_for_status()
@@ -119,9 +120,8 @@ def test_s3_refuses_in_the_middle(gateway: Gateway, upstream: Upstream) -> None:
             answer = client.post(FORM, **form(video=b"v" * (12 * MIB)))
     finally:
         httpx.delete(control).raise_for_status()
-    assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
+    refused(answer, 503, "upstream_unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
-    nothing_left(upstream, before)
 
 
 def test_prefect_goes_away_in_the_middle(
@@ -145,7 +145,7 @@ def test_prefect_goes_away_in_the_middle(
         until(lambda: client.get("/readyz").status_code == 200)
         answer = client.post(FORM, content=body(), headers=kind)
         assert answer.status_code == 503, answer.text
-        nothing_left(upstream, before)
+        until(lambda: upstream.traces("uploads/") == before)
         until(lambda: client.get("/readyz").status_code == 503)
         ready = client.get("/readyz")
         assert ready.json()["prefect"] == "unavailable"
@@ -161,10 +161,7 @@ def test_prefect_goes_away_in_the_middle(
 
 def test_forms_at_once_are_bounded(start_gateway: Callable[..., Gateway]) -> None:
     gateway = start_gateway(forms_at_once=1, form_queue_seconds=0.2)
-    head = (
-        f"POST {FORM} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
-        "Content-Type: multipart/form-data; boundary=xyz\r\nExpect: 100-continue\r\n\r\n"
-    ).encode()
+    head = head_of(1_000, "Expect: 100-continue")
     with (
         socket.create_connection(gateway.address, timeout=10) as first,
         gateway.client() as client,
@@ -173,13 +170,13 @@ def test_forms_at_once_are_bounded(start_gateway: Callable[..., Gateway]) -> Non
         # The gateway asks for the body once it has a place for the form.
         assert first.recv(1000).startswith(b"HTTP/1.1 100")
         answer = client.post(FORM, **form())
-        assert (answer.status_code, answer.json()["code"]) == (503, "too_many_forms")
+        refused(answer, 503, "too_many_forms")
         assert "Retry-After" in answer.headers
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_s3_away_in_the_middle(start_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
     """Not even tidying is possible then; it is done as soon as S3 is back."""
-    before = upstream.traces("uploads/")
     gateway = start_gateway(upstream_seconds=0.5)
     control = f"{upstream.s3.meta.endpoint_url}/_sandbox/faults"
     faults = [
@@ -205,13 +202,12 @@ def test_s3_away_in_the_middle(start_gateway: Callable[..., Gateway], upstream: 
         assert httpx.get(control).json() == {"faults": []}
     finally:
         httpx.delete(control).raise_for_status()
-    assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
-    nothing_left(upstream, before)
+    refused(answer, 503, "upstream_unavailable")
 
 
-def test_file_names_with_raw_control_characters(gateway: Gateway, upstream: Upstream) -> None:
+@pytest.mark.usefixtures("nothing_left")
+def test_file_names_with_raw_control_characters(gateway: Gateway) -> None:
     """As no browser writes them."""
-    before = upstream.traces("uploads/")
     for name in (b"a\x00b.mp4", b"\x1b[31m.mp4", b"a\tb/../../c.mp4", b"\xff\xfe.mp4"):
         part = HEAD.replace(b"a.mp4", name) + b"video\r\n--xyz--\r\n"
         with gateway.client() as client:
@@ -221,13 +217,11 @@ def test_file_names_with_raw_control_characters(gateway: Gateway, upstream: Upst
         if answer.status_code == 422:
             fields = {error["field"] for error in answer.json()["errors"]}
             assert fields == {"audio_files", "segments_data"}
-    nothing_left(upstream, before)
 
 
-def test_too_many_parts(gateway: Gateway, upstream: Upstream) -> None:
-    before = upstream.traces("uploads/")
+@pytest.mark.usefixtures("nothing_left")
+def test_too_many_parts(gateway: Gateway) -> None:
     part = b'--xyz\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n'
     with gateway.client() as client:
         answer = client.post(FORM, content=part * 100 + b"--xyz--\r\n", headers=FORM_TYPE)
-    assert (answer.status_code, answer.json()["code"]) == (400, "form_malformed")
-    nothing_left(upstream, before)
+    refused(answer, 400, "form_malformed")

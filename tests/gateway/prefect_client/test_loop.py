@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from gateway.prefect_client.loop import open_prefect_loop
+from gateway.prefect_client.loop import PrefectLoop, open_prefect_loop
 from tests.gateway.gateways import Upstream
 
 
@@ -18,21 +19,26 @@ def loops() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "prefect"]
 
 
-async def test_answers_and_errors(upstream: Upstream) -> None:
+@pytest.fixture
+async def prefect(upstream: Upstream) -> AsyncIterator[PrefectLoop]:
+    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
+        async with open_prefect_loop() as opened:
+            yield opened
+
+
+async def test_answers_and_errors(prefect: PrefectLoop) -> None:
     async def healthy(client: PrefectClient) -> tuple[bool, str]:
         return await client.api_healthcheck() is None, threading.current_thread().name
 
     async def fail(client: PrefectClient) -> None:
         raise ValueError("no")
 
-    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
-        async with open_prefect_loop() as prefect:
-            assert await prefect.run(healthy) == (True, "prefect")
-            with pytest.raises(ValueError, match="no"):
-                await prefect.run(fail)
+    assert await prefect.run(healthy) == (True, "prefect")
+    with pytest.raises(ValueError, match="no"):
+        await prefect.run(fail)
 
 
-async def test_work_continues_while_the_loop_of_the_caller_is_busy(upstream: Upstream) -> None:
+async def test_work_continues_while_the_loop_of_the_caller_is_busy(prefect: PrefectLoop) -> None:
     done = threading.Event()
 
     async def steps(client: PrefectClient) -> None:
@@ -40,19 +46,17 @@ async def test_work_continues_while_the_loop_of_the_caller_is_busy(upstream: Ups
             await asyncio.sleep(0)
         done.set()
 
-    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
-        async with open_prefect_loop() as prefect:
-            asked = asyncio.create_task(prefect.run(steps))
-            await asyncio.sleep(0)
-            deadline = time.monotonic() + 10
-            # This loop takes no step meanwhile.
-            while not done.is_set() and time.monotonic() < deadline:
-                time.sleep(0.001)  # noqa: ASYNC251
-            assert done.is_set()
-            await asked
+    asked = asyncio.create_task(prefect.run(steps))
+    await asyncio.sleep(0)
+    deadline = time.monotonic() + 10
+    # This loop takes no step meanwhile.
+    while not done.is_set() and time.monotonic() < deadline:
+        time.sleep(0.001)  # noqa: ASYNC251
+    assert done.is_set()
+    await asked
 
 
-async def test_a_cancelled_caller_cancels_the_work(upstream: Upstream) -> None:
+async def test_a_cancelled_caller_cancels_the_work(prefect: PrefectLoop) -> None:
     began, ended = threading.Event(), threading.Event()
 
     async def wait(client: PrefectClient) -> None:
@@ -62,12 +66,10 @@ async def test_a_cancelled_caller_cancels_the_work(upstream: Upstream) -> None:
         finally:
             ended.set()
 
-    with temporary_settings({PREFECT_API_URL: upstream.prefect_api_url}):
-        async with open_prefect_loop() as prefect:
-            asked = asyncio.create_task(prefect.run(wait))
-            assert await asyncio.to_thread(began.wait, 10)
-            asked.cancel()
-            assert await asyncio.to_thread(ended.wait, 10)
+    asked = asyncio.create_task(prefect.run(wait))
+    assert await asyncio.to_thread(began.wait, 10)
+    asked.cancel()
+    assert await asyncio.to_thread(ended.wait, 10)
 
 
 async def test_closing_cancels_running_work(upstream: Upstream) -> None:

@@ -16,10 +16,10 @@ LATE = 4.0
 class Source:
     """The cache's source and clock: each read is recorded, and may be delayed or fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, **values: int) -> None:
         self.now = 1000.0
         self.reads: list[list[str]] = []
-        self.values: dict[str, int] = {}
+        self.values = values
         self.open = asyncio.Event()
         self.open.set()
         self.error: Exception | None = None
@@ -57,8 +57,7 @@ def cache_of(
 
 
 async def test_many_requests_share_one_read() -> None:
-    source = Source()
-    source.values = {"a": 1, "b": 2}
+    source = Source(a=1, b=2)
     cache = cache_of(source, seconds=60)
     answers = await asyncio.gather(*(cache.get(key) for key in ["a", "b", "none"] * 100))
     assert answers == [1, 2, None] * 100
@@ -69,16 +68,14 @@ async def test_many_requests_share_one_read() -> None:
 
 
 async def test_groups_are_bounded() -> None:
-    source = Source()
-    source.values = {str(number): number for number in range(25)}
+    source = Source(**{str(number): number for number in range(25)})
     cache = cache_of(source, seconds=60, batch=10)
     assert await asyncio.gather(*map(cache.get, source.values)) == list(range(25))
     assert [len(keys) for keys in source.reads] == [10, 10, 5]
 
 
 async def test_one_read_refreshes_all_polled_keys() -> None:
-    source = Source()
-    source.values = dict.fromkeys("abcdefgh", 1)
+    source = Source(**dict.fromkeys("abcdefgh", 1))
     cache = cache_of(source)
     for key in source.values:
         # One after the other, so that each has an age of its own.
@@ -100,8 +97,7 @@ async def test_one_read_refreshes_all_polled_keys() -> None:
 
 
 async def test_keys_without_polls_are_not_refreshed() -> None:
-    source = Source()
-    source.values = {"a": 1, "b": 1, "c": 1}
+    source = Source(a=1, b=1, c=1)
     cache = cache_of(source)
     await asyncio.gather(cache.get("a"), cache.get("b"), cache.get("missing"))
     source.now += 4
@@ -117,8 +113,7 @@ async def test_keys_without_polls_are_not_refreshed() -> None:
 
 
 async def test_a_value_is_refreshed_before_a_request_has_to_wait() -> None:
-    source = Source()
-    source.values = {"a": 1}
+    source = Source(a=1)
     cache = cache_of(source)
     await cache.get("a")
     source.values = {"a": 2}
@@ -132,8 +127,7 @@ async def test_a_value_is_refreshed_before_a_request_has_to_wait() -> None:
 
 
 async def test_a_slow_read_serves_the_old_value_for_a_bounded_time() -> None:
-    source = Source()
-    source.values = {"a": 1}
+    source = Source(a=1)
     cache = cache_of(source)
     await cache.get("a")
     source.open.clear()
@@ -155,8 +149,7 @@ async def test_a_slow_read_serves_the_old_value_for_a_bounded_time() -> None:
 
 
 async def test_an_old_value_without_a_read_is_not_served() -> None:
-    source = Source()
-    source.values = {"a": 1}
+    source = Source(a=1)
     cache = cache_of(source)
     await cache.get("a")
     source.now += LIFE
@@ -177,8 +170,7 @@ async def test_an_error_reaches_all_waiting_requests_and_is_not_cached() -> None
 
 
 async def test_a_failed_refresh_is_not_repeated_until_a_request_has_to_wait() -> None:
-    source = Source()
-    source.values = {"a": 1}
+    source = Source(a=1)
     cache = cache_of(source)
     await cache.get("a")
     source.error = ValueError("away")
@@ -193,8 +185,7 @@ async def test_a_failed_refresh_is_not_repeated_until_a_request_has_to_wait() ->
 
 
 async def test_forget_reads_again_also_during_a_read() -> None:
-    source = Source()
-    source.values = {"a": 1}
+    source = Source(a=1)
     cache = cache_of(source, seconds=60)
     source.open.clear()
     first = asyncio.create_task(cache.get("a"))
@@ -210,8 +201,7 @@ async def test_forget_reads_again_also_during_a_read() -> None:
 
 
 async def test_a_cancelled_request_cancels_no_read() -> None:
-    source = Source()
-    source.values = {"a": 1}
+    source = Source(a=1)
     cache = cache_of(source, seconds=60)
     source.open.clear()
     first, second = (asyncio.create_task(cache.get("a")) for _ in range(2))
@@ -222,16 +212,14 @@ async def test_a_cancelled_request_cancels_no_read() -> None:
 
 
 async def test_no_more_values_than_its_size() -> None:
-    source = Source()
-    source.values = {str(number): number for number in range(20)}
+    source = Source(**{str(number): number for number in range(20)})
     cache = cache_of(source, seconds=60, size=5)
     await asyncio.gather(*map(cache.get, source.values))
     assert sum(cache.peek(key) is not None for key in source.values) == 5
 
 
 async def test_without_a_life_each_request_reads() -> None:
-    source = Source()
-    source.values = {"a": 1}
+    source = Source(a=1)
     cache = cache_of(source, seconds=0)
     assert [await cache.get("a") for _ in range(3)] == [1, 1, 1]
     assert source.reads == [["a"]] * 3

@@ -47,8 +47,12 @@ class Blocks:
         )
 
 
-async def test_many_askers_cost_one_read_and_one_client() -> None:
-    blocks = Blocks()
+@pytest.fixture
+def blocks() -> Blocks:
+    return Blocks()
+
+
+async def test_many_askers_cost_one_read_and_one_client(blocks: Blocks) -> None:
     first = await blocks.cache.get()
     assert await blocks.cache.get() is first
     assert blocks.reads == 1
@@ -57,16 +61,7 @@ async def test_many_askers_cost_one_read_and_one_client() -> None:
     assert blocks.reads == 2
 
 
-async def test_a_changed_block_is_heeded() -> None:
-    blocks = Blocks()
-    await blocks.cache.get()
-    blocks.content["bucket_name"] = "second"
-    blocks.time = 31
-    assert (await blocks.cache.get()).storage.bucket == "second"
-
-
-async def test_a_job_goes_on_in_the_bucket_that_it_began_in() -> None:
-    blocks = Blocks()
+async def test_a_job_goes_on_in_the_bucket_that_it_began_in(blocks: Blocks) -> None:
     first = (await blocks.cache.get()).storage
     blocks.content["bucket_name"] = "second"
     blocks.time = 31
@@ -76,8 +71,9 @@ async def test_a_job_goes_on_in_the_bucket_that_it_began_in() -> None:
     assert (await blocks.cache.staying_in("s3://second")).storage.bucket == "second"
 
 
-async def test_another_process_refuses_a_job_of_another_bucket_and_names_both() -> None:
-    blocks = Blocks()
+async def test_another_process_refuses_a_job_of_another_bucket_and_names_both(
+    blocks: Blocks,
+) -> None:
     with pytest.raises(StorageRefused) as caught:
         await blocks.cache.staying_in("s3://earlier at minio.example")
     assert "s3://earlier at minio.example" in caught.value.message
@@ -85,8 +81,7 @@ async def test_another_process_refuses_a_job_of_another_bucket_and_names_both() 
     assert caught.value.code == "other_bucket"
 
 
-async def test_a_bucket_that_lacks_something_is_no_jobs_bucket() -> None:
-    blocks = Blocks()
+async def test_a_bucket_that_lacks_something_is_no_jobs_bucket(blocks: Blocks) -> None:
     first = (await blocks.cache.get()).storage
     blocks.lacking.add("second")
     blocks.content["bucket_name"] = "second"
@@ -96,8 +91,7 @@ async def test_a_bucket_that_lacks_something_is_no_jobs_bucket() -> None:
     assert (await blocks.cache.staying_in(first.place)).storage is first
 
 
-async def test_a_refused_key_is_read_again_by_one_asker() -> None:
-    blocks = Blocks()
+async def test_a_refused_key_is_read_again_by_one_asker(blocks: Blocks) -> None:
     first = await blocks.cache.get()
     blocks.time = 4
     blocks.cache.expire(5)
@@ -112,8 +106,7 @@ async def test_a_refused_key_is_read_again_by_one_asker() -> None:
     assert await blocks.cache.get() is found[0]
 
 
-async def test_a_server_that_is_away_stops_no_job() -> None:
-    blocks = Blocks()
+async def test_a_server_that_is_away_stops_no_job(blocks: Blocks) -> None:
     first = await blocks.cache.get()
     blocks.away, blocks.time = True, 600
     assert await blocks.cache.get() is first
@@ -122,18 +115,16 @@ async def test_a_server_that_is_away_stops_no_job() -> None:
     assert (await blocks.cache.get()).storage.bucket == "second"
 
 
-async def test_a_server_that_never_answered_is_an_error() -> None:
-    blocks = Blocks()
+async def test_a_server_that_never_answered_is_an_error(blocks: Blocks) -> None:
     blocks.away = True
     with pytest.raises(httpx.ConnectError):
         await blocks.cache.get()
 
 
-async def test_only_the_keys_of_a_role_expire() -> None:
+async def test_only_the_keys_of_a_role_expire(blocks: Blocks) -> None:
     assert BucketDocument({"credentials": {"assume_role_arn": "arn:aws:iam::1:role/r"}}).expires
     assert not BucketDocument({"credentials": {**KEYS, "assume_role_arn": None}}).expires
     assert not BucketDocument({}).expires
-    blocks = Blocks()
     first = await blocks.cache.get()
     blocks.time = 5000
     assert (await blocks.cache.get()).storage is first.storage

@@ -69,6 +69,15 @@ class World:
     async def kept(self, job: UUID, type_: EventType, round_: int = 1) -> Delivery | None:
         return await read_delivery(self.storage, str(job), webhook_id(str(job), type_, round_))
 
+    async def announce(
+        self, job: UUID, data: dict[str, Any], round_: int = 1, at: datetime | None = None
+    ) -> None:
+        """Announce a good end, as the job itself does."""
+        at = at or datetime.now(UTC)
+        await announce_event(
+            self.prefect, self.storage, str(job), "job.completed", data, at, round_=round_
+        )
+
     async def started(self, job: UUID) -> list[dict[str, Any]]:
         """Parameters of the delivery runs of a job."""
         answer = await self.prefect.request(
@@ -156,33 +165,16 @@ async def test_a_reported_failure_has_the_words_of_the_status(world: World) -> N
 async def test_announcing_is_once_however_many_do_it(world: World) -> None:
     job = await world.job(Completed(message="done"))
 
-    async def by_the_job() -> None:
-        await announce_event(
-            world.prefect,
-            world.storage,
-            str(job),
-            "job.completed",
-            {"status": "completed"},
-            datetime.now(UTC),
-            round_=1,
-        )
-
-    await asyncio.gather(*(by_the_job() for _ in range(5)), *(world.look() for _ in range(5)))
+    by_the_job = (world.announce(job, {"status": "completed"}) for _ in range(5))
+    await asyncio.gather(*by_the_job, *(world.look() for _ in range(5)))
     assert len(await world.started(job)) == 1
 
 
 async def test_the_jobs_own_words_stay(world: World) -> None:
     job = await world.job()
     told = datetime.now(UTC)
-    await announce_event(
-        world.prefect,
-        world.storage,
-        str(job),
-        "job.completed",
-        {"status": "completed", "output_key": "k"},
-        told,
-        round_=await round_of(world.prefect, str(job)),
-    )
+    round_ = await round_of(world.prefect, str(job))
+    await world.announce(job, {"status": "completed", "output_key": "k"}, round_, told)
     await world.enter(job, Completed(message="done"))
     await world.look()
     record = await world.kept(job, "job.completed")
@@ -267,15 +259,6 @@ async def test_each_end_costs_one_look(world: World) -> None:
 
 
 async def test_a_job_without_a_target_is_left_alone(world: World) -> None:
-    assert (
-        await announce_event(
-            world.prefect,
-            world.storage,
-            str(uuid.uuid4()),
-            "job.failed",
-            {},
-            datetime.now(UTC),
-            round_=1,
-        )
-        is None
-    )
+    job, now = str(uuid.uuid4()), datetime.now(UTC)
+    told = announce_event(world.prefect, world.storage, job, "job.failed", {}, now, round_=1)
+    assert await told is None
