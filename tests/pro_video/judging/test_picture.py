@@ -23,7 +23,7 @@ from tests.support.media.compared import (
     codes,
     compare,
     lips,
-    picture,
+    picture_of,
     plan,
 )
 
@@ -169,7 +169,7 @@ def test_another_video_is_seen_after_lip_sync(files: dict[str, Path]) -> None:
 def test_what_cannot_be_read_cannot_be_compared(files: dict[str, Path], tmp_path: Path) -> None:
     page = tmp_path / "page.mp4"
     page.write_text("<html>")
-    shown = picture(files["logo"])
+    shown = picture_of(files["logo"])
     with pytest.raises(MediaUnusable):
         check_lip_sync_picture(
             Videos(files["logo"], page, shown, shown, SECONDS),

@@ -19,16 +19,11 @@ from av.audio.stream import AudioStream
 from pro_video.core.errors import MediaUnusable
 from pro_video.core.file_types import HEAD_BYTES, kind_of
 from pro_video.media.conversion import convert, is_sent_as_it_is
-from pro_video.media.info import MediaInfo
-from pro_video.media.probe import probe
 from tests.support.media.clips import RATE, write_clip
+from tests.support.media.probed import probed
 
 MARKS = (0.5, 1.75)
 """Seconds at which a click stands in the sound."""
-
-
-def read(path: Path) -> MediaInfo:
-    return probe(path, size=path.stat().st_size)
 
 
 def clicks(
@@ -100,14 +95,14 @@ SENT = {
 def test_audio_is_sent_as_plain_wav_unless_it_is_fine(tmp_path: Path, name: str) -> None:
     codec, how, fine = SENT[name]
     source = clicks(tmp_path / name, codec, **how)  # type: ignore[arg-type]
-    info = read(source)
+    info = probed(source)
     assert is_sent_as_it_is(info) is fine
     path = tmp_path / "sent" / "audio.wav"
     path.parent.mkdir()
     told = convert(source, path, audio=info, what="line")
     assert is_sent_as_it_is(told)
-    assert (read(path).container, read(path).size) == (told.container, told.size)
-    assert read(path).duration == pytest.approx(told.duration)
+    assert (probed(path).container, probed(path).size) == (told.container, told.size)
+    assert probed(path).duration == pytest.approx(told.duration)
     rate, channels, sound = heard(path)
     assert info.audio is not None
     assert (rate, channels) == (info.audio.sample_rate, min(2, info.audio.channels))
@@ -123,7 +118,7 @@ def test_a_wav_with_placeholders_gets_true_sizes(tmp_path: Path) -> None:
     data[4:8] = data[place : place + 4] = struct.pack("<I", 0x7FFFFFFF)
     source = tmp_path / "stream.wav"
     source.write_bytes(data)
-    info = read(source)
+    info = probed(source)
     assert not is_sent_as_it_is(info)
     convert(source, tmp_path / "sent.wav", audio=info, what="line")
     rate, _, sound = heard(tmp_path / "sent.wav")
@@ -134,7 +129,7 @@ def test_a_wav_with_placeholders_gets_true_sizes(tmp_path: Path) -> None:
 def test_time_without_samples_is_silence(tmp_path: Path, name: str) -> None:
     codec = "libopus" if name == "a.webm" else "pcm_s16le"
     source = clicks(tmp_path / name, codec, gap=1.0)
-    info = read(source)
+    info = probed(source)
     assert info.duration == pytest.approx(3.0, abs=0.05)
     convert(source, tmp_path / "sent.wav", audio=info, what="line")
     rate, _, sound = heard(tmp_path / "sent.wav")
@@ -143,7 +138,7 @@ def test_time_without_samples_is_silence(tmp_path: Path, name: str) -> None:
 
 def test_what_does_not_decode_is_refused_by_name(tmp_path: Path) -> None:
     source = clicks(tmp_path / "a.m4a", "aac")
-    info = read(source)
+    info = probed(source)
     data = bytearray(source.read_bytes())
     place = data.find(b"mdat") + 4 + 200
     data[place : data.find(b"moov") - 4] = b"\xff" * (data.find(b"moov") - 4 - place)
@@ -157,7 +152,7 @@ def test_no_more_is_written_than_the_probe_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = clicks(tmp_path / "a.flac", "flac")
-    info = read(source)
+    info = probed(source)
     assert info.audio is not None
     monkeypatch.setattr("pro_video.media.conversion._SPARE", 0.25)
     short = replace(info, duration=0.5, audio=replace(info.audio, duration=0.5))
