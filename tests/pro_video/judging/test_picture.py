@@ -23,9 +23,9 @@ from tests.support.media.compared import (
     codes,
     compare,
     lips,
-    picture_of,
     plan,
 )
+from tests.support.media.probed import picture_of
 
 ELSEWHERE = {"x": 0.1, "y": 0.6, "width": 0.2, "height": 0.2}
 

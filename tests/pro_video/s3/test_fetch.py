@@ -24,7 +24,7 @@ from pro_video.net.gate import Gate
 from pro_video.s3.objects import StoredObject
 from pro_video.s3.storage import Storage
 from tests.support.source_server import SourceFile, SourceServer
-from tests.support.storage import BUCKET, MIB, PART, QUICK, noise, unfinished
+from tests.support.storage import BUCKET, MIB, PART, QUICK, noise, stored, unfinished
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,7 +52,7 @@ class Transfer:
         return await self.storage.fetch(url, self.key, **options)
 
     def stored(self) -> bytes:
-        return self.client.get_object(Bucket=BUCKET, Key=self.key)["Body"].read()
+        return stored(self.client, self.key)
 
     async def nothing_left(self) -> None:
         assert await self.storage.head(self.key) is None
