@@ -135,18 +135,6 @@ def test_a_wav_that_counts_its_header_is_whole(tmp_path: Path) -> None:
     assert audio.stated is False
 
 
-def test_a_wav_named_mp4_has_no_picture(tmp_path: Path) -> None:
-    path = write_sound(tmp_path / "a.wav").rename(tmp_path / "video.mp4")
-    info = probed(path)
-    assert info.video is None
-    assert info.container == "wav"
-
-
-def test_a_tiny_picture(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "c.mp4", width=2, height=2, sound=False)
-    assert code_of(path.read_bytes()) == "media_too_small"
-
-
 def patched(data: bytes, box: bytes, change: Callable[[bytearray, int], None]) -> bytes:
     changed = bytearray(data)
     position = -1

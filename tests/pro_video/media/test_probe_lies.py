@@ -20,7 +20,7 @@ from pro_video.request.check import JobRequest, check_request
 from pro_video.request.rules_files import check_media
 from tests.support.media import lying_files as lies
 from tests.support.media.clips import Counting, write_clip, write_sound
-from tests.support.media.probed import picture_of, probed
+from tests.support.media.probed import probed
 
 Files = Callable[[Path], Path | bytes]
 
@@ -292,15 +292,3 @@ def test_ranges_outside_of_real_files(
     clip: Path, line: Path, segment: dict[str, float], code: str
 ) -> None:
     assert refusals(clip, line, **segment) == {code}
-
-
-def test_a_rotated_video_counts_as_it_is_shown(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "c.mp4", width=256, height=64, rotation=90)
-    video = picture_of(path)
-    assert (video.width, video.height) == (64, 256)
-
-
-def test_an_uneven_frame_rate_is_told(tmp_path: Path, line: Path) -> None:
-    times = [0, 40, 100, 300, 700, 710, 1000, 1900, 2000]
-    path = write_clip(tmp_path / "c.mp4", times=times, sound=False)
-    assert any("frame rate varies" in note for note in judge(path, line)[1])
