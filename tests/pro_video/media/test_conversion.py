@@ -5,57 +5,33 @@ from __future__ import annotations
 import struct
 import wave
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.core.file_types import HEAD_BYTES, kind_of
 from pro_video.media.conversion import convert, is_sent_as_it_is
-from tests.support.media.clips import RATE, write_clip
+from tests.support.media.clips import RATE, encode_sound, sound_frames, write_clip
 from tests.support.media.probed import probed
 
 MARKS = (0.5, 1.75)
 """Seconds at which a click stands in the sound."""
 
 
-def clicks(
-    path: Path,
-    codec: str,
-    *,
-    layout: str = "mono",
-    rate: int = RATE,
-    options: dict[str, str] | None = None,
-    gap: float = 0.0,
-) -> Path:
+def clicks(path: Path, codec: str, *, gap: float = 0.0, **how: Any) -> Path:
     """Two seconds of near silence with two clicks; a gap of time may stand at 1 s."""
     sound = np.full(2 * RATE, 0.001, np.float32)
     for mark in MARKS:
         sound[round(mark * RATE) : round(mark * RATE) + 480] = 0.8
-    with av.open(str(path), "w", options=options or {}) as out:
-        stream = out.add_stream(codec, rate=rate)
-        assert isinstance(stream, AudioStream)
-        stream.layout = layout
-        form = AudioResampler(format=stream.codec_context.format or "s16", layout=layout, rate=rate)
-        for start in range(0, len(sound), 960):
-            frame = AudioFrame.from_ndarray(
-                sound[None, start : start + 960], format="fltp", layout="mono"
-            )
-            frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
-            frame.pts = start + (round(gap * RATE) if start >= RATE else 0)
-            for even in form.resample(frame):
-                out.mux(stream.encode(even))
-        for even in form.resample(None):
-            out.mux(stream.encode(even))
-        out.mux(stream.encode(None))
-    return path
+    frames = sound_frames(sound)
+    for frame in frames:
+        if frame.pts is not None and frame.pts >= RATE:
+            frame.pts += round(gap * RATE)
+    return encode_sound(path, codec, frames, **how)
 
 
 def heard(path: Path) -> tuple[int, int, npt.NDArray[np.int16]]:

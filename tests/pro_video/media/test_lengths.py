@@ -25,7 +25,15 @@ from pro_video.judging.preview import make_preview
 from pro_video.judging.sound.loudness import open_sound
 from pro_video.media.reading import lengths
 from pro_video.request.limits import LONGEST_FRAME
-from tests.support.media.clips import RATE, Picture, moving, write_clip, write_sound
+from tests.support.media.clips import (
+    RATE,
+    Picture,
+    encode_sound,
+    moving,
+    sound_frames,
+    write_clip,
+    write_sound,
+)
 from tests.support.media.probed import picture_of, probed, sound_of, streams_of
 
 CODECS = {"webm": ("libvpx", "libopus"), "avi": ("mpeg4", "libmp3lame")}
@@ -81,19 +89,12 @@ def film(
     return path
 
 
-def blocks(seconds: float, size: int = 960) -> list[AudioFrame]:
+def blocks(seconds: float) -> list[AudioFrame]:
     """Noise that is loud first and silent later, which bit rates follow."""
     total = round(seconds * RATE)
     noise = np.random.default_rng(1).random(total).astype(np.float32) - 0.5
     noise[total // 4 :] *= 0.001
-    made = []
-    for start in range(0, total, size):
-        frame = AudioFrame.from_ndarray(
-            noise[None, start : start + size], format="fltp", layout="mono"
-        )
-        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
-        made.append(frame)
-    return made
+    return sound_frames(noise)
 
 
 @pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.webm"])
@@ -208,38 +209,15 @@ def test_sound_is_heard_at_the_time_of_its_picture(tmp_path: Path, name: str) ->
     assert loud[-1] == pytest.approx(2.0, abs=0.13)
 
 
-def encoded(
-    path: Path,
-    codec: str,
-    seconds: float = 10.0,
-    *,
-    rate: int = RATE,
-    quality: int | None = None,
-    options: dict[str, str] | None = None,
-) -> Path:
-    """A sound by itself; with a quality its bit rate varies."""
-    with av.open(str(path), "w", options=options or {}) as out:
-        stream = out.add_stream(codec, rate=rate)
-        assert isinstance(stream, AudioStream)
-        stream.layout = "mono"
-        if quality is not None:
-            stream.codec_context.flags |= 1 << 1
-            stream.codec_context.global_quality = quality
-        form = AudioResampler(format=stream.codec_context.format or "s16", layout="mono", rate=rate)
-        for block in [*blocks(seconds), None]:
-            for even in form.resample(block):
-                out.mux(stream.encode(even))
-        out.mux(stream.encode(None))
-    return path
-
-
 BARE = {"write_xing": "0", "id3v2_version": "0"}
 
 
 def test_a_length_that_readers_estimate_is_counted(tmp_path: Path) -> None:
     made = {
-        "bare mp3": encoded(tmp_path / "a.mp3", "libmp3lame", quality=0, options=BARE),
-        "aac": encoded(tmp_path / "a.aac", "aac"),
+        "bare mp3": encode_sound(
+            tmp_path / "a.mp3", "libmp3lame", blocks(10.0), quality=0, options=BARE
+        ),
+        "aac": encode_sound(tmp_path / "a.aac", "aac", blocks(10.0)),
     }
     for name, path in made.items():
         with av.open(str(path)) as container:
@@ -254,13 +232,13 @@ def test_a_length_that_readers_estimate_is_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_the_padding_of_a_slow_mp3_is_no_sound(tmp_path: Path, rate: int) -> None:
-    audio = sound_of(encoded(tmp_path / "a.mp3", "libmp3lame", 4.0, rate=rate))
+    audio = sound_of(encode_sound(tmp_path / "a.mp3", "libmp3lame", blocks(4.0), rate=rate))
     assert audio.duration == pytest.approx(4.0, abs=0.005)
     assert audio.stated is True
 
 
 def test_a_joined_mp3_is_as_long_as_it_plays(tmp_path: Path) -> None:
-    one = encoded(tmp_path / "a.mp3", "libmp3lame", 3.0)
+    one = encode_sound(tmp_path / "a.mp3", "libmp3lame", blocks(3.0))
     check_length(one, 3.0, stated=True)
     both = tmp_path / "both.mp3"
     both.write_bytes(one.read_bytes() * 2)
@@ -274,7 +252,7 @@ def check_length(path: Path, seconds: float, *, stated: bool) -> None:
 
 
 def test_a_flac_may_not_know_its_length_and_may_be_cut(tmp_path: Path) -> None:
-    data = bytearray(encoded(tmp_path / "a.flac", "flac", 3.0).read_bytes())
+    data = bytearray(encode_sound(tmp_path / "a.flac", "flac", blocks(3.0)).read_bytes())
     cut = bytes(data[: len(data) // 2])
     with pytest.raises(MediaUnusable, match=r"header promises 3\.00 s") as caught:
         probed(cut)
