@@ -12,12 +12,12 @@ from sandbox.common.http_faults import cut as cut_connection
 
 
 class DamagedFile(FileResponse):
-    """A file, or the range asked for, of which only a share arrives.
+    """A file that arrives in part, or slowly.
 
     Args:
         share: the fraction of the body that is sent, from 0 to 1.
-        cut: announce the whole body and close the connection after the share; without it the
-            share looks like the whole.
+        cut: announce the whole body, or the range asked for, and close the connection after the
+            share. Otherwise the share is sent as if it were the whole file, also for a range.
         seconds: how long the body takes, in equal pauses.
     """
 
@@ -55,6 +55,10 @@ class DamagedFile(FileResponse):
                 await send({**message, "body": body, "more_body": more})
                 await asyncio.sleep(pause)
 
+        if not self._cut:
+            # In a range, the file's real length would be announced.
+            headers = [each for each in scope["headers"] if each[0] not in (b"range", b"if-range")]
+            scope = {**scope, "headers": headers}
         await super().__call__(scope, receive, damaged)
         if self._cut:
             await cut_connection(scope, receive, flush=True)

@@ -42,7 +42,7 @@ def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
 def cancelled_lip_sync(resources: Resources) -> None:
     jobs = resources.jobs
     job_id = jobs.prepare(resources.tiny_parameters)
-    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
+    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=30)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Lip-sync processing")
     generation = jobs.until_accepted("sync_so", job_id)["id"]
@@ -196,7 +196,7 @@ def stopping_worker(resources: Resources) -> None:
     jobs, pool = resources.jobs, "stopping"
     jobs.make_pool(pool, "pro-video", "text-inpainting")
     job_id = jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}")
-    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=10)]))
+    jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=30)]))
     jobs.release(job_id)
     with worker(jobs.stack, pool) as first:
         generation = jobs.until_accepted("sync_so", job_id)["id"]
