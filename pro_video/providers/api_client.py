@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
 from typing import Generic, Self, TypedDict, TypeVar, Unpack
 
 from pro_video.core.clock import SYSTEM_CLOCK, Clock
@@ -79,12 +78,7 @@ class ApiClient(ABC, Generic[Keys]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._session.aclose()
 
     @abstractmethod

@@ -13,8 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.register import register
 from deployments.save_blocks import ConnectionSettings
 from gateway.auth.token_store import new_token, save_entries
-from pro_video.s3.storage import Storage, make_client
-from sandbox.s3 import start_s3
+from pro_video.s3.storage import Storage
 from tests.gateway.gateways import (
     ACCESS_KEY,
     BUCKET,
@@ -25,34 +24,27 @@ from tests.gateway.gateways import (
     Upstream,
     serving,
 )
+from tests.support.storage import running_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 server."""
-    with start_s3(
-        tmp_path_factory.mktemp("s3"),
-        host="127.0.0.1",
-        port=0,
-        access_key=ACCESS_KEY,
-        secret_key=SECRET_KEY,
-        region=REGION,
-    ) as server:
-        yield server.url
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, S3Client]]:
+    with running_s3(tmp_path_factory.mktemp("s3"), REGION) as (url, client):
+        client.create_bucket(Bucket=BUCKET)
+        yield url, client
 
 
 @pytest.fixture(scope="session")
-def s3_client(s3_endpoint: str) -> Iterator[S3Client]:
-    """A client of it, with the bucket in place."""
-    client = make_client(
-        endpoint_url=s3_endpoint, region=REGION, access_key=ACCESS_KEY, secret_key=SECRET_KEY
-    )
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    client.close()
+def s3_endpoint(s3_server: tuple[str, S3Client]) -> str:
+    return s3_server[0]
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_server: tuple[str, S3Client]) -> S3Client:
+    return s3_server[1]
 
 
 @pytest.fixture(scope="session")

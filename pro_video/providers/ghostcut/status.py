@@ -102,23 +102,11 @@ ACCEPTED: Final = 1000
 
 CODES: Final[Mapping[int, Meaning]] = MappingProxyType(
     {
-        2001: Meaning.KEY,
-        2002: Meaning.WRONG_REQUEST,
-        2003: Meaning.KEY,
-        2004: Meaning.KEY,
-        3001: Meaning.VENDOR_TROUBLE,
-        3002: Meaning.VENDOR_TROUBLE,
-        3003: Meaning.WRONG_REQUEST,
+        **dict.fromkeys((2001, 2003, 2004), Meaning.KEY),
+        **dict.fromkeys((2002, 3003, 3007, 3008, 4001, 4002, 4003, 4004), Meaning.WRONG_REQUEST),
         3006: Meaning.TOO_FAST,
-        3007: Meaning.WRONG_REQUEST,
-        3008: Meaning.WRONG_REQUEST,
-        4001: Meaning.WRONG_REQUEST,
-        4002: Meaning.WRONG_REQUEST,
-        4003: Meaning.WRONG_REQUEST,
-        4004: Meaning.WRONG_REQUEST,
-        9999: Meaning.VENDOR_TROUBLE,
-        # A validation error of the series endpoints, which we do not call; elsewhere undefined.
-        500: Meaning.VENDOR_TROUBLE,
+        # 500 is a validation error of the series endpoints, which are not called here.
+        **dict.fromkeys((3001, 3002, 9999, 500), Meaning.VENDOR_TROUBLE),
     }
 )
 

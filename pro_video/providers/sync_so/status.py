@@ -28,27 +28,15 @@ from pro_video.core.waiting import Observation
 from pro_video.providers.job_status import JobStatus
 from pro_video.providers.sync_so.models import PROVIDER, Generation
 
-
-class GenerationStatus(Enum):
-    """The documented statuses, and one that other clients have met."""
-
-    PENDING = "PENDING"
-    PROCESSING = "PROCESSING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    REJECTED = "REJECTED"
-    CANCELED = "CANCELED"
-    """Documented nowhere; tolerated by other clients."""
-
-
-STATUSES: Final[Mapping[GenerationStatus, JobStatus]] = MappingProxyType(
+STATUSES: Final[Mapping[str, JobStatus]] = MappingProxyType(
     {
-        GenerationStatus.PENDING: JobStatus.RUNNING,
-        GenerationStatus.PROCESSING: JobStatus.RUNNING,
-        GenerationStatus.COMPLETED: JobStatus.DONE,
-        GenerationStatus.FAILED: JobStatus.FAILED,
-        GenerationStatus.REJECTED: JobStatus.FAILED,
-        GenerationStatus.CANCELED: JobStatus.FAILED,
+        "PENDING": JobStatus.RUNNING,
+        "PROCESSING": JobStatus.RUNNING,
+        "COMPLETED": JobStatus.DONE,
+        "FAILED": JobStatus.FAILED,
+        "REJECTED": JobStatus.FAILED,
+        # Documented nowhere; other clients have met it.
+        "CANCELED": JobStatus.FAILED,
     }
 )
 
@@ -161,12 +149,12 @@ def status_of(status: str) -> JobStatus:
     An unknown status counts as running: a paid job is not given up over a new word, and the wait
     has a deadline. :func:`is_known` tells it apart.
     """
-    return STATUSES[GenerationStatus(status)] if is_known(status) else JobStatus.RUNNING
+    return STATUSES.get(status, JobStatus.RUNNING)
 
 
 def is_known(status: str) -> bool:
-    """Is it one of :class:`GenerationStatus`?"""
-    return status in GenerationStatus.__members__
+    """Is it one of :data:`STATUSES`?"""
+    return status in STATUSES
 
 
 def meaning_of(code: str | None) -> Meaning | None:
@@ -192,9 +180,7 @@ def error_for(generation: Generation) -> ProVideoError:
     if meaning is not None:
         kind = meaning.of_job
     else:
-        kind = (
-            JobFailedRetryable if generation.status == GenerationStatus.FAILED.value else JobFailed
-        )
+        kind = JobFailedRetryable if generation.status == "FAILED" else JobFailed
     reason = redact(generation.error or "") or f"no reason given (status {generation.status})"
     return kind(
         reason,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import zlib
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
@@ -73,12 +72,7 @@ class MultipartUpload:
         self._id = response["UploadId"]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if not self._done:
             _abort(self._target, self._id)
 

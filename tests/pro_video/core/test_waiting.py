@@ -26,11 +26,16 @@ STEADY = WaitPolicy(deadline=100, first=10, longest=10, jitter=0)
 class Job:
     """A provider's job: done at a time, or scripted look by look."""
 
-    def __init__(self, clock: VirtualClock, done_at: float = float("inf")) -> None:
+    def __init__(
+        self,
+        clock: VirtualClock,
+        done_at: float = float("inf"),
+        script: Sequence[Observation[str] | Exception] = (),
+    ) -> None:
         self.clock = clock
         self.done_at = done_at
         self.looked: list[float] = []
-        self.script: list[Observation[str] | Exception] = []
+        self.script = list(script)
 
     async def look(self) -> Observation[str]:
         self.looked.append(self.clock.monotonic())
@@ -92,15 +97,17 @@ async def test_jitter_keeps_waiters_apart() -> None:
 
 
 async def test_a_hint_holds_for_one_look_and_is_capped(clock: VirtualClock) -> None:
-    job = Job(clock)
-    job.script = [
-        Observation(False, "running", next_poll=3),
-        Observation(False, "running"),
-        Observation(False, "running", next_poll=10_000),
-        Observation(False, "running", next_poll=0),
-        Observation(False, "running", next_poll=float("nan")),
-        Observation(True, "result"),
-    ]
+    job = Job(
+        clock,
+        script=[
+            Observation(False, "running", next_poll=3),
+            Observation(False, "running"),
+            Observation(False, "running", next_poll=10_000),
+            Observation(False, "running", next_poll=0),
+            Observation(False, "running", next_poll=float("nan")),
+            Observation(True, "result"),
+        ],
+    )
     policy = WaitPolicy(deadline=1000, first=10, longest=10, jitter=0, hint_limit=50)
     assert await wait_for(job.look, policy, clock=clock) == "result"
     gaps = [round(b - a, 3) for a, b in zip(job.looked, job.looked[1:], strict=False)]
@@ -175,8 +182,7 @@ async def test_a_clock_set_forward_is_followed_by_another_look(clock: VirtualClo
 async def test_transient_errors_do_not_end_the_wait(
     clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = Job(clock)
-    job.script = [*[ServiceUnavailable("away")] * 40, Observation(True, "result")]
+    job = Job(clock, script=[*[ServiceUnavailable("away")] * 40, Observation(True, "result")])
     policy = WaitPolicy(deadline=10_000, first=2, jitter=0, transient_limit=60)
     with caplog.at_level(logging.INFO):
         assert await wait_for(job.look, policy, clock=clock) == "result"
@@ -186,20 +192,23 @@ async def test_transient_errors_do_not_end_the_wait(
 
 
 async def test_retry_after_of_a_transient_error_is_obeyed(clock: VirtualClock) -> None:
-    job = Job(clock)
-    job.script = [
-        RateLimited("slow down", retry_after=42),
-        RateLimited("slow down", retry_after=1e9),
-        Observation(True, "result"),
-    ]
+    job = Job(
+        clock,
+        script=[
+            RateLimited("slow down", retry_after=42),
+            RateLimited("slow down", retry_after=1e9),
+            Observation(True, "result"),
+        ],
+    )
     policy = WaitPolicy(deadline=10_000, jitter=0, hint_limit=120)
     assert await wait_for(job.look, policy, clock=clock) == "result"
     assert job.looked == [0, 42, 162]
 
 
 async def test_transient_errors_are_bounded_by_the_deadline(clock: VirtualClock) -> None:
-    job = Job(clock)
-    job.script = [ServiceUnavailable("away", provider="sync.so", request_id="r1")] * 1000
+    job = Job(
+        clock, script=[ServiceUnavailable("away", provider="sync.so", request_id="r1")] * 1000
+    )
     with pytest.raises(DeadlineExceeded, match="Last answer: away") as caught:
         await wait_for(job.look, STEADY, clock=clock)
     assert job.looked[-1] == pytest.approx(100, abs=0.01)
@@ -222,8 +231,7 @@ async def test_a_look_that_hangs_is_given_up(clock: VirtualClock) -> None:
 
 
 async def test_terminal_errors_end_the_wait_at_once(clock: VirtualClock) -> None:
-    job = Job(clock)
-    job.script = [JobFailed("face not found")]
+    job = Job(clock, script=[JobFailed("face not found")])
     with pytest.raises(JobFailed, match="face not found"):
         await wait_for(job.look, STEADY, clock=clock)
     assert clock.monotonic() == 0
@@ -365,55 +373,32 @@ def test_a_wait_without_an_end_or_a_pace_is_refused(fields: dict[str, float]) ->
         WaitPolicy(**fields)
 
 
-class Account:
-    """Answers creates from a script."""
-
-    def __init__(self, clock: VirtualClock, script: Sequence[Exception | str]) -> None:
-        self.clock = clock
-        self.script = list(script)
-        self.called: list[float] = []
-
-    async def create(self) -> str:
-        self.called.append(self.clock.monotonic())
-        step = self.script.pop(0)
-        if isinstance(step, Exception):
-            raise step
-        return step
-
-
 async def test_a_slot_is_waited_for(clock: VirtualClock) -> None:
-    account = Account(
-        clock,
-        [
-            SlotUnavailable("3 of 3", retry_after=7),
-            RateLimited("slow down"),
-            SlotUnavailable("3 of 3"),
-            "created",
-        ],
-    )
+    full = SlotUnavailable("3 of 3", retry_after=7)
+    job = Job(clock, 0, script=[full, RateLimited("slow down"), SlotUnavailable("3 of 3")])
     waits: list[tuple[str, float, float]] = []
 
     async def tell(error: Exception, elapsed: float, seconds: float) -> None:
         waits.append((str(error), elapsed, seconds))
 
     policy = WaitPolicy(deadline=100, first=2, factor=2, jitter=0)
-    assert await until_slot(account.create, policy, clock=clock, on_wait=tell) == "created"
-    assert account.called == [0, 7, 11, 19]
+    assert (await until_slot(job.look, policy, clock=clock, on_wait=tell)).value == "result"
+    assert job.looked == [0, 7, 11, 19]
     assert [wait[2] for wait in waits] == [7, 4, 8]
 
 
 async def test_no_slot_until_the_deadline(clock: VirtualClock) -> None:
-    account = Account(clock, [SlotUnavailable("3 of 3", provider="sync.so")] * 100)
+    job = Job(clock, script=[SlotUnavailable("3 of 3", provider="sync.so")] * 100)
     with pytest.raises(DeadlineExceeded, match="nothing was created") as caught:
-        await until_slot(account.create, STEADY, clock=clock)
+        await until_slot(job.look, STEADY, clock=clock)
     assert caught.value.code == "no_slot"
-    assert account.called[-1] == pytest.approx(100, abs=0.01)
+    assert job.looked[-1] == pytest.approx(100, abs=0.01)
 
 
 async def test_other_errors_of_a_create_are_the_callers(clock: VirtualClock) -> None:
-    account = Account(clock, [SlotUnavailable("3 of 3"), OutcomeUnknown("lost")])
+    job = Job(clock, script=[SlotUnavailable("3 of 3"), OutcomeUnknown("lost")])
     with pytest.raises(OutcomeUnknown):
-        await until_slot(account.create, STEADY, clock=clock)
+        await until_slot(job.look, STEADY, clock=clock)
 
 
 async def test_stop_ends_the_wait_for_a_slot_but_not_a_create(clock: VirtualClock) -> None:
@@ -425,10 +410,10 @@ async def test_stop_ends_the_wait_for_a_slot_but_not_a_create(clock: VirtualCloc
         return "created"
 
     assert await until_slot(create, STEADY, clock=clock, stop=stop) == "created"
-    account = Account(clock, ["never"])
+    job = Job(clock)
     with pytest.raises(Stopped):
-        await until_slot(account.create, STEADY, clock=clock, stop=stop)
-    assert not account.called
+        await until_slot(job.look, STEADY, clock=clock, stop=stop)
+    assert not job.looked
 
 
 async def test_pause_tells_what_ended_it(clock: VirtualClock) -> None:

@@ -23,9 +23,9 @@ from tests.support.media.compared import (
     codes,
     compare,
     lips,
-    picture,
     plan,
 )
+from tests.support.media.probed import picture_of
 
 ELSEWHERE = {"x": 0.1, "y": 0.6, "width": 0.2, "height": 0.2}
 
@@ -169,7 +169,7 @@ def test_another_video_is_seen_after_lip_sync(files: dict[str, Path]) -> None:
 def test_what_cannot_be_read_cannot_be_compared(files: dict[str, Path], tmp_path: Path) -> None:
     page = tmp_path / "page.mp4"
     page.write_text("<html>")
-    shown = picture(files["logo"])
+    shown = picture_of(files["logo"])
     with pytest.raises(MediaUnusable):
         check_lip_sync_picture(
             Videos(files["logo"], page, shown, shown, SECONDS),

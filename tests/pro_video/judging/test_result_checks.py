@@ -21,15 +21,15 @@ from pro_video.judging.result_checks import (
     same_duration,
 )
 from pro_video.media.info import AudioStream, MediaInfo, VideoStream
-from pro_video.media.probe import probe
 from pro_video.request.models import Segment, SyncMode
 from tests.support.media.clips import write_clip, write_sound
+from tests.support.media.probed import probed
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> MediaInfo:
     path = write_clip(tmp_path_factory.mktemp("source") / "in.mp4", width=320, height=192)
-    return probe(path, size=path.stat().st_size)
+    return probed(path)
 
 
 def checked(path: Path, like: MediaInfo, **changes: object) -> FileCheck:
@@ -159,7 +159,7 @@ def test_pixels_that_are_not_square_may_be_kept_or_made_square(
     tmp_path: Path, size: tuple[int, int], pixel_aspect: Fraction | None
 ) -> None:
     path = write_clip(tmp_path / "in.mp4", width=240, height=180, pixel_aspect=WIDE)
-    wide = probe(path, size=path.stat().st_size)
+    wide = probed(path)
     out = write_clip(tmp_path / "out.mp4", width=size[0], height=size[1], pixel_aspect=pixel_aspect)
     assert checked(out, wide).findings == ()
 
@@ -169,14 +169,14 @@ def test_another_shape_or_size_than_that_of_pixels_that_are_not_square(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     path = write_clip(tmp_path / "in.mp4", width=240, height=180, pixel_aspect=WIDE)
-    wide = probe(path, size=path.stat().st_size)
+    wide = probed(path)
     out = write_clip(tmp_path / "out.mp4", width=size[0], height=size[1])
     assert doubtful(out, wide) == "output_resolution"
 
 
 def test_a_picture_that_ends_before_the_sound(tmp_path: Path, source: MediaInfo) -> None:
     path = write_clip(tmp_path / "out.mp4", width=320, height=192, seconds=1, sound_seconds=2)
-    assert probe(path, size=path.stat().st_size).duration == pytest.approx(2.0, abs=0.1)
+    assert probed(path).duration == pytest.approx(2.0, abs=0.1)
     assert unusable(path, source) == "output_cut_short"
 
 

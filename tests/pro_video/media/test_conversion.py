@@ -5,62 +5,33 @@ from __future__ import annotations
 import struct
 import wave
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
 
 from pro_video.core.errors import MediaUnusable
 from pro_video.core.file_types import HEAD_BYTES, kind_of
 from pro_video.media.conversion import convert, is_sent_as_it_is
-from pro_video.media.info import MediaInfo
-from pro_video.media.probe import probe
-from tests.support.media.clips import RATE, write_clip
+from tests.support.media.clips import RATE, encode_sound, sound_frames, write_clip
+from tests.support.media.probed import probed
 
 MARKS = (0.5, 1.75)
 """Seconds at which a click stands in the sound."""
 
 
-def read(path: Path) -> MediaInfo:
-    return probe(path, size=path.stat().st_size)
-
-
-def clicks(
-    path: Path,
-    codec: str,
-    *,
-    layout: str = "mono",
-    rate: int = RATE,
-    options: dict[str, str] | None = None,
-    gap: float = 0.0,
-) -> Path:
+def clicks(path: Path, codec: str, *, gap: float = 0.0, **how: Any) -> Path:
     """Two seconds of near silence with two clicks; a gap of time may stand at 1 s."""
     sound = np.full(2 * RATE, 0.001, np.float32)
     for mark in MARKS:
         sound[round(mark * RATE) : round(mark * RATE) + 480] = 0.8
-    with av.open(str(path), "w", options=options or {}) as out:
-        stream = out.add_stream(codec, rate=rate)
-        assert isinstance(stream, AudioStream)
-        stream.layout = layout
-        form = AudioResampler(format=stream.codec_context.format or "s16", layout=layout, rate=rate)
-        for start in range(0, len(sound), 960):
-            frame = AudioFrame.from_ndarray(
-                sound[None, start : start + 960], format="fltp", layout="mono"
-            )
-            frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
-            frame.pts = start + (round(gap * RATE) if start >= RATE else 0)
-            for even in form.resample(frame):
-                out.mux(stream.encode(even))
-        for even in form.resample(None):
-            out.mux(stream.encode(even))
-        out.mux(stream.encode(None))
-    return path
+    frames = sound_frames(sound)
+    for frame in frames:
+        if frame.pts is not None and frame.pts >= RATE:
+            frame.pts += round(gap * RATE)
+    return encode_sound(path, codec, frames, **how)
 
 
 def heard(path: Path) -> tuple[int, int, npt.NDArray[np.int16]]:
@@ -100,14 +71,14 @@ SENT = {
 def test_audio_is_sent_as_plain_wav_unless_it_is_fine(tmp_path: Path, name: str) -> None:
     codec, how, fine = SENT[name]
     source = clicks(tmp_path / name, codec, **how)  # type: ignore[arg-type]
-    info = read(source)
+    info = probed(source)
     assert is_sent_as_it_is(info) is fine
     path = tmp_path / "sent" / "audio.wav"
     path.parent.mkdir()
     told = convert(source, path, audio=info, what="line")
     assert is_sent_as_it_is(told)
-    assert (read(path).container, read(path).size) == (told.container, told.size)
-    assert read(path).duration == pytest.approx(told.duration)
+    assert (probed(path).container, probed(path).size) == (told.container, told.size)
+    assert probed(path).duration == pytest.approx(told.duration)
     rate, channels, sound = heard(path)
     assert info.audio is not None
     assert (rate, channels) == (info.audio.sample_rate, min(2, info.audio.channels))
@@ -123,7 +94,7 @@ def test_a_wav_with_placeholders_gets_true_sizes(tmp_path: Path) -> None:
     data[4:8] = data[place : place + 4] = struct.pack("<I", 0x7FFFFFFF)
     source = tmp_path / "stream.wav"
     source.write_bytes(data)
-    info = read(source)
+    info = probed(source)
     assert not is_sent_as_it_is(info)
     convert(source, tmp_path / "sent.wav", audio=info, what="line")
     rate, _, sound = heard(tmp_path / "sent.wav")
@@ -134,7 +105,7 @@ def test_a_wav_with_placeholders_gets_true_sizes(tmp_path: Path) -> None:
 def test_time_without_samples_is_silence(tmp_path: Path, name: str) -> None:
     codec = "libopus" if name == "a.webm" else "pcm_s16le"
     source = clicks(tmp_path / name, codec, gap=1.0)
-    info = read(source)
+    info = probed(source)
     assert info.duration == pytest.approx(3.0, abs=0.05)
     convert(source, tmp_path / "sent.wav", audio=info, what="line")
     rate, _, sound = heard(tmp_path / "sent.wav")
@@ -143,7 +114,7 @@ def test_time_without_samples_is_silence(tmp_path: Path, name: str) -> None:
 
 def test_what_does_not_decode_is_refused_by_name(tmp_path: Path) -> None:
     source = clicks(tmp_path / "a.m4a", "aac")
-    info = read(source)
+    info = probed(source)
     data = bytearray(source.read_bytes())
     place = data.find(b"mdat") + 4 + 200
     data[place : data.find(b"moov") - 4] = b"\xff" * (data.find(b"moov") - 4 - place)
@@ -157,7 +128,7 @@ def test_no_more_is_written_than_the_probe_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = clicks(tmp_path / "a.flac", "flac")
-    info = read(source)
+    info = probed(source)
     assert info.audio is not None
     monkeypatch.setattr("pro_video.media.conversion._SPARE", 0.25)
     short = replace(info, duration=0.5, audio=replace(info.audio, duration=0.5))

@@ -23,17 +23,20 @@ from av.video.stream import VideoStream
 from pro_video.core.errors import MediaUnusable
 from pro_video.judging.preview import make_preview
 from pro_video.judging.sound.loudness import open_sound
-from pro_video.media.info import MediaInfo
-from pro_video.media.probe import probe
 from pro_video.media.reading import lengths
 from pro_video.request.limits import LONGEST_FRAME
-from tests.support.media.clips import RATE, Picture, moving, write_clip, write_sound
+from tests.support.media.clips import (
+    RATE,
+    Picture,
+    encode_sound,
+    moving,
+    sound_frames,
+    write_clip,
+    write_sound,
+)
+from tests.support.media.probed import picture_of, probed, sound_of, streams_of
 
 CODECS = {"webm": ("libvpx", "libopus"), "avi": ("mpeg4", "libmp3lame")}
-
-
-def read(path: Path) -> MediaInfo:
-    return probe(path, size=path.stat().st_size)
 
 
 def film(
@@ -45,8 +48,11 @@ def film(
     sound_seconds: float | None = None,
     times: Sequence[int] | None = None,
     base: Fraction = Fraction(1, 1000),
+    rate: int = 25,
     reordered: bool = False,
     options: dict[str, str] | None = None,
+    codec: str | None = None,
+    draw: Callable[[int, int, int], Picture] = moving,
 ) -> Path:
     """A clip whose picture and sound begin at times of their own, muxed in their order.
 
@@ -55,15 +61,15 @@ def film(
     picture_codec, sound_codec = CODECS.get(path.suffix[1:], ("libx264", "aac"))
     stamps = [round(n / 25 / base) for n in range(round(seconds * 25))] if times is None else times
     with av.open(str(path), "w", options=options or {}) as out:
-        video = out.add_stream(picture_codec, rate=25)
+        video = out.add_stream(codec or picture_codec, rate=rate)
         assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
         video.codec_context.time_base = base
-        if picture_codec == "libx264":
+        if video.name == "libx264":
             video.options = {"preset": "fast" if reordered else "ultrafast"}
         items: list[tuple[float, Callable[[], list[Packet[Any]]]]] = []
         for number, stamp in enumerate(stamps):
-            frame = VideoFrame.from_ndarray(moving(number, 160, 96), format="rgb24")
+            frame = VideoFrame.from_ndarray(draw(number, 160, 96), format="rgb24")
             frame.pts, frame.time_base = stamp + round(picture_at / base), base
             items.append((float(frame.pts * base), partial(video.encode, frame)))
         audio = None
@@ -83,19 +89,12 @@ def film(
     return path
 
 
-def blocks(seconds: float, size: int = 960) -> list[AudioFrame]:
+def blocks(seconds: float) -> list[AudioFrame]:
     """Noise that is loud first and silent later, which bit rates follow."""
     total = round(seconds * RATE)
     noise = np.random.default_rng(1).random(total).astype(np.float32) - 0.5
     noise[total // 4 :] *= 0.001
-    made = []
-    for start in range(0, total, size):
-        frame = AudioFrame.from_ndarray(
-            noise[None, start : start + size], format="fltp", layout="mono"
-        )
-        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
-        made.append(frame)
-    return made
+    return sound_frames(noise)
 
 
 @pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.webm"])
@@ -104,27 +103,25 @@ def blocks(seconds: float, size: int = 960) -> list[AudioFrame]:
 def test_a_length_is_the_end_minus_the_begin(
     tmp_path: Path, name: str, begin: float, *, reordered: bool
 ) -> None:
-    info = read(film(tmp_path / name, picture_at=begin, sound_at=begin, reordered=reordered))
+    info, video, audio = streams_of(
+        film(tmp_path / name, picture_at=begin, sound_at=begin, reordered=reordered)
+    )
     assert info.duration == pytest.approx(2.0, abs=0.05)
-    assert info.video is not None
-    assert info.audio is not None
-    assert info.video.duration == pytest.approx(2.0, abs=0.005)
-    assert info.video.start == pytest.approx(0, abs=0.03)
-    assert info.audio.duration == pytest.approx(2.0, abs=0.05)
-    assert (info.video.fps, info.video.frames) == (25.0, 50)
+    assert video.duration == pytest.approx(2.0, abs=0.005)
+    assert video.start == pytest.approx(0, abs=0.03)
+    assert audio.duration == pytest.approx(2.0, abs=0.05)
+    assert (video.fps, video.frames) == (25.0, 50)
 
 
 @pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.webm"])
 @pytest.mark.parametrize(("picture", "sound"), [(1.0, 0.0), (0.0, 1.0)])
 def test_streams_that_begin_apart(tmp_path: Path, name: str, picture: float, sound: float) -> None:
-    info = read(film(tmp_path / name, picture_at=picture, sound_at=sound))
+    info, video, audio = streams_of(film(tmp_path / name, picture_at=picture, sound_at=sound))
     assert info.duration == pytest.approx(3.0, abs=0.05)
-    assert info.video is not None
-    assert info.audio is not None
-    assert info.video.duration == pytest.approx(2.0, abs=0.005)
-    assert info.video.start == pytest.approx(picture, abs=0.03)
-    assert info.audio.duration == pytest.approx(2.0, abs=0.05)
-    assert info.audio.start == pytest.approx(sound, abs=0.03)
+    assert video.duration == pytest.approx(2.0, abs=0.005)
+    assert video.start == pytest.approx(picture, abs=0.03)
+    assert audio.duration == pytest.approx(2.0, abs=0.05)
+    assert audio.start == pytest.approx(sound, abs=0.03)
 
 
 @pytest.mark.parametrize("name", ["c.mkv", "c.webm"])
@@ -132,11 +129,9 @@ def test_streams_that_begin_apart(tmp_path: Path, name: str, picture: float, sou
 def test_a_sound_that_ends_long_before_or_after_the_picture(
     tmp_path: Path, name: str, sound_seconds: float
 ) -> None:
-    info = read(film(tmp_path / name, seconds=3.0, sound_seconds=sound_seconds))
-    assert info.video is not None
-    assert info.audio is not None
-    assert info.video.duration == pytest.approx(3.0, abs=0.005)
-    assert info.audio.duration == pytest.approx(sound_seconds, abs=0.05)
+    info, video, audio = streams_of(film(tmp_path / name, seconds=3.0, sound_seconds=sound_seconds))
+    assert video.duration == pytest.approx(3.0, abs=0.005)
+    assert audio.duration == pytest.approx(sound_seconds, abs=0.05)
     assert info.duration == pytest.approx(max(3.0, sound_seconds), abs=0.05)
 
 
@@ -152,7 +147,7 @@ def test_a_sound_that_ends_long_before_or_after_the_picture(
 def test_recordings_that_state_no_length_are_counted(
     tmp_path: Path, name: str, options: dict[str, str]
 ) -> None:
-    info = read(film(tmp_path / name, options=options))
+    info = probed(film(tmp_path / name, options=options))
     assert info.video is not None
     # The muxer of fragments moves the first picture to the first sound, which is 20 ms earlier.
     assert info.video.duration == pytest.approx(2.0, abs=0.025)
@@ -167,7 +162,7 @@ def test_a_recording_that_would_take_too_much_reading_is_refused(
     path = film(tmp_path / "c.mkv", seconds=8, options={"live": "1"})
     monkeypatch.setattr("pro_video.media.probe.COUNT_BUDGET", path.stat().st_size // 2)
     with pytest.raises(MediaUnusable, match="does not state its length") as caught:
-        read(path)
+        probed(path)
     assert caught.value.code == "media_no_duration"
 
 
@@ -175,9 +170,8 @@ def test_where_counting_takes_too_much_the_statement_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pro_video.media.probe.COUNT_BUDGET", 1)
-    info = read(film(tmp_path / "c.mkv", picture_at=1.4, sound_at=1.4))
-    assert info.video is not None
-    assert info.video.duration == pytest.approx(2.0, abs=0.05)
+    video = picture_of(film(tmp_path / "c.mkv", picture_at=1.4, sound_at=1.4))
+    assert video.duration == pytest.approx(2.0, abs=0.05)
 
 
 def light(index: int, width: int, height: int) -> Picture:
@@ -186,17 +180,15 @@ def light(index: int, width: int, height: int) -> Picture:
 
 @pytest.mark.parametrize("name", ["c.mkv", "c.avi", "c.mp4"])
 def test_moments_count_from_the_first_picture(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=25)
-        assert isinstance(video, VideoStream)
-        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
-        video.options = {"preset": "fast"}
-        for number in range(50):
-            frame = VideoFrame.from_ndarray(light(number, 160, 96), format="rgb24")
-            frame.pts, frame.time_base = number + 35, Fraction(1, 25)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+    path = film(
+        tmp_path / name,
+        picture_at=1.4,
+        base=Fraction(1, 25),
+        sound_at=None,
+        reordered=True,
+        codec="libx264",
+        draw=light,
+    )
     jpeg = make_preview(path, path, instants=(0.0, 1.0))
     with av.open(io.BytesIO(jpeg), "r") as sheet:
         shown = next(sheet.decode(video=0)).to_ndarray(format="gray")
@@ -217,46 +209,22 @@ def test_sound_is_heard_at_the_time_of_its_picture(tmp_path: Path, name: str) ->
     assert loud[-1] == pytest.approx(2.0, abs=0.13)
 
 
-def encoded(
-    path: Path,
-    codec: str,
-    seconds: float = 10.0,
-    *,
-    quality: int | None = None,
-    options: dict[str, str] | None = None,
-) -> Path:
-    """A sound by itself; with a quality its bit rate varies."""
-    with av.open(str(path), "w", options=options or {}) as out:
-        stream = out.add_stream(codec, rate=RATE)
-        assert isinstance(stream, AudioStream)
-        stream.layout = "mono"
-        if quality is not None:
-            stream.codec_context.flags |= 1 << 1
-            stream.codec_context.global_quality = quality
-        form = AudioResampler(format=stream.codec_context.format or "s16", layout="mono", rate=RATE)
-        for block in blocks(seconds):
-            for even in form.resample(block):
-                out.mux(stream.encode(even))
-        for even in form.resample(None):
-            out.mux(stream.encode(even))
-        out.mux(stream.encode(None))
-    return path
-
-
 BARE = {"write_xing": "0", "id3v2_version": "0"}
 
 
 def test_a_length_that_readers_estimate_is_counted(tmp_path: Path) -> None:
     made = {
-        "bare mp3": encoded(tmp_path / "a.mp3", "libmp3lame", quality=0, options=BARE),
-        "aac": encoded(tmp_path / "a.aac", "aac"),
+        "bare mp3": encode_sound(
+            tmp_path / "a.mp3", "libmp3lame", blocks(10.0), quality=0, options=BARE
+        ),
+        "aac": encode_sound(tmp_path / "a.aac", "aac", blocks(10.0)),
     }
     for name, path in made.items():
         with av.open(str(path)) as container:
             assert container.duration is not None
             # Not even near: the first packets are larger than the rest.
             assert name == "aac" or abs(container.duration / av.time_base - 10) > 0.3
-        audio = read(path).audio
+        audio = probed(path).audio
         assert audio is not None
         assert audio.duration == pytest.approx(10.0, abs=0.06), name
         assert audio.stated is False, name
@@ -264,26 +232,13 @@ def test_a_length_that_readers_estimate_is_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_the_padding_of_a_slow_mp3_is_no_sound(tmp_path: Path, rate: int) -> None:
-    path = tmp_path / "a.mp3"
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libmp3lame", rate=rate)
-        assert isinstance(stream, AudioStream)
-        stream.layout = "mono"
-        form = AudioResampler(
-            format=stream.codec_context.format or "s16p", layout="mono", rate=rate
-        )
-        for block in [*blocks(4.0), None]:
-            for even in form.resample(block):
-                out.mux(stream.encode(even))
-        out.mux(stream.encode(None))
-    audio = read(path).audio
-    assert audio is not None
+    audio = sound_of(encode_sound(tmp_path / "a.mp3", "libmp3lame", blocks(4.0), rate=rate))
     assert audio.duration == pytest.approx(4.0, abs=0.005)
     assert audio.stated is True
 
 
 def test_a_joined_mp3_is_as_long_as_it_plays(tmp_path: Path) -> None:
-    one = encoded(tmp_path / "a.mp3", "libmp3lame", 3.0)
+    one = encode_sound(tmp_path / "a.mp3", "libmp3lame", blocks(3.0))
     check_length(one, 3.0, stated=True)
     both = tmp_path / "both.mp3"
     both.write_bytes(one.read_bytes() * 2)
@@ -291,21 +246,20 @@ def test_a_joined_mp3_is_as_long_as_it_plays(tmp_path: Path) -> None:
 
 
 def check_length(path: Path, seconds: float, *, stated: bool) -> None:
-    audio = read(path).audio
-    assert audio is not None
+    audio = sound_of(path)
     assert audio.duration == pytest.approx(seconds, abs=0.12)
     assert audio.stated is stated
 
 
 def test_a_flac_may_not_know_its_length_and_may_be_cut(tmp_path: Path) -> None:
-    data = bytearray(encoded(tmp_path / "a.flac", "flac", 3.0).read_bytes())
+    data = bytearray(encode_sound(tmp_path / "a.flac", "flac", blocks(3.0)).read_bytes())
     cut = bytes(data[: len(data) // 2])
     with pytest.raises(MediaUnusable, match=r"header promises 3\.00 s") as caught:
-        probe(io.BytesIO(cut), size=len(cut))
+        probed(cut)
     assert caught.value.code == "media_truncated"
     samples = int.from_bytes(data[21:26], "big")
     data[21:26] = (samples & ~0xFFFFFFFFF).to_bytes(5, "big")
-    info = probe(io.BytesIO(data), size=len(data))
+    info = probed(data)
     assert info.duration == pytest.approx(3.0, abs=0.01)
 
 
@@ -334,8 +288,7 @@ def test_a_wav_written_to_a_stream_is_whole(
     if data is not None:
         place = wav.find(b"data") + 4
         wav[place : place + 4] = struct.pack("<I", data)
-    audio = probe(io.BytesIO(wav), size=len(wav)).audio
-    assert audio is not None
+    audio = sound_of(wav)
     assert audio.duration == pytest.approx(1.5, abs=0.001)
     assert audio.stated is False
 
@@ -343,8 +296,7 @@ def test_a_wav_written_to_a_stream_is_whole(
 def test_bytes_after_a_wavs_sound_are_no_cut(tmp_path: Path) -> None:
     wav = write_sound(tmp_path / "a.wav", 1.5).read_bytes()
     tail = wav + b"LIST" + struct.pack("<I", 500) + b"INFO" + bytes(100)
-    audio = probe(io.BytesIO(tail), size=len(tail)).audio
-    assert audio is not None
+    audio = sound_of(tail)
     assert audio.duration == pytest.approx(1.5, abs=0.001)
     assert audio.stated is True
 
@@ -363,13 +315,12 @@ TAILS = {
 def test_bytes_after_the_last_box_are_no_cut(tmp_path: Path, tail: str, *, faststart: bool) -> None:
     clip = write_clip(tmp_path / "c.mp4", faststart=faststart).read_bytes()
     data = clip + TAILS[tail]
-    info = probe(io.BytesIO(data), size=len(data))
-    assert info.video is not None
-    assert info.video.frames == 50
-    assert info.video.duration == pytest.approx(2.0)
+    video = picture_of(data)
+    assert video.frames == 50
+    assert video.duration == pytest.approx(2.0)
     cut = clip[: len(clip) * 2 // 3] + TAILS[tail][:40]
     with pytest.raises(MediaUnusable, match="cut off"):
-        probe(io.BytesIO(cut), size=len(cut))
+        probed(cut)
 
 
 def test_a_media_box_that_is_too_large_is_no_cut(tmp_path: Path) -> None:
@@ -378,7 +329,7 @@ def test_a_media_box_that_is_too_large_is_no_cut(tmp_path: Path) -> None:
     length = int.from_bytes(data[place : place + 4], "big")
     for claimed in (length + 1000, 0):
         data[place : place + 4] = struct.pack(">I", claimed)
-        assert probe(io.BytesIO(data), size=len(data)).video is not None
+        assert picture_of(data)
 
 
 @pytest.mark.parametrize("name", ["c.avi", "c.mkv"])
@@ -389,43 +340,25 @@ def test_an_outer_size_that_is_odd_is_no_cut(tmp_path: Path, name: str) -> None:
     else:
         segment = data.find(b"\x18\x53\x80\x67") + 4
         data[segment : segment + 8] = b"\x01" + (len(data) + 5000).to_bytes(7, "big")
-    info = probe(io.BytesIO(data), size=len(data))
+    info = probed(data)
     assert info.duration == pytest.approx(2.0, abs=0.05)
 
 
 def test_ticks_are_no_pictures(tmp_path: Path) -> None:
-    path = tmp_path / "c.avi"
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=600)
-        assert isinstance(video, VideoStream)
-        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
-        for number in range(50):
-            frame = VideoFrame.from_ndarray(moving(number, 160, 96), format="rgb24")
-            frame.pts, frame.time_base = number * 24, Fraction(1, 600)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+    times, base = range(0, 1200, 24), Fraction(1, 600)
+    path = film(
+        tmp_path / "c.avi", times=times, base=base, rate=600, sound_at=None, codec="libx264"
+    )
     with av.open(str(path)) as container:
         assert container.streams.video[0].average_rate == 600
-    found = read(path).video
-    assert found is not None
+    found = picture_of(path)
     assert (found.fps, found.frames) == (25.0, 50)
     assert found.duration == pytest.approx(2.0, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["c.mkv", "c.webm"])
 def test_a_clock_in_thousandths_is_no_frame_rate(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libvpx" if name == "c.webm" else "libx264", rate=1000)
-        assert isinstance(video, VideoStream)
-        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
-        for number in range(50):
-            frame = VideoFrame.from_ndarray(moving(number, 160, 96), format="rgb24")
-            frame.pts, frame.time_base = number * 40, Fraction(1, 1000)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
-    found = read(path).video
-    assert found is not None
+    found = picture_of(film(tmp_path / name, rate=1000, sound_at=None))
     assert found.fps == pytest.approx(25.0)
     assert found.duration == pytest.approx(2.0, abs=0.005)
 
@@ -435,8 +368,7 @@ HELD = [0, 40, 80, 3000, 3040, 6000, 6040, 9000, 9040, 12000]
 
 @pytest.mark.parametrize("name", ["c.mp4", "c.mkv", "c.webm"])
 def test_held_pictures_do_not_lower_the_frame_rate(tmp_path: Path, name: str) -> None:
-    video = read(film(tmp_path / name, times=HELD, sound_seconds=12.0)).video
-    assert video is not None
+    video = picture_of(film(tmp_path / name, times=HELD, sound_seconds=12.0))
     assert video.fps == pytest.approx(25.0)
     assert video.variable_frame_rate is True
     assert video.duration == pytest.approx(12.04, abs=0.05)
@@ -444,8 +376,7 @@ def test_held_pictures_do_not_lower_the_frame_rate(tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize("name", ["c.mkv", "c.webm"])
 def test_the_last_of_held_pictures_is_not_held(tmp_path: Path, name: str) -> None:
-    video = read(film(tmp_path / name, times=[0, 1500, 3000, 4500], sound_seconds=4.5)).video
-    assert video is not None
+    video = picture_of(film(tmp_path / name, times=[0, 1500, 3000, 4500], sound_seconds=4.5))
     assert video.duration == pytest.approx(4.5, abs=0.11)
 
 
@@ -461,14 +392,12 @@ def test_an_edit_may_show_a_part_twice(tmp_path: Path) -> None:
         size = int.from_bytes(data[start : start + 4], "big") + len(edit) - old
         data[start : start + 4] = size.to_bytes(4, "big")
     data[place : place + old] = edit
-    video = probe(io.BytesIO(data), size=len(data)).video
-    assert video is not None
+    video = picture_of(data)
     assert video.duration == pytest.approx(6.0, abs=0.005)
 
 
 def test_where_all_pictures_are_held_their_rate_is_the_rate(tmp_path: Path) -> None:
-    slides = read(film(tmp_path / "c.mp4", times=[0, 5000, 10000, 15000], sound_seconds=20)).video
-    assert slides is not None
+    slides = picture_of(film(tmp_path / "c.mp4", times=[0, 5000, 10000, 15000], sound_seconds=20))
     assert slides.fps == pytest.approx(0.2, rel=0.01)
     assert 1 / slides.fps > LONGEST_FRAME
 
@@ -491,9 +420,8 @@ def test_further_tracks_are_counted(tmp_path: Path) -> None:
                 for sound in sounds:
                     assert isinstance(sound, AudioStream)
                     out.mux(sound.encode(even))
-    info = read(path)
-    assert info.audio is not None
-    assert info.audio.tracks == 2
+    audio = sound_of(path)
+    assert audio.tracks == 2
 
 
 def test_spans_of_several_streams() -> None:

@@ -16,10 +16,10 @@ from av.video.frame import VideoFrame
 
 from pro_video.judging.picture.grids import Gridder, Shape
 from pro_video.judging.preview import make_preview
-from pro_video.media.probe import probe
 from pro_video.media.reading.orientation import Orientation
 from sandbox.media.files.pictures import from_frame, orientation
 from tests.support.media.clips import Picture, write_clip
+from tests.support.media.probed import picture_of
 
 _ONE = 0x10000
 _TURNS = [(1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0)]
@@ -70,8 +70,7 @@ def test_a_picture_is_shown_where_its_matrix_says(
     expected = moved(corner(0, 160, 96), matrix)[:, :, 0]
     height, width = expected.shape
 
-    video = probe(clip, size=clip.stat().st_size).video
-    assert video is not None
+    video = picture_of(clip)
     assert (video.width, video.height) == (width, height)
     assert (video.mirrored, video.rotation // 90) == divmod(MATRICES.index(matrix), 4)
 

@@ -15,29 +15,28 @@ from pro_video.core.errors import StorageUnavailable
 from pro_video.media.info import AudioStream
 from pro_video.media.probe import probe
 from tests.support.media.clips import Counting, write_clip, write_large, write_sound
+from tests.support.media.probed import picture_of, probed, streams_of
 
 SHARED = Path(__file__).parents[3] / "../shared/media"
 
 
 def describe(path: Path) -> tuple[str, object, object]:
-    info = probe(path, size=path.stat().st_size)
+    info = probed(path)
     return info.container, info.video, info.audio
 
 
 @pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.avi"])
 def test_videos_of_each_container(tmp_path: Path, name: str) -> None:
     path = write_clip(tmp_path / name)
-    info = probe(path, size=path.stat().st_size)
+    info, video, audio = streams_of(path)
     assert info.container == path.suffix[1:]
     assert info.size == path.stat().st_size
     assert info.duration == pytest.approx(2.0, abs=0.05)
-    assert info.video is not None
-    assert (info.video.width, info.video.height, info.video.rotation) == (160, 96, 0)
-    assert (info.video.fps, info.video.codec) == (25.0, "h264")
-    assert info.video.frames == pytest.approx(50, abs=1)
-    assert info.video.variable_frame_rate is False
-    assert info.audio is not None
-    assert (info.audio.codec, info.audio.sample_rate) == ("aac", 48000)
+    assert (video.width, video.height, video.rotation) == (160, 96, 0)
+    assert (video.fps, video.codec) == (25.0, "h264")
+    assert video.frames == pytest.approx(50, abs=1)
+    assert video.variable_frame_rate is False
+    assert (audio.codec, audio.sample_rate) == ("aac", 48000)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +66,10 @@ def test_a_video_without_sound(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rotation", "stored"), [(90, 90), (-90, 270), (180, 180)])
 def test_rotation_gives_the_displayed_size(tmp_path: Path, rotation: int, stored: int) -> None:
     path = write_clip(tmp_path / "c.mp4", rotation=rotation)
-    info = probe(path, size=path.stat().st_size)
-    assert info.video is not None
-    assert info.video.rotation == stored
+    video = picture_of(path)
+    assert video.rotation == stored
     size = (160, 96) if stored == 180 else (96, 160)
-    assert (info.video.width, info.video.height) == size
+    assert (video.width, video.height) == size
 
 
 @pytest.mark.parametrize(
@@ -88,25 +86,23 @@ def test_the_shape_of_pixels_is_of_those_displayed(
     tmp_path: Path, stored: Fraction | None, rotation: int | None, shown: Fraction
 ) -> None:
     path = write_clip(tmp_path / "c.mp4", pixel_aspect=stored, rotation=rotation)
-    info = probe(path, size=path.stat().st_size)
-    assert info.video is not None
-    assert info.video.pixel_aspect == pytest.approx(float(shown))
+    video = picture_of(path)
+    assert video.pixel_aspect == pytest.approx(float(shown))
 
 
 def test_a_variable_frame_rate_is_flagged(tmp_path: Path) -> None:
     times = [0, 40, 100, 300, 310, 320, 600, 900, 1000]
     path = write_clip(tmp_path / "c.mp4", times=times, sound=False)
-    info = probe(path, size=path.stat().st_size)
-    assert info.video is not None
-    assert info.video.variable_frame_rate is True
-    assert info.video.frames == 9
+    video = picture_of(path)
+    assert video.variable_frame_rate is True
+    assert video.frames == 9
 
 
 def test_a_tag_in_another_encoding_refuses_no_file(tmp_path: Path) -> None:
     made = write_clip(tmp_path / "c.mp4").read_bytes()
     data = made.replace(b"Lavf", b"L\xe9vf")
     assert data != made
-    assert probe(io.BytesIO(data), size=len(data)).video is not None
+    assert picture_of(data)
 
 
 def test_cover_art_is_not_a_video(tmp_path: Path) -> None:
@@ -169,9 +165,7 @@ def test_errors_of_the_source_come_through(tmp_path: Path) -> None:
 )
 def test_real_clips(name: str, seconds: float, fps: float, rate: int) -> None:
     path = SHARED / name
-    info = probe(path, size=path.stat().st_size)
+    info, video, audio = streams_of(path)
     assert info.duration == pytest.approx(seconds, abs=0.01)
-    assert info.video is not None
-    assert info.video.fps == pytest.approx(fps)
-    assert info.audio is not None
-    assert info.audio.sample_rate == rate
+    assert video.fps == pytest.approx(fps)
+    assert audio.sample_rate == rate

@@ -3,7 +3,6 @@ the right acceptance, in bounded time and memory."""
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pro_video.request.check import JobRequest, check_request
 from pro_video.request.rules_files import check_media
 from tests.support.media import lying_files as lies
 from tests.support.media.clips import Counting, write_clip, write_sound
+from tests.support.media.probed import probed
 
 Files = Callable[[Path], Path | bytes]
 
@@ -151,7 +151,7 @@ def test_some_edits_and_a_segment_index_are_no_bomb(make: Callable[[], bytes]) -
 def test_a_file_of_many_pieces_is_told_so() -> None:
     data = lies.hidden(50)["behind 5000 boxes"]
     with pytest.raises(MediaUnusable, match="more than 4096 pieces; write it again"):
-        probe(io.BytesIO(data), size=len(data))
+        probed(data)
 
 
 def test_a_clip_in_many_fragments_is_taken(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def judge(video: Path, audio: Path, **segment: Any) -> tuple[JobRequest, tuple[s
     request = check_request(
         {"video": "s3://bucket/v.mp4", "segments": [line]}, max_segments=10, allow_local_files=False
     )
-    picture = probe(video, size=video.stat().st_size)
+    picture = probed(video)
     sounds = {source: probe(audio, size=audio.stat().st_size)}
     fitted = check_media(request, picture, sounds)
     return fitted, tuple(note.message for note in fitted.warnings)
@@ -292,16 +292,3 @@ def test_ranges_outside_of_real_files(
     clip: Path, line: Path, segment: dict[str, float], code: str
 ) -> None:
     assert refusals(clip, line, **segment) == {code}
-
-
-def test_a_rotated_video_counts_as_it_is_shown(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "c.mp4", width=256, height=64, rotation=90)
-    info = probe(path, size=path.stat().st_size)
-    assert info.video is not None
-    assert (info.video.width, info.video.height) == (64, 256)
-
-
-def test_an_uneven_frame_rate_is_told(tmp_path: Path, line: Path) -> None:
-    times = [0, 40, 100, 300, 700, 710, 1000, 1900, 2000]
-    path = write_clip(tmp_path / "c.mp4", times=times, sound=False)
-    assert any("frame rate varies" in note for note in judge(path, line)[1])

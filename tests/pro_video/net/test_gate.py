@@ -143,6 +143,13 @@ HOSTILE = [
 ]
 
 
+def read(gate: Gate, url: str, headers: dict[str, str] | None = None) -> tuple[Origin, bytes]:
+    origin, connection, response = gate.open(url, headers or {}, Interrupt(10))
+    data = response.read()
+    connection.release()
+    return origin, data
+
+
 def public(host: str, port: int) -> list[str]:
     return [PUBLIC]
 
@@ -261,11 +268,8 @@ def test_nothing_of_ours_is_sent_along(
         monkeypatch.setenv(name, "http://127.0.0.1:1/")
     url = source.add("/b", SourceFile(b"data", headers={"Set-Cookie": "id=1"}))
     source.add("/a", SourceFile(location=url, headers={"Set-Cookie": "id=1"}))
-    _, connection, response = Gate(allow_private=True).open(
-        source.url("/a") + "?token=1", {"Range": "bytes=0-9"}, Interrupt(10)
-    )
-    assert response.read() == b"data"
-    connection.release()
+    link = source.url("/a") + "?token=1"
+    assert read(Gate(allow_private=True), link, {"Range": "bytes=0-9"})[1] == b"data"
     for _, headers in source.requests:
         assert set(headers) == {"host", "user-agent", "accept", "accept-encoding", "range"}
 
@@ -274,10 +278,8 @@ def test_nothing_of_ours_is_sent_along(
 def test_redirects_are_followed(source: SourceServer, status: int) -> None:
     source.add("/there", SourceFile(b"data"))
     url = source.add("/here", SourceFile(location="/there", redirect_status=status))
-    origin, connection, response = Gate(allow_private=True).open(url, {}, Interrupt(10))
-    assert response.read() == b"data"
-    assert origin.target == "/there"
-    connection.release()
+    origin, data = read(Gate(allow_private=True), url)
+    assert (origin.target, data) == ("/there", b"data")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_redirects_are_followed(source: SourceServer, status: int) -> None:
 def test_each_redirect_goes_through_the_gate(source: SourceServer, location: str) -> None:
     url = source.add("/here", SourceFile(location=location))
     with pytest.raises(SourceRefused):
-        Gate(allow_private=True).open(url, {}, Interrupt(10))
+        read(Gate(allow_private=True), url)
 
 
 def test_a_redirect_into_the_private_network_is_refused(source: SourceServer) -> None:
@@ -309,9 +311,7 @@ def test_a_redirect_into_the_private_network_is_refused(source: SourceServer) ->
 
     source.add("/here", SourceFile(location="http://second.example/secret"))
     with pytest.raises(SourceRefused) as caught:
-        Gate(allow_private=True, resolver=resolver).open(
-            source.url("/here", "first.example"), {}, Interrupt(10)
-        )
+        read(Gate(allow_private=True, resolver=resolver), source.url("/here", "first.example"))
     assert asked == ["first.example", "second.example"]
     assert caught.value.code == "address_not_public"
 
@@ -319,7 +319,7 @@ def test_a_redirect_into_the_private_network_is_refused(source: SourceServer) ->
 def test_redirects_end(source: SourceServer) -> None:
     url = source.add("/loop", SourceFile(location="/loop"))
     with pytest.raises(SourceRefused):
-        Gate(allow_private=True).open(url, {}, Interrupt(10))
+        read(Gate(allow_private=True), url)
     assert len(source.requests) == 6
 
 
@@ -327,9 +327,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer(source: SourceServer
     # Nothing listens on 127.0.0.3; both addresses were checked.
     gate = Gate(allow_private=True, resolver=lambda host, port: ["127.0.0.3", "127.0.0.1"])
     source.add("/a", SourceFile(b"data"))
-    _, connection, response = gate.open(source.url("/a", "two.example"), {}, Interrupt(10))
-    assert response.read() == b"data"
-    connection.release()
+    assert read(gate, source.url("/a", "two.example"))[1] == b"data"
 
 
 def test_unknown_and_unanswered_names_differ() -> None:
@@ -391,23 +389,19 @@ def secure(certificate: Path) -> Iterator[tuple[SourceServer, Gate]]:
 
 def test_certificates_are_checked_against_the_name(secure: tuple[SourceServer, Gate]) -> None:
     server, gate = secure
-    _, connection, response = gate.open(server.url("/a", "video.example"), {}, Interrupt(10))
-    assert response.read() == b"data"
-    connection.release()
+    assert read(gate, server.url("/a", "video.example"))[1] == b"data"
     with pytest.raises(ssl.SSLCertVerificationError) as caught:
-        gate.open(server.url("/a", "other.example"), {}, Interrupt(10))
+        read(gate, server.url("/a", "other.example"))
     assert isinstance(connection_error(caught.value, "other.example"), SourceRefused)
     with pytest.raises(ssl.SSLCertVerificationError):
-        Gate(allow_private=True, resolver=gate.resolver).open(
-            server.url("/a", "video.example"), {}, Interrupt(10)
-        )
+        read(Gate(allow_private=True, resolver=gate.resolver), server.url("/a", "video.example"))
 
 
 def test_https_is_never_left_for_http(secure: tuple[SourceServer, Gate]) -> None:
     server, gate = secure
     server.add("/down", SourceFile(location="http://video.example/a"))
     with pytest.raises(SourceRefused):
-        gate.open(server.url("/down", "video.example"), {}, Interrupt(10))
+        read(gate, server.url("/down", "video.example"))
 
 
 def test_connection_errors_never_repeat_the_query() -> None:
@@ -431,9 +425,7 @@ def test_a_name_that_changes_before_its_own_redirect_is_checked_again(source: So
     source.add("/here", SourceFile(location="/there"))
     source.add("/there", SourceFile(b"secret"))
     with pytest.raises(SourceRefused) as caught:
-        Gate(allow_private=True, resolver=resolver).open(
-            source.url("/here", "rebind.example"), {}, Interrupt(10)
-        )
+        read(Gate(allow_private=True, resolver=resolver), source.url("/here", "rebind.example"))
     assert caught.value.code == "address_not_public"
     assert resolver.asked == 2
 

@@ -26,7 +26,7 @@ from pro_video.s3.storage import Storage, Tuning, make_client, parse_s3_uri
 from pro_video.s3.transfers import crc
 from pro_video.s3.transfers.multipart import MAX_PARTS, part_size_for
 from tests.support.source_server import SourceFile, SourceServer
-from tests.support.storage import BUCKET, MIB, PART, QUICK, REGION, noise, unfinished
+from tests.support.storage import BUCKET, MIB, PART, QUICK, REGION, noise, stored, unfinished
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,10 +39,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "clip.mp4"
     path.write_bytes(DATA)
     return path
-
-
-def stored(client: S3Client, key: str) -> bytes:
-    return client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
 
 def names(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -95,6 +96,43 @@ def tone(seconds: float) -> list[AudioFrame]:
         frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
         blocks.append(frame)
     return blocks
+
+
+def sound_frames(sound: npt.NDArray[np.float32]) -> list[AudioFrame]:
+    """Mono frames of 960 samples at 48 kHz."""
+    made = []
+    for start in range(0, len(sound), 960):
+        block = sound[None, start : start + 960]
+        frame = AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+        made.append(frame)
+    return made
+
+
+def encode_sound(
+    path: Path,
+    codec: str,
+    frames: Sequence[AudioFrame],
+    *,
+    layout: str = "mono",
+    rate: int = RATE,
+    quality: int | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A sound by itself; with a quality its bit rate varies."""
+    with av.open(str(path), "w", options=options or {}) as out:
+        stream = out.add_stream(codec, rate=rate)
+        assert isinstance(stream, AudioStream)
+        stream.layout = layout
+        if quality is not None:
+            stream.codec_context.flags |= 1 << 1
+            stream.codec_context.global_quality = quality
+        form = AudioResampler(format=stream.codec_context.format or "s16", layout=layout, rate=rate)
+        for frame in [*frames, None]:
+            for even in form.resample(frame):
+                out.mux(stream.encode(even))
+        out.mux(stream.encode(None))
+    return path
 
 
 class Counting(io.BytesIO):

@@ -8,12 +8,11 @@ from typing import Any
 from pro_video.judging.findings import Finding
 from pro_video.judging.picture.checks import check_lip_sync_picture, check_text_removal_picture
 from pro_video.judging.picture.frame_pairs import Videos
-from pro_video.media.info import VideoStream
-from pro_video.media.probe import probe
 from pro_video.providers.ghostcut.plan import InpaintingPlan, inpainting_plan
 from pro_video.request.models import AnnotationArea, InpaintingOptions, Segment
 from pro_video.request.timeline import lip_sync_timeline
 from tests.support.media.clips import write_clip
+from tests.support.media.probed import picture_of
 
 WIDTH, HEIGHT, SECONDS = 320, 192, 3.0
 LOGO = {"x": 0.7, "y": 0.1, "width": 0.2, "height": 0.2}
@@ -36,14 +35,8 @@ def plan(*areas: dict[str, Any]) -> InpaintingPlan:
     return inpainting_plan(checked, InpaintingOptions(), SECONDS)
 
 
-def picture(path: Path) -> VideoStream:
-    found = probe(path, size=path.stat().st_size).video
-    assert found is not None
-    return found
-
-
 def compare(before: Path, after: Path, planned: InpaintingPlan) -> list[Finding]:
-    videos = Videos(before, after, picture(before), picture(after), SECONDS)
+    videos = Videos(before, after, picture_of(before), picture_of(after), SECONDS)
     return check_text_removal_picture(videos, planned, SECONDS)
 
 
@@ -58,5 +51,5 @@ def area(kind: str, region: dict[str, float], **more: Any) -> dict[str, Any]:
 def lips(before: Path, after: Path, start: float, end: float) -> list[Finding]:
     segments = [Segment(start=start, end=end, audio="a")]
     timeline = lip_sync_timeline(SECONDS, segments, [end - start], "cut_off")
-    videos = Videos(before, after, picture(before), picture(after), SECONDS)
+    videos = Videos(before, after, picture_of(before), picture_of(after), SECONDS)
     return check_lip_sync_picture(videos, segments, timeline)

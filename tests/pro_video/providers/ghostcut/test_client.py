@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -25,6 +26,7 @@ from pro_video.net.http_session import Timeouts
 from pro_video.providers.ghostcut.client import GhostCutClient, signature
 from pro_video.providers.ghostcut.models import SubmittedWork, planted
 from tests.pro_video.providers.emulators import everything_shown
+from tests.sandbox.ghostcut.api.test_signing import VECTORS
 from tests.support.scripted import Asked, Reply, ScriptedServer
 
 KEY = "c4n4ry-app-key"
@@ -38,6 +40,15 @@ def client_of(url: str, clock: VirtualClock | None = None, **fields: Any) -> Gho
     fields.setdefault("backoff", Backoff(first=1, factor=2, longest=16, jitter=0, tries=4))
     fields.setdefault("timeouts", Timeouts(connect=5, create=5, read=5))
     return GhostCutClient(url, KEY, SECRET, clock=clock or VirtualClock(), **fields)
+
+
+@asynccontextmanager
+async def scripted(
+    *replies: Reply, answer: Callable[[Asked], Reply] | None = None, **fields: Any
+) -> AsyncIterator[tuple[ScriptedServer, GhostCutClient]]:
+    server = ScriptedServer(*replies, answer=answer)
+    async with server, client_of(server.url, **fields) as client:
+        yield server, client
 
 
 def ok(body: Any) -> Reply:
@@ -63,10 +74,7 @@ async def test_goes_on_with_the_keys_that_hold_now() -> None:
         return pair
 
     no_sign = no(2004, "sign invalid")
-    async with (
-        ScriptedServer(no_sign, accepted(), no_sign, no_sign) as server,
-        client_of(server.url, renew=renew) as client,
-    ):
+    async with scripted(no_sign, accepted(), no_sign, no_sign, renew=renew) as (server, client):
         assert (await client.submit(BODY)).work_id == "538170001"
         for call in (client.submit(BODY), client.work("538170001")):
             with pytest.raises(CredentialsRefused):
@@ -80,35 +88,14 @@ async def test_goes_on_with_the_keys_that_hold_now() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("body", "sign"),
-    [
-        (
-            '{"urls":["https://example.com/video.mp4"],"needChineseOcclude":11,'
-            '"videoInpaintLang":"zh","lang":"en"}',
-            "be20751ed99721d54ea169db9578ac27",
-        ),
-        ("{}", "d249a6dee3e8735df546c0e2d5edf7f6"),
-        ('{"idWorks":[538176634]}', "ddb550b0796f5ac42062cfd8d0d72608"),
-        ('{"idWorks": [538176634]}', "5238c10e5992214333720720c2beaa2d"),
-        ('{"notZero":true,"isValid":true}', "dfb53a4ff5ea82ec354d912d3f1ef1e6"),
-        (
-            '{"urls":["https://example.com/a.mp4"],"names":["测试"],"needChineseOcclude":1}',
-            "094b0ced02d1bcd4a97d0b1c6211cf8e",
-        ),
-        (
-            '{"id":488026661,"idProject":230953994,"processStatus":1}',
-            "a5c2f142af4c285ac78ab8022cfc87dd",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("body", "sign"), VECTORS)
 def test_the_vendors_signatures(body: str, sign: str) -> None:
     assert signature(body.encode(), "demo-secret") == sign
 
 
 class TestSubmit:
     async def test_signs_and_sends_the_same_bytes(self) -> None:
-        async with ScriptedServer(accepted()) as server, client_of(server.url) as client:
+        async with scripted(accepted()) as (server, client):
             assert await client.submit(BODY) == SubmittedWork("249800001", "538170001")
         asked = server.asked[0]
         assert (asked.method, asked.path) == ("POST", "/v-w-c/gateway/ve/work/free")
@@ -120,21 +107,18 @@ class TestSubmit:
 
     async def test_the_path_is_configurable(self) -> None:
         path = "/v-w-c/gateway/ve/work/fast"
-        async with (
-            ScriptedServer(accepted()) as server,
-            client_of(server.url, submit_path=path) as client,
-        ):
+        async with scripted(accepted(), submit_path=path) as (server, client):
             await client.submit(BODY)
         assert server.asked[0].path == path
 
     async def test_the_work_is_matched_by_its_link(self) -> None:
         rows = [{"url": "https://other", "id": 1}, None, {"url": URL, "id": "2"}]
-        async with ScriptedServer(accepted(*rows)) as server, client_of(server.url) as client:
+        async with scripted(accepted(*rows)) as (_, client):
             assert (await client.submit(BODY)).work_id == "2"
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"urls":[]}', b'{"urls":["a","b"]}'])
     async def test_a_body_that_is_no_submit_is_not_sent(self, body: bytes) -> None:
-        async with ScriptedServer() as server, client_of(server.url) as client:
+        async with scripted() as (server, client):
             with pytest.raises(ValueError, match=r"."):
                 await client.submit(body)
         assert not server.asked
@@ -163,17 +147,14 @@ class TestSubmit:
     async def test_an_unclear_answer_is_never_followed_by_a_second_submit(
         self, lost: Reply
     ) -> None:
-        async with ScriptedServer(lost) as server, client_of(server.url) as client:
+        async with scripted(lost) as (server, client):
             with pytest.raises(OutcomeUnknown):
                 await client.submit(BODY)
         assert len(server.asked) == 1
 
     async def test_a_hanging_answer_is_unclear(self) -> None:
         limits = Timeouts(connect=5, create=0.1, read=0.1)
-        async with (
-            ScriptedServer(Reply(fault="hang")) as server,
-            client_of(server.url, timeouts=limits) as client,
-        ):
+        async with scripted(Reply(fault="hang"), timeouts=limits) as (server, client):
             with pytest.raises(OutcomeUnknown, match="no answer in time"):
                 await client.submit(BODY)
         assert len(server.asked) == 1
@@ -203,14 +184,14 @@ class TestSubmit:
         ],
     )
     async def test_refusals(self, reply: Reply, kind: type[ProVideoError], text: str) -> None:
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (server, client):
             with pytest.raises(kind) as caught:
                 await client.submit(BODY)
         assert text in str(caught.value)
         assert len(server.asked) == 1
 
     async def test_the_trace_is_kept_for_the_support(self) -> None:
-        async with ScriptedServer(no(4001)) as server, client_of(server.url) as client:
+        async with scripted(no(4001)) as (_, client):
             with pytest.raises(ProviderRefused) as caught:
                 await client.submit(BODY)
         assert (caught.value.request_id, caught.value.code) == ("cd" * 16, "4001")
@@ -219,7 +200,7 @@ class TestSubmit:
 class TestWork:
     async def test_is_read_by_its_id_not_its_place(self) -> None:
         reply = ok({"content": [row(1, 1), row("538170001", -1)], "count": 2})
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (server, client):
             work = await client.work("538170001")
         assert work is not None
         assert (work.id, work.status) == ("538170001", -1)
@@ -229,12 +210,12 @@ class TestWork:
 
     @pytest.mark.parametrize("body", [{"content": []}, {"content": None}])
     async def test_an_unknown_id_is_none(self, body: dict[str, Any]) -> None:
-        async with ScriptedServer(ok(body)) as server, client_of(server.url) as client:
+        async with scripted(ok(body)) as (_, client):
             assert await client.work("5") is None
 
     @pytest.mark.parametrize("identifier", ["", "  "])
     async def test_no_id_would_list_the_account(self, identifier: str) -> None:
-        async with ScriptedServer() as server, client_of(server.url) as client:
+        async with scripted() as (_, client):
             with pytest.raises(ValueError, match="an id"):
                 await client.work(identifier)
 
@@ -256,27 +237,27 @@ class TestWork:
     async def test_a_read_is_repeated(self, bad: Reply) -> None:
         clock = VirtualClock()
         good = ok({"content": [row()]})
-        async with ScriptedServer(bad, bad, good) as server, client_of(server.url, clock) as client:
+        async with scripted(bad, bad, good, clock=clock) as (_, client):
             assert await client.work("538170001") is not None
         assert clock.slept == [1, 2]
-        async with ScriptedServer(*[bad] * 4) as server, client_of(server.url) as client:
+        async with scripted(*[bad] * 4) as (_, client):
             with pytest.raises((ServiceUnavailable, RateLimited)):
                 await client.work("538170001")
 
     @pytest.mark.parametrize("reply", [no(2004), no(3003), no(4002)])
     async def test_a_refused_read_is_not(self, reply: Reply) -> None:
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (_, client):
             with pytest.raises((CredentialsRefused, ProviderRefused)):
                 await client.work("538170001")
 
     async def test_a_success_without_a_link_is_read_again_then_failed(self) -> None:
         bare = ok({"content": [row(status=1, videoUrl="")]})
         good = ok({"content": [row(status=1, videoUrl="https://cdn/o.mp4")]})
-        async with ScriptedServer(bare, bare, good) as server, client_of(server.url) as client:
+        async with scripted(bare, bare, good) as (_, client):
             work = await client.work("538170001")
         assert work is not None
         assert work.video_url == "https://cdn/o.mp4"
-        async with ScriptedServer(*[bare] * 4) as server, client_of(server.url) as client:
+        async with scripted(*[bare] * 4) as (_, client):
             with pytest.raises(JobFailed) as caught:
                 await client.work("538170001")
         assert caught.value.code == "result_missing"
@@ -285,7 +266,7 @@ class TestWork:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         odd = ok({"content": [row(status=777)]})
-        async with ScriptedServer(odd, odd) as server, client_of(server.url) as client:
+        async with scripted(odd, odd) as (_, client):
             for _ in range(2):
                 await client.work("538170001")
         lines = [r.getMessage() for r in caplog.records if r.name.startswith("pro_video")]
@@ -326,7 +307,7 @@ class TestLists:
     @pytest.mark.parametrize("planted_at", [0, 199, 200, 450])
     async def test_finds_it_on_any_page(self, planted_at: int) -> None:
         rows = listed(500, planted_at=planted_at)
-        async with ScriptedServer(answer=paged(rows)) as server, client_of(server.url) as client:
+        async with scripted(answer=paged(rows)) as (server, client):
             since = NOW - timedelta(minutes=planted_at)
             found = await client.find_work(self.match, since=since, until=NOW)
         assert found is not None
@@ -338,7 +319,7 @@ class TestLists:
 
     async def test_the_vendors_clock_may_differ(self) -> None:
         rows = listed(20, planted_at=9)
-        async with ScriptedServer(answer=paged(rows)) as server, client_of(server.url) as client:
+        async with scripted(answer=paged(rows)) as (_, client):
             found = await client.find_work(self.match, since=NOW, until=NOW)
         assert found is not None
 
@@ -352,7 +333,7 @@ class TestLists:
 
         wrong = NOW + timedelta(hours=hours)
         clock = VirtualClock(start=wrong.timestamp())
-        async with ScriptedServer(answer=answer) as server, client_of(server.url, clock) as client:
+        async with scripted(answer=answer, clock=clock) as (_, client):
             since = wrong - timedelta(minutes=9)
             found = await client.find_work(self.match, since=since, until=wrong)
             assert found is not None
@@ -364,25 +345,19 @@ class TestLists:
         dates = ("soon", "", "Thu, 99 Jan 2026 12:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT")
         for date in dates:
             reply = replace(ok({"content": []}), headers={"Date": date})
-            async with ScriptedServer(reply) as server, client_of(server.url) as client:
+            async with scripted(reply) as (server, client):
                 assert await client.find_work(self.match, since=NOW, until=NOW) is None
             low = json.loads(server.asked[0].body)["createTimeGreaterThanOrEqualTo"]
             assert low == (NOW - timedelta(minutes=10)).timestamp() * 1000
 
     async def test_a_server_that_ignores_the_window_ends_too(self) -> None:
-        async with (
-            ScriptedServer(answer=paged(listed(5000), window=False)) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(answer=paged(listed(5000), window=False)) as (server, client):
             since = NOW - timedelta(minutes=100)
             assert await client.find_work(self.match, since=since, until=NOW) is None
         assert len(server.asked) == 1
 
     async def test_not_there_is_only_said_after_the_whole_window(self) -> None:
-        async with (
-            ScriptedServer(answer=paged(listed(1000))) as server,
-            client_of(server.url, max_pages=2) as client,
-        ):
+        async with scripted(answer=paged(listed(1000)), max_pages=2) as (_, client):
             with pytest.raises(ServiceUnavailable) as caught:
                 await client.find_work(self.match, since=NOW - timedelta(days=1), until=NOW)
         assert caught.value.code == "incomplete_list"
@@ -391,7 +366,7 @@ class TestLists:
         since = NOW - timedelta(days=1)
         for count, whole in ((30, True), (200, False), (300, True)):
             reply = ok({"content": listed(count)})
-            async with ScriptedServer(reply, reply) as server, client_of(server.url) as client:
+            async with scripted(reply, reply) as (_, client):
                 if whole:
                     assert await client.find_work(self.match, since=since, until=NOW) is None
                 else:
@@ -401,19 +376,19 @@ class TestLists:
     async def test_the_best_of_several(self) -> None:
         rows = [row(n, s, name="gc1-job-0001-1") for n, s in [(1, 20), (2, 0), (3, 1)]]
         replies = (ok({"content": [None, {"id": None}, *rows]}), ok({"content": []}))
-        async with ScriptedServer(*replies) as server, client_of(server.url) as client:
+        async with scripted(*replies) as (_, client):
             found = await client.find_work(self.match, since=NOW, until=NOW)
         assert found is not None
         assert found.id == "3"
 
     async def test_a_list_that_cannot_be_read_is_no_answer(self) -> None:
-        async with ScriptedServer(*[HTML] * 4) as server, client_of(server.url) as client:
+        async with scripted(*[HTML] * 4) as (_, client):
             with pytest.raises(ServiceUnavailable):
                 await client.find_work(self.match, since=NOW, until=NOW)
 
     async def test_times_have_a_time_zone(self) -> None:
         naive = NOW.replace(tzinfo=None)
-        async with ScriptedServer() as server, client_of(server.url) as client:
+        async with scripted() as (_, client):
             with pytest.raises(ValueError, match="time zone"):
                 await client.find_work(self.match, since=naive, until=NOW)
 
@@ -437,7 +412,7 @@ QUERY = "X-Amz-Signature=c4n4rysignature"
 async def test_no_secret_leaves_the_client(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
     body = json.dumps({"urls": [f"https://s3/v.mp4?{QUERY}"]}).encode()
     with caplog.at_level(logging.DEBUG):
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (_, client):
             with pytest.raises(ProVideoError) as caught:
                 await client.submit(body)
             shown = everything_shown(client, caught.value, caplog.text)

@@ -13,6 +13,7 @@ from pro_video.core.errors import (
     ProVideoError,
     ProviderRefused,
     RateLimited,
+    ResultLocked,
     ServiceUnavailable,
 )
 from pro_video.providers.ghostcut.models import Work
@@ -35,7 +36,8 @@ IN_PROGRESS = [-3, -2, -1, 0]
 FIX_INPUT = [2, 3, 5, 14, 16, 24, 26, 27, 28, 29, 30, 31, 32, 99, 100]
 CONTACT = [6, 7, 13, 20, 21, 22]
 RETRY_THEN_CONTACT = [18, 23, 43, 111]
-TOP_UP = [73, 83, 98]
+TOP_UP = [73, 98]
+LOCKED = [83]
 NOT_EXPECTED = [1000]
 
 ERRORS: dict[int, type[ProVideoError]] = {
@@ -43,27 +45,18 @@ ERRORS: dict[int, type[ProVideoError]] = {
     **dict.fromkeys(CONTACT, JobFailed),
     **dict.fromkeys(RETRY_THEN_CONTACT, JobFailedRetryable),
     **dict.fromkeys(TOP_UP, AccountBlocked),
+    **dict.fromkeys(LOCKED, ResultLocked),
     **dict.fromkeys(NOT_EXPECTED, JobFailed),
 }
 
 # Envelope code -> (error of a read, error of a submit).
 ENVELOPE: dict[int, tuple[type[ProVideoError], type[ProVideoError]]] = {
-    2001: (CredentialsRefused, CredentialsRefused),
-    2002: (ProviderRefused, ProviderRefused),
-    2003: (CredentialsRefused, CredentialsRefused),
-    2004: (CredentialsRefused, CredentialsRefused),
-    3001: (ServiceUnavailable, OutcomeUnknown),
-    3002: (ServiceUnavailable, OutcomeUnknown),
-    3003: (ProviderRefused, ProviderRefused),
+    **dict.fromkeys((2001, 2003, 2004), (CredentialsRefused, CredentialsRefused)),
+    **dict.fromkeys(
+        (2002, 3003, 3007, 3008, 4001, 4002, 4003, 4004), (ProviderRefused, ProviderRefused)
+    ),
     3006: (RateLimited, RateLimited),
-    3007: (ProviderRefused, ProviderRefused),
-    3008: (ProviderRefused, ProviderRefused),
-    4001: (ProviderRefused, ProviderRefused),
-    4002: (ProviderRefused, ProviderRefused),
-    4003: (ProviderRefused, ProviderRefused),
-    4004: (ProviderRefused, ProviderRefused),
-    9999: (ServiceUnavailable, OutcomeUnknown),
-    500: (ServiceUnavailable, OutcomeUnknown),
+    **dict.fromkeys((3001, 3002, 9999, 500), (ServiceUnavailable, OutcomeUnknown)),
 }
 
 

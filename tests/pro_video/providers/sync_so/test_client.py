@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -43,6 +44,15 @@ def client_of(url: str, clock: VirtualClock | None = None, **fields: Any) -> Syn
     return SyncSoClient(url, KEY, clock=clock or VirtualClock(), **fields)
 
 
+@asynccontextmanager
+async def scripted(
+    *replies: Reply, answer: Callable[[Asked], Reply] | None = None, **fields: Any
+) -> AsyncIterator[tuple[ScriptedServer, SyncSoClient]]:
+    server = ScriptedServer(*replies, answer=answer)
+    async with server, client_of(server.url, **fields) as client:
+        yield server, client
+
+
 def done(**more: Any) -> dict[str, Any]:
     return {**PENDING, "status": "COMPLETED", "outputUrl": "https://o/x?token=t", **more}
 
@@ -54,7 +64,7 @@ def refusal(status: int, code: str | None = None, message: Any = "no", **more: A
 
 class TestCreate:
     async def test_sends_the_bytes_the_key_and_the_idempotency_key(self) -> None:
-        async with ScriptedServer(CREATED) as server, client_of(server.url) as client:
+        async with scripted(CREATED) as (server, client):
             generation = await client.create(BODY, "lp1.job.1")
         assert generation.id == "gen-1"
         asked = server.asked[0]
@@ -66,10 +76,7 @@ class TestCreate:
 
     @pytest.mark.parametrize("status", [200, 201, 202])
     async def test_accepts_each_status_of_success(self, status: int) -> None:
-        async with (
-            ScriptedServer(Reply(status, PENDING)) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(Reply(status, PENDING)) as (_, client):
             assert (await client.create(BODY, "k")).id == "gen-1"
 
     async def test_goes_on_with_the_key_that_holds_now(self) -> None:
@@ -77,9 +84,9 @@ class TestCreate:
             return "sk-another"
 
         no = refusal(401)
-        async with (
-            ScriptedServer(no, CREATED, no, Reply(200, PENDING), no, no) as server,
-            client_of(server.url, renew=renew) as client,
+        async with scripted(no, CREATED, no, Reply(200, PENDING), no, no, renew=renew) as (
+            server,
+            client,
         ):
             assert (await client.create(BODY, "lp1.job.1")).id == "gen-1"
             client._keys = KEY
@@ -98,7 +105,7 @@ class TestCreate:
 
     @pytest.mark.parametrize("key", ["", "a b", "ä", "a/b", "k" * 129, "a\n", "a,b"])
     async def test_checks_the_grammar_of_the_key_before_sending(self, key: str) -> None:
-        async with ScriptedServer() as server, client_of(server.url) as client:
+        async with scripted() as (server, client):
             with pytest.raises(ValueError, match="idempotency key"):
                 await client.create(BODY, key)
         assert not server.asked
@@ -124,10 +131,7 @@ class TestCreate:
     )
     async def test_repeats_what_cannot_pay_twice(self, lost: Reply) -> None:
         clock = VirtualClock()
-        async with (
-            ScriptedServer(lost, lost, CREATED) as server,
-            client_of(server.url, clock) as client,
-        ):
+        async with scripted(lost, lost, CREATED, clock=clock) as (server, client):
             assert (await client.create(BODY, "lp1.job.1")).id == "gen-1"
         assert {asked.body for asked in server.asked} == {BODY}
         assert [asked.headers["idempotency-key"] for asked in server.asked] == [["lp1.job.1"]] * 3
@@ -135,17 +139,14 @@ class TestCreate:
 
     async def test_a_hanging_answer_is_a_lost_one(self) -> None:
         limits = Timeouts(connect=5, create=0.1, read=0.1)
-        async with (
-            ScriptedServer(Reply(fault="hang"), CREATED) as server,
-            client_of(server.url, timeouts=limits) as client,
-        ):
+        async with scripted(Reply(fault="hang"), CREATED, timeouts=limits) as (_, client):
             assert (await client.create(BODY, "k")).id == "gen-1"
 
     @pytest.mark.parametrize(
         "lost", [Reply(fault="drop"), HTML, refusal(503, "IDEMPOTENCY_OUTCOME_UNKNOWN")]
     )
     async def test_ends_as_unknown_after_its_tries(self, lost: Reply) -> None:
-        async with ScriptedServer(*[lost] * 4) as server, client_of(server.url) as client:
+        async with scripted(*[lost] * 4) as (server, client):
             with pytest.raises(OutcomeUnknown) as caught:
                 await client.create(BODY, "k")
         assert caught.value.job_id is None
@@ -161,10 +162,7 @@ class TestCreate:
     async def test_follows_the_generation_that_an_unclear_answer_names(self) -> None:
         unclear = refusal(503, "IDEMPOTENCY_OUTCOME_UNKNOWN", generationId="gen-7")
         seven = {**PENDING, "id": "gen-7", "status": "PROCESSING"}
-        async with (
-            ScriptedServer(unclear, HTML, Reply(200, seven)) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(unclear, HTML, Reply(200, seven)) as (server, client):
             assert (await client.create(BODY, "k")).id == "gen-7"
         assert [asked.path for asked in server.asked[1:]] == ["/v2/generate/gen-7"] * 2
 
@@ -175,7 +173,7 @@ class TestCreate:
         def answer(asked: Asked) -> Reply:
             return unclear if asked.method == "POST" else reply
 
-        async with ScriptedServer(answer=answer) as server, client_of(server.url) as client:
+        async with scripted(answer=answer) as (_, client):
             with pytest.raises(OutcomeUnknown) as caught:
                 await client.create(BODY, "k")
         assert caught.value.job_id == "gen-7"
@@ -192,7 +190,7 @@ class TestCreate:
             },
             {"Retry-After": "99"},
         )
-        async with ScriptedServer(full) as server, client_of(server.url) as client:
+        async with scripted(full) as (_, client):
             with pytest.raises(SlotUnavailable, match="3 of 3") as caught:
                 await client.create(BODY, "k")
         assert caught.value.retry_after == 12
@@ -200,7 +198,7 @@ class TestCreate:
     async def test_the_header_is_the_second_hint(self) -> None:
         slow = Reply(429, {"errorCode": "rate_limit_exceeded"}, {"Retry-After": "7"})
         clock = VirtualClock()
-        async with ScriptedServer(*[slow] * 4) as server, client_of(server.url, clock) as client:
+        async with scripted(*[slow] * 4, clock=clock) as (_, client):
             with pytest.raises(RateLimited) as caught:
                 await client.create(BODY, "k")
         assert caught.value.retry_after == 7
@@ -208,7 +206,7 @@ class TestCreate:
 
     async def test_a_full_account_after_a_lost_answer_may_be_our_own_job(self) -> None:
         full = refusal(429, "concurrency_limit_reached")
-        async with ScriptedServer(HTML, full, CREATED) as server, client_of(server.url) as client:
+        async with scripted(HTML, full, CREATED) as (_, client):
             assert (await client.create(BODY, "k")).id == "gen-1"
 
     @pytest.mark.parametrize(
@@ -217,7 +215,7 @@ class TestCreate:
     async def test_a_refusal_that_our_lost_create_explains_is_no_verdict(
         self, after: Reply
     ) -> None:
-        async with ScriptedServer(HTML, *[after] * 3) as server, client_of(server.url) as client:
+        async with scripted(HTML, *[after] * 3) as (_, client):
             with pytest.raises(OutcomeUnknown, match="may have been"):
                 await client.create(BODY, "k")
 
@@ -244,7 +242,7 @@ class TestCreate:
     async def test_refusals_end_it_at_once(
         self, reply: Reply, kind: type[ProVideoError], text: str
     ) -> None:
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (server, client):
             with pytest.raises(kind) as caught:
                 await client.create(BODY, "k")
         assert text in str(caught.value)
@@ -260,20 +258,14 @@ class TestCreate:
         self, status: int, code: str
     ) -> None:
         odd = refusal(status, code, "Use a fresh key")
-        async with (
-            ScriptedServer(odd) as server,
-            client_of(server.url, backoff=Backoff(tries=1)) as client,
-        ):
+        async with scripted(odd, backoff=Backoff(tries=1)) as (server, client):
             with pytest.raises(OutcomeUnknown) as caught:
                 await client.create(BODY, "k")
         assert caught.value.code == code
         assert len(server.asked) == 1
 
     async def test_the_request_id_is_kept_for_the_support(self) -> None:
-        async with (
-            ScriptedServer(refusal(400, requestId="req-5")) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(refusal(400, requestId="req-5")) as (_, client):
             with pytest.raises(ProviderRefused) as caught:
                 await client.create(BODY, "k")
         assert caught.value.request_id == "req-5"
@@ -285,7 +277,7 @@ class TestCreate:
             stop.set(StopReason.HANDOVER)
             return HTML
 
-        async with ScriptedServer(answer=answer) as server, client_of(server.url) as client:
+        async with scripted(answer=answer) as (server, client):
             with use_stop(stop), pytest.raises(Stopped):
                 await client.create(BODY, "k")
         assert len(server.asked) == 1
@@ -294,21 +286,18 @@ class TestCreate:
 class TestGeneration:
     async def test_reads_it_with_the_vendors_hint(self) -> None:
         reply = Reply(200, PENDING, {"Retry-After": "2"})
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (server, client):
             assert (await client.generation("gen-1")).retry_after == 2
         assert not server.asked[0].query
 
     async def test_asks_for_progress(self) -> None:
         reply = Reply(200, {**PENDING, "status": "PROCESSING", "progress_percent": 40})
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (server, client):
             assert (await client.generation("gen-1", progress=True)).progress == 0.4
         assert server.asked[0].query == {"include": ["progress"]}
 
     async def test_tries_the_other_path_once(self) -> None:
-        async with (
-            ScriptedServer(Reply(404), Reply(200, PENDING)) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(Reply(404), Reply(200, PENDING)) as (server, client):
             assert (await client.generation("gen-1")).id == "gen-1"
         assert [a.path for a in server.asked] == ["/v2/generate/gen-1", "/v2/generations/gen-1"]
 
@@ -323,10 +312,7 @@ class TestGeneration:
     )
     async def test_a_refused_look_ends_nothing_for_ten_minutes(self, refused: Reply) -> None:
         clock = VirtualClock()
-        async with (
-            ScriptedServer(answer=lambda asked: refused) as server,
-            client_of(server.url, clock) as client,
-        ):
+        async with scripted(answer=lambda asked: refused, clock=clock) as (_, client):
             for _ in range(10):
                 with pytest.raises(ServiceUnavailable, match="looked at again"):
                     await client.generation("gen-1", progress=True)
@@ -339,7 +325,7 @@ class TestGeneration:
     async def test_a_shown_generation_was_no_refused_one(self) -> None:
         clock = VirtualClock()
         replies = [Reply(403), Reply(200, PENDING), Reply(403)]
-        async with ScriptedServer(*replies) as server, client_of(server.url, clock) as client:
+        async with scripted(*replies, clock=clock) as (_, client):
             with pytest.raises(ServiceUnavailable):
                 await client.generation("gen-1")
             clock.advance(601)
@@ -351,7 +337,7 @@ class TestGeneration:
         def answer(asked: Asked) -> Reply:
             return refusal(400, message="no progress") if asked.query else Reply(200, PENDING)
 
-        async with ScriptedServer(answer=answer) as server, client_of(server.url) as client:
+        async with scripted(answer=answer) as (server, client):
             for _ in range(2):
                 assert (await client.generation("gen-1", progress=True)).progress is None
         assert [bool(asked.query) for asked in server.asked] == [True, False, False]
@@ -370,33 +356,24 @@ class TestGeneration:
     )
     async def test_repeats_a_read(self, bad: Reply) -> None:
         clock = VirtualClock()
-        async with (
-            ScriptedServer(bad, bad, Reply(200, PENDING)) as server,
-            client_of(server.url, clock) as client,
-        ):
+        async with scripted(bad, bad, Reply(200, PENDING), clock=clock) as (_, client):
             assert (await client.generation("gen-1")).id == "gen-1"
         assert clock.slept == [1, 2]
-        async with ScriptedServer(*[bad] * 4) as server, client_of(server.url) as client:
+        async with scripted(*[bad] * 4) as (_, client):
             with pytest.raises((ServiceUnavailable, RateLimited)):
                 await client.generation("gen-1")
 
     async def test_an_answer_without_an_end_is_not_kept_in_memory(self) -> None:
         large = Reply(200, b" " * (33 * 1024 * 1024))
-        async with (
-            ScriptedServer(large) as server,
-            client_of(server.url, backoff=Backoff(tries=1)) as client,
-        ):
+        async with scripted(large, backoff=Backoff(tries=1)) as (_, client):
             with pytest.raises(ServiceUnavailable, match="too large"):
                 await client.generation("gen-1")
 
     async def test_completed_without_a_link_is_read_again(self) -> None:
         bare = Reply(200, done(outputUrl=None))
-        async with (
-            ScriptedServer(bare, bare, Reply(200, done())) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(bare, bare, Reply(200, done())) as (_, client):
             assert (await client.generation("gen-1")).output_url == "https://o/x?token=t"
-        async with ScriptedServer(*[bare] * 4) as server, client_of(server.url) as client:
+        async with scripted(*[bare] * 4) as (_, client):
             with pytest.raises(ServiceUnavailable) as caught:
                 await client.generation("gen-1")
         assert caught.value.code == "output_missing"
@@ -405,7 +382,7 @@ class TestGeneration:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         odd = Reply(200, {**PENDING, "status": "DREAMING"})
-        async with ScriptedServer(odd, odd) as server, client_of(server.url) as client:
+        async with scripted(odd, odd) as (_, client):
             for _ in range(2):
                 assert (await client.generation("gen-1")).status == "DREAMING"
         assert [r.getMessage() for r in caplog.records if "DREAMING" in r.getMessage()] != []
@@ -415,14 +392,14 @@ class TestGeneration:
 
     @pytest.mark.parametrize("identifier", ["a/b", "../x", "a?b=c", "ä"])
     async def test_an_id_is_one_segment_of_the_path(self, identifier: str) -> None:
-        async with ScriptedServer(Reply(200, PENDING)) as server, client_of(server.url) as client:
+        async with scripted(Reply(200, PENDING)) as (server, client):
             await client.generation(identifier)
         assert server.asked[0].path.startswith("/v2/generate/")
         assert server.asked[0].path.count("/") == 3
         assert not server.asked[0].query
 
     async def test_no_id_is_no_read(self) -> None:
-        async with ScriptedServer() as server, client_of(server.url) as client:
+        async with scripted() as (_, client):
             for identifier in ("", ".", ".."):
                 with pytest.raises(ValueError, match="an id"):
                     await client.generation(identifier)
@@ -462,31 +439,25 @@ class TestFindGeneration:
     @pytest.mark.parametrize("planted_at", [0, 99, 100, 250])
     async def test_finds_it_on_any_page(self, planted_at: int) -> None:
         rows = listed(300, planted_at=planted_at)
-        async with ScriptedServer(answer=pages(rows)) as server, client_of(server.url) as client:
+        async with scripted(answer=pages(rows)) as (server, client):
             found = await client.find_generation(self.match, since=NOW - timedelta(hours=5))
         assert found is not None
         assert found.id == f"gen-{planted_at}"
         assert server.asked[0].query == {"limit": ["100"]}
 
     async def test_stops_at_the_time_of_the_first_send(self) -> None:
-        async with (
-            ScriptedServer(answer=pages(listed(5000))) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(answer=pages(listed(5000))) as (server, client):
             since = NOW - timedelta(minutes=150)
             assert await client.find_generation(self.match, since=since) is None
         assert len(server.asked) == 2
 
     async def test_an_account_without_jobs(self) -> None:
-        async with ScriptedServer(Reply(200, [])) as server, client_of(server.url) as client:
+        async with scripted(Reply(200, [])) as (_, client):
             assert await client.find_generation(self.match, since=NOW) is None
 
     async def test_not_there_is_only_said_after_the_whole_list(self) -> None:
         rows = listed(1000, createdAt=None)
-        async with (
-            ScriptedServer(answer=pages(rows)) as server,
-            client_of(server.url, max_pages=3) as client,
-        ):
+        async with scripted(answer=pages(rows), max_pages=3) as (_, client):
             with pytest.raises(ServiceUnavailable) as caught:
                 await client.find_generation(self.match, since=NOW)
         assert caught.value.code == "incomplete_list"
@@ -494,15 +465,9 @@ class TestFindGeneration:
     async def test_a_server_that_does_not_page(self) -> None:
         few, many = listed(30), listed(100)
         since = NOW - timedelta(days=1)
-        async with (
-            ScriptedServer(*[Reply(200, few)] * 2) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(*[Reply(200, few)] * 2) as (_, client):
             assert await client.find_generation(self.match, since=since) is None
-        async with (
-            ScriptedServer(*[Reply(200, many)] * 2) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(*[Reply(200, many)] * 2) as (_, client):
             with pytest.raises(ServiceUnavailable):
                 await client.find_generation(self.match, since=since)
 
@@ -511,17 +476,14 @@ class TestFindGeneration:
             {**PENDING, "id": name, "status": status, "outputFileName": "lp1-job-0001-1"}
             for name, status in [("a", "FAILED"), ("b", "PROCESSING"), ("c", "COMPLETED")]
         ]
-        async with ScriptedServer(answer=pages(rows)) as server, client_of(server.url) as client:
+        async with scripted(answer=pages(rows)) as (_, client):
             found = await client.find_generation(self.match, since=NOW)
         assert found is not None
         assert found.id == "c"
 
     async def test_odd_rows_hide_nothing(self) -> None:
         rows = [None, {"id": 3}, *listed(1, planted_at=0)]
-        async with (
-            ScriptedServer(Reply(200, rows), Reply(200, [])) as server,
-            client_of(server.url) as client,
-        ):
+        async with scripted(Reply(200, rows), Reply(200, [])) as (_, client):
             assert await client.find_generation(self.match, since=NOW) is not None
 
     async def test_the_vendors_clock_says_how_far_back_to_look(self) -> None:
@@ -535,19 +497,19 @@ class TestFindGeneration:
 
         wrong = NOW + timedelta(hours=3)
         clock = VirtualClock(start=wrong.timestamp())
-        async with ScriptedServer(answer=answer) as server, client_of(server.url, clock) as client:
+        async with scripted(answer=answer, clock=clock) as (_, client):
             since = wrong - timedelta(minutes=150)
             found = await client.find_generation(self.match, since=since)
         assert found is not None
 
     @pytest.mark.parametrize("reply", [HTML, Reply(403), Reply(200, {"items": []})])
     async def test_a_list_that_cannot_be_read_is_no_answer(self, reply: Reply) -> None:
-        async with ScriptedServer(*[reply] * 4) as server, client_of(server.url) as client:
+        async with scripted(*[reply] * 4) as (_, client):
             with pytest.raises(ServiceUnavailable):
                 await client.find_generation(self.match, since=NOW)
 
     async def test_since_has_a_time_zone(self) -> None:
-        async with ScriptedServer() as server, client_of(server.url) as client:
+        async with scripted() as (_, client):
             with pytest.raises(ValueError, match="time zone"):
                 await client.find_generation(self.match, since=datetime(2026, 1, 1))
 
@@ -573,9 +535,9 @@ QUERY = "X-Amz-Signature=c4n4rysignature"
 async def test_no_secret_leaves_the_client(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
     body = json.dumps({"input": [{"url": f"https://s3/v.mp4?{QUERY}"}]}).encode()
     with caplog.at_level(logging.DEBUG):
-        async with (
-            ScriptedServer(answer=lambda asked: reply) as server,
-            client_of(server.url, backoff=Backoff(tries=2)) as client,
+        async with scripted(answer=lambda asked: reply, backoff=Backoff(tries=2)) as (
+            _server,
+            client,
         ):
             with pytest.raises(ProVideoError) as caught:
                 await client.create(body, "k")
@@ -586,7 +548,7 @@ async def test_no_secret_leaves_the_client(reply: Reply, caplog: pytest.LogCaptu
 async def test_the_key_stays_at_its_origin() -> None:
     async with ScriptedServer() as other:
         reply = Reply(307, b"", {"Location": f"{other.url}/v2/generate/gen-1"})
-        async with ScriptedServer(reply) as server, client_of(server.url) as client:
+        async with scripted(reply) as (_, client):
             with pytest.raises(ServiceUnavailable, match="redirect"):
                 await client.generation("gen-1")
     assert not other.asked
