@@ -39,7 +39,7 @@ for step in ("lip-sync", "inpainting"):
         f"{step}-1-verified": records.Verified,
     }
 # Fields that a later version needs no more.
-GONE = {"audio_of_segment", "frames"}
+GONE = {"audio_of_segment"}
 
 
 def still_read(stored: Any) -> Any:
