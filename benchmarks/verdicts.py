@@ -52,7 +52,7 @@ REAL_WIDTH = 640
 
 @dataclass(frozen=True)
 class Case:
-    """A result of which the truth is known.
+    """A result with a known right verdict.
 
     Attributes:
         source: the clip that was sent.

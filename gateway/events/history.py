@@ -55,7 +55,7 @@ class StreamEvent:
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has ended."""
+        """True once the job has ended."""
         return self.view.status != "processing"
 
     def data(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Sweeper:
 
         A direct upload that was not completed is removed at its expiry. A complete upload and the
         files of a form are removed after the time to keep them, unless an unfinished job uses them.
-        A form without new parts, of which no job was made, was broken off by a killed gateway.
+        A form without a job and without new parts was broken off by a killed gateway.
         """
         storage = await self._bucket.storage()
         open_until = now - timedelta(hours=self._settings.upload_hours) - _SLACK

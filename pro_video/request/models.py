@@ -103,7 +103,7 @@ class AnnotationArea(RequestModel):
 
 
 class LipSyncOptions(RequestModel):
-    """How Sync.so does the lip-sync."""
+    """Options of the lip-sync at Sync.so."""
 
     model: LipSyncModel = Field(
         "lipsync-2",
@@ -126,7 +126,7 @@ class LipSyncOptions(RequestModel):
 
 
 class InpaintingOptions(RequestModel):
-    """How GhostCut removes text and marks."""
+    """Options of the text removal at GhostCut."""
 
     language: Language = Field(
         "all",

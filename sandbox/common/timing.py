@@ -1,4 +1,4 @@
-"""When a job is done, and the tasks that wait for it."""
+"""The time at which a job is done, and the tasks that wait for it."""
 
 import asyncio
 import time

@@ -103,7 +103,7 @@ class Dispatcher:
 
 
 def _handler(request: Request) -> Handler | S3Error:
-    """What acts on the request, or the refusal that waits for its signature to be checked."""
+    """The handler of the request, or a refusal that is sent once the signature is checked."""
     try:
         request.operation, handler = route(request)
     except S3Error as error:

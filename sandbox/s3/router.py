@@ -1,4 +1,4 @@
-"""Which operation a request means, and what is refused because it is none that exists here."""
+"""Finds the operation that a request means; any other is refused."""
 
 from __future__ import annotations
 

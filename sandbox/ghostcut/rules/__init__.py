@@ -1,1 +1,1 @@
-"""Which requests are refused, at once or later, and the vendor's statuses."""
+"""Rules for requests that are refused, at once or later, and the vendor's statuses."""

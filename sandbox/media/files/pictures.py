@@ -38,7 +38,7 @@ class Picture:
 
 
 def orientation(frame: av.VideoFrame) -> tuple[bool, int]:
-    """How a player shows the frame: first mirrored left to right or not, then turned
+    """Display of the frame by a player: first mirrored left to right or not, then turned
     counterclockwise by a number of right angles."""
     # PyAV never frees a frame whose side data was read, so a tiny copy is read instead.
     copy = frame.reformat(width=8, height=8, format="gray", interpolation="POINT")

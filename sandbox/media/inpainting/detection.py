@@ -1,6 +1,6 @@
-"""What is seen of overlays: edges that stand at one place, while a camera moves what is behind.
+"""Detects overlays: edges that stand at one place of the screen while the picture behind moves.
 
-Before a picture that rests, only edges as strong and as dense as those of text count.
+While the camera rests, only edges as strong and as dense as those of text count.
 """
 
 from __future__ import annotations

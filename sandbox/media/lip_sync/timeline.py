@@ -1,4 +1,4 @@
-"""Which part of the source is shown and heard when: the effect of `sync_mode` on the timeline."""
+"""Maps times of the result to the source: the effect of `sync_mode` on the timeline."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Blobs:
         return Staged(self._incoming / secrets.token_hex(16), self)
 
     def path(self, name: str) -> Path:
-        """Where a body is."""
+        """The path of a body."""
         return self._blobs / name[:2] / name
 
     def adopt(self, staged: Path) -> str:

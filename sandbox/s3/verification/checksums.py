@@ -53,7 +53,7 @@ class Checksum:
 
 
 class Digests:
-    """The MD5 of some bytes, of which ETags are made, and their checksum in an algorithm."""
+    """The MD5 of some bytes, for ETags, and their checksum in an algorithm."""
 
     def __init__(self, algorithm: str | None) -> None:
         self.md5 = hashlib.md5(usedforsecurity=False)
