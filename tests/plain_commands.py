@@ -79,14 +79,15 @@ def read(job_id: str, name: str) -> None:
     """All commands that only read; the job has ended."""
     # On a stack with many runs, those that are scheduled for later fill the first page.
     prefect("flow-run", "ls", shows="pro-video")
-    prefect("flow-run", "ls", "--state-type", "COMPLETED", "--flow-name", "pro-video", shows=name)
+    completed = ("--state-type", "COMPLETED", "--flow-name", "pro-video", "--limit", "200")
+    prefect("flow-run", "ls", *completed, shows=name)
     prefect("flow-run", "inspect", job_id, shows=name)
     prefect("flow-run", "logs", job_id, shows="Created Pro job")
     prefect("deployment", "ls", shows="pro-video/local")
     prefect("deployment", "inspect", "pro-video/local", shows="pro-video")
     prefect("flow", "ls", shows="text-inpainting")
     prefect("artifact", "ls", shows="pro-video-progress")
-    prefect("artifact", "inspect", "pro-video-progress", "--limit", "100", shows=job_id)
+    prefect("artifact", "inspect", "pro-video-progress", "--limit", "200", shows=job_id)
     prefect("work-pool", "ls", shows="pro-video")
     prefect("work-pool", "inspect", "pro-video", shows="pro-video")
     prefect("automation", "ls", shows="take up lost jobs")
