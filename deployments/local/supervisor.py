@@ -39,9 +39,12 @@ def write_configuration(stack: Stack) -> Path:
     for name, command in stack.commands().items():
         # Its output goes to the user.
         one_shot = name == "initialize"
+        # Prefect's migrations let the server import from its working directory, where packages of
+        # the user may have our names.
+        directory = stack.logs if name == "prefect" else Path.cwd()
         config[f"program:{name}"] = {
             "command": _escaped(shlex.join(command)),
-            "directory": _escaped(str(Path.cwd())),
+            "directory": _escaped(str(directory)),
             # A killed worker is started again and resumes its jobs.
             "autorestart": "false" if one_shot else "true",
             "startsecs": "0" if one_shot else "1",
