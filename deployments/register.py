@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import httpx
 import yaml
 from prefect import Flow, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -110,15 +111,16 @@ async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
-        await client.create_work_pool(
-            WorkPoolCreate(
-                name=name,
-                type=ProVideoWorker.type,
-                description="Jobs that wait as coroutines of the worker's process.",
-                base_job_template=template,
-            )
+        wanted = WorkPoolCreate(
+            name=name,
+            type=ProVideoWorker.type,
+            description="Jobs that wait as coroutines of the worker's process.",
+            base_job_template=template,
         )
-        return
+        # A worker that starts meanwhile makes the pool as well.
+        with suppress(ObjectAlreadyExists):
+            await client.create_work_pool(wanted)
+        pool = await client.read_work_pool(name)
     if pool.type == ProVideoWorker.type:
         await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
     else:

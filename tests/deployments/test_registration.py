@@ -12,13 +12,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
-from prefect import Flow
+from prefect import Flow, get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.register import DeploymentFile, read_deployments
+from deployments.register import DeploymentFile, _ensure_work_pool, read_deployments
+from deployments.worker.worker import ProVideoWorker
 from pro_video.s3.proof import NO_CONDITIONS
 from pro_video.s3.storage import make_client
 from sandbox.s3 import start_s3
@@ -252,3 +256,20 @@ def test_no_worker_starts_on_a_bucket_without_conditional_writes(faulty_store: F
     assert "The worker does not start: s3://faulty at 127.0.0.1" in told
     assert NO_CONDITIONS in told
     assert "Traceback" not in told
+
+
+async def test_a_pool_that_a_worker_makes_meanwhile(
+    prefect_api_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "made-meanwhile"
+    with temporary_settings({PREFECT_API_URL: prefect_api_url}):
+        async with get_client() as client:
+            reads: list[Any] = [
+                client.read_work_pool,
+                AsyncMock(side_effect=ObjectNotFound(Exception())),
+            ]
+            await _ensure_work_pool(client, name)
+            with monkeypatch.context() as patched:
+                patched.setattr(client, "read_work_pool", lambda name: reads.pop()(name))
+                await _ensure_work_pool(client, name)
+            assert (await client.read_work_pool(name)).type == ProVideoWorker.type
