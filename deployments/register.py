@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import logging
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,10 +116,12 @@ async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
             description="Jobs that wait as coroutines of the worker's process.",
             base_job_template=template,
         )
-        # A worker that starts meanwhile makes the pool as well.
-        with suppress(ObjectAlreadyExists):
+        try:
             await client.create_work_pool(wanted)
-        pool = await client.read_work_pool(name)
+            return
+        except ObjectAlreadyExists:
+            # A worker that starts meanwhile makes the pool as well.
+            pool = await client.read_work_pool(name)
     if pool.type == ProVideoWorker.type:
         await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
     else:
