@@ -32,17 +32,19 @@ from pro_video.request.models import (
 from pro_video.request.rules_files import check_media
 from tasks.attempts.attempts import run_attempts
 from tasks.lip_sync import LipSyncStep
-from tasks.probe_sources import probe_files
 from tasks.read_parameters import checked_request, timeline_of
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
 from tasks.run.job_state import REQUEST
-from tasks.run.options import RESULTS
+from tasks.run.records import RESULTS
 from tasks.run.subflow import adopt_inpainting
-from tasks.upload_sources import upload_sources
+from tasks.take_sources import take_sources
 from tasks.use_result import use_result
+
+# As a subflow it keeps its result where its caller does.
+_text_inpainting = text_inpainting_flow.with_options(result_storage=None)
 
 
 @flow(name="pro-video", **RESULTS)
@@ -120,9 +122,7 @@ async def _steps(
     )
     await job.begin()
     await job.reporter.stage(Stage.UPLOADING)
-    files = await upload_sources(f"{job.job_id}/uploaded", request)
-    job.state.files = files
-    probed = await probe_files(f"{job.job_id}/probed", files, request)
+    files, probed = await take_sources(job, request, "probed")
     audios = dict(zip(request.audios, probed.audios, strict=True))
     request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
     await job.warn(REQUEST, request.warnings)
@@ -130,7 +130,7 @@ async def _steps(
     bought = LipSyncStep(job, request, files, probed, audios)
     lip_sync, verified = await use_result(job, bought, await _lip_sync(bought, reuse), on_doubt)
     if verified.judgement.verdict is not Verdict.UNUSABLE:
-        await remember_lip_sync(request, files, lip_sync)
+        await remember_lip_sync(job, request, files, lip_sync)
     address = job.state.address(lip_sync.stored.key)
     log.info("Job %s: Sync.so result uploaded to S3: %s", job.job_id, address)
     if not request.annotation_areas:
@@ -142,7 +142,7 @@ async def _steps(
         len(request.annotation_areas),
     )
     await job.reporter.stage(Stage.INPAINTING_STARTING)
-    state = await text_inpainting_flow(
+    state = await _text_inpainting(
         video=address,
         # Some sync modes change the video's length; the areas move with its pictures.
         annotation_areas=list(
@@ -169,11 +169,7 @@ async def _steps(
 async def _lip_sync(bought: LipSyncStep, reuse: bool) -> StageResult:
     """The lip-sync of an earlier job with the same inputs, or a bought one."""
     job = bought.job
-    reused = (
-        await take_over_lip_sync(f"{job.job_id}/reused", bought.request, bought.files)
-        if reuse
-        else Reused()
-    )
+    reused = await take_over_lip_sync(job, bought.request, bought.files) if reuse else Reused()
     if reused.stage is None:
         return await run_attempts(job, bought)
     get_run_logger().info(

@@ -22,13 +22,12 @@ from pro_video.request.models import AnnotationArea, Language, Quality, Resoluti
 from pro_video.request.rules_files import check_inpainting_media
 from tasks.attempts.attempts import run_attempts
 from tasks.inpainting import InpaintingStep
-from tasks.probe_sources import probe_files
 from tasks.read_parameters import checked_inpainting_request
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
 from tasks.run.job_state import REQUEST
-from tasks.run.options import RESULTS
-from tasks.upload_sources import own_file, upload_sources
+from tasks.run.records import RESULTS
+from tasks.take_sources import take_own_file, take_sources
 from tasks.use_result import use_result
 
 
@@ -68,14 +67,11 @@ async def text_inpainting_flow(
 async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> State[JobResult]:
     log = get_run_logger()
     if job.is_subflow:
-        files = await own_file(job, request.video)
+        files, probed = await take_own_file(job, request, "inpainting-probed")
     else:
         await job.begin()
         await job.reporter.stage(Stage.UPLOADING)
-        files = await upload_sources(f"{job.job_id}/uploaded", request)
-        job.state.files = files
-    step = "inpainting" if job.is_subflow else "video"
-    probed = await probe_files(f"{job.job_id}/{step}-probed", files, request)
+        files, probed = await take_sources(job, request, "video-probed")
     request = check_inpainting_media(request, probed.video)
     if not job.is_subflow:
         # The request of a whole job has had the same warnings.

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from prefect import task
-
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
     FieldProblem,
@@ -33,8 +31,7 @@ from pro_video.request.rules_files import check_inpainting_media, check_media
 from pro_video.request.rules_segments import check_source
 from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
-from tasks.run.job import current_job
-from tasks.run.options import PERSISTED
+from tasks.run.job import Job
 
 # Reads fetch whole blocks, and a file may be opened three times.
 READ_BUDGET = 2 * COUNT_BUDGET
@@ -73,15 +70,14 @@ def sources_of(
     return NamedSource("video", request.video), audios
 
 
-@task(name="probe", **PERSISTED)
 async def probe_files(
-    record: str, files: UploadedFiles, request: JobRequest | InpaintingRequest
+    job: Job, files: UploadedFiles, request: JobRequest | InpaintingRequest
 ) -> ProbedFiles:
     """Probe the uploaded files, and store each audio in the format that is sent.
 
     Args:
-        record: key of this step's record.
-        files: the job's copies.
+        job: the job.
+        files: its copies.
         request: names them.
 
     Raises:
@@ -96,7 +92,8 @@ async def probe_files(
     sent: list[StoredFile] = []
     for number, (one, file) in enumerate(zip(audios, files.audios, strict=True), start=1):
         info = await _probe(storage, file, one, problems)
-        file, info = await _converted(storage, number, file, info, one, problems)
+        key = job.keys.sent_audio(number)
+        file, info = await _converted(storage, key, file, info, one, problems)
         infos.append(info)
         sent.append(file)
     if video is None or problems:
@@ -122,7 +119,7 @@ async def _probe(
 
 async def _converted(
     storage: Storage,
-    number: int,
+    key: str,
     file: StoredFile,
     info: MediaInfo | None,
     one: NamedSource,
@@ -134,7 +131,6 @@ async def _converted(
         return file, info
     if is_sent_as_it_is(info) or info.audio.duration > longest:
         return file, info
-    key = current_job().keys.sent_audio(number)
     reader = cast(BinaryIO, await storage.reader(file.key, byte_budget=READ_BUDGET))
     with tempfile.TemporaryDirectory(prefix="pro-video-") as folder:
         path = Path(folder) / "audio.wav"

@@ -10,15 +10,14 @@ import hashlib
 import json
 from datetime import datetime
 
-from prefect import task
 from prefect.context import FlowRunContext
 
 from pro_video.core.errors import SourceRefused
 from pro_video.records import Record, StageResult, StoredFile, UploadedFiles
 from pro_video.request.check import JobRequest
 from tasks.connections.connections import connections
-from tasks.run.job import current_job
-from tasks.run.options import PERSISTED
+from tasks.run.job import Job
+from tasks.run.records import recorded, with_retries
 
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""
@@ -84,16 +83,20 @@ def areas_fingerprint(request: JobRequest) -> str:
     )
 
 
-@task(name="lip-sync: reuse", **PERSISTED)
-async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles) -> Reused:
+async def reuse_lip_sync(job: Job, request: JobRequest, files: UploadedFiles) -> Reused:
     """Take over the lip-sync of an earlier job with the same inputs, if there is one.
 
     Args:
-        record: key of this step's record.
-        request: the checked request.
-        files: the job's copies of its sources.
+        job: the job.
+        request: its checked request.
+        files: its copies of the sources.
     """
-    job = current_job()
+    return await recorded(
+        f"{job.job_id}/reused", lambda: with_retries(lambda: _reuse(job, request, files))
+    )
+
+
+async def _reuse(job: Job, request: JobRequest, files: UploadedFiles) -> Reused:
     storage = (await connections()).storage
     raw = await storage.get_bytes(_key(request, files))
     if raw is None:
@@ -115,9 +118,10 @@ async def reuse_lip_sync(record: str, request: JobRequest, files: UploadedFiles)
     return Reused(stage=_taken_over(entry, StoredFile.of(copied), job.now()))
 
 
-async def remember_lip_sync(request: JobRequest, files: UploadedFiles, stage: StageResult) -> None:
+async def remember_lip_sync(
+    job: Job, request: JobRequest, files: UploadedFiles, stage: StageResult
+) -> None:
     """Let later jobs with the same inputs find this job's lip-sync."""
-    job = current_job()
     storage = (await connections()).storage
     origin = stage.reused_from or job.job_id
     entry = Reusable(job_id=origin, areas=areas_fingerprint(request), stage=stage)

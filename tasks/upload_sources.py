@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from prefect import task
-
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import ProVideoError, SourceRefused, StorageRefused, TransientError
 from pro_video.core.file_types import Role, kind_of
@@ -17,30 +15,23 @@ from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.s3.storage import Storage, parse_s3_uri
 from tasks.connections.connections import connections
 from tasks.probe_sources import NamedSource, problems_of, sources_of
-from tasks.run.job import Job, current_job
-from tasks.run.options import PERSISTED
+from tasks.run.job import Job
 
 # The video is nearly all of the bytes; audios share the rest of the stage.
 _VIDEO_SHARE = 0.8
 
 
-@task(name="upload", **PERSISTED)
-async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -> UploadedFiles:
+async def upload_sources(job: Job, request: JobRequest | InpaintingRequest) -> UploadedFiles:
     """Copy the video and each distinct audio into the job's prefix of the bucket.
 
     A file that is in the bucket already is not copied again. Each gets the extension and the media
     type of its content.
-
-    Args:
-        record: key of this step's record.
-        request: names the sources.
 
     Raises:
         SourceRefused: with every source that cannot be read.
         TransientError: a source could not be read now.
     """
     reach("upload.begin")
-    job = current_job()
     storage = (await connections()).storage
     video, audios = sources_of(request)
     finished = _Finished(len(audios))

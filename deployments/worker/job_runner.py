@@ -7,6 +7,7 @@ On the main thread, Prefect's flow engine would also replace the worker's handle
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -16,14 +17,20 @@ from uuid import UUID
 
 import httpx
 from prefect import Flow, get_client
+from prefect._flow_run_suspension import (
+    is_suspended_flow_run_state,
+    mark_flow_run_suspension_requested,
+)
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.context import AsyncClientContext, SettingsContext, get_settings_context
 from prefect.exceptions import ParameterBindError
-from prefect.flow_engine import run_flow_async
 from prefect.settings import (
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     get_current_settings,
@@ -32,10 +39,13 @@ from prefect.settings import (
 from prefect.utilities.callables import get_call_parameters
 
 from deployments.worker.callbacks import listen_for_callbacks
+from deployments.worker.engine import Heartbeats, JobEngine
 from deployments.worker.settings import HEARTBEAT_SECONDS
+from pro_video.core.errors import ProVideoError
 from pro_video.core.retrying import keep_running
 from pro_video.core.settings import Settings, get_settings, use_settings
 from pro_video.core.stopping import StopReason, StopSignal, use_stop
+from tasks.connections.connections import connections
 from tasks.run.ending import AlreadyCompleted
 from tasks.webhooks.watch import watch_ends
 
@@ -46,8 +56,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect.workers.pro_video")
 
 # One page of the API; the next poll takes the rest.
-_CANCELLING_PAGE = 200
+_PAGE = 200
 _CANCEL_SECONDS = 3.0
+# As often as Prefect's own engine looks.
+_SUSPENSION_POLL_SECONDS = 10.0
 
 
 def heartbeat() -> int:
@@ -58,6 +70,18 @@ def heartbeat() -> int:
     """
     configured = get_current_settings().flows.heartbeat_frequency
     return HEARTBEAT_SECONDS if configured is None else min(configured, HEARTBEAT_SECONDS)
+
+
+async def _with_records(flow: Flow[..., Any]) -> Flow[..., Any]:
+    """The flow with the process's own client for its result; Prefect would read a block for it."""
+    try:
+        records = (await connections()).records
+    except (ProVideoError, httpx.HTTPError):
+        # The run says so in its own way.
+        return flow
+    own = copy.copy(flow)
+    own.result_storage = records
+    return own
 
 
 class JobRunner:
@@ -75,12 +99,18 @@ class JobRunner:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="pro-video-jobs", daemon=True)
         self._watchers: list[Future[None]] = []
+        self._heartbeats = Heartbeats(heartbeat())
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            # The engine of a subflow would start a thread for heartbeats that nothing expects.
+            self._settings = get_settings_context()
+        self._client: asyncio.Future[AsyncClientContext] | None = None
 
     def start(self) -> None:
         """Start the thread, its event loop, and the tasks that serve all jobs."""
         self._thread.start()
         watches: dict[str, Callable[[], Awaitable[None]]] = {
             "The watch of cancelled runs": self._watch_cancellations,
+            "The watch of suspended runs": self._watch_suspensions,
             "The listener to callbacks": listen_for_callbacks,
             "The watch of ended runs": watch_ends,
         }
@@ -105,6 +135,8 @@ class JobRunner:
         if left:
             await asyncio.wait(left, timeout=_CANCEL_SECONDS)
         await asyncio.get_running_loop().shutdown_asyncgens()
+        # Closed transports release their sockets in the loop's next round.
+        await asyncio.sleep(0)
 
     def submit(
         self, flow: Flow[..., Any], flow_run: FlowRun, settings: Settings | None = None
@@ -137,20 +169,43 @@ class JobRunner:
         except ParameterBindError:
             # A missing or unknown parameter: the engine says so in the run's final state.
             parameters = flow_run.parameters
+        # The engine and all calls of the job use this client, and make no other.
+        AsyncClientContext.__var__.set(await self._shared_client())
         with (
             use_stop(stop),
             use_settings(settings),
-            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat()}),
+            SettingsContext(profile=self._settings.profile, settings=self._settings.settings),
         ):
+            engine = JobEngine(
+                flow=await _with_records(flow), flow_run=flow_run, parameters=parameters
+            )
             try:
-                state = await run_flow_async(
-                    flow, flow_run=flow_run, parameters=parameters, return_type="state"
-                )
+                with self._heartbeats.of(engine):
+                    return await engine.run()
             except AlreadyCompleted as over:
                 logger.info("Job %s was completed by another process", flow_run.id)
                 return over.state
-        assert state is not None
-        return state
+
+    async def _shared_client(self) -> AsyncClientContext:
+        """The client of all jobs, which has a bounded number of connections.
+
+        Raises:
+            httpx.HTTPError: Prefect does not answer.
+        """
+        if self._client is None:
+            self._client = self._loop.create_future()
+            self._holder = self._loop.create_task(self._hold_client(self._client))
+        return await asyncio.shield(self._client)
+
+    async def _hold_client(self, opened: asyncio.Future[AsyncClientContext]) -> None:
+        # A context has to be left by the task that entered it.
+        try:
+            async with AsyncClientContext() as context:
+                opened.set_result(context)
+                await asyncio.Event().wait()
+        except Exception as error:  # noqa: BLE001 - the jobs that wait for it get it
+            self._client = None
+            opened.set_exception(error)
 
     def _forget(self, flow_run_id: UUID) -> None:
         with self._lock:
@@ -194,9 +249,34 @@ class JobRunner:
         cancelling = FlowRunFilterStateType(any_=[StateType.CANCELLING])
         runs = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=cancelling)),
-            limit=_CANCELLING_PAGE,
+            limit=_PAGE,
         )
         return [run.id for run in runs]
+
+    async def _watch_suspensions(self) -> None:
+        """Let Prefect's engine leave the runs that a user suspends, at its next boundary."""
+        async with get_client() as client:
+            while True:
+                await asyncio.sleep(_SUSPENSION_POLL_SECONDS)
+                running = list(self.running)
+                for begin in range(0, len(running), _PAGE):
+                    part = running[begin : begin + _PAGE]
+                    try:
+                        runs = await client.read_flow_runs(
+                            flow_run_filter=FlowRunFilter(
+                                id=FlowRunFilterId(any_=part),
+                                state=FlowRunFilterState(
+                                    name=FlowRunFilterStateName(any_=["Suspended"])
+                                ),
+                            ),
+                            limit=_PAGE,
+                        )
+                    except httpx.HTTPError as error:
+                        logger.debug("Could not read suspended runs: %s", type(error).__name__)
+                        break
+                    for run in runs:
+                        if run.state is not None and is_suspended_flow_run_state(run.state):
+                            mark_flow_run_suspension_requested(run.id, run.state)
 
     async def close(self, *, grace_seconds: float) -> None:
         """Hand all jobs over to the next worker, and end the thread.
@@ -211,6 +291,7 @@ class JobRunner:
             _, late = await asyncio.wait(pending, timeout=grace_seconds)
             if late:
                 logger.warning("%d jobs did not stop in time", len(late))
+        self._heartbeats.stop()
         for watcher in self._watchers:
             watcher.cancel()
         if self._thread.is_alive():

@@ -1,8 +1,8 @@
 """The paid attempts of a step.
 
-An attempt has four tasks: prepare keeps the exact request before it is sent, submit sends it, wait
-follows the provider's job, store copies the result into the bucket. Each leaves a record, and a
-run that begins again goes on after the last record.
+An attempt has three tasks: submit keeps the exact request and then sends it, wait follows the
+provider's job, store copies the result into the bucket and judges it. Each part leaves a record,
+and a run that begins again goes on after the last record.
 
 A new attempt begins only after the provider itself reported a failure: by itself when the
 provider's code marks the failure as transient, otherwise when a user retries the failed run.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pro_video.core.job_names import MOST_ATTEMPTS
 from pro_video.core.settings import get_settings
-from pro_video.records import Outcome, Prepared, StageResult, StoredResult, Submission
+from pro_video.records import StageResult
 from tasks.attempts.step import PaidStep
 from tasks.run.closed_attempts import AttemptFailed, was_reported
 from tasks.run.job import Job
@@ -30,10 +30,7 @@ async def run_attempts(job: Job, step: PaidStep) -> StageResult:
     attempt = 1
     by_itself = 1
     while True:
-        prepared = await step.prepare(attempt)
-        job.turn.release()
-        job.state.unsure = step.provider.job_name
-        submission = await step.submit(prepared)
+        prepared, submission = await step.submit(attempt)
         job.state.unsure = None
         failure = submission.refusal
         if failure is None:
@@ -43,8 +40,7 @@ async def run_attempts(job: Job, step: PaidStep) -> StageResult:
             await job.turn.take()
             failure = outcome.failure
             if failure is None:
-                stored = await step.store(prepared, submission)
-                return _result(prepared, submission, outcome, stored)
+                return await step.store(prepared, submission, outcome)
         if attempt >= MOST_ATTEMPTS:
             raise failure.error()
         if await was_reported(storage, job, step.name, attempt):
@@ -55,19 +51,3 @@ async def run_attempts(job: Job, step: PaidStep) -> StageResult:
         else:
             raise AttemptFailed(failure.error(), step.name, attempt)
         attempt += 1
-
-
-def _result(
-    prepared: Prepared, submission: Submission, outcome: Outcome, stored: StoredResult
-) -> StageResult:
-    return StageResult(
-        attempt=prepared.attempt,
-        reference=prepared.reference,
-        provider_job_id=submission.job_id,
-        response=submission.response,
-        stored=stored.file,
-        submitted_at=submission.submitted_at,
-        finished_at=outcome.finished_at,
-        stored_at=stored.stored_at,
-        cost_usd=prepared.cost_usd,
-    )

@@ -1,12 +1,13 @@
-"""A paid step of a job: its tasks, each with a record that spares a later process the work."""
+"""A paid step of a job: a task for each promise, whose records spare a later process the work."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeVar
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from pro_video.core.job_names import attempt_reference, copied
 from pro_video.core.progress import Stage
@@ -15,7 +16,6 @@ from pro_video.records import (
     Outcome,
     Prepared,
     ProbedFiles,
-    Record,
     StageResult,
     StoredFile,
     StoredResult,
@@ -32,9 +32,10 @@ from tasks.attempts.store_result import store_result
 from tasks.attempts.submit import submit_once
 from tasks.connections.connections import connections
 from tasks.run.job import Job
-from tasks.run.options import PERSISTED
+from tasks.run.places import place_for
+from tasks.run.records import in_task, read_record, write_record
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 
 
 class PaidStep:
@@ -58,6 +59,7 @@ class PaidStep:
         self.job = job
         self.files = files
         self.probed = probed
+        self._records: dict[str, Any] = {}
 
     # Different for each provider
 
@@ -91,9 +93,34 @@ class PaidStep:
         """The bucket that keeps the records."""
         return (await connections()).storage
 
-    async def prepare(self, attempt: int) -> Prepared:
-        """Build and keep the request of an attempt."""
+    async def submit(self, attempt: int) -> tuple[Prepared, Submission]:
+        """Build and keep the request of an attempt, and get it accepted, paying at most once."""
+        job = self.job
 
+        async def show() -> None:
+            job.turn.release()
+            job.state.unsure = self.provider.job_name
+            await job.reporter.stage(self.provider.stage)
+
+        async def both() -> tuple[Prepared, Submission]:
+            prepared = await self._prepare(attempt)
+            await show()
+            return prepared, await self.recorded(submitted, partial(self._send, prepared))
+
+        submitted = f"{attempt}-submitted"
+        prepared = await self.read_record(f"{attempt}-prepared")
+        submission = await self.read_record(submitted)
+        if prepared is None or submission is None:
+            prepared, submission = await self.in_task("submit", both)
+        else:
+            await show()
+        if submission.provider_job_id is not None:
+            get_run_logger().info(
+                "%s task created: %s", self.provider.name, submission.provider_job_id
+            )
+        return prepared, submission
+
+    async def _prepare(self, attempt: int) -> Prepared:
         async def keep() -> Prepared:
             storage = await self.storage()
             reference = attempt_reference(self.job.job_id, self.name, attempt)
@@ -101,26 +128,15 @@ class PaidStep:
             return await keep_request(self.job, storage, self.name, attempt, request)
 
         record = f"{attempt}-prepared"
-        prepared = await self.run_task("prepare", record, keep)
+        prepared = await self.recorded(record, keep)
         if await is_kept(self.job, await self.storage(), prepared):
             return prepared
-        return await self.run_task("prepare", record, keep, again=True)
+        return await self.recorded(record, keep, again=True)
 
-    async def submit(self, prepared: Prepared) -> Submission:
-        """Get an attempt accepted, paying at most once."""
-
-        async def send() -> Submission:
-            storage = await self.storage()
-            async with self.open_provider(for_submit=True) as provider:
-                return await submit_once(self.job, storage, provider, prepared)
-
-        await self.job.reporter.stage(self.provider.stage)
-        submission = await self.run_task("submit", f"{prepared.attempt}-submitted", send)
-        if submission.provider_job_id is not None:
-            get_run_logger().info(
-                "%s task created: %s", self.provider.name, submission.provider_job_id
-            )
-        return submission
+    async def _send(self, prepared: Prepared) -> Submission:
+        storage = await self.storage()
+        async with self.open_provider(for_submit=True) as provider:
+            return await submit_once(self.job, storage, provider, prepared)
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
         """Wait for the provider's job, however long its queue is, up to the deadline."""
@@ -134,58 +150,127 @@ class PaidStep:
         await self.job.reporter.facts({self.provider.fact: found, own: found})
         return await self.run_task("wait", f"{prepared.attempt}-ended", wait)
 
-    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
-        """Stream the result into the bucket."""
-        return await self._store(prepared.attempt, submission.job_id, 1)
+    async def store(
+        self, prepared: Prepared, submission: Submission, outcome: Outcome
+    ) -> StageResult:
+        """Stream the result into the bucket, and judge it."""
+        stored_record = f"{prepared.attempt}-stored"
+        verified_record = self._verified(prepared.attempt, 1)
+
+        async def both() -> StageResult:
+            async with place_for("results"):
+                fetch = partial(self._fetch, submission.job_id, 1)
+                stored = await self.recorded(stored_record, fetch)
+                stage = self._stage(prepared, submission, outcome, stored)
+                await self.recorded(verified_record, partial(self._check, stage))
+                return stage
+
+        await self.job.reporter.at_work(self.storing)
+        stored = await self.read_record(stored_record)
+        if stored is None or await self.read_record(verified_record) is None:
+            return await self.in_task("store", both)
+        return self._stage(prepared, submission, outcome, stored)
+
+    def _stage(
+        self, prepared: Prepared, submission: Submission, outcome: Outcome, stored: StoredResult
+    ) -> StageResult:
+        stage = StageResult(
+            attempt=prepared.attempt,
+            reference=prepared.reference,
+            provider_job_id=submission.job_id,
+            response=submission.response,
+            stored=stored.file,
+            submitted_at=submission.submitted_at,
+            finished_at=outcome.finished_at,
+            stored_at=stored.stored_at,
+            cost_usd=prepared.cost_usd,
+        )
+        # From here on it is named at every end, whatever the checks meet.
+        self.job.state.stages[self.name] = stage
+        return stage
 
     async def fetch_again(self, stage: StageResult, copy: int) -> StoredResult:
         """Stream the result into the bucket once more, beside the copies before."""
-        return await self._store(stage.attempt, stage.provider_job_id, copy)
+        record = f"{stage.attempt}-{copied('stored', copy)}"
+        await self.job.reporter.at_work(self.storing)
+        return await self.run_task(
+            "store", record, partial(self._fetch, stage.provider_job_id, copy)
+        )
 
     async def judge(self, stage: StageResult, copy: int) -> Verified:
-        """Judge a copy of the result."""
-
-        async def check() -> Verified:
-            return await self.check(await self.storage(), stage.stored)
-
+        """Judge a copy of the result, unless it was judged when it was stored."""
+        record = self._verified(stage.attempt, copy)
         await self.job.reporter.at_work(self.storing)
-        record = f"{stage.attempt}-{copied('verified', copy)}"
-        return await self.run_task("verify", record, check)
+        return await self.run_task("check", record, partial(self._check, stage))
 
-    async def _store(self, attempt: int, job_id: str, copy: int) -> StoredResult:
-        async def store() -> StoredResult:
-            storage, key = await self.storage(), copied(self.result_key, copy)
-            async with self.open_provider() as provider:
+    def _verified(self, attempt: int, copy: int) -> str:
+        return f"{attempt}-{copied('verified', copy)}"
 
-                async def link() -> str:
-                    url = await once_allowed(self.job, lambda: provider.result_url(job_id))
-                    get_run_logger().info(
-                        "Job %s: %s completed. Downloading result from %s",
-                        self.job.job_id,
-                        provider.name,
-                        redact_url(url),
-                    )
-                    return url
+    async def _check(self, stage: StageResult) -> Verified:
+        return await self.check(await self.storage(), stage.stored)
 
-                return await store_result(self.job, storage, self.name, key, link, self.storing)
+    async def _fetch(self, job_id: str, copy: int) -> StoredResult:
+        storage, key = await self.storage(), copied(self.result_key, copy)
+        async with self.open_provider() as provider:
 
-        await self.job.reporter.at_work(self.storing)
-        return await self.run_task("store", f"{attempt}-{copied('stored', copy)}", store)
+            async def link() -> str:
+                url = await once_allowed(self.job, lambda: provider.result_url(job_id))
+                get_run_logger().info(
+                    "Job %s: %s completed. Downloading result from %s",
+                    self.job.job_id,
+                    provider.name,
+                    redact_url(url),
+                )
+                return url
 
-    async def run_task(
-        self, verb: str, record: str, work: Callable[[], Awaitable[R]], *, again: bool = False
+            return await store_result(self.job, storage, self.name, key, link, self.storing)
+
+    # Records, and the tasks that make them
+
+    async def read_record(self, record: str) -> Any:
+        """The value of a record of this step; None when there is none."""
+        found = self._records.get(record)
+        if found is None:
+            found = self._records[record] = await read_record(self._key(record))
+        return found
+
+    async def write_record(self, record: str, value: object) -> None:
+        """Write a record of this step; the job goes on without one that cannot be written."""
+        self._records[record] = value
+        await write_record(self._key(record), value)
+
+    async def in_task(self, verb: str, work: Callable[[], Awaitable[R]]) -> R:
+        """Do a part of the step as a Prefect task."""
+        return await in_task(f"{self.name}: {verb}", work)
+
+    def _key(self, record: str) -> str:
+        return f"{self.job.job_id}/{self.name}-{record}"
+
+    async def recorded(
+        self, record: str, work: Callable[[], Awaitable[R]], *, again: bool = False
     ) -> R:
-        """Run a part of the step as a Prefect task; when its record exists, return that instead.
+        """The value of a record; made by the work, and kept, where there is none.
+
+        Args:
+            record: of the record's key.
+            work: a part of the step.
+            again: work in spite of a record, and replace it.
+        """
+        found: R | None = None if again else await self.read_record(record)
+        if found is None:
+            found = await work()
+            await self.write_record(record, found)
+        return found
+
+    async def run_task(self, verb: str, record: str, work: Callable[[], Awaitable[R]]) -> R:
+        """Do a part of the step as a Prefect task; when its record exists, return that instead.
 
         Args:
             verb: of the task's name.
             record: of the record's key.
             work: the part.
-            again: work in spite of a record, and replace it.
         """
-
-        @task(name=f"{self.name}: {verb}", refresh_cache=again, **PERSISTED)
-        async def recorded(record: str) -> R:
-            return await work()
-
-        return await recorded(f"{self.job.job_id}/{self.name}-{record}")
+        found: R | None = await self.read_record(record)
+        if found is not None:
+            return found
+        return await self.in_task(verb, partial(self.recorded, record, work))

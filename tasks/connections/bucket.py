@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import boto3
 from botocore.config import Config
@@ -39,6 +40,17 @@ class BucketDocument:
     """The content of an ``S3 Bucket`` block with its credentials; compared by content."""
 
     content: Mapping[str, Any] = field(repr=False)
+    id: UUID | None = field(default=None, compare=False)
+
+    @property
+    def folder(self) -> str:
+        """Folder of the bucket that the block names; empty for all of it."""
+        return str(self.content.get("bucket_folder") or "")
+
+    def is_same_bucket(self, other: BucketDocument) -> bool:
+        """Do both name one bucket with the same credentials, perhaps in other folders?"""
+        folder = {"bucket_folder": None}
+        return {**self.content, **folder} == {**other.content, **folder}
 
     @property
     def expires(self) -> bool:
@@ -82,7 +94,7 @@ async def read_bucket(client: PrefectClient, name: str) -> BucketDocument:
             "pro-video register, or in Prefect's UI.",
             code="block_missing",
         ) from None
-    return BucketDocument(document.data)
+    return BucketDocument(document.data, document.id)
 
 
 class KeptStorage:

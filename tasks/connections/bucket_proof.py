@@ -32,7 +32,7 @@ async def prove_stores(client: PrefectClient, name: str) -> None:
     """
     await prove_document(await read_bucket(client, name), RECORDS)
     results = await read_bucket(client, f"{name}-results")
-    await prove_document(results, str(results.content.get("bucket_folder") or ""))
+    await prove_document(results, results.folder)
 
 
 async def prove_document(bucket: BucketDocument, folder: str) -> None:

@@ -9,9 +9,13 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 from prefect import get_client
+from prefect.blocks.abstract import CredentialsBlock
+from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
 
 from pro_video.core.errors import StorageRefused
 from pro_video.core.settings import Settings, get_settings
@@ -19,6 +23,10 @@ from pro_video.s3.storage import Storage
 from tasks.connections.blocks import GhostCutCredentials, SyncSoCredentials
 from tasks.connections.bucket import BucketDocument, KeptStorage, read_bucket
 from tasks.connections.bucket_proof import prove_when_reachable
+from tasks.connections.records_bucket import RecordsBucket
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
 
 logger = logging.getLogger("prefect.pro_video.connections")
 
@@ -30,14 +38,16 @@ _MOST_PLACES = 4
 
 @dataclass(frozen=True)
 class Connections:
-    """The bucket and the providers' credentials of one job."""
+    """The bucket, the providers' credentials, and the records' place of one job."""
 
     storage: Storage
     sync_so: SyncSoCredentials
     ghostcut: GhostCutCredentials
+    records: RecordsBucket
 
 
-Loaded = tuple[BucketDocument, SyncSoCredentials, GhostCutCredentials]
+Loaded = tuple[BucketDocument, SyncSoCredentials, GhostCutCredentials, BucketDocument]
+C = TypeVar("C", bound=CredentialsBlock)
 
 
 class ConnectionCache:
@@ -61,6 +71,7 @@ class ConnectionCache:
         self._now = now
         self._loaded_at = float("-inf")
         self._storage = KeptStorage(now)
+        self._records_storage = KeptStorage(now)
         self._current: Connections | None = None
         self._places: OrderedDict[str, Storage] = OrderedDict()
         self._is_reading = False
@@ -122,11 +133,15 @@ class ConnectionCache:
         # One of a thousand callers reads; the others go on with the connections before.
         self._is_reading = True
         try:
-            bucket, sync_so, ghostcut = await self._load()
+            bucket, sync_so, ghostcut, results = await self._load()
             storage = await self._storage.of(bucket)
             if self._prove is not None:
                 await self._prove(storage)
-            return Connections(storage, sync_so, ghostcut)
+            # One client, unless the records have a bucket of their own.
+            same = bucket.is_same_bucket(results)
+            kept_in = storage if same else await self._records_storage.of(results)
+            records = RecordsBucket.of(kept_in, results.folder, results.id)
+            return Connections(storage, sync_so, ghostcut, records)
         finally:
             self._is_reading = False
 
@@ -142,17 +157,32 @@ def stay_in(place: str) -> None:
 
 async def _load(name: str) -> Loaded:
     async with get_client() as client:
-        bucket = await read_bucket(client, name)
+        return (
+            await read_bucket(client, name),
+            await _read_credentials(client, SyncSoCredentials, name),
+            await _read_credentials(client, GhostCutCredentials, name),
+            await read_bucket(client, f"{name}-results"),
+        )
+
+
+async def _read_credentials(client: PrefectClient, kind: type[C], name: str) -> C:
+    """A block, read without the event that Prefect would write about it."""
+    slug = kind.get_block_type_slug()
     try:
-        sync_so = await SyncSoCredentials.aload(name)
-        ghostcut = await GhostCutCredentials.aload(name)
-    except ValueError as error:
-        # Prefect's text names the block and quotes nothing of its content.
+        document = await client.read_block_document_by_name(name, slug)
+        return kind.model_validate(document.data)
+    except ObjectNotFound:
         raise StorageRefused(
-            f"{error} Make the blocks with pro-video register, or in Prefect's UI.",
+            f"There is no block {slug}/{name}. Make the blocks with pro-video register, or in "
+            "Prefect's UI.",
             code="block_missing",
         ) from None
-    return bucket, sync_so, ghostcut
+    except ValidationError as error:
+        raise StorageRefused(
+            f"The block {slug}/{name} is invalid: {error.error_count()} fields are wrong. Correct "
+            "them in Prefect's UI.",
+            code="block_invalid",
+        ) from None
 
 
 async def connections() -> Connections:

@@ -141,7 +141,7 @@ async def completed(job: Job, message: str) -> State[JobResult]:
     result = job.state.result(job.job_id, status="completed", message=message, ended_at=job.now())
     if not job.is_subflow:
         await job.show(result.findings)
-        await write_report(result)
+        await write_report(job, result)
         await job.reporter.stage(Stage.COMPLETED)
     result = await _with_links(result)
     await _announce(job, result)
@@ -180,7 +180,7 @@ async def _reported(job: Job, status: str, message: str, error: JobError | None)
         await job.show(result.findings)
     try:
         if not job.is_subflow:
-            await write_report(result)
+            await write_report(job, result)
         result = await _with_links(result)
     except ProVideoError as trouble:
         # The bucket may be the cause of the failure; the state still tells it.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 
 import httpx
-from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.job_warning import JobWarning
+from pro_video.core.stopping import StopSignal
 from pro_video.records import JobResult
 from tasks.connections.connections import connections
-from tasks.run.job import Job, current_job
+from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC
+from tasks.run.records import with_retries
 
 logger = logging.getLogger("prefect.pro_video.report")
 
@@ -21,21 +22,21 @@ ARTIFACT_KEY = "pro-video-report"
 """Key of the report artifacts; the artifact of a job is found by its flow run."""
 
 
-@task(name="report", retries=3, retry_delay_seconds=[1.0, 4.0, 10.0])
-async def write_report(result: JobResult) -> None:
+async def write_report(job: Job, result: JobResult) -> None:
     """Write ``job.json`` into the job's prefix, and the same as a Markdown artifact.
 
     Neither holds a signed link.
     """
     reach("report.begin")
-    job = current_job()
-    storage = (await connections()).storage
     unsigned = result.unsigned()
-    await storage.put_bytes(
-        job.keys.report,
-        unsigned.model_dump_json(indent=2).encode(),
-        content_type="application/json",
-    )
+    content = unsigned.model_dump_json(indent=2).encode()
+
+    async def write() -> None:
+        storage = (await connections()).storage
+        await storage.put_bytes(job.keys.report, content, content_type="application/json")
+
+    # Also the report of a stopped job is tried again.
+    await with_retries(write, stop=StopSignal())
     await _show(job, unsigned)
     reach("report.written")
 

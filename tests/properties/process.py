@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from pro_video.core.errors import OutcomeUnknown, ProVideoError, TransientError
 from pro_video.core.job_names import JobKeys, copied
@@ -42,7 +42,7 @@ from tests.properties.environment import (
 )
 from tests.properties.providers import ProviderModel
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 KEYS = JobKeys(JOB_ID)
 RESULT_KEYS = {LIP_SYNC: KEYS.lip_sync_result, INPAINTING: KEYS.final_result}
 # As the tasks' own retries.
@@ -170,16 +170,23 @@ class ModelStep(PaidStep):
         warnings = () if verdict is Verdict.GOOD else (warning,)
         return Verified(judgement=Judgement(verdict=verdict, warnings=warnings))
 
-    async def run_task(
-        self, verb: str, record: str, work: Callable[[], Awaitable[R]], *, again: bool = False
-    ) -> R:
-        """A finished task's record, or the task with its retries; a record may fail to be
-        written, which the flow engine passes over."""
-        records, key = self.env.records, f"{self.name}-{record}"
+    async def read_record(self, record: str) -> Any:
+        key = f"{self.name}-{record}"
         await self.env.point("record.begin")
-        if key in records and not again:
-            kind, kept = records[key]
-            return cast("R", kind.model_validate_json(kept))
+        if key not in self.env.records:
+            return None
+        kind, kept = self.env.records[key]
+        return kind.model_validate_json(kept)
+
+    async def write_record(self, record: str, value: object) -> None:
+        """A record may fail to be written, which the job passes over."""
+        await self.env.point("record.before")
+        if self.env.fault("record") is None:
+            assert isinstance(value, Record)
+            self.env.records[f"{self.name}-{record}"] = (type(value), value.model_dump_json())
+        await self.env.point("record.after")
+
+    async def in_task(self, verb: str, work: Callable[[], Awaitable[R]]) -> R:
         began = self.job.clock.monotonic()
         value = await self._retried(work)
         if verb == "wait":
@@ -187,10 +194,6 @@ class ModelStep(PaidStep):
             # Counted from the acceptance, whose record another process may write later.
             most = get_settings().lip_sync_deadline_hours * 3600 + 300
             assert waited <= most, f"waited {waited} s"
-        await self.env.point("record.before")
-        if self.env.fault("record") is None:
-            records[key] = (type(value), value.model_dump_json())
-        await self.env.point("record.after")
         return value
 
     async def _retried(self, work: Callable[[], Awaitable[R]]) -> R:

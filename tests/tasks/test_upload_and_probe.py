@@ -24,16 +24,14 @@ from tests.support.source_server import SourceFile, SourceServer, serving
 
 
 @pytest.fixture(autouse=True)
-def running(job: Job, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job is the current one, in the test's bucket."""
+def running(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are in the test's bucket."""
 
     async def links() -> Any:
         return SimpleNamespace(storage=storage)
 
     monkeypatch.setattr(upload_sources, "connections", links)
     monkeypatch.setattr(probe_sources, "connections", links)
-    monkeypatch.setattr(upload_sources, "current_job", lambda: job)
-    monkeypatch.setattr(probe_sources, "current_job", lambda: job)
     local = Settings(allow_local_files=True)
     monkeypatch.setattr(probe_sources, "get_settings", lambda: local)
     monkeypatch.setattr(read_parameters, "get_settings", lambda: local)
@@ -54,9 +52,9 @@ def asked(video: object, *audios: object, **more: Any) -> JobRequest:
     return check_request(raw, max_segments=10, allow_local_files=True)
 
 
-async def brought(request: JobRequest) -> tuple[UploadedFiles, ProbedFiles]:
-    files = await upload_sources.upload_sources.fn("uploaded", request)
-    return files, await probe_sources.probe_files.fn("probed", files, request)
+async def brought(job: Job, request: JobRequest) -> tuple[UploadedFiles, ProbedFiles]:
+    files = await upload_sources.upload_sources(job, request)
+    return files, await probe_sources.probe_files(job, files, request)
 
 
 async def media_type(storage: Storage, key: str) -> str:
@@ -81,7 +79,7 @@ async def test_files_are_stored_as_what_they_are(
         else:
             data = SourceFile(path.read_bytes(), content_type="text/plain")
             addresses.append(source.add(f"/{name}", data) + "?signed=secret")
-    files, _ = await brought(asked(*addresses))
+    files, _ = await brought(job, asked(*addresses))
     assert files.video.key == f"jobs/{job.job_id}/video.mkv"
     assert await media_type(storage, files.video.key) == "video/x-matroska"
     assert files.audios[0].key == f"jobs/{job.job_id}/audio-1.m4a"
@@ -93,10 +91,10 @@ async def test_what_is_there_is_not_brought_again(
 ) -> None:
     clip, line = write_clip(tmp_path / "c.mp4"), write_sound(tmp_path / "a.wav")
     request = asked(clip, line)
-    files, _ = await brought(request)
+    files, _ = await brought(job, request)
     clip.unlink()
     line.unlink()
-    again = await upload_sources.upload_sources.fn("uploaded", request)
+    again = await upload_sources.upload_sources(job, request)
     assert (again.video, again.audios) == (files.video, files.audios)
 
 
@@ -105,7 +103,7 @@ async def test_audio_is_sent_in_the_form_that_the_vendor_likes(
 ) -> None:
     clip = write_clip(tmp_path / "c.mp4")
     plain, song = write_sound(tmp_path / "a.wav"), write_sound(tmp_path / "b.m4a", codec="aac")
-    files, probed = await brought(asked(clip, song, plain))
+    files, probed = await brought(job, asked(clip, song, plain))
     prefix = f"jobs/{job.job_id}/"
     assert [audio.key for audio in files.audios] == [prefix + "audio-1.m4a", prefix + "audio-2.wav"]
     assert [audio.key for audio in probed.sent] == [
@@ -118,7 +116,7 @@ async def test_audio_is_sent_in_the_form_that_the_vendor_likes(
     assert kept == probed
 
 
-async def test_all_files_that_are_unusable_come_in_one_answer(tmp_path: Path) -> None:
+async def test_all_files_that_are_unusable_come_in_one_answer(job: Job, tmp_path: Path) -> None:
     text = tmp_path / "notes.mp4"
     text.write_text("no video\n" * 100, encoding="utf-8")
     stream = tmp_path / "stream.wav"
@@ -126,7 +124,7 @@ async def test_all_files_that_are_unusable_come_in_one_answer(tmp_path: Path) ->
     mute = write_clip(tmp_path / "mute.mp4", sound=False)
     good = write_sound(tmp_path / "good.wav")
     with pytest.raises(RequestRefused) as caught:
-        await brought(asked(text, good, stream, mute))
+        await brought(job, asked(text, good, stream, mute))
     told = {problem.field: problem.message for problem in caught.value.problems}
     assert set(told) == {"video", "segments[1].audio", "segments[2].audio"}
     assert told["video"].startswith(f"{text} is not a video")
@@ -135,24 +133,24 @@ async def test_all_files_that_are_unusable_come_in_one_answer(tmp_path: Path) ->
 
 
 async def test_rules_that_need_a_file_come_with_what_is_wrong_with_another(
-    tmp_path: Path,
+    job: Job, tmp_path: Path
 ) -> None:
     clip = write_clip(tmp_path / "c.mp4", seconds=0.5)
     text = tmp_path / "notes.wav"
     text.write_text("no sound\n" * 100, encoding="utf-8")
     late = asked(clip, text, text, text, text)
     with pytest.raises(RequestRefused) as caught:
-        await brought(late)
+        await brought(job, late)
     fields = {problem.field for problem in caught.value.problems}
     assert {"segments[0].audio", "segments[3].start"} <= fields
 
 
-async def test_all_sources_that_cannot_be_read_come_in_one_answer(tmp_path: Path) -> None:
+async def test_all_sources_that_cannot_be_read_come_in_one_answer(job: Job, tmp_path: Path) -> None:
     text = tmp_path / "notes.wav"
     text.write_text("no sound\n" * 100, encoding="utf-8")
     request = asked(tmp_path / "none.mp4", tmp_path / "gone.wav", text)
     with pytest.raises(SourceRefused) as caught:
-        await upload_sources.upload_sources.fn("uploaded", request)
+        await upload_sources.upload_sources(job, request)
     for part in (
         f"video: {tmp_path / 'none.mp4'}: ",
         f"segments[0].audio: {tmp_path / 'gone.wav'}: ",
@@ -162,12 +160,12 @@ async def test_all_sources_that_cannot_be_read_come_in_one_answer(tmp_path: Path
 
 
 async def test_a_link_that_may_work_later_leaves_another_try(
-    source: SourceServer, tmp_path: Path
+    job: Job, source: SourceServer, tmp_path: Path
 ) -> None:
     file = SourceFile(b"x", statuses=[404] * 20)
     link = source.add("/clip.mp4", file) + "?signature=secret"
     with pytest.raises(LinkExpired) as caught:
-        await upload_sources.upload_sources.fn("uploaded", asked(link, tmp_path / "gone.wav"))
+        await upload_sources.upload_sources(job, asked(link, tmp_path / "gone.wav"))
     assert "video: http://" in caught.value.message
     assert "clip.mp4?***" in caught.value.message
     assert "gone.wav" in caught.value.message

@@ -80,10 +80,12 @@ class Providers:
         if self.blocks is None:
             raise StorageRefused("Unable to find the block.", code="block_missing")
         sync_so, ghostcut = self.blocks
+        bucket = {"bucket_name": "jobs", "credentials": {"region_name": "us-east-1"}}
         return (
-            BucketDocument({"bucket_name": "jobs", "credentials": {"region_name": "us-east-1"}}),
+            BucketDocument(bucket),
             SyncSoCredentials(api_key=sync_so, base_url=self.url),
             GhostCutCredentials(app_key="app", app_secret=ghostcut, base_url=self.url),
+            BucketDocument(bucket),
         )
 
 

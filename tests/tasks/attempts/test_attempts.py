@@ -9,7 +9,15 @@ import pytest
 
 from pro_video.core.errors import DeadlineExceeded, JobFailed, JobFailedRetryable, ProviderRefused
 from pro_video.core.job_names import attempt_reference
-from pro_video.records import Failure, Outcome, Prepared, StoredFile, StoredResult, Submission
+from pro_video.records import (
+    Failure,
+    Outcome,
+    Prepared,
+    StageResult,
+    StoredFile,
+    StoredResult,
+    Submission,
+)
 from pro_video.s3.storage import Storage
 from tasks.attempts.attempts import run_attempts
 from tasks.attempts.step import PaidStep
@@ -39,23 +47,21 @@ class Script(PaidStep):
     async def storage(self) -> Storage:
         return self.bucket
 
-    async def prepare(self, attempt: int) -> Prepared:
-        return Prepared(
+    async def submit(self, attempt: int) -> tuple[Prepared, Submission]:
+        prepared = Prepared(
             attempt=attempt,
             reference=attempt_reference(self.job.job_id, self.name, attempt),
             body_key="unused",
             prepared_at=self.job.now(),
             expected_seconds=1,
         )
-
-    async def submit(self, prepared: Prepared) -> Submission:
-        if prepared.attempt not in self.bought:
-            self.bought.append(prepared.attempt)
-        end = self.ends[prepared.attempt - 1]
+        if attempt not in self.bought:
+            self.bought.append(attempt)
+        end = self.ends[attempt - 1]
         refusal = end if end is REFUSED else None
         assert refusal is None or isinstance(refusal, Failure)
-        return Submission(
-            provider_job_id=None if refusal else f"p-{prepared.attempt}",
+        return prepared, Submission(
+            provider_job_id=None if refusal else f"p-{attempt}",
             submitted_at=self.job.now(),
             refusal=refusal,
         )
@@ -68,9 +74,12 @@ class Script(PaidStep):
         failure = end if isinstance(end, Failure) else None
         return Outcome(finished_at=self.job.now(), failure=failure)
 
-    async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
+    async def store(
+        self, prepared: Prepared, submission: Submission, outcome: Outcome
+    ) -> StageResult:
         file = StoredFile(key="result.mp4", size=1, etag="e")
-        return StoredResult(file=file, stored_at=self.job.now())
+        stored = StoredResult(file=file, stored_at=self.job.now())
+        return self._stage(prepared, submission, outcome, stored)
 
 
 async def failing(script: Script) -> AttemptFailed:

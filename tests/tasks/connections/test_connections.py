@@ -44,6 +44,7 @@ class Blocks:
             BucketDocument(dict(self.content)),
             SyncSoCredentials(api_key="k"),
             GhostCutCredentials(app_key="k", app_secret="s"),
+            BucketDocument({**self.content, "bucket_folder": "results"}),
         )
 
 
