@@ -54,48 +54,64 @@ def usage(pid: int) -> dict[str, float]:
     }
 
 
+class Load:
+    """Jobs that only lip-sync, on a running stack."""
+
+    def __init__(self, client: httpx.AsyncClient, sync_so: str, body: Mapping[str, Any]) -> None:
+        self._client = client
+        self._sync_so = sync_so
+        self._body = body
+
+    async def _ended(self) -> int:
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}}
+        return int((await self._client.post("/flow_runs/count", json=wanted)).json())
+
+    async def run(self, jobs: int, at_once: int) -> list[float]:
+        """Create jobs, and wait for their end; the seconds until each was at the provider."""
+        found = (await self._client.get("/deployments/name/pro-video/local")).json()["id"]
+        free = asyncio.Semaphore(at_once)
+        created: dict[str, float] = {}
+        accepted: dict[str, float] = {}
+        before = await self._ended()
+
+        async def create() -> None:
+            parameters = {**self._body, "temperature": secrets.randbelow(10**9) / 10**9}
+            async with free:
+                answer = await self._client.post(
+                    f"/deployments/{found}/create_flow_run", json={"parameters": parameters}
+                )
+                created[answer.raise_for_status().json()["id"]] = time.monotonic()
+
+        await asyncio.gather(*(create() for _ in range(jobs)))
+        until = time.monotonic() + _WAIT_SECONDS
+        while await self._ended() < before + jobs:
+            if time.monotonic() > until:
+                raise TimeoutError("the jobs do not end")
+            audit = (await self._client.get(f"{self._sync_so}/_sandbox/audit")).text
+            for run in created.keys() - accepted.keys():
+                if run in audit:
+                    accepted[run] = time.monotonic() - created[run]
+            await asyncio.sleep(_PAUSE)
+        return list(accepted.values())
+
+
 async def measure(folder: Path, stack: Mapping[str, Any], options: argparse.Namespace) -> Any:
     """Run the jobs; what one of them cost."""
     sync_so = stack["sync_so"]["base_url"]
     sample = describe(make_sample(folder / "sample", width=160, height=90, seconds=2.0))
-    parameters = {key: sample[key] for key in ("video", "segments")}
+    body = {key: sample[key] for key in ("video", "segments")}
     pids = {name: pid for name, pid in processes(folder).items() if name in _PROCESSES}
+    peaks = {name: dict.fromkeys(("megabytes", "threads", "descriptors"), 0.0) for name in pids}
     async with httpx.AsyncClient(
         base_url=stack["prefect_api_url"], timeout=120.0, trust_env=False
     ) as client:
         settings = {"seconds_per_job": options.seconds, "media": "copy"}
         (await client.put(f"{sync_so}/_sandbox/settings", json=settings)).raise_for_status()
-        found = (await client.get("/deployments/name/pro-video/local")).json()["id"]
-        free = asyncio.Semaphore(options.at_once)
-        wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}}
-        created: dict[str, float] = {}
-
-        async def create() -> None:
-            body = {"parameters": {**parameters, "temperature": secrets.randbelow(10**9) / 10**9}}
-            async with free:
-                answer = await client.post(f"/deployments/{found}/create_flow_run", json=body)
-                created[answer.raise_for_status().json()["id"]] = time.monotonic()
-
-        async def until_ended(jobs: int) -> list[float]:
-            """Wait for the end of so many jobs; the seconds until each was at the provider."""
-            accepted: dict[str, float] = {}
-            until = time.monotonic() + _WAIT_SECONDS
-            while (await client.post("/flow_runs/count", json=wanted)).json() < jobs:
-                if time.monotonic() > until:
-                    raise TimeoutError("the jobs do not end")
-                audit, now = (await client.get(f"{sync_so}/_sandbox/audit")).text, time.monotonic()
-                for run in created.keys() - accepted.keys():
-                    if run in audit:
-                        accepted[run] = now - created[run]
-                await asyncio.sleep(_PAUSE)
-            return list(accepted.values())
-
-        await create()
-        await until_ended(1)
-        created.clear()
+        load = Load(client, sync_so, body)
+        # The first job imports and opens what the others share.
+        await load.run(1, 1)
         before = {name: usage(pid) for name, pid in pids.items()}
         began = time.monotonic()
-        peaks = {name: dict.fromkeys(("megabytes", "threads", "descriptors"), 0.0) for name in pids}
 
         async def watch() -> None:
             while True:
@@ -106,23 +122,17 @@ async def measure(folder: Path, stack: Mapping[str, Any], options: argparse.Name
                 await asyncio.sleep(_PAUSE)
 
         watching = asyncio.create_task(watch())
-        await asyncio.gather(*(create() for _ in range(options.jobs)))
-        accepted = await until_ended(options.jobs + 1)
+        accepted = await load.run(options.jobs, options.at_once)
         took = time.monotonic() - began
-        # The events of the last job are written behind it.
-        await asyncio.sleep(3.0)
         watching.cancel()
-        after = {name: usage(pid) for name, pid in pids.items()}
+    cpu = {name: usage(pid)["cpu"] - before[name]["cpu"] for name, pid in pids.items()}
     return {
         "jobs": options.jobs,
         "at_once": options.at_once,
         "seconds": round(took, 1),
         "accepted_median": round(statistics.median(accepted), 1),
         "accepted_last": round(max(accepted), 1),
-        "cpu_per_job": {
-            name: round((after[name]["cpu"] - before[name]["cpu"]) / options.jobs, 3)
-            for name in pids
-        },
+        "cpu_per_job": {name: round(seconds / options.jobs, 3) for name, seconds in cpu.items()},
         "most_above_idle": {
             name: {key: round(value, 1) for key, value in of.items()} for name, of in peaks.items()
         },

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -40,6 +41,7 @@ from prefect.utilities.callables import get_call_parameters
 
 from deployments.worker.callbacks import listen_for_callbacks
 from deployments.worker.engine import Heartbeats, JobEngine
+from deployments.worker.loop_lag import watch_loop
 from deployments.worker.settings import HEARTBEAT_SECONDS
 from pro_video.core.errors import ProVideoError
 from pro_video.core.retrying import keep_running
@@ -113,6 +115,7 @@ class JobRunner:
             "The watch of suspended runs": self._watch_suspensions,
             "The listener to callbacks": listen_for_callbacks,
             "The watch of ended runs": watch_ends,
+            "The watch of the jobs' loop": partial(watch_loop, "the jobs"),
         }
         self._watchers = [
             asyncio.run_coroutine_threadsafe(keep_running(name, watch), self._loop)

@@ -22,6 +22,7 @@ from pydantic import Field
 # there is not ours; one that is imported already is not looked for.
 import flows  # noqa: F401
 from deployments.worker.job_runner import JobRunner
+from deployments.worker.loop_lag import watch_loop
 from deployments.worker.lost_jobs import (
     fail_if_lost_too_often,
     take_up_crashed_jobs,
@@ -103,7 +104,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         super().__init__(*args, **kwargs)
         self._settings = get_worker_settings()
         self._runner: JobRunner | None = None
-        self._crash_watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._starts = asyncio.Semaphore(_MOST_STARTS)
         self._proven = False
 
@@ -132,15 +133,17 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             await self.teardown(None, None, None)
             raise SystemExit(f"The worker does not start: {error.message}") from None
         await take_up_lost_jobs(self._work_pool_name)
-        self._crash_watch = asyncio.create_task(
-            keep_running(
-                "The watch of crashed runs", partial(take_up_crashed_jobs, self._work_pool_name)
-            )
-        )
+        self._watches = [
+            asyncio.create_task(keep_running(name, watch))
+            for name, watch in {
+                "The watch of crashed runs": partial(take_up_crashed_jobs, self._work_pool_name),
+                "The watch of the worker's loop": partial(watch_loop, "the worker"),
+            }.items()
+        ]
 
     async def teardown(self, *exc_info: Any) -> None:
-        if self._crash_watch is not None:
-            self._crash_watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         if self._runner is not None:
             await self._runner.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)

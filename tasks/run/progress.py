@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect.pro_video.progress")
 
 # Seconds between two writes of the percentage within a stage, for each of a thousand jobs.
-_WRITE_PAUSE = 2.0
+_WRITE_PAUSE = 5.0
+# Seconds between two looks at the progress of work in threads.
+_FOLLOW_PAUSE = 2.0
 # A write that hangs must not hold up the wait for a provider.
 _WRITE_TIMEOUT = 15.0
 
@@ -70,6 +72,7 @@ class ProgressReporter:
         self.was_lost = False
         self._blocked_by: str | None = None
         self._artifact: UUID | None = None
+        self._shown: tuple[float, str | None] | None = None
         self._written_at = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -104,7 +107,7 @@ class ProgressReporter:
 
         async def follow() -> None:
             while True:
-                await self._clock.sleep(_WRITE_PAUSE)
+                await self._clock.sleep(_FOLLOW_PAUSE)
                 await self.fraction(stage, read())
 
         follower = asyncio.create_task(follow())
@@ -164,7 +167,7 @@ class ProgressReporter:
                 await self._show_percent()
 
     async def fraction(self, stage: Stage, fraction: float) -> None:
-        """Move on within a stage; written at most every two seconds."""
+        """Move on within a stage; written at most every five seconds."""
         async with self._lock:
             if stage is not self._progress.stage:
                 return
@@ -220,6 +223,9 @@ class ProgressReporter:
     async def _show_percent(self) -> None:
         stage = self._progress.stage
         description = stage.value.message if stage else None
+        shown = (self._progress.percent, description)
+        if shown == self._shown:
+            return
         self._written_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT):
@@ -231,5 +237,6 @@ class ProgressReporter:
                     await aupdate_progress_artifact(
                         self._artifact, progress=self._progress.percent, description=description
                     )
+            self._shown = shown
         except _UNREACHABLE as error:
             logger.warning("Could not show the percentage: %s", type(error).__name__)

@@ -22,6 +22,8 @@ from prefect.states import AwaitingRetry, Pending, Suspended
 
 from deployments.worker import job_runner
 from deployments.worker.job_runner import JobRunner
+from deployments.worker.loop_lag import watch_loop
+from pro_video.core.clock import VirtualClock
 from pro_video.core.stopping import Stopped, StopReason, unless_stopped
 
 POOL = "waiting"
@@ -137,3 +139,28 @@ async def test_a_job_that_a_user_suspends_leaves_at_its_end(
     with pytest.raises(Pause):
         await asyncio.wrap_future(future)
     assert (await client.read_flow_run(run.id)).state_name == "Suspended"
+
+
+class LateClock(VirtualClock):
+    """Wakes its sleeper later than asked, by the given seconds; then the test is over."""
+
+    def __init__(self, *lags: float) -> None:
+        self.lags = list(lags)
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        if not self.lags:
+            raise asyncio.CancelledError
+        self.now += seconds + self.lags.pop(0)
+
+
+async def test_a_loop_that_runs_late_is_told_now_and_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await watch_loop("the jobs", clock=LateClock(0.5, 2.0, 3.0, 70.0))
+    late = [each.getMessage().split(" s late")[0] for each in caplog.records]
+    assert late == [f"The event loop of the jobs runs {lag}" for lag in ("2.0", "70.0")]
