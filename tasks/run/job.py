@@ -71,9 +71,11 @@ class Job:
         if not isinstance(place, str) or not place:
             place = (await connections()).storage.place
             await write_labels(self.job_id, {BUCKET_LABEL: place})
+        else:
+            # An earlier process has begun with the job, and may have shown progress.
+            await self.reporter.resume()
         stay_in(place)
         self.state.bucket = (await connections()).storage.bucket
-        await self.reporter.resume()
         async with get_client() as client:
             history = await read_history(client, self.job_id)
         history.check()
