@@ -33,6 +33,12 @@ QUALITY = parameter(
     "GhostCut's tier. basic takes all kinds of areas; the others only erase_text.",
     "basic",
 )
+MAX_COST_USD = parameter(
+    "Most cost (USD)",
+    "Refuse the job before anything is paid when it may cost more by the price lists; none: no "
+    "limit.",
+    None,
+)
 ON_DOUBT = parameter(
     "On doubt",
     "Handling of a result in which a check finds something unexpected: deliver it with warnings, "

@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.parameters import (
     DISPLAY_NAME,
     LANGUAGE,
+    MAX_COST_USD,
     ON_DOUBT,
     QUALITY,
     RESOLUTION,
@@ -16,7 +17,6 @@ from flows.parameters import (
 )
 from flows.text_inpainting import text_inpainting_flow
 from pro_video.core.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
-from pro_video.core.settings import get_settings
 from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import JobResult, StageResult
 from pro_video.request.check import JobRequest
@@ -29,16 +29,15 @@ from pro_video.request.models import (
     Segment,
     SyncMode,
 )
-from pro_video.request.rules_files import check_media
+from pro_video.request.timeline import timeline_of
 from tasks.attempts.attempts import run_attempts
 from tasks.lip_sync import LipSyncStep
 from tasks.probe_sources import probe_files
-from tasks.read_parameters import checked_request, timeline_of
+from tasks.read_parameters import checked_files, checked_request
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
-from tasks.run.job_state import REQUEST
 from tasks.run.options import RESULTS
 from tasks.run.subflow import adopt_inpainting
 from tasks.upload_sources import upload_sources
@@ -79,6 +78,7 @@ async def pro_video_flow(
         True,
     ),
     on_doubt: OnDoubt = ON_DOUBT,
+    max_cost_usd: float | None = MAX_COST_USD,
 ) -> State[JobResult]:
     """Lip-sync segments of a video with Sync.so and remove text with GhostCut.
 
@@ -104,12 +104,18 @@ async def pro_video_flow(
                 ),
                 reuse=reuse_lip_sync,
                 on_doubt=on_doubt,
+                max_cost_usd=max_cost_usd,
             )
         return end.final
 
 
 async def _steps(
-    job: Job, request: JobRequest, *, reuse: bool, on_doubt: OnDoubt
+    job: Job,
+    request: JobRequest,
+    *,
+    reuse: bool,
+    on_doubt: OnDoubt,
+    max_cost_usd: float | None,
 ) -> State[JobResult]:
     log = get_run_logger()
     log.info(
@@ -120,12 +126,11 @@ async def _steps(
     )
     await job.begin()
     await job.reporter.stage(Stage.UPLOADING)
-    files = await upload_sources(f"{job.job_id}/uploaded", request)
+    files = await upload_sources(f"{job.job_id}/uploaded", request, max_cost_usd)
     job.state.files = files
     probed = await probe_files(f"{job.job_id}/probed", files, request)
     audios = dict(zip(request.audios, probed.audios, strict=True))
-    request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
-    await job.warn(REQUEST, request.warnings)
+    request = await checked_files(job, request, probed.video, audios, max_cost_usd)
 
     bought = LipSyncStep(job, request, files, probed, audios)
     lip_sync, verified = await use_result(job, bought, await _lip_sync(bought, reuse), on_doubt)

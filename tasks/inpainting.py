@@ -10,11 +10,11 @@ from pro_video.core.errors import TransientError
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.waiting import Observation
+from pro_video.pricing.estimate import estimate_inpainting
 from pro_video.providers.ghostcut.client import GhostCutClient
 from pro_video.providers.ghostcut.models import (
     Work,
     build_submit_request,
-    estimate_cost,
     expected_seconds,
     planted,
 )
@@ -118,7 +118,8 @@ class InpaintingStep(PaidStep):
             tier=plan.tier,
             callback=callback_url("ghostcut"),
         )
-        return PaidRequest(body, expected_seconds(seconds), estimate_cost(plan.tier, seconds))
+        price = estimate_inpainting(plan.tier, seconds)
+        return PaidRequest(body, expected_seconds(seconds), price.high_usd)
 
     async def check(self, storage: Storage, result: StoredFile) -> Verified:
         return await check_inpainting(

@@ -12,13 +12,13 @@ from pro_video.core.retrying import Backoff
 from pro_video.core.settings import get_settings
 from pro_video.core.waiting import Observation
 from pro_video.media.info import MediaInfo
+from pro_video.pricing.estimate import estimate_lip_sync
 from pro_video.providers.sync_so.client import SyncSoClient
 from pro_video.providers.sync_so.models import (
     AudioInput,
     Generation,
     SegmentInput,
     build_generation_request,
-    estimate_cost,
     expected_seconds,
     planted,
 )
@@ -145,13 +145,9 @@ class LipSyncStep(PaidStep):
             webhook_url=callback_url("sync-so"),
         )
         video = self.probed.video
-        # The vendor's price list is normalised to 25 frames per second where a file tells none.
-        fps = video.video.fps if video.video is not None and video.video.fps > 0 else 25.0
-        return PaidRequest(
-            body,
-            expected_seconds(options.model, video.duration),
-            estimate_cost(options.model, video.duration, fps),
-        )
+        fps = video.video.fps if video.video is not None else None
+        price = estimate_lip_sync(options.model, video.duration, fps, self.request.segments)
+        return PaidRequest(body, expected_seconds(options.model, video.duration), price.high_usd)
 
     async def check(self, storage: Storage, result: StoredFile) -> Verified:
         return await check_lip_sync(

@@ -26,7 +26,14 @@ _PRO_VIDEO = {
         "pro_video.request",
         "pro_video.providers",
     },
-    "pro_video.records": {"pro_video.core", "pro_video.media", "pro_video.s3", "pro_video.judging"},
+    "pro_video.pricing": {"pro_video.core", "pro_video.request"},
+    "pro_video.records": {
+        "pro_video.core",
+        "pro_video.media",
+        "pro_video.s3",
+        "pro_video.judging",
+        "pro_video.pricing",
+    },
     "pro_video.webhooks": {"pro_video.core", "pro_video.net", "pro_video.records"},
 }
 MAY_IMPORT = {
@@ -121,6 +128,7 @@ GATEWAY = (
     "status",
     "forms",
     "jobs",
+    "estimates",
     "events",
     "callbacks",
     "app",

@@ -9,6 +9,7 @@ from pro_video.core.job_warning import JobWarning
 from pro_video.media.info import MediaInfo
 from pro_video.request import limits
 from pro_video.request.models import Segment
+from pro_video.request.timeline import audible_seconds
 
 if TYPE_CHECKING:
     from pro_video.request.check import JobRequest
@@ -101,13 +102,6 @@ def video_warnings(video: MediaInfo) -> tuple[JobWarning, ...]:
             )
         )
     return tuple(warnings)
-
-
-def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
-    """Length of the audio that a segment uses, in seconds: its crop, or the whole."""
-    if segment.audio_start is not None and segment.audio_end is not None:
-        return segment.audio_end - segment.audio_start
-    return audio.audio.duration if audio.audio is not None else 0.0
 
 
 def moved(field: str, code: str, given: float, length: float, last: str, end: float) -> JobWarning:

@@ -8,11 +8,15 @@ it; the rest keeps its pace. It is not documented whether the vendor does so for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pro_video.media.info import MediaInfo
 from pro_video.request.models import AnnotationArea, Segment, SyncMode
+
+if TYPE_CHECKING:
+    from pro_video.request.check import JobRequest
 
 _SAME = 0.02
 """Seconds: about half a frame; smaller differences of lengths are ignored."""
@@ -129,3 +133,25 @@ def _length(video: float, audio: float, mode: SyncMode) -> float:
     if mode == "silence":
         return max(video, audio)
     return audio
+
+
+def timeline_of(
+    request: JobRequest,
+    audios: Mapping[str, MediaInfo],
+    video: MediaInfo,
+    result: MediaInfo | None,
+) -> Timeline:
+    """The map from the video's time to that of its lip-sync result; the predicted one when the
+    result could not be read."""
+    heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
+    predicted = lip_sync_timeline(
+        video.duration, request.segments, heard, request.lip_sync.sync_mode
+    )
+    return predicted if result is None else predicted.observed(result.duration)
+
+
+def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
+    """Length of the audio that a segment uses, in seconds: its crop, or the whole."""
+    if segment.audio_start is not None and segment.audio_end is not None:
+        return segment.audio_end - segment.audio_start
+    return audio.audio.duration if audio.audio is not None else 0.0

@@ -1,4 +1,4 @@
-"""Sync.so's wire format (the request's bytes, the Generation), and the estimates of cost and time.
+"""Sync.so's wire format (the request's bytes, the Generation), and the estimate of its time.
 
 Source of the wire format: https://sync.so/docs/api-reference and the vendor's SDK 0.3.0.
 """
@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import ROUND_UP, Decimal
 from types import MappingProxyType
 from typing import Any, Final, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,17 +20,6 @@ from pro_video.request.limits import TEMPERATURE_MODELS
 from pro_video.request.models import SyncMode
 
 PROVIDER: Final = "sync.so"
-
-PRICES: Final[Mapping[str, Decimal]] = MappingProxyType(
-    {
-        "sync-3": Decimal("0.00534"),
-        "lipsync-2-pro": Decimal("0.00333"),
-        "lipsync-2": Decimal("0.002"),
-        "lipsync-1.9.0-beta": Decimal("0.001"),
-        "react-1": Decimal("0.00667"),
-    }
-)
-"""USD for each frame of the output, without a plan's discount (https://sync.so/docs/product/billing)."""
 
 # Seconds of processing for a second of video, and the fixed part below, fitted to the vendor's
 # table for clips of 30 s and 2 min (https://sync.so/docs/product/generation-times).
@@ -217,20 +205,6 @@ def build_generation_request(
     if webhook_url is not None:
         body["webhookUrl"] = webhook_url
     return dumps(body).encode()
-
-
-def estimate_cost(model: str, seconds: float, fps: float) -> Decimal:
-    """The list price of an output of that length, USD, rounded up to a hundredth of a cent.
-
-    The list price counts output frames, without a plan's discount. It is not documented whether a
-    segmented job is billed by the whole output; the whole is assumed. A model without a listed
-    price counts as the dearest one.
-    """
-    if not (math.isfinite(seconds) and math.isfinite(fps) and seconds >= 0 and fps > 0):
-        raise ValueError("seconds and fps must be finite, seconds not negative, fps above zero")
-    frames = math.ceil(round(seconds * fps, 6))
-    price = PRICES.get(model, max(PRICES.values()))
-    return (price * frames).quantize(Decimal("0.0001"), rounding=ROUND_UP)
 
 
 def expected_seconds(model: str, clip_seconds: float) -> float:
