@@ -4,6 +4,7 @@ was bought is picked up, and nothing is bought twice."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,9 +53,11 @@ def cancelled_lip_sync(resources: Resources) -> None:
     )
     jobs.cancel(job_id)
     jobs.until_state(job_id, "Cancelled", CANCEL_SECONDS)
-    assert jobs.state(job_id).message == (
-        f"Cancelled during: Lip-sync processing. Sync.so generation {generation} goes on at the "
-        "provider and is billed; retry this run to fetch its result."
+    assert re.fullmatch(
+        f"Cancelled during: Lip-sync processing\\. Sync\\.so generation {generation} goes on "
+        r"at the provider and is billed \(0\.0\d to 0\.\d\d USD\); "
+        r"retry this run to fetch its result\.",
+        jobs.state(job_id).message or "",
     )
     wait_until(lambda: jobs.paid(job_id)["sync_so"] == (1, 1), 60, "the provider goes on")
     jobs.release(job_id)
