@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.parameters import (
     DISPLAY_NAME,
     LANGUAGE,
+    MAX_COST_USD,
     ON_DOUBT,
     QUALITY,
     RESOLUTION,
@@ -19,13 +20,11 @@ from pro_video.judging.verdict import OnDoubt
 from pro_video.records import JobResult
 from pro_video.request.check import InpaintingRequest
 from pro_video.request.models import AnnotationArea, Language, Quality, Resolution
-from pro_video.request.rules_files import check_inpainting_media
 from tasks.attempts.attempts import run_attempts
 from tasks.inpainting import InpaintingStep
-from tasks.read_parameters import checked_inpainting_request
+from tasks.read_parameters import checked_inpainting_files, checked_inpainting_request
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
-from tasks.run.job_state import REQUEST
 from tasks.run.records import RESULTS
 from tasks.take_sources import take_own_file, take_sources
 from tasks.use_result import use_result
@@ -42,6 +41,7 @@ async def text_inpainting_flow(
     resolution: Resolution = RESOLUTION,
     quality: Quality = QUALITY,
     on_doubt: OnDoubt = ON_DOUBT,
+    max_cost_usd: float | None = MAX_COST_USD,
 ) -> State[JobResult]:
     """Remove text and marks from a video with GhostCut; the rest of the picture stays as it is."""
     with running_job() as job:
@@ -60,22 +60,22 @@ async def text_inpainting_flow(
                     },
                 ),
                 on_doubt=on_doubt,
+                max_cost_usd=max_cost_usd,
             )
         return end.final
 
 
-async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> State[JobResult]:
+async def _steps(
+    job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt, max_cost_usd: float | None
+) -> State[JobResult]:
     log = get_run_logger()
     if job.is_subflow:
         files, probed = await take_own_file(job, request, "inpainting-probed")
     else:
         await job.begin()
         await job.reporter.stage(Stage.UPLOADING)
-        files, probed = await take_sources(job, request, "video-probed")
-    request = check_inpainting_media(request, probed.video)
-    if not job.is_subflow:
-        # The request of a whole job has had the same warnings.
-        await job.warn(REQUEST, request.warnings)
+        files, probed = await take_sources(job, request, "video-probed", max_cost_usd)
+    request = await checked_inpainting_files(job, request, probed.video, max_cost_usd)
     log.info(
         "Job %s: Starting GhostCut processing with %d annotation areas",
         job.job_id,

@@ -12,7 +12,10 @@ from tasks.upload_sources import own_file, upload_sources
 
 
 async def take_sources(
-    job: Job, request: JobRequest | InpaintingRequest, probed: str
+    job: Job,
+    request: JobRequest | InpaintingRequest,
+    probed: str,
+    max_cost_usd: float | None = None,
 ) -> tuple[UploadedFiles, ProbedFiles]:
     """Upload the sources and probe the copies, unless an earlier process has done so.
 
@@ -20,6 +23,7 @@ async def take_sources(
         job: the job.
         request: names the sources.
         probed: name of the probes' record.
+        max_cost_usd: the most that the job may cost, USD; None for no limit.
 
     Raises:
         SourceRefused, RequestRefused: sources cannot be used; names all of them.
@@ -29,7 +33,7 @@ async def take_sources(
 
     async def take() -> tuple[UploadedFiles, ProbedFiles]:
         async with place_for("sources"):
-            files = await recorded(uploaded_key, lambda: upload_sources(job, request))
+            files = await recorded(uploaded_key, lambda: upload_sources(job, request, max_cost_usd))
             job.state.files = files
             return files, await recorded(probed_key, lambda: probe_files(job, files, request))
 

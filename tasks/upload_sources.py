@@ -14,6 +14,7 @@ from pro_video.records import StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.s3.storage import Storage, parse_s3_uri
 from tasks.connections.connections import connections
+from tasks.estimate_cost import refuse_before_upload
 from tasks.probe_sources import NamedSource, problems_of, sources_of
 from tasks.run.job import Job
 
@@ -21,17 +22,26 @@ from tasks.run.job import Job
 _VIDEO_SHARE = 0.8
 
 
-async def upload_sources(job: Job, request: JobRequest | InpaintingRequest) -> UploadedFiles:
+async def upload_sources(
+    job: Job, request: JobRequest | InpaintingRequest, max_cost_usd: float | None = None
+) -> UploadedFiles:
     """Copy the video and each distinct audio into the job's prefix of the bucket.
 
     A file that is in the bucket already is not copied again. Each gets the extension and the media
     type of its content.
 
+    Args:
+        job: the job.
+        request: names its sources.
+        max_cost_usd: the most that the job may cost, USD; None for no limit.
+
     Raises:
+        RequestRefused: the job may cost more than the limit; nothing was copied.
         SourceRefused: with every source that cannot be read.
         TransientError: a source could not be read now.
     """
     reach("upload.begin")
+    await refuse_before_upload(request, max_cost_usd)
     storage = (await connections()).storage
     video, audios = sources_of(request)
     finished = _Finished(len(audios))

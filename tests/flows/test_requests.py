@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.states import Pending
 
 from deployments.worker.job_runner import JobRunner
@@ -52,7 +53,9 @@ async def test_a_lip_sync_costs_a_bounded_number_of_requests_and_four_task_runs(
         settings = Settings(allow_local_files=True, allow_private_addresses=True, poll_seconds=0.5)
         state = await asyncio.wrap_future(runner.submit(pro_video_flow, run, settings))
         told = Counter(asked)
-        tasks = await client.read_task_runs(flow_run_filter={"id": {"any_": [job_id]}})
+        tasks = await client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        )
     await runner.close(grace_seconds=10)
     assert state.is_completed(), state.message
     names = {each.name.rpartition("-")[0] for each in tasks}
