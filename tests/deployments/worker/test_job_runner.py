@@ -47,7 +47,10 @@ async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
 
 
 @pytest.fixture
-async def runner(prefect_api: str) -> AsyncIterator[JobRunner]:
+async def runner(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobRunner]:
+    """A runner that serves no jobs of others."""
+    for other in ("listen_for_callbacks", "watch_ends"):
+        monkeypatch.setattr(job_runner, other, asyncio.Event().wait)
     running = JobRunner(cancel_poll_seconds=1.0)
     running.start()
     yield running
