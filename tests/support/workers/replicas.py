@@ -1,8 +1,8 @@
 """Workers in pid namespaces of their own under one host name, as replicas in containers are.
 
-Each of them is process 1 of its namespace. On a machine that makes no namespaces for this user,
-each takes itself for process 1 all the same, and is seen by the others; the test that decides runs
-there too.
+Each of them is process 1 of its namespace. On a machine that makes no namespaces for this user they
+share that of the tests: nothing is skipped, and that equal process ids prove nothing is shown by
+``tests/deployments/worker/test_process_identity.py`` everywhere.
 """
 
 from __future__ import annotations
@@ -24,22 +24,18 @@ from tests.support.stack import READY_SECONDS, LocalStack, wait_until
 
 _UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 _PREFECT = (sys.executable, "-P", "-m", "prefect")
-_AS_PROCESS_1 = (
-    *(sys.executable, "-P", "-c"),
-    "import os, runpy; os.getpid = lambda: 1; runpy.run_module('prefect', run_name='__main__')",
-)
 
 
 @cache
 def command() -> tuple[str, ...]:
-    """The beginning of Prefect's command in a process that is the first of its namespace."""
+    """The beginning of Prefect's command, in a namespace where this user may make one."""
     for unshare in (_UNSHARE, (_UNSHARE[0], "--user", "--map-root-user", *_UNSHARE[1:])):
         try:
             subprocess.run([*unshare, "true"], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             continue
         return (*unshare, *_PREFECT)
-    return _AS_PROCESS_1
+    return _PREFECT
 
 
 class Replica:
