@@ -4,6 +4,7 @@ from sandbox.common.settings import Switch
 from sandbox.ghostcut.envelope import BAD_PARAMETER, LIMIT_ERROR
 
 SWITCHES = {
+    "app_secret": Switch("", "the secret of each account; empty: those given at the start"),
     "seconds_per_job": Switch(None, "acceptance to done, seconds; null: the real figure scaled"),
     "time_scale": Switch(0.1, "factor on every time of the vendor: 0.1 is ten times faster"),
     "media": Switch("process", "copy: the result is the source", choices=("process", "copy")),

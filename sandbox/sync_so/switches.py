@@ -6,6 +6,7 @@ from sandbox.sync_so.rules.tables import PLANS
 DELIVERIES = ("sync", "rejected", "failed")
 
 SWITCHES = {
+    "api_key": Switch("", "the only key that is accepted; empty: those given at the start"),
     "seconds_per_job": Switch(None, "acceptance to done, in seconds; null: the table, scaled"),
     "time_scale": Switch(0.1, "factor on the vendor's real processing times"),
     "media": Switch("process", "copy: the result is the input video", choices=("process", "copy")),
