@@ -29,6 +29,8 @@ class Job:
         accepted: most paid attempts that may be accepted at each provider.
         billed: attempts that must be billed at (Sync.so, GhostCut).
         twice_at_once: do two processes run it? Each shows its progress, and each completes it.
+        losses: most losses of a worker that its history may show; None for any number.
+        failed: was it failed before its end, as it had to be?
         retries: how often it is retried after it failed, as a user would.
         kept: objects that were finished when its process was killed, with their versions.
         processes: worker processes that it has run in.
@@ -41,6 +43,8 @@ class Job:
     accepted: tuple[int, int] = (1, 1)
     billed: tuple[int, int] = (1, 1)
     twice_at_once: bool = False
+    losses: int | None = None
+    failed: bool = False
     retries: int = 0
     kept: dict[str, str] = field(default_factory=dict)
     processes: int = 0

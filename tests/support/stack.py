@@ -261,6 +261,11 @@ class LocalStack:
         for provider in ("sync_so", "ghostcut"):
             self.control(provider, "settings", seconds_per_job=seconds_per_job)
 
+    def hold(self, held: bool) -> None:
+        """Let both providers end no job, or end them again."""
+        for provider in ("sync_so", "ghostcut"):
+            self.control(provider, "settings", hold=held)
+
     def add_faults(self, server: str, faults: Sequence[Mapping[str, Any]]) -> None:
         """Plan faults behind those that are planned already."""
         self._control("POST", server, "faults", {"faults": faults})

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.crash import row
 from tests.chaos.jobs import Clips, Job
+from tests.chaos.parts.crash import row
 from tests.chaos.processes import Kill, Plan, Suite, run_plans
 
 _BATCH = 16
@@ -185,12 +185,12 @@ def storage_faults() -> list[Fault]:
     return found
 
 
-def fault_suite(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
-    """Each fault once alone; ``repeat`` times together with a kill where it hurts."""
+def fault_suite(suite: Suite, clips: Clips, chance: random.Random) -> None:
+    """Each fault once alone, and in the suite's rounds together with a kill where it hurts."""
     faults = [*provider_faults(), *storage_faults()]
     _run(suite, clips, [(fault, None) for fault in faults])
     pairs: list[tuple[Fault, Kill | None]] = [
-        (fault, _kill(fault, chance)) for _ in range(repeat) for fault in faults
+        (fault, _kill(fault, chance)) for _ in range(suite.pairs) for fault in faults
     ]
     chance.shuffle(pairs)
     _run(suite, clips, pairs)
