@@ -59,6 +59,8 @@ PARTS: dict[str, tuple[Scenario, ...]] = {
 
 _SERVER = {
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    # The stack's own worker has nothing to do.
+    "PREFECT_WORKER_QUERY_SECONDS": "30",
     # Less work for Prefect: past events and task runs are of no use here, and nothing is scheduled
     # by the clock. Without automations the workers find lost jobs by themselves, only later.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",

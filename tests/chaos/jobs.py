@@ -13,6 +13,9 @@ from tests.support.jobs import Followed, Jobs
 # Links outlive the whole suite.
 _LINK_SECONDS = 24 * 3600
 
+# Each reading costs the Prefect server, which all jobs share.
+_PAUSE_SECONDS = 1.0
+
 # As long as a part and a half of a transfer, so that the upload of the clip has several parts.
 _PADDING = 24 * 1024 * 1024
 
@@ -122,7 +125,7 @@ class Follower:
         self._thread.join(100)
 
     def _follow(self) -> None:
-        while not self._closed.wait(0.5):
+        while not self._closed.wait(_PAUSE_SECONDS):
             self._read()
 
     def _read(self) -> None:

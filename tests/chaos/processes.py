@@ -37,6 +37,7 @@ _POOL = "chaos"
 _SETTINGS = {
     "PRO_VIDEO_WORKER_CANCEL_POLL_SECONDS": "5",
     "PRO_VIDEO_WORKER_GRACE_SECONDS": "5",
+    "PREFECT_WORKER_QUERY_SECONDS": "0.5",
     # The files of the workers hold the logs; the server need not store them too.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     # A server whose clients are killed loses a response now and then; the call is repeated then.
@@ -260,7 +261,7 @@ def _run_process(
         while any(not each.halted for each in active.values()):
             if time.monotonic() > deadline or process.ended:
                 break
-            time.sleep(0.25)
+            time.sleep(0.5)
             for line in process.lines():
                 if line["what"] == "halted":
                     active[line["job"]].halted = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 from deployments.local.stack import BUCKET
@@ -44,9 +45,9 @@ def emptied_records(suite: Suite, clips: Clips, chance: random.Random) -> None:
     run_plans(suite, plans, at_once=len(plans))
 
 
-def _plans(suite: Suite, clips: Clips, what: str) -> list[Plan]:
+def _plans(suite: Suite, clips: Clips, what: str, kills: Iterable[Kill] = _KILLS) -> list[Plan]:
     plans = []
-    for kill in _KILLS:
+    for kill in kills:
         name = f"{row(kill)}, {what}"
         job = Job(suite.create(clips.parameters()), [name])
         plans.append(Plan(job, deque([(name, kill)])))
@@ -81,12 +82,13 @@ def unfit_store(suite: Suite, clips: Clips, chance: random.Random) -> None:
 
 def wrong_clocks(suite: Suite, clips: Clips, chance: random.Random) -> None:
     """Each process has a clock that is early or late, and the answers to its requests are lost."""
-    plans = _plans(suite, clips, "wrong clocks and lost answers")
-    for each in plans:
-        for server, step in _STEPS.items():
-            lost = {"call": "create", "kind": "drop_connection", "when": "after"}
-            match = {"reference": f"pv-{each.job.job_id}-{step}-1"}
-            suite.stack.add_faults(server, [{**lost, "match": match}])
+    name = "wrong clocks and a lost answer"
+    kills = [kill for kill in _KILLS if kill[0] != "submit.answered"]
+    plans = _plans(suite, clips, "wrong clocks", kills)
+    for server, step in _STEPS.items():
+        lost = {"call": "create", "kind": "drop_connection", "when": "after"}
+        matches = [{"reference": f"pv-{each.job.job_id}-{step}-1"} for each in plans]
+        suite.stack.add_faults(server, [{**lost, "match": match} for match in matches])
     skews = deque([_SKEW_SECONDS, -_SKEW_SECONDS])
 
     def orders() -> dict[str, object]:
@@ -94,6 +96,9 @@ def wrong_clocks(suite: Suite, clips: Clips, chance: random.Random) -> None:
         return {"skew": skews[0]}
 
     run_plans(suite, plans, at_once=len(plans), orders=orders)
+    for server in _STEPS:
+        left = suite.stack.control(server, "faults")["faults"]
+        suite.table.inject(name, len(plans) - len(left))
 
 
 def other_bucket(suite: Suite, clips: Clips, chance: random.Random) -> None:
