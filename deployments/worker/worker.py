@@ -7,9 +7,11 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect import Flow
-from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.exceptions import Abort, InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.engine import propose_state
 from prefect.workers.base import (
     BaseJobConfiguration,
     BaseVariables,
@@ -24,10 +26,11 @@ import flows  # noqa: F401
 from deployments.worker.job_runner import JobRunner
 from deployments.worker.lost_jobs import (
     fail_if_lost_too_often,
-    take_up_crashed_jobs,
+    take_up_left_jobs,
     take_up_lost_jobs,
-    this_process,
+    taken_here,
 )
+from deployments.worker.process_identity import this_process, token_in
 from deployments.worker.settings import get_worker_settings
 from deployments.worker.signals import stopped_by_signals
 from pro_video.core.errors import StorageRefused, TransientError
@@ -103,7 +106,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         super().__init__(*args, **kwargs)
         self._settings = get_worker_settings()
         self._runner: JobRunner | None = None
-        self._crash_watch: asyncio.Task[None] | None = None
+        self._left_watch: asyncio.Task[None] | None = None
         self._starts = asyncio.Semaphore(_MOST_STARTS)
         self._proven = False
 
@@ -132,15 +135,16 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             await self.teardown(None, None, None)
             raise SystemExit(f"The worker does not start: {error.message}") from None
         await take_up_lost_jobs(self._work_pool_name)
-        self._crash_watch = asyncio.create_task(
+        self._left_watch = asyncio.create_task(
             keep_running(
-                "The watch of crashed runs", partial(take_up_crashed_jobs, self._work_pool_name)
+                "The watch of jobs that nobody works on",
+                partial(take_up_left_jobs, self._work_pool_name, self._is_here),
             )
         )
 
     async def teardown(self, *exc_info: Any) -> None:
-        if self._crash_watch is not None:
-            self._crash_watch.cancel()
+        if self._left_watch is not None:
+            self._left_watch.cancel()
         if self._runner is not None:
             await self._runner.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)
@@ -173,13 +177,34 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         # Before anything that may fail again.
         if await fail_if_lost_too_often(self.client, flow_run):
             return False
-        return await super()._propose_pending_state(flow_run)
+        try:
+            state = await propose_state(self.client, taken_here(), flow_run.id)
+        except Abort as error:
+            self._logger.info("Job %s is not taken: %s", flow_run.id, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is must not end the other jobs
+            self._logger.warning("Job %s is not taken: %s", flow_run.id, type(error).__name__)
+            return False
+        return state.is_pending()
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Nothing: the pending state names this process, and the run begins at once."""
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         # A server on SQLite answers dozens of starts at once after minutes, or with errors that
         # crash runs.
         async with self._starts:
-            await super()._submit_run(flow_run)
+            try:
+                await super()._submit_run(flow_run)
+            except httpx.HTTPError as error:
+                # The run is still scheduled; an exception would end the worker with all its jobs.
+                self._logger.warning("Job %s is not taken: %s", flow_run.id, error)
+                self._release_limit_slot(flow_run.id)
+            finally:
+                self._submitting_flow_run_ids.discard(flow_run.id)
+
+    def _is_here(self, flow_run_id: UUID) -> bool:
+        return flow_run_id in self._submitting_flow_run_ids or flow_run_id in self.runner.running
 
     async def run(
         self,
@@ -192,7 +217,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         if deployment.entrypoint is None:
             raise ValueError(f"The deployment {deployment.name!r} has no entrypoint")
         flow = _load_flow(deployment.entrypoint)
-        identifier = f"{this_process()}:{flow_run.id}"
+        identifier = f"{this_process().place}:{flow_run.id}"
         future = self.runner.submit(flow, flow_run, configuration.settings())
         if task_status is not None:
             task_status.started(identifier)
@@ -207,7 +232,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
     ) -> None:
         """Stop a job that was cancelled before it began."""
         place, _, flow_run_id = infrastructure_pid.rpartition(":")
-        if place != this_process():
+        if token_in(place) != this_process().token:
             raise InfrastructureNotAvailable(f"The job runs in another worker: {place}")
         if not self.runner.stop(UUID(flow_run_id), StopReason.CANCELLED):
             raise InfrastructureNotFound("The job does not run here any more")

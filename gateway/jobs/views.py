@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
-from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.prefect_client.runs import RETRYABLE, Run
 from gateway.status.status_reader import Ended, Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
-from tasks.connections.run_history import end_status
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
 
@@ -159,10 +157,9 @@ def created_view(run: Run) -> JobCreated:
     )
 
 
-def status_of(run: Run, now: datetime | None = None) -> Status:
+def status_of(run: Run) -> Status:
     """The status that the run's state means."""
-    age = (now or datetime.now(UTC)) - run.state.timestamp
-    return end_status(StateType(run.state.type), age) or "processing"
+    return run.end or "processing"
 
 
 def summary(snapshot: Snapshot) -> JobSummary:
@@ -187,7 +184,7 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
     }
     if report is not None:
         fields |= {name: getattr(report, name) for name in _REPORTED}
-    if run.state.type in RETRYABLE and fields["status"] != "processing":
+    if run.end in RETRYABLE:
         fields["retry_url"] = f"/api/v1/jobs/{run.id}/retry"
         if fields["rejected_key"] is not None:
             fields["accept_url"] = f"/api/v1/jobs/{run.id}/accept"
@@ -234,7 +231,9 @@ def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
         return "recovering", "The worker was lost; another one continues the job"
     if state.type == "RUNNING" and state.name in _STAGES:
         return _STAGES[state.name], state.message or state.name
-    return "queued", state.message or "Waiting for a worker..."
+    # A pending state's message names the worker's process.
+    message = None if state.type == "PENDING" else state.message
+    return "queued", message or "Waiting for a worker..."
 
 
 def _error(snapshot: Snapshot, ended: Ended | None) -> ErrorView | None:

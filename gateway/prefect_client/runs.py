@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from gateway.base.idempotency import check_fingerprint, scoped_key
@@ -25,12 +26,13 @@ from gateway.base.settings import GatewaySettings
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
 from pro_video.core.job_names import accepted_label, fact_label
 from pro_video.records import Acceptance, Findings
+from tasks.connections.run_history import EndStatus, end_status
 
 logger = logging.getLogger("pro_video.gateway.jobs")
 
 TAG = "pro-video-api"
 UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
-RETRYABLE = ("FAILED", "CRASHED", "CANCELLED")
+RETRYABLE = ("failed", "cancelled")
 
 _FINGERPRINT = "pro-video.fingerprint"
 _REQUEST = "pro-video.request"
@@ -66,6 +68,11 @@ class Run(BaseModel):
     state: RunState
     end_time: datetime | None = None
     expected_start_time: datetime | None = None
+
+    @property
+    def end(self) -> EndStatus | None:
+        """How the job has ended; None while it goes on, also by another worker after a crash."""
+        return end_status(StateType(self.state.type), datetime.now(UTC) - self.state.timestamp)
 
     @property
     def segments_data(self) -> list[Any]:
@@ -220,14 +227,17 @@ class Runs:
             ProblemError: 404; 409 when it has ended otherwise.
         """
         run = await self.of_owner(owner, job_id)
-        if run.state.type in ("COMPLETED", "FAILED", "CRASHED"):
+        if run.end in ("completed", "failed"):
             raise ProblemError(
                 409,
                 "job_ended",
-                f"The job has ended already ({run.state.type.lower()}), so there is nothing to "
+                f"The job has ended already ({run.end}), so there is nothing to "
                 "cancel. Its results are kept.",
             )
-        if run.state.type not in ("CANCELLED", "CANCELLING"):
+        if run.state.type == "CRASHED":
+            # No process holds it.
+            await self._set_state(job_id, "CANCELLED", "Cancelled")
+        elif run.state.type not in ("CANCELLED", "CANCELLING"):
             await self._set_state(job_id, "CANCELLING", "Cancelling")
             after = await self.of_owner(owner, job_id)
             if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING":
@@ -243,7 +253,7 @@ class Runs:
         """
         async with self._creating.setdefault(owner, asyncio.Lock()):
             run = await self.of_owner(owner, job_id)
-            if run.state.type not in RETRYABLE:
+            if run.end not in RETRYABLE:
                 raise ProblemError(
                     409,
                     "job_not_retryable",
@@ -269,7 +279,7 @@ class Runs:
         """
         async with self._creating.setdefault(owner, asyncio.Lock()):
             run = await self.of_owner(owner, job_id)
-            ended = run.state.type in RETRYABLE
+            ended = run.end in RETRYABLE
             if not ended and any(label.startswith(accepted_label("")) for label in run.labels):
                 return
             if not ended or key is None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TAKEN_UP: Final = "Taken up again after its worker was lost."
 """Message of the state in which a lost job waits for its next worker, without a user's retry."""
+NOT_BEGUN: Final = "Prefect refused the start of this job half-way; it is started again."
+"""Message of the state in which such a job waits; nothing was begun, so that nothing counts."""
 SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
 """Message of a crash that missing heartbeats show."""
 DIED: Final = "The worker's process died; this machine noticed at its restart."
@@ -51,8 +53,7 @@ def end_status(type_: StateType, age: timedelta) -> EndStatus | None:
     return _END_STATUS.get(type_)
 
 
-# Ends that a user sees.
-_SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
+_BY_ITSELF = frozenset({TAKEN_UP, NOT_BEGUN})
 _UNDER_WAY = frozenset({StateType.RUNNING, StateType.PENDING})
 _WAITING = {stage.value.name for stage in Stage if stage.waits}
 _SHOWN = {stage.value.name for stage in Stage}
@@ -93,8 +94,8 @@ class RunHistory:
         last_crash = ""
         before: State[Any] | None = None
         for state in sorted(states, key=lambda each: each.timestamp):
-            ended = before is not None and before.type in _SEEN
-            if state.type is StateType.SCHEDULED and ended and state.message != TAKEN_UP:
+            ended = before and end_status(before.type, state.timestamp - before.timestamp)
+            if state.type is StateType.SCHEDULED and ended and state.message not in _BY_ITSELF:
                 retries += 1
                 crashes, losses, last_crash = 0, 0, ""
             elif state.type is StateType.CRASHED and before is not None and _is_loss(before, state):

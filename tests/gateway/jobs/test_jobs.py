@@ -360,6 +360,12 @@ def test_cancel(client: httpx.Client, upstream: Upstream, job: str) -> None:
     answer = client.post(f"{JOBS}/{job}/cancel")
     assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
 
+    # It would be taken up again.
+    upstream.set_state(job, "CRASHED", "Crashed")
+    answer = client.post(f"{JOBS}/{job}/retry")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_not_retryable")
+    assert client.post(f"{JOBS}/{job}/cancel").json()["status"] == "cancelled"
+
     upstream.set_state(job, "COMPLETED", "Completed")
     answer = client.post(f"{JOBS}/{job}/cancel")
     assert (answer.status_code, answer.json()["code"]) == (409, "job_ended")

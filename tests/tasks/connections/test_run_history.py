@@ -23,7 +23,15 @@ from prefect.states import (
 from pro_video.core.errors import DiedTooOften
 from pro_video.core.progress import RESULT_MESSAGE, Stage
 from pro_video.core.settings import get_settings
-from tasks.connections.run_history import DIED, SHORTEST_SILENCE, SILENT, TAKEN_UP, RunHistory
+from tasks.connections.run_history import (
+    CRASH_STAYS,
+    DIED,
+    NOT_BEGUN,
+    SHORTEST_SILENCE,
+    SILENT,
+    TAKEN_UP,
+    RunHistory,
+)
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -73,6 +81,21 @@ def test_each_process_is_a_start_and_what_it_shows_is_none() -> None:
         assert history(Scheduled(), *life, *end, *life).starts == 2
     # Behind the end that others told of: one too many costs a free look, one too few a payment.
     assert history(Scheduled(), *life, Crashed(), *stages).starts == 2
+
+
+def test_a_start_that_prefect_refused_half_way_counts_nothing() -> None:
+    again: State[Any] = AwaitingRetry(message=NOT_BEGUN)
+    told = history(Scheduled(), *(9 * [Pending(), again]), Pending(), Running())
+    assert told == RunHistory(starts=1)
+
+
+@pytest.mark.parametrize("message", ["by hand", TAKEN_UP])
+def test_a_crash_that_stayed_is_an_end_for_retries_too(message: str) -> None:
+    again: State[Any] = AwaitingRetry(message=message)
+    for age, ended in ((CRASH_STAYS, True), (CRASH_STAYS / 2, False)):
+        crash: State[Any] = Crashed().model_copy(update={"timestamp": BEGAN})
+        later = again.model_copy(update={"timestamp": BEGAN + age})
+        assert RunHistory.of([crash, later]).retries == (ended and message != TAKEN_UP)
 
 
 def test_what_a_process_that_was_taken_for_lost_adds_behind_an_end_is_no_retry() -> None:
