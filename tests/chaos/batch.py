@@ -23,13 +23,9 @@ def new_jobs(suite: Suite, clips: Clips, row: str, count: int) -> list[Job]:
 
 
 @contextlib.contextmanager
-def working(suite: Suite, *, apart: bool = False, **orders: object) -> Iterator[Process]:
-    """A worker process with these orders, which is killed at the end of the block.
-
-    Args:
-        apart: in a namespace of process ids of its own, as a container has one.
-    """
-    process = suite.process(apart=apart)
+def working(suite: Suite, **orders: object) -> Iterator[Process]:
+    """A worker process with these orders, which is killed at the end of the block."""
+    process = suite.process()
     try:
         process.order(**orders)
         yield process

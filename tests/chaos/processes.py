@@ -33,8 +33,8 @@ JOB_SECONDS = 0.3
 MOST_PROCESSES = 8
 
 # Work pool of the suite's jobs, which the stack's own worker leaves alone.
-_POOL = "chaos"
-_SETTINGS = {
+POOL = "chaos"
+SETTINGS = {
     "PRO_VIDEO_WORKER_CANCEL_POLL_SECONDS": "5",
     "PRO_VIDEO_WORKER_GRACE_SECONDS": "5",
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",
@@ -45,31 +45,25 @@ _SETTINGS = {
 }
 
 
-# Of util-linux. The namespace of users makes it possible without privileges.
-_APART = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
-
-
 class Process:
     """One worker process, which loads while its orders are not yet known.
 
     Args:
         stack: the servers.
         name: of its file of events.
-        apart: in a namespace of process ids of its own, as a container has one.
     """
 
-    def __init__(self, stack: LocalStack, name: str, *, apart: bool = False) -> None:
+    def __init__(self, stack: LocalStack, name: str) -> None:
         self.events = stack.folder / "events" / f"{name}.jsonl"
         self.events.parent.mkdir(exist_ok=True)
         self._read = 0
         with (stack.folder / "logs" / "chaos.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(_APART if apart else ()),
                     *(sys.executable, "-m", "tests.chaos.worker"),
-                    *("--events", str(self.events), "--pool", _POOL),
+                    *("--events", str(self.events), "--pool", POOL),
                 ],
-                env={**stack.process_environment(), **_SETTINGS},
+                env={**stack.process_environment(), **SETTINGS},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -145,30 +139,32 @@ class Suite:
         self._ends_at = time.monotonic() + seconds
         self._processes = 0
         self._spare: Process | None = None
-        jobs.make_pool(_POOL, "pro-video", "webhook-delivery")
+        jobs.make_pool(POOL, "pro-video", "webhook-delivery")
 
     def create(self, parameters: dict[str, Any], tags: Iterable[str] = ()) -> str:
         """Create a job that no worker takes up before it is released; its id."""
-        return self.jobs.prepare(parameters, f"pro-video/{_POOL}", tags=tags)
+        return self.jobs.prepare(parameters, f"pro-video/{POOL}", tags=tags)
+
+    def watch(self, jobs: Iterable[Job]) -> None:
+        """Follow the progress of jobs that are released next."""
+        for job in jobs:
+            self.follower.watch(job.job_id)
 
     def release(self, jobs: Iterable[Job]) -> None:
         """Let workers take up jobs that were created."""
         for job in jobs:
-            self.follower.watch(job.job_id)
+            self.watch([job])
             self.jobs.release(job.job_id)
 
-    def process(self, *, apart: bool = False) -> Process:
-        """A worker process that is loaded, and another one begins to load; or one that is
-        ``apart``."""
-        if apart:
-            return self._load(apart=True)
+    def process(self) -> Process:
+        """A worker process that is loaded; another one begins to load."""
         ready = self._spare or self._load()
         self._spare = self._load()
         return ready
 
-    def _load(self, *, apart: bool = False) -> Process:
+    def _load(self) -> Process:
         self._processes += 1
-        return Process(self.stack, f"worker-{self._processes}", apart=apart)
+        return Process(self.stack, f"worker-{self._processes}")
 
     def register(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Register the stack's blocks and deployments with changed settings."""

@@ -13,8 +13,8 @@ Reads one line of JSON from standard input, its orders, and ends when that close
 - ``trace``: whether each checkpoint that a job reaches is noted
 - ``run``: the only job to run, whatever its state; without it, the process works on a pool
 
-Appends one line of JSON to the ``--events`` file when the worker is ``ready``, for each job that
-``halted``, ``paused`` or was ``refused``, and for each ``hit`` of a checkpoint that is noted.
+Appends one line of JSON to the ``--events`` file for each job that ``halted``, ``paused`` or was
+``refused``, and for each ``hit`` of a checkpoint that is noted.
 """
 
 from __future__ import annotations
@@ -120,7 +120,6 @@ class ChaosWorker(ProVideoWorker):
         self._runner = runners
         if self.observer is not None:
             self.observer.runner = runners
-            self.observer.note("ready")
 
 
 class Observer:

@@ -105,7 +105,7 @@ class LocalStack:
         self.directory = foreign_directory(self.folder.parent / f"{self.folder.name}-directory")
         self._command = StackProcess(self.folder, self.port_base, directory=self.directory)
         # Read once: pytest changes its own environment for each test, while background jobs run.
-        self._environment = clean_environment(**PACE, **(settings or {}))
+        self._environment = clean_environment(**{**PACE, **(settings or {})})
 
     @classmethod
     def attach(cls, folder: Path) -> LocalStack:

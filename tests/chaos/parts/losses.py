@@ -29,10 +29,13 @@ from tests.chaos.batch import (
 )
 from tests.chaos.jobs import Clips, Job
 from tests.chaos.parts.crash import row
-from tests.chaos.processes import Kill, Plan, Suite, run_plans
+from tests.chaos.processes import POOL, SETTINGS, Kill, Plan, Suite, run_plans
 from tests.support.source_server import SourceServer
+from tests.support.workers.replicas import Replica, restart_replicas
+from tests.support.workers.replicas import replicas as running_replicas
 
 _WAITING_JOBS = 20
+# Of each.
 _RESTARTS = 10
 # More than the losses that end a job.
 _REPORTS = 8
@@ -41,29 +44,22 @@ _REFUSALS = 2
 
 
 def replicas(suite: Suite, clips: Clips, chance: random.Random) -> None:
-    """Workers with one host name in two namespaces of process ids, each restarted under the waiting
-    jobs of the other: only a job's own worker is ever missed."""
-    name = "a replica with the same host name starts"
+    """Workers with one host name in two namespaces of process ids, each restarted under the same
+    waiting jobs."""
+    name = "a restart of one of two replicas with one host name"
     jobs = new_jobs(suite, clips, name, _WAITING_JOBS)
-    for job in jobs:
-        # That of its own worker, below.
-        job.losses = 1
-    with held(suite):
-        with working(suite):
-            suite.release(jobs)
-            until_waiting(suite, jobs)
-            for _ in range(_RESTARTS):
-                with working(suite, apart=True) as replica:
-                    until_noted(replica, "ready")
-                suite.table.inject(name)
-            for job in jobs:
-                if suite.jobs.history_of(job.job_id).losses:
-                    suite.table.violate(f"{job.job_id} ({name}): counted a loss")
-        # As a restarted container: its own jobs are taken up at once.
-        with working(suite) as successor:
-            until_noted(successor, "ready")
-            suite.stack.hold(False)
-            judge_all(suite, jobs)
+    logs = suite.stack.folder / "logs"
+    first, second = (
+        Replica(suite.stack, POOL, log=logs / f"replica-{each}.log", settings=SETTINGS)
+        for each in (1, 2)
+    )
+    with running_replicas(first, second):
+        with held(suite):
+            ids = [job.job_id for job in jobs]
+            suite.watch(jobs)
+            restart_replicas(suite.jobs, ids, first, second, restarts=2 * _RESTARTS)
+            suite.table.inject(name, 2 * _RESTARTS)
+        judge_all(suite, jobs)
 
 
 def repeated_reports(suite: Suite, clips: Clips, chance: random.Random) -> None:
