@@ -48,7 +48,7 @@ Scenario = Callable[[Suite, Clips, random.Random], None]
 PARTS: dict[str, tuple[Scenario, ...]] = {
     "two-workers": (twice_at_once, given_away),
     "records": (emptied_records, other_bucket, sleeping_machine, unfit_store, wrong_clocks),
-    "losses": (replicas, repeated_reports, refused_start, crash_is_no_end),
+    "losses": (repeated_reports, refused_start, crash_is_no_end, replicas),
     "keys": (key_rotation,),
     "prefect": (prefect_outages,),
     "outages": (sandbox_outages,),
