@@ -28,7 +28,6 @@ from tests.chaos.batch import (
     working,
 )
 from tests.chaos.jobs import Clips, Job
-from tests.chaos.parts.crash import row
 from tests.chaos.processes import POOL, SETTINGS, Kill, Plan, Suite, run_plans
 from tests.support.source_server import SourceServer
 from tests.support.workers.replicas import Replica, restart_replicas
@@ -68,7 +67,7 @@ def repeated_reports(suite: Suite, clips: Clips, chance: random.Random) -> None:
     kills: list[Kill] = [("store.begin", "lip-sync", 1), ("wait.looked", "inpainting", 1)]
     plans = []
     for kill in kills:
-        job = Job(suite.create(clips.parameters()), [name, row(kill)], losses=1)
+        job = Job(suite.create(clips.parameters()), [name], losses=1)
         plans.append(Plan(job, deque([(name, kill)]), after_kill=lambda job: _report(suite, job)))
     run_plans(suite, plans, at_once=len(plans))
 
