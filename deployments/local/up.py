@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from deployments.local.stack import DEFAULT_PORT_BASE, open_stack, port_base_from_environment
@@ -17,7 +21,10 @@ def main() -> int:
     """Entry of ``pro-video up`` and ``python -m deployments.local.up``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".sandbox"))
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.parent is not None:
+        threading.Thread(target=_end_with, args=[options.parent], daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         port_base = port_base_from_environment() or DEFAULT_PORT_BASE
@@ -30,6 +37,13 @@ def main() -> int:
     except (ValueError, StackRuns) as error:
         logger.error("%s", error)
         return 2
+
+
+def _end_with(parent: int) -> None:
+    """Stop this process when its parent, which started it for its own use, is gone."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

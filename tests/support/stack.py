@@ -105,7 +105,7 @@ class LocalStack:
         self.directory = foreign_directory(self.folder.parent / f"{self.folder.name}-directory")
         self._command = StackProcess(self.folder, self.port_base, directory=self.directory)
         # Read once: pytest changes its own environment for each test, while background jobs run.
-        self._environment = clean_environment(**PACE, **(settings or {}))
+        self._environment = clean_environment(**{**PACE, **(settings or {})})
 
     @classmethod
     def attach(cls, folder: Path) -> LocalStack:
@@ -260,6 +260,11 @@ class LocalStack:
         """Set how long both providers work on a job."""
         for provider in ("sync_so", "ghostcut"):
             self.control(provider, "settings", seconds_per_job=seconds_per_job)
+
+    def hold(self, held: bool) -> None:
+        """Let both providers end no job, or end them again."""
+        for provider in ("sync_so", "ghostcut"):
+            self.control(provider, "settings", hold=held)
 
     def add_faults(self, server: str, faults: Sequence[Mapping[str, Any]]) -> None:
         """Plan faults behind those that are planned already."""
