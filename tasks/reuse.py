@@ -6,19 +6,28 @@ the same. A job whose areas are the same too is a request for a new lip-sync and
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import datetime
 
 from prefect import task
 from prefect.context import FlowRunContext
+from pydantic import ValidationError
 
 from pro_video.core.errors import SourceRefused
+from pro_video.core.job_names import RECORDS, job_file
+from pro_video.core.stopping import current_stop
 from pro_video.records import Record, StageResult, StoredFile, UploadedFiles
 from pro_video.request.check import JobRequest
+from pro_video.s3.listing import Listed
+from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
+
+_INDEX = f"{RECORDS}lip-sync/"
 
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""
@@ -126,6 +135,49 @@ async def remember_lip_sync(request: JobRequest, files: UploadedFiles, stage: St
     )
 
 
+async def forget_removed(
+    storage: Storage,
+    gone: Collection[str],
+    jobs: Collection[str],
+    *,
+    before: datetime,
+    dry_run: bool,
+) -> list[Listed]:
+    """Remove the entries whose result was removed; a lip-sync without an entry is not reused.
+
+    Args:
+        storage: the bucket.
+        gone: objects that are removed already, or would be.
+        jobs: ids of the only jobs whose lip-syncs are forgotten; empty for all.
+        before: younger entries stay.
+        dry_run: remove nothing.
+
+    Returns:
+        The entries that are removed, or would be.
+    """
+    found = []
+    for entry in await asyncio.to_thread(lambda: list(storage.listed(_INDEX))):
+        current_stop().raise_if_set()
+        raw = await storage.get_bytes(entry.key) if entry.modified_at < before else None
+        if raw is None:
+            continue
+        try:
+            known = Reusable.model_validate_json(raw)
+        except ValidationError:
+            # A foreign object, or an entry of another version.
+            continue
+        key = known.stage.stored.key
+        owner = job_file(key)
+        if (jobs and (owner is None or owner.job_id not in jobs)) or (
+            key not in gone and await storage.head(key) is not None
+        ):
+            continue
+        found.append(entry)
+    if not dry_run:
+        await storage.delete_many([each.key for each in found])
+    return found
+
+
 def _taken_over(entry: Reusable, file: StoredFile, now: datetime) -> StageResult:
     return entry.stage.model_copy(
         update={
@@ -141,7 +193,7 @@ def _taken_over(entry: Reusable, file: StoredFile, now: datetime) -> StageResult
 
 
 def _key(request: JobRequest, files: UploadedFiles) -> str:
-    return f"results/lip-sync/{lip_sync_fingerprint(_owner(), request, files)}"
+    return f"{_INDEX}{lip_sync_fingerprint(_owner(), request, files)}"
 
 
 def _owner() -> str:
