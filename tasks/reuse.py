@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 
 from prefect import task
@@ -135,47 +135,39 @@ async def remember_lip_sync(request: JobRequest, files: UploadedFiles, stage: St
     )
 
 
-async def forget_removed(
+async def removed_entries(
     storage: Storage,
     gone: Collection[str],
     jobs: Collection[str],
     *,
     before: datetime,
-    dry_run: bool,
-) -> list[Listed]:
-    """Remove the entries whose result was removed; a lip-sync without an entry is not reused.
+    is_over: Callable[[], bool],
+) -> AsyncIterator[Listed]:
+    """The entries of the index whose result was removed: they have no use any more.
 
     Args:
         storage: the bucket.
         gone: objects that are removed already, or would be.
-        jobs: ids of the only jobs whose lip-syncs are forgotten; empty for all.
+        jobs: ids of the only jobs whose lip-syncs count; empty for all.
         before: younger entries stay.
-        dry_run: remove nothing.
-
-    Returns:
-        The entries that are removed, or would be.
+        is_over: must the search end now?
     """
-    found = []
-    for entry in await asyncio.to_thread(lambda: list(storage.listed(_INDEX))):
+    for listed in await asyncio.to_thread(lambda: list(storage.listed(_INDEX))):
         current_stop().raise_if_set()
-        raw = await storage.get_bytes(entry.key) if entry.modified_at < before else None
-        if raw is None:
-            continue
+        if is_over():
+            return
+        raw = await storage.get_bytes(listed.key) if listed.modified_at < before else None
         try:
-            known = Reusable.model_validate_json(raw)
+            entry = Reusable.model_validate_json(raw or b"")
         except ValidationError:
-            # A foreign object, or an entry of another version.
+            # Young, removed meanwhile, a foreign object, or an entry of another version.
             continue
-        key = known.stage.stored.key
+        key = entry.stage.stored.key
         owner = job_file(key)
-        if (jobs and (owner is None or owner.job_id not in jobs)) or (
-            key not in gone and await storage.head(key) is not None
-        ):
+        if jobs and (owner is None or owner.job_id not in jobs):
             continue
-        found.append(entry)
-    if not dry_run:
-        await storage.delete_many([each.key for each in found])
-    return found
+        if key in gone or await storage.head(key) is None:
+            yield listed
 
 
 def _taken_over(entry: Reusable, file: StoredFile, now: datetime) -> StageResult:

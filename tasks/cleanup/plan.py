@@ -19,6 +19,7 @@ from pro_video.core.job_names import (
     job_file,
 )
 from pro_video.core.settings import get_settings
+from pro_video.records import Cleaned
 from pro_video.s3.listing import Listed
 from tasks.run.job_state import INPAINTING, LIP_SYNC
 
@@ -99,7 +100,10 @@ def reason_to_keep(
     retry = timedelta(days=get_settings().retry_days)
     if now - run.state.timestamp < (wish.age if completed else max(wish.age, retry)):
         return "ended too recently" if completed else "may still be retried"
-    if not completed and _may_be_unfetched(run.labels, job):
+    cleaned = Cleaned.of(run.labels)
+    # The records that would tell are gone then, and told before.
+    told = cleaned is not None and "records" in cleaned.kinds
+    if not completed and not told and _may_be_unfetched(run.labels, job):
         return "paid work may be unfetched: retry it"
     return None
 

@@ -29,7 +29,7 @@ from pro_video.s3.storage import Storage
 from tasks.cleanup.plan import JobFiles, Wish, reason_to_keep
 from tasks.cleanup.summary import Summary
 from tasks.connections.prefect_queries import read_end_results, read_runs, read_subflows
-from tasks.reuse import forget_removed
+from tasks.reuse import removed_entries
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -92,39 +92,44 @@ async def clean_up(
         Stopped: the run was cancelled or is handed over.
     """
     until = clock.monotonic() + _MOST_SECONDS
+
+    def is_over() -> bool:
+        summary.is_partial = clock.monotonic() > until
+        return summary.is_partial
+
     jobs = _jobs_in(storage, wish.jobs)
     gone: set[str] = set()
     while chunk := await asyncio.to_thread(lambda: list(islice(jobs, _CHUNK))):
         current_stop().raise_if_set()
-        if clock.monotonic() > until:
-            summary.is_partial = True
+        if is_over():
             return
         removals = await _removals(client, storage, wish, summary, chunk, now)
         if removals and not wish.dry_run:
             removals = await _remove(client, storage, removals, now)
         for each in removals:
-            gone.update(found.key for found in each.objects)
+            gone.update(found.key for found in each.objects if "/pro_sync_result_" in found.key)
             for kind, objects in each.kinds.items():
                 summary.add(each.job_id, kind, objects)
     if "records" in wish.kinds:
-        objects = await forget_removed(
-            storage, gone, wish.jobs, before=now - wish.age, dry_run=wish.dry_run
-        )
-        summary.add("", "records", objects)
+        async for entry in removed_entries(
+            storage, gone, wish.jobs, before=now - wish.age, is_over=is_over
+        ):
+            if not wish.dry_run:
+                await storage.delete(entry.key)
+            summary.add("", "records", [entry])
 
 
 def _jobs_in(storage: Storage, only: Collection[str]) -> Iterator[JobFiles]:
     """The jobs with files in a bucket; blocking, a page of a folder at a time."""
-    folders = [_files_in(storage, folder) for folder in (JOBS, RECORDS)]
-    for job_id, found in groupby(heapq.merge(*folders, key=itemgetter(0)), key=itemgetter(0)):
-        objects = [each for _, each in found]
-        if not only or job_id in only:
-            yield JobFiles.of(job_id, objects)
+    below = [f"{job_id}/" for job_id in only] or [""]
+    places = [_files_in(storage, f"{folder}{each}") for folder in (JOBS, RECORDS) for each in below]
+    for job_id, found in groupby(heapq.merge(*places, key=itemgetter(0)), key=itemgetter(0)):
+        yield JobFiles.of(job_id, [each for _, each in found])
 
 
-def _files_in(storage: Storage, folder: str) -> Iterator[tuple[str, Listed]]:
+def _files_in(storage: Storage, prefix: str) -> Iterator[tuple[str, Listed]]:
     last = ""
-    for each in storage.listed(folder):
+    for each in storage.listed(prefix):
         file = job_file(each.key)
         if file is None:
             continue

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pro_video.core.job_names import JobKeys
 from pro_video.records import StageResult, StoredFile
 from pro_video.s3.storage import Storage
-from tasks.reuse import Reusable, forget_removed
+from tasks.reuse import Reusable, removed_entries
 
 NOW = datetime.now(UTC)
 
@@ -32,21 +32,19 @@ async def entry_of(storage: Storage, name: str, *, stored: bool) -> Reusable:
     return entry
 
 
-async def test_entries_without_a_result_are_forgotten(storage: Storage) -> None:
+async def test_entries_without_a_result_are_found(storage: Storage) -> None:
     await entry_of(storage, "kept", stored=True)
     removed = await entry_of(storage, "removed", stored=False)
     planned = await entry_of(storage, "planned", stored=True)
     await storage.put_bytes("results/lip-sync/foreign", b"{}")
     gone = {planned.stage.stored.key}
 
-    async def forgotten(*jobs: str, before: datetime, dry_run: bool = False) -> list[str]:
-        found = await forget_removed(storage, gone, jobs, before=before, dry_run=dry_run)
-        return [each.key.rpartition("/")[2] for each in found]
+    async def found(*jobs: str, before: datetime, is_over: bool = False) -> list[str]:
+        entries = removed_entries(storage, gone, jobs, before=before, is_over=lambda: is_over)
+        return [each.key.rpartition("/")[2] async for each in entries]
 
     later = NOW + timedelta(hours=1)
-    assert await forgotten(before=NOW - timedelta(hours=1)) == []
-    assert await forgotten(before=later, dry_run=True) == ["planned", "removed"]
-    assert await forgotten(removed.job_id, before=later) == ["removed"]
-    assert await forgotten(before=later) == ["planned"]
-    left = [each.key.rpartition("/")[2] for each in storage.listed("results/lip-sync/")]
-    assert left == ["foreign", "kept"]
+    assert await found(before=NOW - timedelta(hours=1)) == []
+    assert await found(before=later, is_over=True) == []
+    assert await found(removed.job_id, before=later) == ["removed"]
+    assert await found(before=later) == ["planned", "removed"]

@@ -203,6 +203,18 @@ def test_paid_work_that_was_not_fetched_keeps_its_job(step: str, evidence: str) 
         assert bucket.keys == set()
 
 
+def test_results_go_also_after_the_records() -> None:
+    keys = JobKeys(IDS[0])
+    run = run_of(IDS[0], StateType.FAILED, 99, **{attempt_label("inpainting", 1): "17"})
+    reported = keys.record("inpainting-1-reported")
+    bucket = Bucket(keys.lip_sync_result, keys.report, reported)
+    prefect = Prefect(run)
+    clean(bucket, prefect, ["records"])
+    assert bucket.keys == {keys.lip_sync_result, keys.report}
+    clean(bucket, prefect, ["results"])
+    assert bucket.keys == set()
+
+
 def test_the_result_of_a_run_goes_also_without_other_records() -> None:
     keys = JobKeys(IDS[0])
     bucket = Bucket(keys.report, f"results/{result_of(IDS[0])}")
