@@ -36,7 +36,7 @@ from prefect.settings import (
 )
 from prefect.states import Scheduled
 
-from deployments.local.stack import free_port_base, open_stack
+from deployments.local.stack import free_port_base, open_stack, port_base_from_environment
 from deployments.local.stack_process import running_stack
 from pro_video.core.job_names import FileKind
 from pro_video.s3.storage import Storage
@@ -192,7 +192,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sample = describe(make_sample(folder / "sample", width=160, height=90, seconds=2.0))
-        with running_stack(folder / "stack", port_base=(port := free_port_base())) as stack:
+        port = port_base_from_environment() or free_port_base()
+        with running_stack(folder / "stack", port_base=port) as stack:
             environment = open_stack(folder / "stack", port).environment()
             os.environ.update(environment)
             chosen = {

@@ -251,6 +251,11 @@ class Cleaned(Record):
         kinds = ", ".join(self.kinds)
         return f"The cleanup of {self.at:%Y-%m-%d} removed files of this job ({kinds})"
 
+    @property
+    def refusal(self) -> str:
+        """The reason for which the job does not go on."""
+        return f"{self}. It cannot go on; start a new job, which buys anew."
+
 
 class JobError(Record):
     """The reason of a job's failure."""

@@ -70,7 +70,7 @@ class JobFiles:
         found: dict[FileKind, list[Listed]] = {}
         for file, each in self.files:
             kind = file.kind
-            if superseded and file.name.startswith("pro_sync_result_"):
+            if superseded and kind == "results" and file.name.startswith("pro_sync_result_"):
                 kind = "intermediates"
             if kind in kinds:
                 found.setdefault(kind, []).append(each)

@@ -72,7 +72,7 @@ class Job:
         cleaned = Cleaned.of(self.evidence.labels)
         if cleaned is not None:
             # Before anything is bought or written, see tasks.cleanup.remove.
-            raise FilesRemoved(f"{cleaned}. It cannot go on; start a new job, which buys anew.")
+            raise FilesRemoved(cleaned.refusal)
         place = self.evidence.labels.get(BUCKET_LABEL)
         if not isinstance(place, str) or not place:
             place = (await connections()).storage.place
