@@ -53,7 +53,7 @@ def past_jobs(resources: Resources) -> Past:
         "failed lip-sync": jobs.prepare(chained),
         "failed text removal": jobs.prepare(chained),
         "refused": jobs.prepare({**chained, "video": "/nowhere.mp4"}),
-        "unfetched": jobs.prepare(chained),
+        "unfetched": jobs.prepare(resources.tiny_parameters),
     }
     jobs.plan_faults("sync_so", *of_job(ids["failed lip-sync"], [DENIED]))
     jobs.plan_faults("sync_so", *of_job(ids["unfetched"], [fault("job", "slow", seconds=30)]))
@@ -126,7 +126,9 @@ async def test_a_cleanup_leaves_what_the_documents_say_and_a_retry_buys_nothing(
         assert message.startswith("Not begun: The cleanup of "), name
         assert message.endswith("It cannot go on; start a new job, which buys anew."), name
         assert left_of(jobs, ids[name]) == set()
-    assert {name: jobs.paid(each) for name, each in ids.items()} == past.paid
+    # Its generation is billed once it has ended.
+    fetched = {"unfetched": {"sync_so": (1, 1), "ghostcut": (0, 0)}}
+    assert {name: jobs.paid(each) for name, each in ids.items()} == past.paid | fetched
     assert jobs.state(ids["unfetched"]).is_completed()
     # Nor does a removed lip-sync harm a new job that would take it over.
     assert jobs.state(again).is_completed()
