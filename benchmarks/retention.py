@@ -61,6 +61,7 @@ _CLEANUP: Final = timedelta(days=31)
 _VACUUM: Final = timedelta(days=121)
 _AT_ONCE: Final = 8
 _PAUSE: Final = 0.5
+_SETTLE: Final = 5.0
 _JOB_SECONDS: Final = 1800.0
 _ENDS: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _DENIED: Final = {"call": "job", "kind": "failed", "code": "generation_input_video_invalid"}
@@ -85,6 +86,16 @@ async def count(storage: Storage, db: PrefectDBInterface) -> Counts:
             bytes_ = sa.text("select pg_database_size(current_database())")
             found["kB of the database"] = int((await session.execute(bytes_)).scalar_one()) // 1000
     return found
+
+
+async def settled(storage: Storage, db: PrefectDBInterface) -> Counts:
+    """The counts once they stand still: Prefect writes events and task runs with a delay."""
+    found = await count(storage, db)
+    while True:
+        await asyncio.sleep(_SETTLE)
+        before, found = found, await count(storage, db)
+        if all(found[name] == before[name] for name in found if not name.startswith("kB")):
+            return found
 
 
 async def run_jobs(
@@ -155,7 +166,7 @@ async def measure(stack: Mapping[str, Any], sample: Mapping[str, Any], jobs: int
         failed = await run_jobs(client, "pro-video/local", [short] * failing)
         rest = [chained] * failing + [short] * (jobs - 2 * failing)
         await run_jobs(client, "pro-video/local", rest)
-        columns[f"{jobs} jobs"] = await count(storage, db)
+        columns[f"{jobs} jobs"] = await settled(storage, db)
         paid = bought(stack)
 
         summary = Summary(dry_run=False)
@@ -164,7 +175,7 @@ async def measure(stack: Mapping[str, Any], sample: Mapping[str, Any], jobs: int
         for run_id in failed:
             await client.set_flow_run_state(run_id, Scheduled())
             await until_ended(client, run_id)
-        columns["cleanup, retries"] = await count(storage, db)
+        columns["cleanup, retries"] = await settled(storage, db)
         await vacuum(db, datetime.now(UTC) + _VACUUM)
         columns["vacuum"] = await count(storage, db)
     show(columns, jobs)
