@@ -62,6 +62,7 @@ _VACUUM: Final = timedelta(days=121)
 _AT_ONCE: Final = 8
 _PAUSE: Final = 0.5
 _SETTLE: Final = 5.0
+_MOST_LOOKS: Final = 24
 _JOB_SECONDS: Final = 1800.0
 _ENDS: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _DENIED: Final = {"call": "job", "kind": "failed", "code": "generation_input_video_invalid"}
@@ -91,11 +92,12 @@ async def count(storage: Storage, db: PrefectDBInterface) -> Counts:
 async def settled(storage: Storage, db: PrefectDBInterface) -> Counts:
     """The counts once they stand still: Prefect writes events and task runs with a delay."""
     found = await count(storage, db)
-    while True:
+    for _ in range(_MOST_LOOKS):
         await asyncio.sleep(_SETTLE)
         before, found = found, await count(storage, db)
         if all(found[name] == before[name] for name in found if not name.startswith("kB")):
-            return found
+            break
+    return found
 
 
 async def run_jobs(
