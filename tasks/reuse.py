@@ -21,6 +21,7 @@ from pro_video.core.job_names import RECORDS, job_file
 from pro_video.core.stopping import current_stop
 from pro_video.records import Record, StageResult, StoredFile, UploadedFiles
 from pro_video.request.check import JobRequest
+from pro_video.request.models import LipSyncOptions
 from pro_video.s3.listing import Listed
 from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
@@ -75,11 +76,20 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
                     segment.audio_end,
                     copies[segment.audio].size,
                     copies[segment.audio].etag,
+                    # A segment without options of its own is identified as before there were any.
+                    *([segment.overrides] if segment.overrides else []),
                 ]
                 for segment in sorted(request.segments, key=lambda segment: segment.start)
             ],
-            "options": request.lip_sync.model_dump(mode="json"),
+            "options": _options(request.lip_sync),
         }
+    )
+
+
+def _options(options: LipSyncOptions) -> dict[str, object]:
+    later = {"active_speaker", "occlusion_detection"}
+    return options.model_dump(mode="json", exclude=later) | options.model_dump(
+        mode="json", include=later, exclude_defaults=True
     )
 
 
