@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 from prefect import Flow, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
@@ -45,6 +50,21 @@ class _Pool(BaseModel):
     name: str
 
 
+class _Schedule(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    slug: str
+    cron: str
+    timezone: str
+    active: bool
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    def creation(self) -> DeploymentScheduleCreate:
+        when = CronSchedule(cron=self.cron, timezone=self.timezone)
+        return DeploymentScheduleCreate(
+            schedule=when, active=self.active, parameters=self.parameters, slug=self.slug
+        )
+
+
 class DeploymentFile(BaseModel):
     """One deployment as ``prefect.yaml`` states it; a key that is not known here is an error."""
 
@@ -57,6 +77,7 @@ class DeploymentFile(BaseModel):
     parameters: dict[str, Any] = Field(default_factory=dict)
     enforce_parameter_schema: bool = True
     concurrency_limit: int | None = None
+    schedules: list[_Schedule] = Field(default_factory=list)
     work_pool: _Pool
 
 
@@ -158,10 +179,24 @@ async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> tuple[st
         parameter_openapi_schema=flow.parameters.model_dump_for_openapi(),
         enforce_parameter_schema=deployment.enforce_parameter_schema,
         concurrency_limit=deployment.concurrency_limit,
+        schedules=await _schedules(client, f"{flow.name}/{deployment.name}", deployment),
         work_pool_name=deployment.work_pool.name,
         pull_steps=[],
     )
     return f"{flow.name}/{deployment.name}", str(deployment_id)
+
+
+async def _schedules(
+    client: PrefectClient, name: str, deployment: DeploymentFile
+) -> list[DeploymentScheduleCreate]:
+    """The schedules that a deployment has, which a user may have changed; for a new deployment
+    those of its file. Prefect replaces all of them."""
+    try:
+        present = (await client.read_deployment_by_name(name)).schedules
+    except ObjectNotFound:
+        return [each.creation() for each in deployment.schedules]
+    fields = set(DeploymentScheduleCreate.model_fields)
+    return [DeploymentScheduleCreate(**each.model_dump(include=fields)) for each in present]
 
 
 def main() -> int:

@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "tasks.run": {"pro_video", "tasks.connections", "tasks.webhooks"},
     "tasks.attempts": {"pro_video", "tasks.connections", "tasks.callbacks", "tasks.run"},
     "tasks": {"pro_video"},
+    "tasks.cleanup": {"pro_video", "tasks"},
     "flows": {"pro_video", "tasks"},
     "gateway": {"pro_video", "tasks", "flows"},
     "deployments": {"pro_video", "tasks", "flows"},

@@ -214,6 +214,7 @@ def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
     from prefect.utilities.callables import parameter_schema
     from pydantic import TypeAdapter
 
+    from flows.cleanup import cleanup_flow
     from flows.pro_video import pro_video_flow
     from flows.text_inpainting import text_inpainting_flow
     from pro_video.request.models import AnnotationArea, Segment
@@ -221,6 +222,7 @@ def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
     flow: dict[str, Flow[..., Any]] = {
         "pro-video/local": pro_video_flow,
         "text-inpainting/local": text_inpainting_flow,
+        "pro-video-cleanup/local": cleanup_flow,
     }
     known = parameter_schema(flow[deployment].fn).properties
     assert set(parameters) <= set(known)

@@ -11,6 +11,7 @@ import httpx
 from prefect import Flow
 from prefect.exceptions import Abort, InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.flows import load_flow_from_entrypoint
+from prefect.states import Failed
 from prefect.utilities.engine import propose_state
 from prefect.workers.base import (
     BaseJobConfiguration,
@@ -37,11 +38,13 @@ from pro_video.core.errors import StorageRefused, TransientError
 from pro_video.core.retrying import keep_running
 from pro_video.core.settings import Settings, get_settings
 from pro_video.core.stopping import StopReason
+from pro_video.records import Cleaned
 from tasks.connections.bucket_proof import prove_stores
 
 if TYPE_CHECKING:
     import anyio.abc
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
 
 
 _LOCAL_FILES = Field(
@@ -177,6 +180,8 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         # Before anything that may fail again.
         if await fail_if_lost_too_often(self.client, flow_run):
             return False
+        if await _fail_if_cleaned(self.client, flow_run):
+            return False
         try:
             state = await propose_state(self.client, taken_here(), flow_run.id)
         except Abort as error:
@@ -236,6 +241,22 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             raise InfrastructureNotAvailable(f"The job runs in another worker: {place}")
         if not self.runner.stop(UUID(flow_run_id), StopReason.CANCELLED):
             raise InfrastructureNotFound("The job does not run here any more")
+
+
+async def _fail_if_cleaned(client: PrefectClient, flow_run: FlowRun) -> bool:
+    """Fail a run whose job's files were removed; True when that was done.
+
+    The flow refuses as well, but its end leaves an object that no cleanup finds any more.
+    """
+    cleaned = Cleaned.of(flow_run.labels)
+    if cleaned is None:
+        return False
+    failed: State[Any] = Failed(message=f"Not begun: {cleaned.refusal}")
+    try:
+        await client.set_flow_run_state(flow_run.id, failed)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def _deployment_id(flow_run: FlowRun) -> UUID:

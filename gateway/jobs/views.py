@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.prefect_client.runs import RETRYABLE, Run
 from gateway.status.status_reader import Ended, Snapshot
+from pro_video.core.job_names import FileKind
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
 from pro_video.pricing.estimate import Estimate
@@ -113,6 +114,14 @@ class JobView(JobSummary):
     estimated_cost_usd: str | float | None = Field(
         None, description="List price of the stages that were bought, USD; no invoice."
     )
+    files_removed_at: datetime | None = Field(
+        None, description="Time at which the cleanup removed files of this job."
+    )
+    files_removed: list[FileKind] = Field(
+        default_factory=list,
+        description="Kinds of files that the cleanup removed; addresses of such files lead to "
+        "nothing. Without its results a job has no links and no report any more.",
+    )
     retry_url: str | None = Field(None, description="Set when the job can be retried.")
     accept_url: str | None = Field(
         None, description="Set when the rejected result can be used as it is."
@@ -191,7 +200,11 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
     }
     if report is not None:
         fields |= {name: getattr(report, name) for name in _REPORTED}
-    if run.end in RETRYABLE:
+    if run.cleaned is not None:
+        fields |= {"files_removed_at": run.cleaned.at, "files_removed": run.cleaned.kinds}
+        if "results" in run.cleaned.kinds:
+            fields["message"] = f"{fields['message'].rstrip('.')}. {run.cleaned}."
+    elif run.end in RETRYABLE:
         fields["retry_url"] = f"/api/v1/jobs/{run.id}/retry"
         if fields["rejected_key"] is not None:
             fields["accept_url"] = f"/api/v1/jobs/{run.id}/accept"

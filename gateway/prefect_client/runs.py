@@ -25,7 +25,7 @@ from gateway.base.problems import ProblemError, not_found, unavailable
 from gateway.base.settings import GatewaySettings
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
 from pro_video.core.job_names import accepted_label, fact_label
-from pro_video.records import Acceptance, Findings
+from pro_video.records import Acceptance, Cleaned, Findings
 from tasks.connections.run_history import EndStatus, end_status
 
 logger = logging.getLogger("pro_video.gateway.jobs")
@@ -91,6 +91,11 @@ class Run(BaseModel):
     def findings(self) -> Findings:
         """The warnings and kept results that the job has reported so far."""
         return Findings.of(self.labels)
+
+    @property
+    def cleaned(self) -> Cleaned | None:
+        """The removal of the job's files by the cleanup."""
+        return Cleaned.of(self.labels)
 
 
 _RUNS = TypeAdapter(list[Run])
@@ -249,7 +254,8 @@ class Runs:
         """Continue a failed or cancelled job at the stage that it had reached.
 
         Raises:
-            ProblemError: 404; 409 when it is not at such an end; 429 at the owner's limit.
+            ProblemError: 404; 409 when it is not at such an end, or the cleanup has removed its
+                files; 429 at the owner's limit.
         """
         async with self._creating.setdefault(owner, asyncio.Lock()):
             run = await self.of_owner(owner, job_id)
@@ -260,6 +266,7 @@ class Runs:
                     f"The job is {run.state.name}; only a failed or cancelled one can be retried. "
                     "Nothing was changed.",
                 )
+            _refuse_cleaned(run)
             await self.check_room(owner)
             await self._set_state(job_id, "SCHEDULED", "AwaitingRetry")
             logger.info("Job retried", extra={"job_id": str(job_id), "owner": owner})
@@ -289,6 +296,7 @@ class Runs:
                     f"The job is {run.state.name}, without a held or unusable result to accept. "
                     "Nothing was changed.",
                 )
+            _refuse_cleaned(run)
             await self.check_room(owner)
             if accepted_label(key) not in run.labels:
                 decision = Acceptance(by=owner, at=datetime.now(UTC)).model_dump_json()
@@ -360,6 +368,15 @@ class Runs:
             answer = await self._api.call("GET", path)
             self._deployment = str(answer.json()["id"]), time.monotonic()
         return self._deployment[0]
+
+
+def _refuse_cleaned(run: Run) -> None:
+    if run.cleaned is not None:
+        raise ProblemError(
+            409,
+            "files_removed",
+            f"{run.cleaned}, so it cannot go on. Nothing was changed; create a new job.",
+        )
 
 
 def _unfinished(tags: Sequence[str]) -> dict[str, Any]:

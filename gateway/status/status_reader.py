@@ -24,7 +24,7 @@ from gateway.status.status_response import StatusResponse
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
-from pro_video.records import JobResult
+from pro_video.records import Cleaned, JobResult
 from tasks.connections.prefect_queries import percent_in, progress_query
 
 _BATCH = 200
@@ -84,7 +84,9 @@ class StatusReader:
             size=_CACHED,
             batch=_BATCH,
         )
-        self._ended: SingleFlightCache[tuple[UUID, UUID], Ended] = SingleFlightCache(size=_CACHED)
+        self._ended: SingleFlightCache[tuple[UUID, UUID, Cleaned | None], Ended] = (
+            SingleFlightCache(size=_CACHED)
+        )
         self._shown: LRUCache[UUID, float] = LRUCache(_CACHED)
 
     async def snapshot(self, owner: str, job_id: UUID) -> Snapshot:
@@ -144,10 +146,16 @@ class StatusReader:
         self._cache.forget(job_id)
 
     async def ended(self, run: Run) -> Ended:
-        """The report and links of a job that ended; empty when there is no report of this end."""
+        """The report and links of a job that ended; empty when there is no report of this end, or
+        when it was removed with the results."""
+        cleaned = run.cleaned
+        if cleaned is not None and "results" in cleaned.kinds:
+            return Ended(None)
         life = get_settings().link_hours * 3600
         return await self._ended.get(
-            (run.id, run.state.id), lambda: self._read_end(run, life), seconds=life * _LINK_SHARE
+            (run.id, run.state.id, cleaned),
+            lambda: self._read_end(run, life),
+            seconds=life * _LINK_SHARE,
         )
 
     async def close(self) -> None:

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
         le=5,
         description="Paid attempts per stage, when a provider says that a retry helps.",
     )
+    retry_days: float = Field(
+        30.0,
+        ge=1,
+        description="Days for which a failed or cancelled job keeps what its retry needs.",
+    )
     reading_processes: int = Field(
         2, ge=1, le=64, description="Processes that read media at the same time."
     )

@@ -18,6 +18,7 @@ from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
+    FilesRemoved,
     OutcomeUnknown,
     OutputHeld,
     ProVideoError,
@@ -105,6 +106,9 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
         await _close(job, failed)
     except SubflowFailed as failed:
         end.state = await _failed(job, failed.error)
+    except FilesRemoved as error:
+        # The report of the earlier end stays: it names what is left of the job.
+        end.state = Failed(message=_error(job, error).message)
     except ProVideoError as error:
         end.state = await _failed(job, _error(job, error))
     except (httpx.HTTPError, PrefectAway) as error:

@@ -21,7 +21,8 @@ ARTIFACT_KEY = "pro-video-report"
 """Key of the report artifacts; the artifact of a job is found by its flow run."""
 
 
-@task(name="report", retries=3, retry_delay_seconds=[1.0, 4.0, 10.0])
+# Without a record: it would have no name by which it is found again, and nobody reads it.
+@task(name="report", persist_result=False, retries=3, retry_delay_seconds=[1.0, 4.0, 10.0])
 async def write_report(result: JobResult) -> None:
     """Write ``job.json`` into the job's prefix, and the same as a Markdown artifact.
 

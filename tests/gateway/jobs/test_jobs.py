@@ -15,9 +15,16 @@ import pytest
 from gateway.jobs.views import job_view
 from gateway.prefect_client.runs import Run, RunState
 from gateway.status.status_reader import Snapshot
-from pro_video.core.job_names import FINDINGS_LABEL, JobKeys, accepted_label, fact_label
+from pro_video.core.job_names import (
+    CLEANED_LABEL,
+    FINDINGS_LABEL,
+    FileKind,
+    JobKeys,
+    accepted_label,
+    fact_label,
+)
 from pro_video.core.job_warning import JobWarning, Place
-from pro_video.records import Acceptance, Findings
+from pro_video.records import Acceptance, Cleaned, Findings
 from tests.gateway.gateways import (
     BUCKET,
     EFFECTS,
@@ -28,6 +35,7 @@ from tests.gateway.gateways import (
     Upstream,
     form,
     json_job,
+    until,
 )
 
 
@@ -166,6 +174,50 @@ def test_completed(client: httpx.Client, upstream: Upstream, job: str) -> None:
     assert view["sync_generation_id"] == "gen-1"
     assert view["completed_at"] is not None
     assert httpx.get(view["output_url"], trust_env=False).content == b"result"
+
+
+def test_a_cleaned_job_says_so_and_links_to_nothing(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
+    key = JobKeys(job).final_result
+    upstream.s3.put_object(Bucket=BUCKET, Key=key, Body=b"result")
+    finish(upstream, job, "COMPLETED", "Completed", output_key=key)
+    assert view_of(client, job)["output_url"]
+    clean(upstream, job, "records", "sources")
+    until(lambda: view_of(client, job)["files_removed"] == ["records", "sources"])
+    # Nothing that this view links to is gone.
+    assert view_of(client, job)["output_url"]
+    assert view_of(client, job)["message"] == "Completed"
+    clean(upstream, job, "records", "results")
+    until(lambda: view_of(client, job)["files_removed"] == ["records", "results"])
+    view = view_of(client, job)
+    assert (view["status"], view["output_url"], view["preview_url"]) == ("completed", None, None)
+    assert view["message"] == (
+        "Completed. The cleanup of 2026-11-28 removed files of this job (records, results)."
+    )
+    assert view["files_removed_at"] == "2026-11-28T00:00:00Z"
+
+
+def test_a_cleaned_job_is_neither_retried_nor_accepted(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
+    reject(upstream, job)
+    clean(upstream, job, "records")
+    for action in ("retry", "accept"):
+        answer = client.post(f"{JOBS}/{job}/{action}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "files_removed")
+        assert "The cleanup of 2026-11-28 removed files of this job" in answer.json()["detail"]
+    assert upstream.run(job)["state"]["type"] == "FAILED"
+    view = view_of(client, job)
+    assert (view["retry_url"], view["accept_url"]) == (None, None)
+    assert view["rejected_url"]
+
+
+def clean(upstream: Upstream, job: str, *kinds: FileKind) -> None:
+    """Label a job as the cleanup does."""
+    cleaned = Cleaned(at=datetime(2026, 11, 28, tzinfo=UTC), kinds=kinds)
+    labels = {CLEANED_LABEL: cleaned.model_dump_json()}
+    upstream.prefect("PATCH", f"/flow_runs/{job}/labels", json=labels)
 
 
 def test_failed_with_fallback_then_retried(
