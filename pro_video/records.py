@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pro_video.core import errors
-from pro_video.core.job_names import FINDINGS_LABEL
+from pro_video.core.job_names import AWAITED_LABEL, FINDINGS_LABEL
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
@@ -226,6 +226,32 @@ class Findings(Record):
             return cls.model_validate_json(str(labels.get(FINDINGS_LABEL, "{}")))
         except ValidationError:
             return cls()
+
+
+class Awaited(Record):
+    """The provider's job that a job waits for.
+
+    Attributes:
+        stage: label of the stage that waits.
+        provider: the provider's name in the addresses of its callbacks.
+        job_id: the provider's id of its job.
+        since: time of its acceptance.
+        expected_seconds: usual length of such a job.
+    """
+
+    stage: str
+    provider: str
+    job_id: str
+    since: datetime
+    expected_seconds: float
+
+    @classmethod
+    def of(cls, labels: Mapping[str, Any]) -> Awaited | None:
+        """The one among the labels of a job's flow run; None when it cannot be read."""
+        try:
+            return cls.model_validate_json(str(labels.get(AWAITED_LABEL, "")))
+        except ValidationError:
+            return None
 
 
 class JobError(Record):

@@ -112,6 +112,9 @@ class ModelCalls(Provider[str]):
         _, told = await self._model.read(job_id)
         return told
 
+    async def read_many(self, job_ids: Sequence[str]) -> dict[str, str]:
+        raise AssertionError("the watch of parked jobs reads many")
+
     def observe(self, found: str) -> Observation[str]:
         return observe(self.step, found)
 

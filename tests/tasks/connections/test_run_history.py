@@ -57,6 +57,24 @@ def test_a_lost_worker_is_no_retry() -> None:
     assert told == RunHistory(retries=0, crashes=1, losses=1, last_crash="gone", starts=1)
 
 
+def parked(stage: Stage = Stage.LIP_SYNC_PROCESSING) -> State[Any]:
+    return Scheduled(name=stage.value.name, message="Waiting")
+
+
+def test_a_parked_wait_is_neither_a_loss_nor_a_retry_nor_another_start() -> None:
+    stage = Stage.LIP_SYNC_PROCESSING
+    life = [Pending(), Running(), Running(name=stage.value.name), parked()]
+    told = history(Scheduled(), *life, *life, parked(), Pending(), Running())
+    assert told == RunHistory(starts=1, parked_in=frozenset({stage}), woken_in=stage)
+    # A watch that is late wakes an ended job for nothing.
+    told = history(Scheduled(), *life, Pending(), Running(), Failed(), parked(), Pending())
+    assert told.retries == 0
+    # The process after a lost one does not know what that one has sent.
+    lost = [Pending(), Running(), Crashed(message=DIED), taken_up(), Pending(), Running()]
+    told = history(Scheduled(), *life, *lost)
+    assert (told.starts, told.losses, told.crashes, told.woken_in) == (2, 1, 0, None)
+
+
 def test_each_process_is_a_start_and_what_it_shows_is_none() -> None:
     stages: list[State[Any]] = [Running(name=stage.value.name) for stage in Stage]
     blocked: State[Any] = Running(

@@ -1,0 +1,88 @@
+"""Ends a parked job that was cancelled: no process of its own notices that."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelled
+
+from pro_video.core.errors import ProVideoError
+from pro_video.core.job_names import BUCKET_LABEL, JobKeys
+from pro_video.records import JobResult
+from tasks.connections.connections import connections, stay_in
+from tasks.connections.run_history import parked_in
+from tasks.run.report import ARTIFACT_KEY, keep_report, report_markdown
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+logger = logging.getLogger("prefect.pro_video.report")
+
+
+async def was_parked(client: PrefectClient, run: FlowRun) -> bool:
+    """Was the run parked directly before its present state?
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    states = sorted(await client.read_flow_run_states(run.id), key=lambda each: each.timestamp)
+    return len(states) > 1 and parked_in(states[-2]) is not None
+
+
+async def end_cancelled(client: PrefectClient, run: FlowRun) -> None:
+    """Write the report and the final state that the job's own process would have written.
+
+    Its webhook is announced by the watch of ended runs. Doing so twice has no effect.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    result = await _report(run)
+    ended: State[Any] = Cancelled(message=result.message if result else None)
+    if result is not None:
+        artifact = ArtifactCreate(
+            key=ARTIFACT_KEY,
+            type="markdown",
+            data=report_markdown(result),
+            description=result.message,
+            flow_run_id=run.id,
+        )
+        await client.create_artifact(artifact)
+    below = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+    )
+    for subflow in await client.read_flow_runs(flow_run_filter=below):
+        await client.set_flow_run_state(subflow.id, ended)
+    await client.set_flow_run_state(run.id, ended)
+
+
+async def _report(run: FlowRun) -> JobResult | None:
+    """The report that was kept when the job was parked, now in its place; None without one."""
+    place = run.labels.get(BUCKET_LABEL)
+    if isinstance(place, str) and place:
+        stay_in(place)
+    try:
+        storage = (await connections()).storage
+        raw = await storage.get_bytes(JobKeys(str(run.id)).if_cancelled)
+        if raw is None:
+            return None
+        kept = JobResult.model_validate_json(raw)
+        result = kept.model_copy(update={"completed_at": datetime.now(UTC)})
+        await keep_report(storage, result)
+    except (ProVideoError, ValueError, httpx.HTTPError) as error:
+        logger.warning("Could not write the report of %s: %s", run.id, type(error).__name__)
+        return None
+    return result
