@@ -52,7 +52,7 @@ from pro_video.records import Awaited
 from tasks.attempts.access import blocked_message
 from tasks.attempts.provider import MOST_READ, Provider
 from tasks.connections.prefect_queries import percent_in, read_progress
-from tasks.connections.run_history import parked_in
+from tasks.connections.run_history import NEWS, parked_in
 from tasks.inpainting import ghostcut
 from tasks.lip_sync import sync_so
 
@@ -68,7 +68,6 @@ PROVIDERS: Final[Mapping[str, Open]] = {"sync-so": sync_so, "ghostcut": ghostcut
 """The providers, by their names in the addresses of callbacks."""
 
 _STAGES: Final = [stage for stage in Stage if stage.waits]
-NEWS: Final = "The provider has news of the job, which goes on."
 
 # Pause between two requests to one provider, in seconds: a tenth of Sync.so's budget of reads.
 _PAUSE = 1.0
@@ -231,7 +230,8 @@ class ParkedJobs:
         )
 
     def _keep(self, run: FlowRun) -> None:
-        if run.state is None:
+        begins_at = run.next_scheduled_start_time
+        if run.state is None or begins_at is None or begins_at <= datetime.now(UTC):
             return
         stage, shown = parked_in(run.state), run.state.message or ""
         awaited = Awaited.of(run.labels)

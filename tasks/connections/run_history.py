@@ -22,6 +22,8 @@ SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
 """Message of a crash that missing heartbeats show."""
 DIED: Final = "The worker's process died; this machine noticed at its restart."
 """Message of a crash that the successor of a worker reports."""
+NEWS: Final = "The provider has news of the job, which goes on."
+"""Message of the state in which a parked job waits for its next process."""
 SHORTEST_SILENCE: Final = timedelta(seconds=90)
 """Three heartbeats; a shorter silence is no loss."""
 
@@ -101,10 +103,11 @@ class RunHistory:
         before: State[Any] | None = None
         for state in sorted(states, key=lambda each: each.timestamp):
             ended = before is not None and before.type in _SEEN
+            stage = parked_in(state)
             if state.type not in _UNDER_WAY:
-                parked = parked_in(state)
-                stages |= {parked} if parked else set()
-            if parked is None and _is_retry(state, ended=ended):
+                stages |= {stage} if stage else set()
+                parked = None if _is_intrusion(before, state) else stage
+            if stage is None and _is_retry(state, ended=ended):
                 retries += 1
                 crashes, losses, last_crash = 0, 0, ""
             elif state.type is StateType.CRASHED and before is not None and _is_loss(before, state):
@@ -147,6 +150,11 @@ class RunHistory:
 def parked_in(state: State[Any]) -> Stage | None:
     """The stage whose wait is parked in this state of a job; None when none is."""
     return Stage.waiting_in(state.name) if state.type is StateType.SCHEDULED else None
+
+
+def _is_intrusion(before: State[Any] | None, state: State[Any]) -> bool:
+    """Has a watch scheduled a job that was not parked any more, because its read was late?"""
+    return state.message == NEWS and (before is None or parked_in(before) is None)
 
 
 def _is_retry(state: State[Any], *, ended: bool) -> bool:

@@ -130,6 +130,25 @@ def test_stage_and_percentage(client: httpx.Client, upstream: Upstream, job: str
     assert (view["sync_generation_id"], view["metadata"]) == (None, {"segments_count": 1})
 
 
+def test_a_parked_job_stays_in_its_stage(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
+    waiting = "Lip-sync processing... Waiting for Sync.so generation gen-7."
+    artifact = {"key": "pro-video-progress", "type": "progress", "data": 30.0, "flow_run_id": job}
+    upstream.prefect("POST", "/artifacts/", artifact)
+    for kind, name in (
+        ("SCHEDULED", "Lip-sync processing"),
+        # It goes on: no stage is shown yet.
+        ("PENDING", "Pending"),
+        ("RUNNING", "Running"),
+    ):
+        upstream.set_state(job, kind, name, waiting if kind == "SCHEDULED" else None)
+        view = view_of(client, job)
+        assert (view["status"], view["stage"]) == ("processing", "lip-sync processing")
+        assert view["progress"] == 30
+        assert view["message"].startswith("Lip-sync processing...")
+
+
 def test_ids_of_the_providers_show_while_the_job_runs(
     client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
@@ -357,6 +376,12 @@ def test_cancel(client: httpx.Client, upstream: Upstream, job: str) -> None:
     assert client.post(f"{JOBS}/{job}/retry").status_code == 202
 
     upstream.set_state(job, "RUNNING", "Uploading", "Uploading files...")
+    answer = client.post(f"{JOBS}/{job}/cancel")
+    assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
+
+    # A worker ends a parked job, whose last process Prefect still names.
+    upstream.set_state(job, "SCHEDULED", "Text inpainting", "Text inpainting in progress...")
+    upstream.prefect("PATCH", f"/flow_runs/{job}", {"infrastructure_pid": "gone"})
     answer = client.post(f"{JOBS}/{job}/cancel")
     assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
 

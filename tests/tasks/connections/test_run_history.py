@@ -23,7 +23,14 @@ from prefect.states import (
 from pro_video.core.errors import DiedTooOften
 from pro_video.core.progress import RESULT_MESSAGE, Stage
 from pro_video.core.settings import get_settings
-from tasks.connections.run_history import DIED, SHORTEST_SILENCE, SILENT, TAKEN_UP, RunHistory
+from tasks.connections.run_history import (
+    DIED,
+    NEWS,
+    SHORTEST_SILENCE,
+    SILENT,
+    TAKEN_UP,
+    RunHistory,
+)
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -66,9 +73,12 @@ def test_a_parked_wait_is_neither_a_loss_nor_a_retry_nor_another_start() -> None
     life = [Pending(), Running(), Running(name=stage.value.name), parked()]
     told = history(Scheduled(), *life, *life, parked(), Pending(), Running())
     assert told == RunHistory(starts=1, parked_in=frozenset({stage}), woken_in=stage)
-    # A watch that is late wakes an ended job for nothing.
-    told = history(Scheduled(), *life, Pending(), Running(), Failed(), parked(), Pending())
-    assert told.retries == 0
+    # A watch that is late schedules a job that goes on already, or has ended.
+    late: State[Any] = Scheduled(name=stage.value.name, message=NEWS)
+    assert history(Scheduled(), *life, late, Pending(), Running()).starts == 1
+    assert history(Scheduled(), *life, Pending(), late, Pending(), Running()).starts == 2
+    told = history(Scheduled(), *life, Pending(), Running(), Failed(), late, Pending(), Running())
+    assert (told.starts, told.retries) == (2, 0)
     # The process after a lost one does not know what that one has sent.
     lost = [Pending(), Running(), Crashed(message=DIED), taken_up(), Pending(), Running()]
     told = history(Scheduled(), *life, *lost)
