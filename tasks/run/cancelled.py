@@ -32,13 +32,15 @@ logger = logging.getLogger("prefect.pro_video.report")
 
 
 async def was_parked(client: PrefectClient, run: FlowRun) -> bool:
-    """Was the run parked directly before its present state?
+    """Was the run parked directly before it was cancelled?
 
     Raises:
         httpx.HTTPError: Prefect does not answer.
     """
-    states = sorted(await client.read_flow_run_states(run.id), key=lambda each: each.timestamp)
-    return len(states) > 1 and parked_in(states[-2]) is not None
+    states = await client.read_flow_run_states(run.id)
+    before = [state for state in states if not state.is_cancelling()]
+    last = max(before, key=lambda state: state.timestamp, default=None)
+    return last is not None and parked_in(last) is not None
 
 
 async def end_cancelled(client: PrefectClient, run: FlowRun) -> None:
@@ -79,8 +81,10 @@ async def _report(run: FlowRun) -> JobResult | None:
         raw = await storage.get_bytes(JobKeys(str(run.id)).if_cancelled)
         if raw is None:
             return None
-        kept = JobResult.model_validate_json(raw)
-        result = kept.model_copy(update={"completed_at": datetime.now(UTC)})
+        kept, now = JobResult.model_validate_json(raw), datetime.now(UTC)
+        total = round((now - kept.created_at).total_seconds(), 3)
+        timings = {**kept.timings, "total": total}
+        result = kept.model_copy(update={"completed_at": now, "timings": timings})
         await keep_report(storage, result)
     except (ProVideoError, ValueError, httpx.HTTPError) as error:
         logger.warning("Could not write the report of %s: %s", run.id, type(error).__name__)

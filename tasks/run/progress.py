@@ -145,10 +145,10 @@ class ProgressReporter:
             if self._is_over(stage):
                 return
             if entering and stage is not Stage.COMPLETED:
-                if await self._show_state(stage):
-                    await announce_stage(self._job_id, stage, self._progress.percent)
-                else:
+                if not await self._show_state(stage):
                     self._progress.advance(Stage.COMPLETED, 0.0)
+                elif stage is not self.woken_in:
+                    await announce_stage(self._job_id, stage, self._progress.percent)
             await self._show_percent()
 
     def _is_over(self, stage: Stage) -> bool:
