@@ -9,6 +9,7 @@ its share of those whose worker is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 from collections import OrderedDict
@@ -42,6 +43,7 @@ from pro_video.core.errors import (
     AccountBlocked,
     CredentialsRefused,
     ProVideoError,
+    RateLimited,
     TerminalError,
     TransientError,
 )
@@ -55,6 +57,7 @@ from tasks.connections.prefect_queries import percent_in, read_progress
 from tasks.connections.run_history import NEWS, parked_in
 from tasks.inpainting import ghostcut
 from tasks.lip_sync import sync_so
+from tasks.run.cancelled import end_cancelled, was_parked
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -132,6 +135,7 @@ class ParkedJobs:
         self._on_wake = on_wake
         self._providers = providers
         self._clock = clock
+        self._online: Sequence[str] = ()
         self._jobs: dict[str, dict[str, _Job]] = {slug: {} for slug in providers}
         self._fresh: OrderedDict[UUID, None] = OrderedDict()
         self._woken: dict[UUID, int] = {}
@@ -140,6 +144,16 @@ class ParkedJobs:
 
     def __len__(self) -> int:
         return len(self._fresh) + sum(map(len, self._jobs.values()))
+
+    def is_ours(self, run: FlowRun) -> bool:
+        """Does this worker look for a run, or end it when it is cancelled while it is parked?
+
+        Those that it parked itself, and its share of those whose worker is gone.
+        """
+        owner, online = run.labels.get("prefect.worker.name"), self._online
+        if owner not in online and online:
+            owner = online[run.id.int % len(online)]
+        return run.work_pool_name == self._work_pool and owner == self._worker
 
     def add(self, run_id: UUID) -> None:
         """Look for a run that has just been parked."""
@@ -192,27 +206,33 @@ class ParkedJobs:
     async def _list_all(self, client: PrefectClient) -> None:
         began = self._clock.monotonic()
         workers = await client.read_workers_for_work_pool(self._work_pool)
-        online = sorted({each.name for each in workers if each.status is WorkerStatus.ONLINE})
+        self._online = sorted({each.name for each in workers if each.status is WorkerStatus.ONLINE})
         page = 0
         while True:
             runs = await self._runs(client, page)
             for run in runs:
-                if self._is_ours(run, online):
+                if self.is_ours(run):
                     self._keep(run)
             if len(runs) < _PAGE:
                 break
             page += 1
-        parked: set[UUID] = set()
-        for slug, jobs in self._jobs.items():
-            self._jobs[slug] = {name: job for name, job in jobs.items() if job.kept_at >= began}
-            parked |= {job.run_id for job in self._jobs[slug].values()}
+        for job in [job for jobs in self._jobs.values() for job in jobs.values()]:
+            if job.kept_at < began:
+                self._drop(job)
+                await self._left(client, job)
+        parked = {job.run_id for jobs in self._jobs.values() for job in jobs.values()}
         self._woken = {run_id: n for run_id, n in self._woken.items() if run_id in parked}
 
-    def _is_ours(self, run: FlowRun, online: Sequence[str]) -> bool:
-        owner = run.labels.get("prefect.worker.name")
-        if owner not in online and online:
-            owner = online[run.id.int % len(online)]
-        return owner == self._worker
+    async def _left(self, client: PrefectClient, job: _Job) -> None:
+        """Give the report of its end to a job that Prefect has cancelled without a word."""
+        with contextlib.suppress(ObjectNotFound):
+            run = await client.read_flow_run(job.run_id)
+            state = run.state
+            if state is None or not state.is_cancelled() or state.message:
+                return
+            if await was_parked(client, run):
+                # In a context of its own, which is bound to the job's bucket.
+                await asyncio.create_task(end_cancelled(client, run))
 
     async def _runs(
         self, client: PrefectClient, page: int, ids: FlowRunFilterId | None = None
@@ -290,7 +310,13 @@ class ParkedJobs:
         self, client: PrefectClient, provider: Provider[Any], due: Iterable[_Job]
     ) -> None:
         by_id = {job.awaited.job_id: job for job in due}
-        found = await provider.read_many(list(by_id))
+        try:
+            found = await provider.read_many(list(by_id))
+        except (CredentialsRefused, AccountBlocked, RateLimited):
+            raise
+        except ProVideoError as error:
+            logger.debug("No list of jobs at %s: %s", provider.name, error)
+            found = {}
         now = self._clock.monotonic()
         for job_id, seen in found.items():
             by_id[job_id].look_at = now + get_settings().poll_seconds

@@ -38,7 +38,7 @@ async def was_parked(client: PrefectClient, run: FlowRun) -> bool:
         httpx.HTTPError: Prefect does not answer.
     """
     states = await client.read_flow_run_states(run.id)
-    before = [state for state in states if not state.is_cancelling()]
+    before = [each for each in states if not (each.is_cancelling() or each.is_cancelled())]
     last = max(before, key=lambda state: state.timestamp, default=None)
     return last is not None and parked_in(last) is not None
 
@@ -52,6 +52,8 @@ async def end_cancelled(client: PrefectClient, run: FlowRun) -> None:
         httpx.HTTPError: Prefect does not answer.
     """
     result = await _report(run)
+    if result is None and run.state is not None and run.state.is_cancelled():
+        return
     ended: State[Any] = Cancelled(message=result.message if result else None)
     if result is not None:
         artifact = ArtifactCreate(

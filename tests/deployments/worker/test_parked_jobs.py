@@ -225,10 +225,14 @@ def test_workers_share_the_looks() -> None:
     """Each looks for its own, and for those of workers that are gone."""
     names = ["first", "second"]
     watches = [ParkedJobs("pool", name, lambda: None) for name in names]
+    for watch in watches:
+        watch._online = names
     for number in range(40):
-        run = FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4())
+        run = FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), work_pool_name="pool")
         for owner, expected in (("first", [True, False]), ("second", [False, True])):
             run.labels["prefect.worker.name"] = owner
-            assert [watch._is_ours(run, names) for watch in watches] == expected
+            assert [watch.is_ours(run) for watch in watches] == expected
         run.labels["prefect.worker.name"] = f"lost {number}"
-        assert sum(watch._is_ours(run, names) for watch in watches) == 1
+        assert sum(watch.is_ours(run) for watch in watches) == 1
+        run.work_pool_name = "another pool"
+        assert not any(watch.is_ours(run) for watch in watches)
