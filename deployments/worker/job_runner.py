@@ -177,6 +177,10 @@ class JobRunner:
         if self._parked is not None and parked_in(state) is not None:
             _tell_parked(flow_run)
             self._parked.add(flow_run.id)
+        elif state.is_cancelling():
+            # The cancel came when the job was about to leave this process.
+            async with get_client() as client:
+                await end_cancelled(client, await client.read_flow_run(flow_run.id))
         return state
 
     def _forget(self, flow_run_id: UUID) -> None:

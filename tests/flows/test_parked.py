@@ -39,7 +39,7 @@ def parked_jobs(resources: Resources) -> None:
     cancelled = jobs.prepare(resources.tiny_parameters, f"pro-video/{POOL}")
     jobs.plan_faults("sync_so", *of_job(cancelled, [fault("job", "slow", seconds=60)]))
     for provider in ("sync_so", "ghostcut"):
-        jobs.plan_faults(provider, *of_job(chain, [fault("job", "slow", seconds=8)]))
+        jobs.plan_faults(provider, *of_job(chain, [fault("job", "slow", seconds=25)]))
     with worker(jobs.stack, POOL, PRO_VIDEO_PARK_AFTER_SECONDS="0"):
         jobs.release(cancelled, chain)
         cancelled_while_parked(jobs, cancelled)

@@ -15,8 +15,10 @@ from prefect import flow, get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Cancelled, Pending, Running, Scheduled
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Cancelling, Pending, Running, Scheduled
 
+from deployments.worker.job_runner import JobRunner
 from deployments.worker.parked_jobs import ParkedJobs
 from pro_video.core.clock import VirtualClock
 from pro_video.core.errors import CredentialsRefused, JobFailed, ProviderRefused
@@ -219,6 +221,29 @@ async def test_a_refused_key_is_shown_until_it_is_accepted(world: World) -> None
         world.vendor.refuses = None
         await world.until_message(run, WAITING)
     assert world.woken == 0
+
+
+@flow(name="leaving")
+async def cancelled_while_it_leaves() -> State[Any]:
+    """Returns the state of a parked job, and is cancelled before it is set."""
+    run_id = flow_run.id
+    assert run_id is not None
+    async with get_client() as client:
+        await client.set_flow_run_state(uuid.UUID(run_id), Cancelling())
+    return Scheduled(name=STAGE.value.name, scheduled_time=datetime.now(UTC) + timedelta(hours=1))
+
+
+async def test_a_job_that_is_cancelled_while_it_leaves_is_ended(world: World) -> None:
+    runner = JobRunner(cancel_poll_seconds=60, parked=world.parked)
+    run = await world.client.create_flow_run_from_deployment(world.deployment)
+    await world.client.set_flow_run_state(run.id, Pending())
+    runner.start()
+    try:
+        future = runner.submit(cancelled_while_it_leaves, run)
+        await asyncio.wrap_future(future)
+    finally:
+        await runner.close(grace_seconds=10)
+    assert (await world.client.read_flow_run(run.id)).state_name == "Cancelled"
 
 
 def test_workers_share_the_looks() -> None:
