@@ -169,8 +169,8 @@ def _cancelled_message(job: Job) -> str:
     lead, awaited = f"Cancelled during: {job.reporter.stage_name}. ", job.state.awaited
     if awaited:
         return (
-            f"{lead}{awaited} goes on at the provider and is billed; retry this run to fetch its "
-            "result."
+            f"{lead}{awaited} goes on at the provider and is billed{job.state.price_of(awaited)}; "
+            "retry this run to fetch its result."
         )
     if unsure := job.state.unsure:
         return (
