@@ -16,7 +16,7 @@ from prefect.deployments import arun_deployment
 
 from pro_video.records import JobResult
 from tasks.connections.prefect_queries import percent_in, read_progress
-from tasks.connections.run_history import end_status
+from tasks.connections.run_history import end_status, parked_in
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -67,7 +67,8 @@ async def follow_job(
             if state is not None:
                 state_name = state.name or state.type.value
                 percent = await read_percent(client, run.id)
-                running = state.is_running() and state.message is not None
+                parked = parked_in(state) is not None
+                running = (state.is_running() or parked) and state.message is not None
                 # A crashed job is taken up again.
                 ended = end_status(state.type, datetime.now(UTC) - state.timestamp) is not None
                 entered = (running or ended) and state_name != last

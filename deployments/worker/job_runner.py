@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.events import emit_event
 from prefect.exceptions import ParameterBindError
 from prefect.flow_engine import run_flow_async
 from prefect.settings import (
@@ -31,11 +33,16 @@ from prefect.settings import (
 )
 from prefect.utilities.callables import get_call_parameters
 
+from deployments.automations import PARKED
 from deployments.worker.callbacks import listen_for_callbacks
+from deployments.worker.parked_jobs import ParkedJobs
 from deployments.worker.settings import HEARTBEAT_SECONDS
+from pro_video.core.progress import Stage
 from pro_video.core.retrying import keep_running
 from pro_video.core.settings import Settings, get_settings, use_settings
 from pro_video.core.stopping import StopReason, StopSignal, use_stop
+from tasks.connections.run_history import parked_in
+from tasks.run.cancelled import end_cancelled, was_parked
 from tasks.run.ending import AlreadyCompleted
 from tasks.webhooks.watch import watch_ends
 
@@ -48,6 +55,12 @@ logger = logging.getLogger("prefect.workers.pro_video")
 # One page of the API; the next poll takes the rest.
 _CANCELLING_PAGE = 200
 _CANCEL_SECONDS = 3.0
+_MOST_CHECKED = 10_000
+# The end of a flow as Prefect's engine logs it when the run is only put back into the queue.
+_PUT_BACK = tuple(
+    f"Finished in state {name}("
+    for name in ("AwaitingRetry", *(stage.value.name for stage in Stage if stage.waits))
+)
 
 
 def heartbeat() -> int:
@@ -65,10 +78,13 @@ class JobRunner:
 
     Args:
         cancel_poll_seconds: pause between two requests for cancelled runs, each for all jobs.
+        parked: looks for the jobs that leave this process to wait; without it none leaves.
     """
 
-    def __init__(self, *, cancel_poll_seconds: float) -> None:
+    def __init__(self, *, cancel_poll_seconds: float, parked: ParkedJobs | None = None) -> None:
         self._cancel_poll_seconds = cancel_poll_seconds
+        self._parked = parked
+        self._checked: set[UUID] = set()
         self._stops: dict[UUID, StopSignal] = {}
         self._futures: dict[UUID, Future[State[Any]]] = {}
         self._lock = threading.Lock()
@@ -78,12 +94,20 @@ class JobRunner:
 
     def start(self) -> None:
         """Start the thread, its event loop, and the tasks that serve all jobs."""
+        _log_parking_as_information()
         self._thread.start()
         watches: dict[str, Callable[[], Awaitable[None]]] = {
             "The watch of cancelled runs": self._watch_cancellations,
             "The listener to callbacks": listen_for_callbacks,
             "The watch of ended runs": watch_ends,
         }
+        if self._parked is not None:
+            watches |= {
+                "The listener to callbacks": partial(
+                    listen_for_callbacks, wake_parked=self._parked.wake
+                ),
+                "The watch of parked jobs": self._parked.watch,
+            }
         self._watchers = [
             asyncio.run_coroutine_threadsafe(keep_running(name, watch), self._loop)
             for name, watch in watches.items()
@@ -114,7 +138,7 @@ class JobRunner:
         A run that is here already continues. It comes a second time when its heartbeats did not
         reach the server, which took it for lost.
         """
-        stop = StopSignal()
+        stop = StopSignal(may_park=self._parked is not None)
         with self._lock:
             present = self._futures.get(flow_run.id)
             if present is not None:
@@ -150,6 +174,13 @@ class JobRunner:
                 logger.info("Job %s was completed by another process", flow_run.id)
                 return over.state
         assert state is not None
+        if self._parked is not None and parked_in(state) is not None:
+            _tell_parked(flow_run)
+            self._parked.add(flow_run.id)
+        elif state.is_cancelling():
+            # The cancel came when the job was about to leave this process.
+            async with get_client() as client:
+                await end_cancelled(client, await client.read_flow_run(flow_run.id))
         return state
 
     def _forget(self, flow_run_id: UUID) -> None:
@@ -177,26 +208,37 @@ class JobRunner:
         async with get_client() as client:
             while True:
                 await asyncio.sleep(self._cancel_poll_seconds)
-                if not self.running:
+                if not self.running and not self._parked:
                     continue
                 try:
-                    cancelling = await self._cancelling(client)
+                    for run in await self._cancelling(client):
+                        if not self.stop(run.id, StopReason.CANCELLED):
+                            await self._end_if_parked(client, run)
                 except httpx.HTTPStatusError as error:
                     logger.warning("Prefect refuses to list cancelled runs: %s", error)
                 except httpx.HTTPError as error:
                     # The server is away: jobs continue, and the next request is soon.
                     logger.debug("Could not read the cancelled runs: %s", type(error).__name__)
-                else:
-                    for flow_run_id in cancelling:
-                        self.stop(flow_run_id, StopReason.CANCELLED)
 
-    async def _cancelling(self, client: PrefectClient) -> list[UUID]:
+    async def _end_if_parked(self, client: PrefectClient, run: FlowRun) -> None:
+        """End a cancelled job that no process works on; Prefect only marks it."""
+        if run.state is None or run.state.id in self._checked:
+            return
+        if self._parked is None or not self._parked.is_ours(run):
+            return
+        if await was_parked(client, run):
+            # In a context of its own, which is bound to the job's bucket.
+            await asyncio.create_task(end_cancelled(client, run))
+        if len(self._checked) > _MOST_CHECKED:
+            self._checked.clear()
+        self._checked.add(run.state.id)
+
+    async def _cancelling(self, client: PrefectClient) -> list[FlowRun]:
         cancelling = FlowRunFilterStateType(any_=[StateType.CANCELLING])
-        runs = await client.read_flow_runs(
+        return await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=cancelling)),
             limit=_CANCELLING_PAGE,
         )
-        return [run.id for run in runs]
 
     async def close(self, *, grace_seconds: float) -> None:
         """Hand all jobs over to the next worker, and end the thread.
@@ -216,3 +258,30 @@ class JobRunner:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             await asyncio.to_thread(self._thread.join, _CANCEL_SECONDS + 2)
+
+
+def _tell_parked(flow_run: FlowRun) -> None:
+    """Tell the automations that notice lost workers to expect no heartbeat."""
+    emit_event(
+        event=PARKED,
+        resource={"prefect.resource.id": f"prefect.flow-run.{flow_run.id}"},
+        related=[
+            {
+                "prefect.resource.id": f"prefect.deployment.{flow_run.deployment_id}",
+                "prefect.resource.role": "deployment",
+            }
+        ],
+    )
+
+
+def _log_parking_as_information() -> None:
+    """Prefect's engine logs each end that is not Completed as an error."""
+    engine = logging.getLogger("prefect.flow_runs")
+    if _at_its_level not in engine.filters:
+        engine.addFilter(_at_its_level)
+
+
+def _at_its_level(record: logging.LogRecord) -> bool:
+    if record.levelno == logging.ERROR and str(record.msg).startswith(_PUT_BACK):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True

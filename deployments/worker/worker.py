@@ -31,6 +31,7 @@ from deployments.worker.lost_jobs import (
     take_up_lost_jobs,
     taken_here,
 )
+from deployments.worker.parked_jobs import ParkedJobs
 from deployments.worker.process_identity import this_process, token_in
 from deployments.worker.settings import get_worker_settings
 from deployments.worker.signals import stopped_by_signals
@@ -109,7 +110,8 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         super().__init__(*args, **kwargs)
         self._settings = get_worker_settings()
         self._runner: JobRunner | None = None
-        self._left_watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
+        self._woken = asyncio.Event()
         self._starts = asyncio.Semaphore(_MOST_STARTS)
         self._proven = False
 
@@ -129,7 +131,15 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
-        self._runner = JobRunner(cancel_poll_seconds=self._settings.cancel_poll_seconds)
+        loop = asyncio.get_running_loop()
+        parked = ParkedJobs(
+            self._work_pool_name,
+            self.name,
+            on_wake=lambda: loop.call_soon_threadsafe(self._woken.set),
+        )
+        self._runner = JobRunner(
+            cancel_poll_seconds=self._settings.cancel_poll_seconds, parked=parked
+        )
         self._runner.start()
         await super().setup()
         try:
@@ -138,16 +148,15 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             await self.teardown(None, None, None)
             raise SystemExit(f"The worker does not start: {error.message}") from None
         await take_up_lost_jobs(self._work_pool_name)
-        self._left_watch = asyncio.create_task(
-            keep_running(
-                "The watch of jobs that nobody works on",
-                partial(take_up_left_jobs, self._work_pool_name, self._is_here),
-            )
-        )
+        left = partial(take_up_left_jobs, self._work_pool_name, self._is_here)
+        self._watches = [
+            asyncio.create_task(keep_running("The watch of jobs that nobody works on", left)),
+            asyncio.create_task(keep_running("The start of woken jobs", self._start_woken)),
+        ]
 
     async def teardown(self, *exc_info: Any) -> None:
-        if self._left_watch is not None:
-            self._left_watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         if self._runner is not None:
             await self._runner.close(grace_seconds=self._settings.grace_seconds)
         await super().teardown(*exc_info)
@@ -159,6 +168,16 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             self._logger.error("The worker takes no jobs: %s", error.message)
             proven = False
         return await super().get_and_submit_flow_runs() if proven else []
+
+    async def _start_woken(self) -> None:
+        """Read the queue at once when a parked job was scheduled for now."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self.get_and_submit_flow_runs()
+            except httpx.HTTPError as error:
+                self._logger.debug("Could not read the queue: %s", type(error).__name__)
 
     async def _stores_are_proven(self) -> bool:
         """Have the buckets passed the checks that jobs rely on? They are repeated until then.

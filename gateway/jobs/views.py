@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.prefect_client.runs import RETRYABLE, Run
+from gateway.prefect_client.runs import RETRYABLE, SHOWING, Run
 from gateway.status.status_reader import Ended, Snapshot
 from pro_video.core.job_names import FileKind
 from pro_video.core.job_warning import JobWarning
@@ -221,7 +221,7 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
 def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
     run, state = snapshot.run, snapshot.run.state
     status = status_of(run)
-    stage, message = _stage_and_message(run, status)
+    stage, message = _stage_and_message(run, status, snapshot.percent)
     findings = run.findings
     unfinished = status in ("failed", "cancelled")
     return {
@@ -241,7 +241,7 @@ def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
+def _stage_and_message(run: Run, status: Status, percent: float) -> tuple[str | None, str]:
     state = run.state
     if status != "processing":
         stage = Stage.COMPLETED.label if status == "completed" else None
@@ -250,8 +250,12 @@ def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
         return "cancelling", "Cancelling..."
     if state.type == "CRASHED":
         return "recovering", "The worker was lost; another one continues the job"
-    if state.type == "RUNNING" and state.name in _STAGES:
+    if state.type in SHOWING and state.name in _STAGES:
         return _STAGES[state.name], state.message or state.name
+    if state.type in ("PENDING", "RUNNING") and percent > 0:
+        # It goes on where it was, after a wait or the loss of a worker.
+        begun = [each for each in Stage if each.value.start <= percent]
+        return begun[-1].label, begun[-1].value.message
     # A pending state's message names the worker's process.
     message = None if state.type == "PENDING" else state.message
     return "queued", message or "Waiting for a worker..."

@@ -25,6 +25,7 @@ from gateway.base.problems import ProblemError, not_found, unavailable
 from gateway.base.settings import GatewaySettings
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
 from pro_video.core.job_names import accepted_label, fact_label
+from pro_video.core.progress import Stage
 from pro_video.records import Acceptance, Cleaned, Findings
 from tasks.connections.run_history import EndStatus, end_status
 
@@ -33,6 +34,8 @@ logger = logging.getLogger("pro_video.gateway.jobs")
 TAG = "pro-video-api"
 UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 RETRYABLE = ("failed", "cancelled")
+SHOWING = ("RUNNING", "SCHEDULED")
+"""The types of states that have a stage's name: at work, and parked."""
 
 _FINGERPRINT = "pro-video.fingerprint"
 _REQUEST = "pro-video.request"
@@ -245,8 +248,10 @@ class Runs:
         elif run.state.type not in ("CANCELLED", "CANCELLING"):
             await self._set_state(job_id, "CANCELLING", "Cancelling")
             after = await self.of_owner(owner, job_id)
-            if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING":
-                # After an earlier run Prefect waits for that run's process, which is gone.
+            parked = Stage.waiting_in(run.state.name)
+            if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING" and not parked:
+                # After an earlier run Prefect waits for that run's process, which is gone. A worker
+                # ends a parked job, with its report.
                 await self._set_state(job_id, "CANCELLED", "Cancelled")
             logger.info("Job cancelled", extra={"job_id": str(job_id), "owner": owner})
 

@@ -18,7 +18,7 @@ from gateway.base.settings import GatewaySettings
 from gateway.base.single_flight import SingleFlightCache
 from gateway.bucket.bucket import Bucket
 from gateway.prefect_client.api import PrefectApi
-from gateway.prefect_client.runs import UNFINISHED, Run, Runs, owner_tag
+from gateway.prefect_client.runs import SHOWING, UNFINISHED, Run, Runs, owner_tag
 from gateway.status.batch_cache import BatchCache
 from gateway.status.status_response import StatusResponse
 from pro_video.core.job_names import JobKeys
@@ -167,7 +167,7 @@ class StatusReader:
 
         Jobs write the state before the percentage, and may die in between.
         """
-        start = _START.get(run.state.name, 0.0) if run.state.type == "RUNNING" else 0.0
+        start = _START.get(run.state.name, 0.0) if run.state.type in SHOWING else 0.0
         shown = self._shown[run.id] = max(percent, start, self._shown.get(run.id, 0.0))
         return shown
 

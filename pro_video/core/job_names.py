@@ -65,6 +65,11 @@ class JobKeys:
     def report(self) -> str:
         return f"{self.prefix}job.json"
 
+    @property
+    def if_cancelled(self) -> str:
+        """Key of the report that the job gets if it is cancelled while no process works on it."""
+        return self.record("if-cancelled")
+
     def record(self, step: str) -> str:
         """Key of a record from which any worker goes on with this job, for example
         ``lip-sync-1-request``."""
@@ -114,6 +119,10 @@ def fact_label(name: str) -> str:
 
 BUCKET_LABEL = fact_label("bucket")
 """The label of a job's flow run that names the bucket it began in."""
+
+
+AWAITED_LABEL = fact_label("awaited")
+"""The label of a job's flow run that holds its :class:`pro_video.records.Awaited` as JSON."""
 
 
 def attempt_label(step: str, attempt: int) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect import get_run_logger, task
+from prefect.states import Completed
+from prefect.transactions import get_transaction
 
 from pro_video.core.job_names import attempt_reference, copied
 from pro_video.core.progress import Stage
 from pro_video.core.redaction import redact_url
+from pro_video.core.waiting import Parked
 from pro_video.records import (
+    Awaited,
     Outcome,
     Prepared,
     ProbedFiles,
@@ -123,16 +127,36 @@ class PaidStep:
         return submission
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        """Wait for the provider's job, however long its queue is, up to the deadline."""
+        """Wait for the provider's job, however long its queue is, up to the deadline.
+
+        Raises:
+            Parked: the wait goes on outside of this process.
+        """
+        parked: Parked | None = None
 
         async def wait() -> Outcome:
-            async with self.open_provider() as provider:
-                return await follow(self.job, provider, prepared, submission)
+            nonlocal parked
+            try:
+                async with self.open_provider() as provider:
+                    return await follow(self.job, provider, prepared, submission)
+            except Parked as left:
+                parked = left
+                return _without_record(left)
 
         found = submission.job_id
-        own = f"{self.name}-{prepared.attempt}"
-        await self.job.reporter.facts({self.provider.fact: found, own: found})
-        return await self.run_task("wait", f"{prepared.attempt}-ended", wait)
+        awaited = Awaited(
+            stage=self.provider.stage.label,
+            provider=self.provider.slug,
+            job_id=found,
+            since=submission.submitted_at,
+            expected_seconds=prepared.expected_seconds,
+        )
+        facts = {self.provider.fact: found, f"{self.name}-{prepared.attempt}": found}
+        await self.job.reporter.facts({**facts, "awaited": awaited.model_dump_json()})
+        outcome = await self.run_task("wait", f"{prepared.attempt}-ended", wait)
+        if parked is not None:
+            raise parked
+        return outcome
 
     async def store(self, prepared: Prepared, submission: Submission) -> StoredResult:
         """Stream the result into the bucket."""
@@ -189,3 +213,13 @@ class PaidStep:
             return await work()
 
         return await recorded(f"{self.job.job_id}/{self.name}-{record}")
+
+
+def _without_record(parked: Parked) -> Outcome:
+    """End the running task well and without a record, so that it runs again; its caller gets no
+    outcome."""
+    transaction = get_transaction()
+    if transaction is None:
+        raise parked
+    transaction.write_on_commit = False
+    return cast("Outcome", Completed(name="Parked", message=parked.message))

@@ -84,7 +84,11 @@ class Job:
             history = await read_history(client, self.job_id)
         history.check()
         self.evidence.starts, self.state.retries = history.starts, history.retries
+        self.evidence.parked_in = history.parked_in
+        self.state.woken = history.woken_in is not None
         self.reporter.was_lost = history.losses > 0
+        # A job that has lost a worker shows all its stages, so that its losses can be counted.
+        self.reporter.woken_in = None if history.losses or history.retries else history.woken_in
         if history.suspect:
             self.turn.needed = True
             await self.turn.take()

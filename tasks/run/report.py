@@ -9,8 +9,10 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from pro_video.core.checkpoints import reach
+from pro_video.core.job_names import JobKeys
 from pro_video.core.job_warning import JobWarning
 from pro_video.records import JobResult
+from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
 from tasks.run.job import Job, current_job
 from tasks.run.job_state import LIP_SYNC
@@ -30,15 +32,19 @@ async def write_report(result: JobResult) -> None:
     """
     reach("report.begin")
     job = current_job()
-    storage = (await connections()).storage
     unsigned = result.unsigned()
-    await storage.put_bytes(
-        job.keys.report,
-        unsigned.model_dump_json(indent=2).encode(),
-        content_type="application/json",
-    )
+    await keep_report((await connections()).storage, unsigned)
     await _show(job, unsigned)
     reach("report.written")
+
+
+async def keep_report(storage: Storage, result: JobResult) -> None:
+    """Write ``job.json`` of an unsigned result."""
+    await storage.put_bytes(
+        JobKeys(result.job_id).report,
+        result.model_dump_json(indent=2).encode(),
+        content_type="application/json",
+    )
 
 
 async def _show(job: Job, result: JobResult) -> None:

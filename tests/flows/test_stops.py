@@ -172,7 +172,8 @@ def jobs_past_their_deadline(resources: Resources) -> None:
     )
     jobs.plan_faults("sync_so", *of_job(lip, [fault("job", "stuck")]))
     jobs.plan_faults("ghostcut", *of_job(removal, [fault("job", "stuck")]))
-    seconds = {"PRO_VIDEO_LIP_SYNC_DEADLINE_HOURS": "0.001"}
+    # Parked at once: the runs begin again at their deadlines by themselves.
+    seconds = {"PRO_VIDEO_PARK_AFTER_SECONDS": "0", "PRO_VIDEO_LIP_SYNC_DEADLINE_HOURS": "0.001"}
     seconds |= {"PRO_VIDEO_INPAINTING_DEADLINE_HOURS": "0.001"}
     with worker(jobs.stack, pool, **seconds):
         for _ in range(2):

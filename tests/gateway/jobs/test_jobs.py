@@ -138,6 +138,25 @@ def test_stage_and_percentage(client: httpx.Client, upstream: Upstream, job: str
     assert (view["sync_generation_id"], view["metadata"]) == (None, {"segments_count": 1})
 
 
+def test_a_parked_job_stays_in_its_stage(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
+    waiting = "Lip-sync processing... Waiting for Sync.so generation gen-7."
+    artifact = {"key": "pro-video-progress", "type": "progress", "data": 30.0, "flow_run_id": job}
+    upstream.prefect("POST", "/artifacts/", artifact)
+    for kind, name in (
+        ("SCHEDULED", "Lip-sync processing"),
+        # It goes on: no stage is shown yet.
+        ("PENDING", "Pending"),
+        ("RUNNING", "Running"),
+    ):
+        upstream.set_state(job, kind, name, waiting if kind == "SCHEDULED" else None)
+        view = view_of(client, job)
+        assert (view["status"], view["stage"]) == ("processing", "lip-sync processing")
+        assert view["progress"] == 30
+        assert view["message"].startswith("Lip-sync processing...")
+
+
 def test_ids_of_the_providers_show_while_the_job_runs(
     client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
@@ -417,6 +436,11 @@ def test_cancel(client: httpx.Client, upstream: Upstream, job: str) -> None:
     answer = client.post(f"{JOBS}/{job}/retry")
     assert (answer.status_code, answer.json()["code"]) == (409, "job_not_retryable")
     assert client.post(f"{JOBS}/{job}/cancel").json()["status"] == "cancelled"
+    # A worker ends a parked job, whose last process Prefect still names.
+    upstream.set_state(job, "SCHEDULED", "Text inpainting", "Text inpainting in progress...")
+    upstream.prefect("PATCH", f"/flow_runs/{job}", {"infrastructure_pid": "gone"})
+    answer = client.post(f"{JOBS}/{job}/cancel")
+    assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
 
     upstream.set_state(job, "COMPLETED", "Completed")
     answer = client.post(f"{JOBS}/{job}/cancel")

@@ -26,6 +26,7 @@ from pro_video.core.settings import get_settings
 from tasks.connections.run_history import (
     CRASH_STAYS,
     DIED,
+    NEWS,
     NOT_BEGUN,
     SHORTEST_SILENCE,
     SILENT,
@@ -63,6 +64,27 @@ def test_a_way_from_an_end_into_the_queue_is_a_retry(end: State[Any]) -> None:
 def test_a_lost_worker_is_no_retry() -> None:
     told = history(Scheduled(), Running(), Crashed(message="gone"), taken_up(), Pending())
     assert told == RunHistory(retries=0, crashes=1, losses=1, last_crash="gone", starts=1)
+
+
+def parked(stage: Stage = Stage.LIP_SYNC_PROCESSING) -> State[Any]:
+    return Scheduled(name=stage.value.name, message="Waiting")
+
+
+def test_a_parked_wait_is_neither_a_loss_nor_a_retry_nor_another_start() -> None:
+    stage = Stage.LIP_SYNC_PROCESSING
+    life = [Pending(), Running(), Running(name=stage.value.name), parked()]
+    told = history(Scheduled(), *life, *life, parked(), Pending(), Running())
+    assert told == RunHistory(starts=1, parked_in=frozenset({stage}), woken_in=stage)
+    # A watch that is late schedules a job that goes on already, or has ended.
+    late: State[Any] = Scheduled(name=stage.value.name, message=NEWS)
+    assert history(Scheduled(), *life, late, Pending(), Running()).starts == 1
+    assert history(Scheduled(), *life, Pending(), late, Pending(), Running()).starts == 2
+    told = history(Scheduled(), *life, Pending(), Running(), Failed(), late, Pending(), Running())
+    assert (told.starts, told.retries) == (2, 0)
+    # The process after a lost one does not know what that one has sent.
+    lost = [Pending(), Running(), Crashed(message=DIED), taken_up(), Pending(), Running()]
+    told = history(Scheduled(), *life, *lost)
+    assert (told.starts, told.losses, told.crashes, told.woken_in) == (2, 1, 0, None)
 
 
 def test_each_process_is_a_start_and_what_it_shows_is_none() -> None:
