@@ -40,6 +40,7 @@ class StageBars:
             TextColumn("{task.percentage:3.0f}%"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[waits]}", markup=False),
+            refresh_per_second=4,
             console=self._console,
         )
         self._task: TaskID | None = None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-from rich.table import Table
+from rich.table import Column, Table
 
 from deployments.command_line.connection import connect
 from deployments.command_line.display import console
@@ -25,13 +23,11 @@ from pro_video.client import Job
 from pro_video.client.async_client import Kind
 from pro_video.client.models import Status
 
-Json = Annotated[bool, Parameter(negative=())]
 
-
-def status(job: str, *, json: Json = False) -> int:
+def status(job: str, *, json: bool = False) -> int:
     """Say where a job stands.
 
-    Example: pro-video status 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a
+    Example: `pro-video status 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a`
 
     Args:
         job: Its id.
@@ -42,10 +38,10 @@ def status(job: str, *, json: Json = False) -> int:
     return DONE
 
 
-def watch(job: str, *, out: Path | None = None, json: Json = False) -> int:
+def watch(job: str, *, out: Path | None = None, json: bool = False) -> int:
     """Follow a job to its end; the exit status is that of run.
 
-    Example: pro-video watch 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a --out new.mp4
+    Example: `pro-video watch 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a --out new.mp4`
 
     Args:
         job: Its id.
@@ -66,11 +62,11 @@ def list_jobs(
     *,
     status: Status | None = None,
     limit: int = 20,
-    json: Json = False,
+    json: bool = False,
 ) -> int:
     """List your jobs, the latest first.
 
-    Example: pro-video list --status failed
+    Example: `pro-video list --status failed`
 
     Args:
         status: Only jobs of this status.
@@ -82,7 +78,9 @@ def list_jobs(
     if json:
         say_json(page.jobs)
         return DONE
-    table = Table("Job", "Status", "%", "Name", "Begun", box=None, pad_edge=False)
+    table = Table(Column("Job", no_wrap=True, min_width=36), box=None, pad_edge=False)
+    for title in ("Status", "%", "Name", "Begun"):
+        table.add_column(title)
     for each in page.jobs:
         begun = f"{each.created_at.astimezone():%Y-%m-%d %H:%M}"
         doubtful = ", doubtful" if each.is_doubtful else ""
@@ -97,7 +95,7 @@ def list_jobs(
 def get(job: str, *, out: Path | None = None, kind: Kind = "output") -> int:
     """Save a file of a job.
 
-    Example: pro-video get 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a --out new.mp4
+    Example: `pro-video get 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a --out new.mp4`
 
     Args:
         job: Its id.
@@ -115,7 +113,7 @@ def get(job: str, *, out: Path | None = None, kind: Kind = "output") -> int:
 def open_job(job: str) -> int:
     """Play the result of a job in the browser.
 
-    Example: pro-video open 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a
+    Example: `pro-video open 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a`
 
     Args:
         job: Its id.
@@ -130,10 +128,10 @@ def open_job(job: str) -> int:
     return DONE
 
 
-def cancel(job: str, *, json: Json = False) -> int:
+def cancel(job: str, *, json: bool = False) -> int:
     """Cancel a job; work that a provider has begun goes on there and is billed.
 
-    Example: pro-video cancel 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a
+    Example: `pro-video cancel 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a`
 
     Args:
         job: Its id.
@@ -144,10 +142,10 @@ def cancel(job: str, *, json: Json = False) -> int:
     return DONE
 
 
-def retry(job: str, *, json: Json = False) -> int:
+def retry(job: str, *, json: bool = False) -> int:
     """Retry a failed or cancelled job; finished stages are kept and not paid again.
 
-    Example: pro-video retry 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a
+    Example: `pro-video retry 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a`
 
     Args:
         job: Its id.
@@ -158,10 +156,10 @@ def retry(job: str, *, json: Json = False) -> int:
     return DONE
 
 
-def accept(job: str, *, json: Json = False) -> int:
+def accept(job: str, *, json: bool = False) -> int:
     """Use a job's rejected result as it is; nothing is bought again.
 
-    Example: pro-video accept 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a
+    Example: `pro-video accept 0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a`
 
     Args:
         job: Its id.

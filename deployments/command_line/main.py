@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final
 
-from cyclopts import App, Group
+from cyclopts import App, Group, Parameter
 
 from deployments.command_line import jobs, new_jobs
 from deployments.command_line.output import (
@@ -42,15 +42,16 @@ def make_app() -> App:
         name="pro-video",
         help="Lip-sync segments of a video and remove text from it. The commands about jobs talk "
         "to the HTTP API: that of PRO_VIDEO_API, with PRO_VIDEO_TOKEN, or of the local stack.",
-        help_format="plaintext",
+        help_format="markdown",
+        default_parameter=Parameter(show_default=False, negative=()),
         version=lambda: version("pro-video"),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
     app.register_install_completion_command(help="Complete this command in your shell.")
     group = Group.create_ordered("Jobs")
-    for name, function in _COMMANDS.items():
-        app.command(function, name=name, group=group)
+    for rank, (name, function) in enumerate(_COMMANDS.items()):
+        app.command(function, name=name, group=group, sort_key=rank)
     group = Group.create_ordered("Installation")
     for name, (_, text) in PARTS.items():
         # For the list and the completion; their arguments are their own.

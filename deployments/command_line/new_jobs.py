@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from deployments.command_line.connection import connect
 from deployments.command_line.display import file_bars
@@ -24,17 +21,15 @@ from deployments.command_line.output import (
 from deployments.command_line.request_options import RequestOptions
 from pro_video.client import Client, Estimate, JobRequest, Refused
 
-Switch = Parameter(negative=())
-
 
 def run(
     video: str,
     options: RequestOptions,
     *,
     out: Path | None = None,
-    detach: Annotated[bool, Switch] = False,
-    yes: Annotated[bool, Switch] = False,
-    json: Annotated[bool, Switch] = False,
+    detach: bool = False,
+    yes: bool = False,
+    json: bool = False,
 ) -> int:
     """Run a job and follow it to its end.
 
@@ -42,10 +37,10 @@ def run(
     is 0 done, 1 failed, 2 refused, 3 doubtful. Ctrl-C asks whether to cancel the job or to leave it
     running.
 
-    Example: pro-video run clip.mp4 --segment 1.0-3.5=line.wav --erase-text subtitles --out new.mp4
+    Example: `pro-video run clip.mp4 --segment 1.0-3.5=line.wav --erase-text subtitles --out r.mp4`
 
     Args:
-        video: A file, or upload:<id>, s3://… or https://….
+        video: A file, or upload:ID, s3://… or https://….
         out: Save the result here; without it its link is shown.
         detach: Return as soon as the job is begun.
         yes: Do not ask.
@@ -69,13 +64,13 @@ def run(
         return DONE
 
 
-def estimate(video: str, options: RequestOptions, *, json: Annotated[bool, Switch] = False) -> int:
+def estimate(video: str, options: RequestOptions, *, json: bool = False) -> int:
     """Say what a job would cost; nothing is begun or paid.
 
-    Example: pro-video estimate clip.mp4 --segment 1.0-3.5=line.wav --erase-text subtitles
+    Example: `pro-video estimate clip.mp4 --segment 1.0-3.5=line.wav --erase-text subtitles`
 
     Args:
-        video: A file, or upload:<id> or s3://….
+        video: A file, or upload:ID or s3://….
         json: Print JSON.
     """
     found = _estimated(video, options)
@@ -86,13 +81,13 @@ def estimate(video: str, options: RequestOptions, *, json: Annotated[bool, Switc
     return DONE if found.within_max_cost is not False else _too_expensive(found, options.max_cost)
 
 
-def check(video: str, options: RequestOptions, *, json: Annotated[bool, Switch] = False) -> int:
+def check(video: str, options: RequestOptions, *, json: bool = False) -> int:
     """Check a job's request and its files; nothing is begun or paid.
 
-    Example: pro-video check clip.mp4 --segment 1.0-3.5=line.wav
+    Example: `pro-video check clip.mp4 --segment 1.0-3.5=line.wav`
 
     Args:
-        video: A file, or upload:<id> or s3://….
+        video: A file, or upload:ID or s3://….
         json: Print the warnings as JSON.
     """
     warnings = _estimated(video, options).warnings

@@ -20,8 +20,7 @@ REFUSED: Final = 2
 DOUBTFUL: Final = 3
 INTERRUPTED: Final = 130
 
-_FIELD = re.compile(r"(segments_data|effects)\[(\d+)\]\.?")
-_WORDS = {"segments_data": "segment", "effects": "area"}
+_FIELD = re.compile(r"(segments|segments_data|effects|annotation_areas)\[(\d+)\](\.?)")
 
 
 class CommandError(Exception):
@@ -96,15 +95,21 @@ def note_warnings(warnings: Iterable[JobWarning]) -> None:
 
 def note_problem(problem: Problem) -> None:
     """A refusal for people: each wrong field, counted from 1 as on the command line."""
-    note(problem.detail)
+    note("The request was refused:" if problem.errors else problem.detail)
     for each in problem.errors:
-        note(f"  {_FIELD.sub(_place, each.field)}: {each.message}")
+        note(f"  {_counted(each.field)}: {_counted(each.message)}")
     if problem.request_id is not None:
         note(f"  request id {problem.request_id}")
 
 
-def _place(found: re.Match[str]) -> str:
-    return f"{_WORDS[found[1]]} {int(found[2]) + 1} "
+def _counted(text: str) -> str:
+    """``segments_data[0].endTime`` as ``segment 1, endTime``."""
+
+    def word(found: re.Match[str]) -> str:
+        name = "segment" if found[1].startswith("segments") else "area"
+        return f"{name} {int(found[2]) + 1}{', ' if found[3] else ''}"
+
+    return _FIELD.sub(word, text)
 
 
 def _warning(warning: JobWarning) -> str:
@@ -112,4 +117,4 @@ def _warning(warning: JobWarning) -> str:
     if warning.start is not None:
         end = "" if warning.end is None else f"{warning.end:g}"
         times = f" ({warning.start:g}-{end} s)"
-    return f"{warning.message}{times} [{warning.code}]"
+    return f"{_counted(warning.message)}{times} [{warning.code}]"

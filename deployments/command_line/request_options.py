@@ -31,9 +31,7 @@ def _each(parse: Callable[[str], Any], metavar: str) -> Parameter:
     def convert(_: object, tokens: Sequence[Token]) -> list[Any]:
         return [parse(token.value) for token in tokens]
 
-    return Parameter(
-        converter=convert, n_tokens=1, accepts_keys=False, negative=(), metavar=metavar
-    )
+    return Parameter(converter=convert, n_tokens=1, accepts_keys=False, metavar=metavar)
 
 
 _Places = Annotated[list[Place], _each(notation.place, "REGION[@START-END]")]

@@ -16,7 +16,7 @@ from pro_video.client.errors import Problem, TooMany, Unavailable, Unreachable, 
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
-_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
+_PAUSES: Final = (0.5, 1.0, 2.0)
 # A longer pause is the caller's decision.
 _LONGEST_PAUSE: Final = 30.0
 # A proxy of the environment does not reach this machine's servers.
