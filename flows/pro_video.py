@@ -6,14 +6,21 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
 from flows.parameters import (
+    ACTIVE_SPEAKER,
+    ANNOTATION_AREAS,
     DISPLAY_NAME,
     LANGUAGE,
     MAX_COST_USD,
+    MODEL,
+    OCCLUSION_DETECTION,
     ON_DOUBT,
     QUALITY,
     RESOLUTION,
+    REUSE_LIP_SYNC,
+    SEGMENTS,
+    SYNC_MODE,
+    TEMPERATURE,
     VIDEO,
-    parameter,
 )
 from flows.text_inpainting import text_inpainting_flow
 from pro_video.core.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
@@ -27,6 +34,7 @@ from pro_video.request.models import (
     Quality,
     Resolution,
     Segment,
+    Speaker,
     SyncMode,
 )
 from pro_video.request.timeline import timeline_of
@@ -47,36 +55,18 @@ from tasks.use_result import use_result
 @flow(name="pro-video", **RESULTS)
 async def pro_video_flow(
     video: str = VIDEO,
-    segments: list[Segment] = parameter(
-        "Segments", "Time ranges of the video, each with the audio that replaces its speech."
-    ),
-    annotation_areas: list[AnnotationArea] = parameter(
-        "Annotation areas",
-        "Where to erase everything, erase text, or protect the picture. None: lip-sync only.",
-        [],
-    ),
+    segments: list[Segment] = SEGMENTS,
+    annotation_areas: list[AnnotationArea] = ANNOTATION_AREAS,
     display_name: str = DISPLAY_NAME,
-    model: LipSyncModel = parameter("Lip-sync model", "Sync.so's model.", "lipsync-2"),
-    sync_mode: SyncMode = parameter(
-        "Sync mode",
-        "Handling of an audio that is longer or shorter than its segment; cut_off keeps the "
-        "video's timing.",
-        "cut_off",
-    ),
-    temperature: float | None = parameter(
-        "Temperature",
-        "Expressiveness of the mouth, 0 to 1; only for lipsync-2 and lipsync-2-pro.",
-        None,
-    ),
+    model: LipSyncModel = MODEL,
+    sync_mode: SyncMode = SYNC_MODE,
+    temperature: float | None = TEMPERATURE,
+    active_speaker: Speaker = ACTIVE_SPEAKER,
+    occlusion_detection: bool = OCCLUSION_DETECTION,
     language: Language = LANGUAGE,
     resolution: Resolution = RESOLUTION,
     quality: Quality = QUALITY,
-    reuse_lip_sync: bool = parameter(
-        "Reuse lip-sync",
-        "Take the lip-sync of an earlier job with the same video, audios, segments and options, so "
-        "that other annotation areas cost only the text removal.",
-        True,
-    ),
+    reuse_lip_sync: bool = REUSE_LIP_SYNC,
     on_doubt: OnDoubt = ON_DOUBT,
     max_cost_usd: float | None = MAX_COST_USD,
 ) -> State[JobResult]:
@@ -95,7 +85,13 @@ async def pro_video_flow(
                     segments=segments,
                     annotation_areas=annotation_areas,
                     display_name=display_name or None,
-                    lip_sync={"model": model, "sync_mode": sync_mode, "temperature": temperature},
+                    lip_sync={
+                        "model": model,
+                        "sync_mode": sync_mode,
+                        "temperature": temperature,
+                        "active_speaker": active_speaker,
+                        "occlusion_detection": occlusion_detection,
+                    },
                     inpainting={
                         "language": language,
                         "resolution": resolution,

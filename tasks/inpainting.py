@@ -10,7 +10,6 @@ from pro_video.core.errors import TransientError
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.waiting import Observation
-from pro_video.pricing.estimate import estimate_inpainting
 from pro_video.providers.ghostcut.client import GhostCutClient
 from pro_video.providers.ghostcut.models import (
     Work,
@@ -118,8 +117,7 @@ class InpaintingStep(PaidStep):
             tier=plan.tier,
             callback=callback_url("ghostcut"),
         )
-        price = estimate_inpainting(plan.tier, seconds)
-        return PaidRequest(body, expected_seconds(seconds), price.high_usd)
+        return PaidRequest(body, expected_seconds(seconds), self.job.state.list_price(INPAINTING))
 
     async def check(self, storage: Storage, result: StoredFile) -> Verified:
         return await check_inpainting(

@@ -19,7 +19,12 @@ _PRO_VIDEO = {
     "pro_video.s3": {"pro_video.core", "pro_video.net"},
     "pro_video.media": {"pro_video.core"},
     "pro_video.request": {"pro_video.core", "pro_video.media"},
-    "pro_video.providers": {"pro_video.core", "pro_video.net", "pro_video.request"},
+    "pro_video.providers": {
+        "pro_video.core",
+        "pro_video.net",
+        "pro_video.media",
+        "pro_video.request",
+    },
     "pro_video.judging": {
         "pro_video.core",
         "pro_video.media",

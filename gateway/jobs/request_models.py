@@ -22,6 +22,8 @@ from pro_video.request.models import (
     Quality,
     Region,
     Segment,
+    Speaker,
+    SyncMode,
 )
 
 KINDS = {"erasure": "erase", "text": "erase_text", "protection": "protect"}
@@ -79,6 +81,9 @@ class SegmentBody(Body):
     endTime: Seconds = _product(Segment, "end", examples=[2.5])
     audioInput: AudioInput
     label: Label | None = _product(Segment, "label", None)
+    active_speaker: Speaker = _product(Segment, "active_speaker", Speaker())
+    sync_mode: SyncMode | None = _product(Segment, "sync_mode", None)
+    temperature: float | None = _product(Segment, "temperature", None, ge=0, le=1)
 
 
 class RegionBody(Body):

@@ -49,7 +49,8 @@ def media_warnings(
     for index, segment in enumerate(request.segments):
         path, length = f"segments[{index}]", segment.end - segment.start
         spare = audible_seconds(segment, audios[segment.audio]) - length
-        if spare > limits.AUDIO_END_MARGIN and request.lip_sync.sync_mode == "cut_off":
+        mode = segment.sync_mode or request.lip_sync.sync_mode
+        if spare > limits.AUDIO_END_MARGIN and mode == "cut_off":
             warnings.append(
                 request_warning(
                     path,
@@ -65,7 +66,18 @@ def media_warnings(
                     path,
                     "audio_shorter",
                     f"The audio of {path} is {-spare:.2f} s shorter than the segment; the sync "
-                    f"mode {request.lip_sync.sync_mode} decides what follows",
+                    f"mode {mode} decides what follows",
+                    segment,
+                )
+            )
+        if segment.overrides:
+            warnings.append(
+                request_warning(
+                    path,
+                    "segment_options",
+                    f"{path} has options of its own: Sync.so documents them, but was seen to "
+                    "refuse them and to fail such requests in 2026; a refused or failed one is "
+                    "not billed",
                     segment,
                 )
             )

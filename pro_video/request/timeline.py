@@ -31,11 +31,12 @@ SAME_LENGTH: Final = 0.1
 @dataclass(frozen=True, slots=True)
 class RetimedSegment:
     """A segment whose length changes: from ``start`` to ``end`` in the source, ``length`` seconds
-    long in the result; seconds."""
+    long in the result; seconds. ``mode`` decides what happens inside it."""
 
     start: float
     end: float
     length: float
+    mode: SyncMode = "cut_off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,10 @@ class Timeline:
     Attributes:
         source: length of the source in seconds.
         retimed: the segments whose length changes, in order of time.
-        mode: the sync mode, which decides what happens inside them.
     """
 
     source: float
     retimed: tuple[RetimedSegment, ...] = ()
-    mode: SyncMode = "cut_off"
 
     @property
     def length(self) -> float:
@@ -78,16 +77,9 @@ class Timeline:
                 break
             before = part.end - part.start
             if seconds < part.end:
-                return part.start + shift + self._inside(seconds - part.start, part, before, end)
+                return part.start + shift + _inside(seconds - part.start, part, before, end)
             shift += part.length - before
         return seconds + shift
-
-    def _inside(self, offset: float, part: RetimedSegment, before: float, end: bool) -> float:
-        if self.mode == "remap":
-            return offset * part.length / before
-        if self.mode in {"loop", "bounce"} and part.length > before:
-            return part.length if end else offset
-        return min(offset, part.length)
 
     def moved(self, areas: Sequence[AnnotationArea]) -> tuple[AnnotationArea, ...]:
         """The areas with their windows in the time of the result.
@@ -105,6 +97,14 @@ class Timeline:
         return {"start": start, "end": end}
 
 
+def _inside(offset: float, part: RetimedSegment, before: float, end: bool) -> float:
+    if part.mode == "remap":
+        return offset * part.length / before
+    if part.mode in {"loop", "bounce"} and part.length > before:
+        return part.length if end else offset
+    return min(offset, part.length)
+
+
 def lip_sync_timeline(
     source: float, segments: Sequence[Segment], audio_seconds: Sequence[float], mode: SyncMode
 ) -> Timeline:
@@ -114,17 +114,18 @@ def lip_sync_timeline(
         source: length of the video in seconds.
         segments: in any order.
         audio_seconds: the length of audio that each of them uses
-            (`rules_warnings.audible_seconds`).
-        mode: the sync mode.
+            (`audible_seconds`).
+        mode: the sync mode of segments without one of their own.
     """
     pieces = []
     played = zip(segments, audio_seconds, strict=True)
     for segment, audio in sorted(played, key=lambda pair: pair[0].start):
         video = segment.end - segment.start
-        length = _length(video, audio, mode)
+        own = segment.sync_mode or mode
+        length = _length(video, audio, own)
         if abs(length - video) > _SAME:
-            pieces.append(RetimedSegment(segment.start, segment.end, length))
-    return Timeline(source, tuple(pieces), mode)
+            pieces.append(RetimedSegment(segment.start, segment.end, length, own))
+    return Timeline(source, tuple(pieces))
 
 
 def _length(video: float, audio: float, mode: SyncMode) -> float:

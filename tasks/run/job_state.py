@@ -121,6 +121,11 @@ class JobState:
         costs = [stage.cost_usd for stage in self.stages.values() if stage.cost_usd is not None]
         return sum(costs, Decimal(0)) if costs else None
 
+    def list_price(self, step: str) -> Decimal | None:
+        """The upper end of a step's estimate in USD; None before the files are known."""
+        stages = self.estimate.stages if self.estimate else ()
+        return next((stage.high_usd for stage in stages if stage.stage == step), None)
+
     def price_of(self, provider_job: str) -> str:
         """The price of a provider's job in parentheses; empty when it was not estimated."""
         for stage in self.estimate.stages if self.estimate else ():

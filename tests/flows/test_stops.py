@@ -42,11 +42,16 @@ def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
 @background_job
 def cancelled_lip_sync(resources: Resources) -> None:
     jobs = resources.jobs
-    job_id = jobs.prepare(resources.tiny_parameters)
+    speaker = {"method": "point", "x": 0.25, "y": 0.5, "at": 1.0}
+    job_id = jobs.prepare({**resources.tiny_parameters, "active_speaker": speaker})
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=30)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Lip-sync processing")
-    generation = jobs.until_accepted("sync_so", job_id)["id"]
+    accepted = jobs.until_accepted("sync_so", job_id)
+    generation = accepted["id"]
+    # 160x90 pixels at 25 frames a second.
+    selection = {"frame_number": 25, "coordinates": [40, 45]}
+    assert accepted["options"]["active_speaker_detection"] == selection
     # The wait has to stand: the message names what it waits for.
     wait_until(
         lambda: ended_at(jobs, "sync_so", job_id) == "PROCESSING", 60, "the generation is at work"

@@ -47,13 +47,17 @@ class AudioInput:
 
 @dataclass(frozen=True, slots=True)
 class SegmentInput:
-    """A time range of the video and its audio, cropped or whole; seconds."""
+    """A time range of the video and its audio, cropped or whole; seconds.
+
+    ``options`` are those of the range alone, in the vendor's names.
+    """
 
     start: float
     end: float
     ref_id: str
     audio_start: float | None = None
     audio_end: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +175,16 @@ def build_generation_request(
     temperature: float | None,
     output_file_name: str,
     webhook_url: str | None = None,
+    speaker: Mapping[str, Any] | None = None,
+    occlusion_detection: bool = False,
 ) -> bytes:
     """The body of a create, the same bytes for the same arguments.
 
     The sync mode is always explicit: the API's default differs between requests with and without
     segments, and most modes change the length of the video. It goes to ``options``; the vendor's
-    SDK does not know a segment's ``optionsOverride``. A temperature is sent only to the models that
-    use one. Without segments the one audio is for the whole video.
+    SDK does not know a segment's ``optionsOverride``, which only a segment with options of its own
+    has. A temperature is sent only to the models that use one. Without segments the one audio is
+    for the whole video. ``speaker`` is from :func:`speaker.speaker_detection`.
 
     Raises:
         RequestRefused: the arguments break a rule of the API; all problems at once.
@@ -198,6 +205,10 @@ def build_generation_request(
     options: dict[str, Any] = {"sync_mode": sync_mode}
     if temperature is not None and model in TEMPERATURE_MODELS:
         options["temperature"] = decimal6(temperature)
+    if occlusion_detection:
+        options["occlusion_detection_enabled"] = True
+    if speaker is not None:
+        options["active_speaker_detection"] = dict(speaker)
     body: dict[str, Any] = {"model": model, "input": inputs, "options": options}
     if segments:
         body["segments"] = [_segment(s) for s in sorted(segments, key=lambda s: (s.start, s.end))]
@@ -265,11 +276,12 @@ def _segment(segment: SegmentInput) -> dict[str, Any]:
     if segment.audio_start is not None and segment.audio_end is not None:
         audio["startTime"] = decimal6(segment.audio_start)
         audio["endTime"] = decimal6(segment.audio_end)
-    return {
+    body = {
         "startTime": decimal6(segment.start),
         "endTime": decimal6(segment.end),
         "audioInput": audio,
     }
+    return body | ({"optionsOverride": dict(segment.options)} if segment.options else {})
 
 
 def _moment(value: object) -> datetime | None:
