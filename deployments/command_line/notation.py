@@ -1,4 +1,4 @@
-"""The short notation of segments, areas, regions and times."""
+"""The short notation of segments, areas, regions, speakers and times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pro_video.client import Area, Region, Segment
+from pro_video.client import Area, Region, Segment, Speaker
 from pro_video.request.models import AreaKind
 
 NAMED: Final = {
@@ -25,6 +25,7 @@ _SEGMENT = re.compile(rf"({_TIME})-({_TIME})=(.+?)(?:@({_TIME})-({_TIME}))?", re
 _AREA = re.compile(rf"([^@]+)(?:@({_TIME})?-({_TIME})?)?")
 _NUMBER = r"\d*\.?\d+"
 _BOX = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})(px)?")
+_SPEAKER = re.compile(rf"({_NUMBER}),({_NUMBER})(?:,({_NUMBER}),({_NUMBER})|@({_TIME}))?")
 _REMOTE = re.compile(r"(?:upload:|s3://|https?://)", re.I)
 
 
@@ -99,6 +100,30 @@ def place(text: str) -> Place:
     name, start, end = found.groups()
     times = (None if time is None else seconds(time) for time in (start, end))
     return Place(NAMED.get(name) or _box(name), *times)
+
+
+def speaker(text: str) -> Speaker:
+    """A speaker: ``automatic``, a point of the face ``0.4,0.3`` or ``0.4,0.3@2.5``, or a box around
+    it ``0.3,0.1,0.2,0.4``; fractions of the frame.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text == "automatic":
+        return Speaker(method="automatic")
+    found = _SPEAKER.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"{text} is no speaker; write automatic, or a point of the face (0.4,0.3@2.5) or a box "
+            "around it (0.3,0.1,0.2,0.4) as fractions of the frame"
+        )
+    x, y, width, height, at = found.groups()
+    named = Speaker(method="point", x=float(x), y=float(y))
+    if width:
+        named |= Speaker(method="box", width=float(width), height=float(height))
+    elif at:
+        named |= Speaker(at=seconds(at))
+    return named
 
 
 def _box(text: str) -> Region | Box:

@@ -13,7 +13,7 @@ from cyclopts import Parameter, Token
 from deployments.command_line import notation
 from deployments.command_line.notation import Box, Place
 from deployments.command_line.output import CommandError
-from pro_video.client import JobRequest, Options, Segment
+from pro_video.client import JobRequest, Options, Segment, Speaker
 from pro_video.client.requests import OnDoubt
 from pro_video.request.models import (
     AreaKind,
@@ -30,6 +30,15 @@ def _each(parse: Callable[[str], Any], metavar: str) -> Parameter:
 
     def convert(_: object, tokens: Sequence[Token]) -> list[Any]:
         return [parse(token.value) for token in tokens]
+
+    return Parameter(converter=convert, n_tokens=1, accepts_keys=False, metavar=metavar)
+
+
+def _one(parse: Callable[[str], Any], metavar: str) -> Parameter:
+    """An option with one value in the short notation."""
+
+    def convert(_: object, tokens: Sequence[Token]) -> Any:
+        return parse(tokens[0].value)
 
     return Parameter(converter=convert, n_tokens=1, accepts_keys=False, metavar=metavar)
 
@@ -62,6 +71,11 @@ class RequestOptions:
     """Handling of an audio that is longer or shorter than its segment."""
     temperature: float | None = None
     """Expressiveness of the mouth, 0 to 1."""
+    speaker: Annotated[Speaker | None, _one(notation.speaker, "SPEAKER")] = None
+    """The face whose mouth moves: automatic, a point of it (0.4,0.3@2.5), or a box around it
+    (0.3,0.1,0.2,0.4)."""
+    occlusion_detection: bool = False
+    """Keep hands and objects in front of the mouth."""
     language: Language | None = None
     """Language of the text to erase."""
     resolution: Resolution | None = None
@@ -89,6 +103,8 @@ class RequestOptions:
             "model": self.model,
             "sync_mode": self.sync_mode,
             "temperature": self.temperature,
+            "active_speaker": self.speaker,
+            "occlusion_detection": self.occlusion_detection or None,
             "language": self.language,
             "resolution": self.resolution,
             "quality": self.quality,

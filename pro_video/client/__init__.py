@@ -25,7 +25,15 @@ from pro_video.client.models import (
     JobSummary,
     Upload,
 )
-from pro_video.client.requests import Area, JobRequest, Options, Region, Segment, Webhook
+from pro_video.client.requests import (
+    Area,
+    JobRequest,
+    Options,
+    Region,
+    Segment,
+    Speaker,
+    Webhook,
+)
 
 __all__ = [
     "AccessDenied",
@@ -49,6 +57,7 @@ __all__ = [
     "Refused",
     "Region",
     "Segment",
+    "Speaker",
     "TooMany",
     "Unavailable",
     "Unreachable",

@@ -16,6 +16,7 @@ from pro_video.request.models import (
     LipSyncModel,
     Quality,
     Resolution,
+    SpeakerMethod,
     SyncMode,
 )
 
@@ -28,6 +29,18 @@ _KINDS: Final[dict[AreaKind, str]] = {
 }
 
 
+class Speaker(TypedDict, total=False):
+    """The face whose mouth moves: a point, or a box for the whole video, as fractions of the frame;
+    ``at`` is the time of the point in seconds."""
+
+    method: SpeakerMethod
+    x: float
+    y: float
+    width: float
+    height: float
+    at: float
+
+
 @dataclass(frozen=True)
 class Segment:
     """A time range of the video, in seconds, and the audio that replaces its speech.
@@ -35,6 +48,7 @@ class Segment:
     Attributes:
         audio: a local file, or ``upload:<id>``, ``s3://…`` or ``https://…``.
         audio_start, audio_end: the part of the audio to use, in seconds; None: all of it.
+        active_speaker, sync_mode, temperature: of this segment; None: those of the job.
     """
 
     start: float
@@ -43,6 +57,9 @@ class Segment:
     audio_start: float | None = None
     audio_end: float | None = None
     label: str | None = None
+    active_speaker: Speaker | None = None
+    sync_mode: SyncMode | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,8 @@ class Options(TypedDict, total=False):
     model: LipSyncModel
     sync_mode: SyncMode
     temperature: float
+    active_speaker: Speaker
+    occlusion_detection: bool
     language: Language
     resolution: Resolution
     quality: Quality
@@ -120,40 +139,39 @@ class JobRequest:
             {
                 "video": str(self.video),
                 "audios": {ref: audio for audio, ref in refs.items()},
-                "segments_data": [
-                    _without_none(
-                        {
-                            "startTime": each.start,
-                            "endTime": each.end,
-                            "label": each.label,
-                            "audioInput": _without_none(
-                                {
-                                    "refId": refs[str(each.audio)],
-                                    "startTime": each.audio_start,
-                                    "endTime": each.audio_end,
-                                }
-                            ),
-                        }
-                    )
-                    for each in self.segments
-                ],
-                "effects": [
-                    _without_none(
-                        {
-                            "type": _KINDS[area.kind],
-                            "startTime": area.start,
-                            "endTime": area.end,
-                            "region": vars(area.region),
-                        }
-                    )
-                    for area in self.areas
-                ]
-                or None,
+                "segments_data": [_segment(each, refs[str(each.audio)]) for each in self.segments],
+                "effects": [_effect(area) for area in self.areas] or None,
                 "display_name": self.display_name,
                 "options": dict(self.options) or None,
                 "webhook": self.webhook,
             }
         )
+
+
+def _segment(segment: Segment, ref: str) -> dict[str, Any]:
+    audio = {"refId": ref, "startTime": segment.audio_start, "endTime": segment.audio_end}
+    return _without_none(
+        {
+            "startTime": segment.start,
+            "endTime": segment.end,
+            "audioInput": _without_none(audio),
+            "label": segment.label,
+            "active_speaker": segment.active_speaker,
+            "sync_mode": segment.sync_mode,
+            "temperature": segment.temperature,
+        }
+    )
+
+
+def _effect(area: Area) -> dict[str, Any]:
+    return _without_none(
+        {
+            "type": _KINDS[area.kind],
+            "startTime": area.start,
+            "endTime": area.end,
+            "region": vars(area.region),
+        }
+    )
 
 
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:

@@ -53,10 +53,29 @@ def test_places(text: str, place: Place) -> None:
     assert notation.place(text) == place
 
 
+@pytest.mark.parametrize(
+    ("text", "speaker"),
+    [
+        ("automatic", {"method": "automatic"}),
+        ("0.4,.3", {"method": "point", "x": 0.4, "y": 0.3}),
+        ("0.4,0.3@1:01", {"method": "point", "x": 0.4, "y": 0.3, "at": 61}),
+        ("0,0,1,1", {"method": "box", "x": 0, "y": 0, "width": 1, "height": 1}),
+    ],
+)
+def test_speakers(text: str, speaker: dict[str, object]) -> None:
+    assert notation.speaker(text) == speaker
+
+
 @pytest.mark.parametrize("text", ["line.wav", "1-2", "2=line.wav", "-1-2=line.wav", "1-2="])
 def test_no_segment(text: str) -> None:
     with pytest.raises(ValueError, match=r"write it like 1\.0-3\.5=line\.wav"):
         notation.segment(text)
+
+
+@pytest.mark.parametrize("text", ["", "left", "1", "1,2,3", "1,2,3,4@5"])
+def test_no_speaker(text: str) -> None:
+    with pytest.raises(ValueError, match="write automatic"):
+        notation.speaker(text)
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4pt", "upper", "subtitles@4", "1,1,1,1@a-b"])
@@ -84,6 +103,7 @@ def test_the_options_make_the_request(tmp_path: Path) -> None:
         *(str(sample.clip), "--segment", f"0-0.5={sample.line_1}"),
         *("--segment", f"1-1.5={sample.line_1}@0.1-0.5", "--max-cost", "2"),
         *("--erase", "16,9,80,45px@0-1", "--protect", "full", "--sync-mode", "remap"),
+        *("--speaker", "automatic", "--occlusion-detection"),
     )
     assert request == JobRequest(
         sample.clip,
@@ -93,5 +113,10 @@ def test_the_options_make_the_request(tmp_path: Path) -> None:
             Area("protect", Region(0, 0, 1, 1)),
         ],
         sample.clip.name,
-        {"max_cost_usd": 2.0, "sync_mode": "remap"},
+        {
+            "max_cost_usd": 2.0,
+            "sync_mode": "remap",
+            "active_speaker": {"method": "automatic"},
+            "occlusion_detection": True,
+        },
     )

@@ -13,8 +13,9 @@ from gateway.estimates.estimate import EstimateView
 from gateway.events.history import JobEvent as GatewayEvent
 from gateway.jobs import request_models, views
 from gateway.uploads.direct_uploads import UploadPart, UploadView
-from pro_video.client import Area, JobRequest, Options, Region, Segment, Webhook, models
+from pro_video.client import Area, JobRequest, Options, Region, Segment, Speaker, Webhook, models
 from pro_video.pricing.estimate import StageEstimate
+from pro_video.request.models import Speaker as ProductSpeaker
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,11 @@ def test_answers_have_the_same_fields(ours: type[BaseModel], theirs: type[BaseMo
 
 
 def test_a_request_is_one_of_the_api() -> None:
-    segments = [Segment(0, 1.5, "upload:a", 0, 1.5, "one"), Segment(2, 3, "upload:b")]
+    speaker = Speaker(method="point", x=0.5, y=0.4, at=1)
+    segments = [
+        Segment(0, 1.5, "upload:a", 0, 1.5, "one", speaker, "remap", 0.5),
+        Segment(2, 3, "upload:b"),
+    ]
     region = Region(0.1, 0.8, 0.8, 0.15)
     areas = [Area("erase", region, 0, 4), Area("erase_text", region), Area("protect", region)]
     webhook = Webhook(url="https://example.com/hooks")
@@ -47,6 +52,8 @@ def test_a_request_is_one_of_the_api() -> None:
     assert [request_models.KINDS[each.type] for each in read.effects or ()] == [
         area.kind for area in areas
     ]
+    assert read.segments_data[0].model_fields_set == set(request_models.SegmentBody.model_fields)
+    assert set(get_type_hints(Speaker)) == set(ProductSpeaker.model_fields)
     assert set(get_type_hints(Options)) == set(request_models.OptionsBody.model_fields)
 
 
