@@ -19,8 +19,14 @@ _PROJECT = Path(__file__).resolve().parents[2]
 
 
 def connect() -> Client:
-    """A client of ``PRO_VIDEO_API`` with ``PRO_VIDEO_TOKEN``, else of the local stack."""
+    """A client of ``PRO_VIDEO_API`` with ``PRO_VIDEO_TOKEN``, else of the local stack.
+
+    Raises:
+        CommandError: the variables name no API.
+    """
     api = os.environ.get("PRO_VIDEO_API") or local_api()
+    if not api.startswith(("http://", "https://")):
+        raise CommandError("PRO_VIDEO_API must be an address, such as http://127.0.0.1:4204.")
     return Client(api, os.environ.get("PRO_VIDEO_TOKEN") or None)
 
 

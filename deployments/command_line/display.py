@@ -64,7 +64,8 @@ class StageBars:
             return
         row = _ROWS.get(stage)
         if stage != shown[0]:
-            self._end_stage()
+            # A job that fails or is cancelled leaves its stage as it is.
+            self._end_stage(done=row is not None)
             name = row.name if row else stage.capitalize()
             if event.status == "processing":
                 self._task = self._progress.add_task(name, total=None, waits="")
@@ -75,9 +76,12 @@ class StageBars:
                 size = row.end - row.start
                 self._progress.update(self._task, total=size, completed=event.progress - row.start)
 
-    def _end_stage(self) -> None:
+    def _end_stage(self, *, done: bool) -> None:
         if self._task is not None:
-            self._progress.update(self._task, total=1, completed=1, waits="")
+            self._progress.update(self._task, waits="")
+            if done:
+                self._progress.update(self._task, total=1, completed=1)
+            self._progress.stop_task(self._task)
             self._task = None
 
 

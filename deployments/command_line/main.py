@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
         note(str(error))
         return REFUSED
     except KeyboardInterrupt:
-        note("\nInterrupted; no job was begun.")
+        note("\nInterrupted. The jobs that were begun: pro-video list")
         return INTERRUPTED
     return status
 

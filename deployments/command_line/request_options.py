@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +64,7 @@ class RequestOptions:
     max_cost: float | None = None
     """Refuse a job that may cost more, in USD."""
     name: str | None = None
-    """A name for the job; the video's by default."""
+    """A name for the job; that of a local video by default."""
     model: LipSyncModel | None = None
     """Sync.so's model."""
     sync_mode: SyncMode | None = None
@@ -113,15 +113,15 @@ class RequestOptions:
         request = JobRequest(
             video=named,
             segments=self.segment,
-            display_name=self.name or Path(video).name[:200],
+            # The query of a link may be signed.
+            display_name=self.name or (named.name[:200] if isinstance(named, Path) else None),
             options=Options(**{k: v for k, v in options.items() if v is not None}),  # type: ignore[typeddict-item]
         )
         if missing := [str(path) for path in request.files if not path.is_file()]:
             raise CommandError(f"There is no file {', '.join(missing)}.")
         in_pixels = any(isinstance(place.region, Box) for _, place in places)
         frame = _frame(named) if in_pixels else None
-        areas = [place.area(kind, frame) for kind, place in places]
-        return JobRequest(**{**vars(request), "areas": areas})
+        return replace(request, areas=[place.area(kind, frame) for kind, place in places])
 
 
 def _frame(video: str | Path) -> tuple[int, int]:

@@ -120,3 +120,8 @@ def test_the_options_make_the_request(tmp_path: Path) -> None:
             "occlusion_detection": True,
         },
     )
+
+
+def test_no_link_becomes_a_name() -> None:
+    link = "https://example.com/v.mp4?X-Amz-Signature=secret"
+    assert request_of(link, "--segment", "0-1=upload:a").display_name is None

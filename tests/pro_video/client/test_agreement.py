@@ -57,8 +57,9 @@ def test_a_request_is_one_of_the_api() -> None:
     assert set(get_type_hints(Options)) == set(request_models.OptionsBody.model_fields)
 
 
-def test_the_client_needs_no_part_of_the_server() -> None:
-    code = "import sys, pro_video.client; print(*{name.partition('.')[0] for name in sys.modules})"
+@pytest.mark.parametrize("module", ["pro_video.client", "deployments.command_line.main"])
+def test_neither_the_client_nor_the_command_loads_the_rest(module: str) -> None:
+    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     foreign = {"prefect", "prefect_aws", "boto3", "botocore", "av", "fastapi"}
     assert not foreign & set(done.stdout.split())
