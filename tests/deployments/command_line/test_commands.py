@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -15,10 +16,11 @@ from typing import Any
 import pytest
 
 from deployments.command_line.connection import local_api
+from deployments.command_line.display import StageBars
 from deployments.command_line.main import main
 from deployments.command_line.output import DONE, DOUBTFUL, FAILED, INTERRUPTED, REFUSED
 from deployments.command_line.output import exit_status as status_of
-from pro_video.client import Job
+from pro_video.client import Job, JobEvent
 from tests.pro_video.client.answers import JOB, PATH, estimate, event, job, problem
 from tests.support.commands import clean_environment
 from tests.support.scripted import Asked, Reply, ScriptedServer
@@ -200,3 +202,31 @@ async def test_ctrl_c_asks_whether_to_cancel_or_to_leave_it(
     assert (f"POST {PATH}/cancel" in asked) is cancelled
     assert ("cancelled, 20 %" in said) is cancelled
     assert (f"pro-video watch {JOB}" in said) is not cancelled
+
+
+def test_a_terminal_shows_a_bar_for_each_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    blank: dict[str, Any] = {
+        "job_id": JOB,
+        "warnings": [],
+        "rejected_key": None,
+        "fallback_key": None,
+    }
+    blank |= {"timestamp": "2026-01-01T12:00:00Z"}
+    with StageBars() as bars:
+        for stage, progress, message in (
+            ("queued", 0, "Waiting for a worker..."),
+            ("uploading", 5, "Uploading files..."),
+            ("lip-sync processing", 30, "Waiting for a slot"),
+            (None, 30, "Lip-sync failed"),
+        ):
+            status = "processing" if stage else "failed"
+            fields = {"stage": stage, "status": status, "progress": progress, "message": message}
+            bars.show(JobEvent.model_validate(blank | fields))
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    screen = said.rpartition("\r")[2]
+    shown = re.findall(r"^(Queued|Uploading|Lip-sync processing) .*?(\d+)%", screen, re.M)
+    assert shown == [("Queued", "100"), ("Uploading", "100"), ("Lip-sync processing", "50")]
