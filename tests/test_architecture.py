@@ -40,6 +40,7 @@ _PRO_VIDEO = {
         "pro_video.pricing",
     },
     "pro_video.webhooks": {"pro_video.core", "pro_video.net", "pro_video.records"},
+    "pro_video.client": {"pro_video.core", "pro_video.request"},
 }
 MAY_IMPORT = {
     **_PRO_VIDEO,

@@ -196,6 +196,11 @@ class Stack:
         }
 
 
+def gateway_url(port_base: int) -> str:
+    """Address of the gateway of the stack whose ports begin here."""
+    return f"http://{HOST}:{port_base + _SERVICES.index('Gateway')}"
+
+
 def stop_signal(name: str) -> signal.Signals:
     """The stop signal for a process of the stack; PostgreSQL waits for its clients on SIGTERM."""
     return signal.SIGINT if name == "postgres" else signal.SIGTERM
