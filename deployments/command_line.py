@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "gateway": ("gateway.__main__", "serve the HTTP API"),
     "tokens": ("gateway.tokens", "create, list and revoke tokens of the HTTP API"),
     "up": ("deployments.local.up", "run the local stack until Ctrl-C"),
+    "up-cluster": ("deployments.cluster.up", "the same on two Prefect servers and two workers"),
     "demo": ("deployments.local.demo", "watch one job go through the local stack"),
 }
 
