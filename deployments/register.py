@@ -41,7 +41,13 @@ logger = logging.getLogger("pro_video.register")
 ISOLATED: Final = "pro-video-isolated"
 """The work pool of Prefect's own process workers."""
 
-PROJECT = Path(__file__).resolve().parents[1] / "prefect.yaml"
+_FOLDER = Path(__file__).resolve().parent
+# In the project's folder; in an installed package, beside this file.
+PROJECT = next(
+    path
+    for path in (_FOLDER.parent / "prefect.yaml", _FOLDER / "prefect.yaml")
+    if path.exists() or path.parent == _FOLDER
+)
 
 
 class _Pool(BaseModel):

@@ -121,7 +121,7 @@ class Jobs:
     def release(self, *job_ids: str) -> None:
         """Let a worker take the jobs up now. Also: retry jobs that have ended."""
         for job_id in job_ids:
-            self._set(job_id, Scheduled())
+            self.set_state(job_id, Scheduled())
 
     def start(self, parameters: Mapping[str, Any], deployment: str = "pro-video/local") -> str:
         """Start a job at once; its id."""
@@ -131,13 +131,14 @@ class Jobs:
 
     def cancel(self, job_id: str) -> None:
         """Cancel as the button of the Prefect UI does."""
-        self._set(job_id, Cancelling())
+        self.set_state(job_id, Cancelling())
 
     def crash(self, job_id: str) -> None:
         """Take a job's worker for lost, as the automation does; the job is scheduled anew."""
-        self._set(job_id, Crashed(), force=True)
+        self.set_state(job_id, Crashed(), force=True)
 
-    def _set(self, job_id: str, state: State[Any], *, force: bool = False) -> None:
+    def set_state(self, job_id: str, state: State[Any], *, force: bool = False) -> None:
+        """Set a run's state, as a call of Prefect's API does."""
         self.api(lambda client: client.set_flow_run_state(UUID(job_id), state, force))
 
     def make_pool(self, pool: str, *flows: str) -> None:
