@@ -1,4 +1,5 @@
-"""A burst of jobs on the cluster, in which one process of each kind is killed at the same moment.
+"""Jobs on the cluster, in whose midst one process of each kind is killed at the same moment, and
+others after whose end Prefect's database is restored from a backup.
 
 ``python -m tests.cluster --jobs 200`` starts a cluster of its own and stops it.
 """
@@ -6,8 +7,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,17 +22,22 @@ from typing import Any
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from deployments.local.postgres import DATABASE, PORT, USER, Cluster, program
 from sandbox.media.sample.make_sample import describe, make_sample
 from tests.support.jobs import Jobs
 from tests.support.stack import running_stack, wait_until
 
 KILLED = ("postgres", "redis", "prefect-2", "prefect-services", "worker-1", "gateway")
 """One process of each kind; the supervisor starts them again, as an orchestrator does."""
+PREFECT = ("prefect-1", "prefect-2", "prefect-services", "worker-1", "worker-2", "gateway")
+"""All that uses Prefect's database."""
 
 _AT_ONCE = 8
 # A process of Prefect takes seconds to start, and jobs of a lost worker wait for its heartbeats.
 _SECONDS = 900.0
 _SECONDS_PER_JOB = 4.0
+# The backup is made meanwhile.
+_SECONDS_FOR_BACKUP = 30.0
 
 
 @contextmanager
@@ -45,27 +50,66 @@ def running_cluster(folder: Path) -> Iterator[Jobs]:
             yield Jobs(stack, client)
 
 
-def burst(jobs: Jobs, parameters: dict[str, Any], count: int) -> list[str]:
-    """Start jobs, and kill processes as soon as a third of them is at the provider; their ids."""
-    stack = jobs.stack
+def start(jobs: Jobs, parameters: dict[str, Any], count: int, at_provider: int) -> list[str]:
+    """Start jobs, several at a time; their ids, when some of them are at the provider."""
+    before = len(jobs.stack.control("sync_so", "audit")["jobs"])
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         # Prefect keeps the address of its server in a context variable.
         started = [pool.submit(copy_context().run, jobs.start, parameters) for _ in range(count)]
         wait_until(
-            lambda: len(stack.control("sync_so", "audit")["jobs"]) >= count / 3,
+            lambda: len(jobs.stack.control("sync_so", "audit")["jobs"]) >= before + at_provider,
             _SECONDS,
             "jobs are at the provider",
             pause=0.2,
         )
-        for name in KILLED:
-            os.kill(stack.pid(name), signal.SIGKILL)
-        ids = [each.result() for each in started]
+        return [each.result() for each in started]
+
+
+def finish(jobs: Jobs, ids: list[str]) -> None:
+    """Wait until all jobs have ended."""
     wait_until(
-        lambda: not any(jobs.unfinished(ids[at : at + 200]) for at in range(0, count, 200)),
-        _SECONDS + 2 * count,
+        lambda: not any(jobs.unfinished(ids[at : at + 200]) for at in range(0, len(ids), 200)),
+        _SECONDS + 2 * len(ids),
         "all jobs have ended",
         pause=1,
     )
+
+
+def killed(jobs: Jobs, parameters: dict[str, Any], count: int) -> list[str]:
+    """Jobs in whose midst one process of each kind is killed; their ids."""
+    ids = start(jobs, parameters, count, count // 3)
+    with jobs.stack.killed(*KILLED):
+        pass
+    finish(jobs, ids)
+    return ids
+
+
+def restored(jobs: Jobs, parameters: dict[str, Any], count: int) -> list[str]:
+    """Jobs that have ended when Prefect's database is put back to the time when they were at the
+    provider; their ids."""
+    stack = jobs.stack
+    data = Cluster(stack.folder / "data" / "postgres")
+    backup = stack.folder / "backup"
+
+    def run(name: str, *arguments: str) -> str:
+        place = ("--host", str(data.socket_folder), "--port", str(PORT), "--username", USER)
+        command = [str(program(name)), *place, *arguments]
+        return subprocess.run(
+            command, check=True, timeout=_SECONDS, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    stack.set_pace(_SECONDS_FOR_BACKUP)
+    ids = start(jobs, parameters, count, count)
+    run("pg_dump", "--format", "custom", "--file", str(backup), DATABASE)
+    finish(jobs, ids)
+    with stack.killed(*PREFECT):
+        run("dropdb", "--force", DATABASE)
+        run("createdb", DATABASE)
+        run("pg_restore", "--dbname", DATABASE, str(backup))
+        unfinished = "SELECT count(*) FROM flow_run WHERE state_type <> 'COMPLETED'"
+        assert int(run("psql", DATABASE, "--tuples-only", "--command", unfinished)) >= count
+    wait_until(lambda: stack.answers("prefect"), _SECONDS, "Prefect answers again")
+    finish(jobs, ids)
     return ids
 
 
@@ -100,9 +144,9 @@ def main() -> int:
         parameters = {"video": tiny["video"], "segments": tiny["segments"]}
         with running_cluster(folder) as jobs:
             began = time.monotonic()
-            ids = burst(jobs, parameters, options.jobs)
+            ids = killed(jobs, parameters, options.jobs)
             took = time.monotonic() - began
-            wrong = judge(jobs, ids)
+            wrong = judge(jobs, ids + restored(jobs, parameters, _AT_ONCE))
     sys.stdout.write(f"{len(ids)} jobs in {took:.0f} s, killed: {', '.join(KILLED)}\n")
     sys.stdout.write("\n".join(wrong) + f"\n{len(wrong)} violations\n")
     return 1 if wrong else 0
