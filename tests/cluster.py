@@ -113,6 +113,21 @@ def restored(jobs: Jobs, parameters: dict[str, Any], count: int) -> list[str]:
     return ids
 
 
+def sizes(jobs: Jobs) -> str:
+    """Memory of the cluster's processes in MB, without their children."""
+    found = {}
+    for name in ("redis", *PREFECT):
+        # Of a worker in a network of its own, the process below the one that made the network.
+        pid = [str(jobs.stack.pid(name)), *_children(jobs.stack.pid(name))][-1]
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        found[name] = int(status.partition("VmRSS:")[2].split()[0]) // 1024
+    return ", ".join(f"{name} {size} MB" for name, size in found.items())
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+
+
 def judge(jobs: Jobs, ids: list[str]) -> list[str]:
     """What is wrong with a burst: jobs that did not complete, that were lost or paid twice, and a
     worker without jobs."""
@@ -146,8 +161,9 @@ def main() -> int:
             began = time.monotonic()
             ids = killed(jobs, parameters, options.jobs)
             took = time.monotonic() - began
+            memory = sizes(jobs)
             wrong = judge(jobs, ids + restored(jobs, parameters, _AT_ONCE))
-    sys.stdout.write(f"{len(ids)} jobs in {took:.0f} s, killed: {', '.join(KILLED)}\n")
+    sys.stdout.write(f"{len(ids)} jobs in {took:.0f} s, killed: {', '.join(KILLED)}\n{memory}\n")
     sys.stdout.write("\n".join(wrong) + f"\n{len(wrong)} violations\n")
     return 1 if wrong else 0
 
