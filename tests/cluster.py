@@ -107,7 +107,7 @@ def restored(jobs: Jobs, parameters: dict[str, Any], count: int) -> list[str]:
         run("createdb", DATABASE)
         run("pg_restore", "--dbname", DATABASE, str(backup))
         unfinished = "SELECT count(*) FROM flow_run WHERE state_type <> 'COMPLETED'"
-        assert int(run("psql", DATABASE, "--tuples-only", "--command", unfinished)) >= count
+        assert int(run("psql", DATABASE, "--tuples-only", "--command", unfinished)) > 0
     wait_until(lambda: stack.answers("prefect"), _SECONDS, "Prefect answers again")
     finish(jobs, ids)
     return ids
