@@ -6,17 +6,24 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
 from flows.parameters import (
+    ACTIVE_SPEAKER,
+    ANNOTATION_AREAS,
     DISPLAY_NAME,
     LANGUAGE,
+    MAX_COST_USD,
+    MODEL,
+    OCCLUSION_DETECTION,
     ON_DOUBT,
     QUALITY,
     RESOLUTION,
+    REUSE_LIP_SYNC,
+    SEGMENTS,
+    SYNC_MODE,
+    TEMPERATURE,
     VIDEO,
-    parameter,
 )
 from flows.text_inpainting import text_inpainting_flow
 from pro_video.core.progress import LIP_SYNC_AND_INPAINTING_MESSAGE, LIP_SYNC_ONLY_MESSAGE, Stage
-from pro_video.core.settings import get_settings
 from pro_video.judging.verdict import OnDoubt, Verdict
 from pro_video.records import JobResult, StageResult
 from pro_video.request.check import JobRequest
@@ -27,18 +34,18 @@ from pro_video.request.models import (
     Quality,
     Resolution,
     Segment,
+    Speaker,
     SyncMode,
 )
-from pro_video.request.rules_files import check_media
+from pro_video.request.timeline import timeline_of
 from tasks.attempts.attempts import run_attempts
 from tasks.lip_sync import LipSyncStep
 from tasks.probe_sources import probe_files
-from tasks.read_parameters import checked_request, timeline_of
+from tasks.read_parameters import checked_files, checked_request
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
-from tasks.run.job_state import REQUEST
 from tasks.run.options import RESULTS
 from tasks.run.subflow import adopt_inpainting
 from tasks.upload_sources import upload_sources
@@ -48,37 +55,20 @@ from tasks.use_result import use_result
 @flow(name="pro-video", **RESULTS)
 async def pro_video_flow(
     video: str = VIDEO,
-    segments: list[Segment] = parameter(
-        "Segments", "Time ranges of the video, each with the audio that replaces its speech."
-    ),
-    annotation_areas: list[AnnotationArea] = parameter(
-        "Annotation areas",
-        "Where to erase everything, erase text, or protect the picture. None: lip-sync only.",
-        [],
-    ),
+    segments: list[Segment] = SEGMENTS,
+    annotation_areas: list[AnnotationArea] = ANNOTATION_AREAS,
     display_name: str = DISPLAY_NAME,
-    model: LipSyncModel = parameter("Lip-sync model", "Sync.so's model.", "lipsync-2"),
-    sync_mode: SyncMode = parameter(
-        "Sync mode",
-        "Handling of an audio that is longer or shorter than its segment; cut_off keeps the "
-        "video's timing.",
-        "cut_off",
-    ),
-    temperature: float | None = parameter(
-        "Temperature",
-        "Expressiveness of the mouth, 0 to 1; only for lipsync-2 and lipsync-2-pro.",
-        None,
-    ),
+    model: LipSyncModel = MODEL,
+    sync_mode: SyncMode = SYNC_MODE,
+    temperature: float | None = TEMPERATURE,
+    active_speaker: Speaker = ACTIVE_SPEAKER,
+    occlusion_detection: bool = OCCLUSION_DETECTION,
     language: Language = LANGUAGE,
     resolution: Resolution = RESOLUTION,
     quality: Quality = QUALITY,
-    reuse_lip_sync: bool = parameter(
-        "Reuse lip-sync",
-        "Take the lip-sync of an earlier job with the same video, audios, segments and options, so "
-        "that other annotation areas cost only the text removal.",
-        True,
-    ),
+    reuse_lip_sync: bool = REUSE_LIP_SYNC,
     on_doubt: OnDoubt = ON_DOUBT,
+    max_cost_usd: float | None = MAX_COST_USD,
 ) -> State[JobResult]:
     """Lip-sync segments of a video with Sync.so and remove text with GhostCut.
 
@@ -95,7 +85,13 @@ async def pro_video_flow(
                     segments=segments,
                     annotation_areas=annotation_areas,
                     display_name=display_name or None,
-                    lip_sync={"model": model, "sync_mode": sync_mode, "temperature": temperature},
+                    lip_sync={
+                        "model": model,
+                        "sync_mode": sync_mode,
+                        "temperature": temperature,
+                        "active_speaker": active_speaker,
+                        "occlusion_detection": occlusion_detection,
+                    },
                     inpainting={
                         "language": language,
                         "resolution": resolution,
@@ -104,12 +100,18 @@ async def pro_video_flow(
                 ),
                 reuse=reuse_lip_sync,
                 on_doubt=on_doubt,
+                max_cost_usd=max_cost_usd,
             )
         return end.final
 
 
 async def _steps(
-    job: Job, request: JobRequest, *, reuse: bool, on_doubt: OnDoubt
+    job: Job,
+    request: JobRequest,
+    *,
+    reuse: bool,
+    on_doubt: OnDoubt,
+    max_cost_usd: float | None,
 ) -> State[JobResult]:
     log = get_run_logger()
     log.info(
@@ -120,12 +122,11 @@ async def _steps(
     )
     await job.begin()
     await job.reporter.stage(Stage.UPLOADING)
-    files = await upload_sources(f"{job.job_id}/uploaded", request)
+    files = await upload_sources(f"{job.job_id}/uploaded", request, max_cost_usd)
     job.state.files = files
     probed = await probe_files(f"{job.job_id}/probed", files, request)
     audios = dict(zip(request.audios, probed.audios, strict=True))
-    request = check_media(request, probed.video, audios, touching=get_settings().touching_segments)
-    await job.warn(REQUEST, request.warnings)
+    request = await checked_files(job, request, probed.video, audios, max_cost_usd)
 
     bought = LipSyncStep(job, request, files, probed, audios)
     lip_sync, verified = await use_result(job, bought, await _lip_sync(bought, reuse), on_doubt)

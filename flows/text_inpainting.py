@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.parameters import (
     DISPLAY_NAME,
     LANGUAGE,
+    MAX_COST_USD,
     ON_DOUBT,
     QUALITY,
     RESOLUTION,
@@ -19,14 +20,12 @@ from pro_video.judging.verdict import OnDoubt
 from pro_video.records import JobResult
 from pro_video.request.check import InpaintingRequest
 from pro_video.request.models import AnnotationArea, Language, Quality, Resolution
-from pro_video.request.rules_files import check_inpainting_media
 from tasks.attempts.attempts import run_attempts
 from tasks.inpainting import InpaintingStep
 from tasks.probe_sources import probe_files
-from tasks.read_parameters import checked_inpainting_request
+from tasks.read_parameters import checked_inpainting_files, checked_inpainting_request
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
-from tasks.run.job_state import REQUEST
 from tasks.run.options import RESULTS
 from tasks.upload_sources import own_file, upload_sources
 from tasks.use_result import use_result
@@ -43,6 +42,7 @@ async def text_inpainting_flow(
     resolution: Resolution = RESOLUTION,
     quality: Quality = QUALITY,
     on_doubt: OnDoubt = ON_DOUBT,
+    max_cost_usd: float | None = MAX_COST_USD,
 ) -> State[JobResult]:
     """Remove text and marks from a video with GhostCut; the rest of the picture stays as it is."""
     with running_job() as job:
@@ -61,25 +61,25 @@ async def text_inpainting_flow(
                     },
                 ),
                 on_doubt=on_doubt,
+                max_cost_usd=max_cost_usd,
             )
         return end.final
 
 
-async def _steps(job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt) -> State[JobResult]:
+async def _steps(
+    job: Job, request: InpaintingRequest, *, on_doubt: OnDoubt, max_cost_usd: float | None
+) -> State[JobResult]:
     log = get_run_logger()
     if job.is_subflow:
         files = await own_file(job, request.video)
     else:
         await job.begin()
         await job.reporter.stage(Stage.UPLOADING)
-        files = await upload_sources(f"{job.job_id}/uploaded", request)
+        files = await upload_sources(f"{job.job_id}/uploaded", request, max_cost_usd)
         job.state.files = files
     step = "inpainting" if job.is_subflow else "video"
     probed = await probe_files(f"{job.job_id}/{step}-probed", files, request)
-    request = check_inpainting_media(request, probed.video)
-    if not job.is_subflow:
-        # The request of a whole job has had the same warnings.
-        await job.warn(REQUEST, request.warnings)
+    request = await checked_inpainting_files(job, request, probed.video, max_cost_usd)
     log.info(
         "Job %s: Starting GhostCut processing with %d annotation areas",
         job.job_id,

@@ -22,6 +22,7 @@ from pro_video.core.job_names import FINDINGS_LABEL
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
+from pro_video.pricing.estimate import Estimate
 from pro_video.s3.objects import StoredObject
 
 
@@ -213,11 +214,13 @@ class Findings(Record):
         warnings: warnings of rules and checks, in the order of the stages.
         rejected_key: object of a paid result that stopped the job.
         fallback_key: object of the lip-sync result of a job that did not complete.
+        estimate: the price of the whole job, once its files are known.
     """
 
     warnings: tuple[JobWarning, ...] = ()
     rejected_key: str | None = None
     fallback_key: str | None = None
+    estimate: Estimate | None = None
 
     @classmethod
     def of(cls, labels: Mapping[str, Any]) -> Findings:
@@ -271,7 +274,8 @@ class JobResult(Record):
         metadata: as in the job's ``job.json``.
         stages: the provider stages that were finished, by name (``lip-sync``, ``inpainting``).
         timings: seconds per stage, queues of the providers included.
-        estimated_cost_usd: sum of the estimated prices in USD; no invoice.
+        estimate: the price of the whole job before it was bought.
+        estimated_cost_usd: sum of the list prices of the bought stages in USD; no invoice.
         error: reason of the failure.
     """
 
@@ -293,6 +297,7 @@ class JobResult(Record):
     metadata: JobMetadata = JobMetadata()
     stages: dict[str, StageResult] = Field(default_factory=dict)
     timings: dict[str, float] = Field(default_factory=dict)
+    estimate: Estimate | None = None
     estimated_cost_usd: Decimal | None = None
     error: JobError | None = None
     created_at: datetime
@@ -324,6 +329,7 @@ class JobResult(Record):
             warnings=self.warnings,
             rejected_key=self.rejected_key,
             fallback_key=self.fallback_key,
+            estimate=self.estimate,
         )
 
     def unsigned(self) -> JobResult:

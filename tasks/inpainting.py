@@ -14,7 +14,6 @@ from pro_video.providers.ghostcut.client import GhostCutClient
 from pro_video.providers.ghostcut.models import (
     Work,
     build_submit_request,
-    estimate_cost,
     expected_seconds,
     planted,
 )
@@ -118,7 +117,7 @@ class InpaintingStep(PaidStep):
             tier=plan.tier,
             callback=callback_url("ghostcut"),
         )
-        return PaidRequest(body, expected_seconds(seconds), estimate_cost(plan.tier, seconds))
+        return PaidRequest(body, expected_seconds(seconds), self.job.state.list_price(INPAINTING))
 
     async def check(self, storage: Storage, result: StoredFile) -> Verified:
         return await check_inpainting(

@@ -16,12 +16,11 @@ from pro_video.providers.sync_so.client import SyncSoClient
 from pro_video.providers.sync_so.models import (
     AudioInput,
     Generation,
-    SegmentInput,
     build_generation_request,
-    estimate_cost,
     expected_seconds,
     planted,
 )
+from pro_video.providers.sync_so.plan import lip_sync_plan
 from pro_video.providers.sync_so.status import observe
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request.check import JobRequest
@@ -121,6 +120,14 @@ class LipSyncStep(PaidStep):
 
     async def build_request(self, storage: Storage, reference: str) -> PaidRequest:
         files, options = self.files, self.request.lip_sync
+        picture = self.probed.video.video
+        assert picture is not None, "the rules refuse a video without a picture"
+        plan = lip_sync_plan(
+            self.request,
+            picture,
+            lambda audio: _ref_id(self.request.audios.index(audio) + 1),
+            get_settings().sync_so_speaker_pixels,
+        )
         life = get_settings().link_hours * 3600
         body = build_generation_request(
             video_url=await storage.presign(files.video.key, life),
@@ -128,30 +135,17 @@ class LipSyncStep(PaidStep):
                 AudioInput(ref_id=_ref_id(number), url=await storage.presign(audio.key, life))
                 for number, audio in enumerate(self.probed.sent or files.audios, start=1)
             ],
-            segments=[
-                SegmentInput(
-                    start=segment.start,
-                    end=segment.end,
-                    ref_id=_ref_id(self.request.audios.index(segment.audio) + 1),
-                    audio_start=segment.audio_start,
-                    audio_end=segment.audio_end,
-                )
-                for segment in self.request.segments
-            ],
+            segments=plan.segments,
             model=options.model,
             sync_mode=options.sync_mode,
             temperature=options.temperature,
             output_file_name=reference,
             webhook_url=callback_url("sync-so"),
+            speaker=plan.speaker,
+            occlusion_detection=options.occlusion_detection,
         )
-        video = self.probed.video
-        # The vendor's price list is normalised to 25 frames per second where a file tells none.
-        fps = video.video.fps if video.video is not None and video.video.fps > 0 else 25.0
-        return PaidRequest(
-            body,
-            expected_seconds(options.model, video.duration),
-            estimate_cost(options.model, video.duration, fps),
-        )
+        seconds = expected_seconds(options.model, self.probed.video.duration)
+        return PaidRequest(body, seconds, self.job.state.list_price(LIP_SYNC))
 
     async def check(self, storage: Storage, result: StoredFile) -> Verified:
         return await check_lip_sync(

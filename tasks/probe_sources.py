@@ -201,14 +201,26 @@ async def with_problems_of_files(
     return RequestRefused(problems, code=refused.code)
 
 
+async def probe_in_place(one: NamedSource) -> MediaInfo | None:
+    """Probe a file in S3 or on this machine; None behind a link, which is not followed.
+
+    Raises:
+        MediaUnusable: it is no media file of a known kind.
+        SourceRefused: it cannot be read.
+        TransientError: it could not be read now.
+    """
+    if one.source.startswith(("http:", "https:")):
+        return None
+    if not one.source.startswith("s3://"):
+        return await examine(probe_file, Path(one.source), what=one.name)
+    storage = (await connections()).storage
+    reader = await storage.source_reader(one.source, byte_budget=READ_BUDGET)
+    return await examine(probe, cast(BinaryIO, reader), size=reader.size, what=one.name)
+
+
 async def _problems_in_place(one: NamedSource) -> list[FieldProblem]:
     try:
-        if one.source.startswith("s3://"):
-            storage = (await connections()).storage
-            reader = await storage.source_reader(one.source, byte_budget=READ_BUDGET)
-            await examine(probe, cast(BinaryIO, reader), size=reader.size, what=one.name)
-        else:
-            await examine(probe_file, Path(one.source), what=one.name)
+        await probe_in_place(one)
     except (MediaUnusable, SourceRefused) as error:
         return [one.problem(error)]
     except TransientError:

@@ -14,10 +14,11 @@ from pro_video.request.check import (
     check_inpainting_request,
     check_request,
 )
-from pro_video.request.rules_warnings import audible_seconds
-from pro_video.request.timeline import Timeline, lip_sync_timeline
+from pro_video.request.rules_files import check_inpainting_media, check_media
+from tasks.estimate_cost import estimate
 from tasks.probe_sources import with_problems_of_files
 from tasks.run.job import Job
+from tasks.run.job_state import REQUEST
 
 
 async def checked_request(job: Job, **fields: Any) -> JobRequest:
@@ -69,16 +70,40 @@ async def checked_inpainting_request(
     return request
 
 
-def timeline_of(
+async def checked_files(
+    job: Job,
     request: JobRequest,
-    audios: Mapping[str, MediaInfo],
     video: MediaInfo,
-    result: MediaInfo | None,
-) -> Timeline:
-    """The map from the video's time to that of its lip-sync result; the predicted one when the
-    result could not be read."""
-    heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
-    predicted = lip_sync_timeline(
-        video.duration, request.segments, heard, request.lip_sync.sync_mode
-    )
-    return predicted if result is None else predicted.observed(result.duration)
+    audios: Mapping[str, MediaInfo],
+    max_cost_usd: float | None,
+) -> JobRequest:
+    """The request with the ends that its files allow; its warnings and its price are shown.
+
+    Args:
+        job: the job.
+        request: the checked request.
+        video: probe of the video.
+        audios: probe of each audio, by its source.
+        max_cost_usd: the most that the job may cost, USD; None for no limit.
+
+    Raises:
+        RequestRefused: with every rule that the files break, or with the price above the limit;
+            nothing was paid.
+    """
+    request = check_media(request, video, audios, touching=get_settings().touching_segments)
+    job.state.estimate = estimate(request, video, audios)
+    job.state.estimate.check(max_cost_usd)
+    await job.warn(REQUEST, request.warnings)
+    return request
+
+
+async def checked_inpainting_files(
+    job: Job, request: InpaintingRequest, video: MediaInfo, max_cost_usd: float | None
+) -> InpaintingRequest:
+    """The same for a text removal; the second half of a job has shown both already."""
+    request = check_inpainting_media(request, video)
+    if not job.is_subflow:
+        job.state.estimate = estimate(request, video, {})
+        job.state.estimate.check(max_cost_usd)
+        await job.warn(REQUEST, request.warnings)
+    return request

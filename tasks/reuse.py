@@ -16,6 +16,7 @@ from prefect.context import FlowRunContext
 from pro_video.core.errors import SourceRefused
 from pro_video.records import Record, StageResult, StoredFile, UploadedFiles
 from pro_video.request.check import JobRequest
+from pro_video.request.models import LipSyncOptions
 from tasks.connections.connections import connections
 from tasks.run.job import current_job
 from tasks.run.options import PERSISTED
@@ -66,11 +67,20 @@ def lip_sync_fingerprint(owner: str, request: JobRequest, files: UploadedFiles) 
                     segment.audio_end,
                     copies[segment.audio].size,
                     copies[segment.audio].etag,
+                    # A segment without options of its own is identified as before there were any.
+                    *([segment.overrides] if segment.overrides else []),
                 ]
                 for segment in sorted(request.segments, key=lambda segment: segment.start)
             ],
-            "options": request.lip_sync.model_dump(mode="json"),
+            "options": _options(request.lip_sync),
         }
+    )
+
+
+def _options(options: LipSyncOptions) -> dict[str, object]:
+    later = {"active_speaker", "occlusion_detection"}
+    return options.model_dump(mode="json", exclude=later) | options.model_dump(
+        mode="json", include=later, exclude_defaults=True
     )
 
 

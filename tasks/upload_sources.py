@@ -16,6 +16,7 @@ from pro_video.records import StoredFile, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.s3.storage import Storage, parse_s3_uri
 from tasks.connections.connections import connections
+from tasks.estimate_cost import refuse_before_upload
 from tasks.probe_sources import NamedSource, problems_of, sources_of
 from tasks.run.job import Job, current_job
 from tasks.run.options import PERSISTED
@@ -25,7 +26,9 @@ _VIDEO_SHARE = 0.8
 
 
 @task(name="upload", **PERSISTED)
-async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -> UploadedFiles:
+async def upload_sources(
+    record: str, request: JobRequest | InpaintingRequest, max_cost_usd: float | None = None
+) -> UploadedFiles:
     """Copy the video and each distinct audio into the job's prefix of the bucket.
 
     A file that is in the bucket already is not copied again. Each gets the extension and the media
@@ -34,13 +37,16 @@ async def upload_sources(record: str, request: JobRequest | InpaintingRequest) -
     Args:
         record: key of this step's record.
         request: names the sources.
+        max_cost_usd: the most that the job may cost, USD; None for no limit.
 
     Raises:
+        RequestRefused: the job may cost more than the limit; nothing was copied.
         SourceRefused: with every source that cannot be read.
         TransientError: a source could not be read now.
     """
     reach("upload.begin")
     job = current_job()
+    await refuse_before_upload(request, max_cost_usd)
     storage = (await connections()).storage
     video, audios = sources_of(request)
     finished = _Finished(len(audios))

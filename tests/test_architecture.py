@@ -19,14 +19,26 @@ _PRO_VIDEO = {
     "pro_video.s3": {"pro_video.core", "pro_video.net"},
     "pro_video.media": {"pro_video.core"},
     "pro_video.request": {"pro_video.core", "pro_video.media"},
-    "pro_video.providers": {"pro_video.core", "pro_video.net", "pro_video.request"},
+    "pro_video.providers": {
+        "pro_video.core",
+        "pro_video.net",
+        "pro_video.media",
+        "pro_video.request",
+    },
     "pro_video.judging": {
         "pro_video.core",
         "pro_video.media",
         "pro_video.request",
         "pro_video.providers",
     },
-    "pro_video.records": {"pro_video.core", "pro_video.media", "pro_video.s3", "pro_video.judging"},
+    "pro_video.pricing": {"pro_video.core", "pro_video.request"},
+    "pro_video.records": {
+        "pro_video.core",
+        "pro_video.media",
+        "pro_video.s3",
+        "pro_video.judging",
+        "pro_video.pricing",
+    },
     "pro_video.webhooks": {"pro_video.core", "pro_video.net", "pro_video.records"},
 }
 MAY_IMPORT = {
@@ -121,6 +133,7 @@ GATEWAY = (
     "status",
     "forms",
     "jobs",
+    "estimates",
     "events",
     "callbacks",
     "app",

@@ -23,6 +23,7 @@ from gateway.base.problems import (
 from gateway.base.services import services_of
 from gateway.base.settings import GatewaySettings
 from gateway.callbacks import routes as callback_routes
+from gateway.estimates import routes as estimate_routes
 from gateway.events import routes as event_routes
 from gateway.events.routes import EventStreams
 from gateway.jobs import delivery_log, legacy
@@ -66,6 +67,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     for module in (
         legacy,
         job_routes,
+        estimate_routes,
         event_routes,
         delivery_log,
         upload_routes,

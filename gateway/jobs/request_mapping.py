@@ -6,6 +6,7 @@ The names of both are in :mod:`gateway.jobs.request_models`; the product's reque
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ def flow_parameters(client: ClientRequest, request: JobRequest) -> dict[str, Any
         "display_name": request.display_name or "",
         **request.lip_sync.model_dump(mode="json"),
         **request.inpainting.model_dump(mode="json"),
-        **{name: options[name] for name in ("on_doubt",) if name in options},
+        **{name: options[name] for name in ("on_doubt", "max_cost_usd") if name in options},
     }
 
 
@@ -220,6 +221,9 @@ def _options(client: ClientRequest) -> dict[str, object]:
     if options.get("on_doubt", "deliver") not in get_args(OnDoubt):
         message = f"must be one of {', '.join(get_args(OnDoubt))}"
         client.problem("options.on_doubt", "unknown_choice", message)
+    limit = options.get("max_cost_usd")
+    if limit is not None and not (type(limit) in (int, float) and 0 < limit < math.inf):
+        client.problem("options.max_cost_usd", "wrong_value", "must be a number of USD above 0")
     return {
         block: {name: options[name] for name in model.model_fields if name in options}
         for block, model in (("lip_sync", LipSyncOptions), ("inpainting", InpaintingOptions))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.parameters import ON_DOUBT
+from flows.parameters import MAX_COST_USD, ON_DOUBT
 from gateway.jobs.webhook_config import WebhookBody
 from pro_video.judging.verdict import OnDoubt
 from pro_video.request import limits
@@ -22,6 +22,8 @@ from pro_video.request.models import (
     Quality,
     Region,
     Segment,
+    Speaker,
+    SyncMode,
 )
 
 KINDS = {"erasure": "erase", "text": "erase_text", "protection": "protect"}
@@ -79,6 +81,9 @@ class SegmentBody(Body):
     endTime: Seconds = _product(Segment, "end", examples=[2.5])
     audioInput: AudioInput
     label: Label | None = _product(Segment, "label", None)
+    active_speaker: Speaker = _product(Segment, "active_speaker", Speaker())
+    sync_mode: SyncMode | None = _product(Segment, "sync_mode", None)
+    temperature: float | None = _product(Segment, "temperature", None, ge=0, le=1)
 
 
 class RegionBody(Body):
@@ -109,6 +114,9 @@ class OptionsBody(LipSyncOptions, InpaintingOptions):
     quality: Quality = _product(InpaintingOptions, "quality", "basic")
     temperature: float | None = _product(LipSyncOptions, "temperature", None, ge=0, le=1)
     on_doubt: OnDoubt = Field("deliver", description=ON_DOUBT.description)
+    max_cost_usd: float | None = Field(
+        None, gt=0, description=MAX_COST_USD.description, examples=[2.5]
+    )
 
 
 class JobBody(Body):

@@ -28,13 +28,12 @@ from gateway.jobs.job_status import (
     read_job,
 )
 from gateway.jobs.request_mapping import (
-    PLACEHOLDER,
     ClientRequest,
     flow_parameters,
     product_request,
 )
 from gateway.jobs.request_models import JOB_EXAMPLE, JobBody
-from gateway.jobs.sources import SourceProblem, Sources
+from gateway.jobs.sources import Sources, resolve_audios, resolve_video
 from gateway.jobs.views import (
     JobCreated,
     JobList,
@@ -47,7 +46,6 @@ from gateway.jobs.webhook_config import checked_webhook, webhook_tags
 from gateway.prefect_client.runs import UNFINISHED, NewJob, Run
 from gateway.status.status_reader import StatusReader
 from gateway.uploads.direct_uploads import DirectUploads
-from pro_video.core.settings import get_settings
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
@@ -112,8 +110,8 @@ async def create_job(
         options=body.get("options"),
     )
     client.refuse_unknown("", body, JobBody)
-    video = await _video(client, sources, body)
-    audios = await _audios(client, sources, body.get("audios"))
+    video = await resolve_video(client, sources, body)
+    audios = await resolve_audios(client, sources, body.get("audios"))
     webhook = await checked_webhook(body.get("webhook"), client.problems)
     checked = product_request(client, video=video, audio_of=audios.get)
     job = NewJob(
@@ -266,32 +264,3 @@ class _Cursor:
 
 def _time(run: Run) -> datetime:
     return run.expected_start_time or run.created
-
-
-async def _video(client: ClientRequest, sources: Sources, body: dict[str, Any]) -> str:
-    if "video" not in body:
-        client.problem("video", "missing", "is missing; name the video")
-        return PLACEHOLDER
-    return await _resolved(client, sources, body["video"], "video")
-
-
-async def _resolved(client: ClientRequest, sources: Sources, source: object, name: str) -> str:
-    try:
-        return await sources.resolve(source)
-    except SourceProblem as problem:
-        client.problem(name, problem.code, problem.message)
-        return PLACEHOLDER
-
-
-async def _audios(client: ClientRequest, sources: Sources, given: object) -> dict[str, str]:
-    most = get_settings().max_segments
-    if not isinstance(given, dict) or not given:
-        client.problem("audios", "missing", "must be an object that names an audio for each refId")
-        return {}
-    if len(given) > most:
-        client.problem("audios", "too_many", f"may name {most} audios at most")
-        return {}
-    return {
-        ref: await _resolved(client, sources, source, f"audios.{ref[:200]}")
-        for ref, source in given.items()
-    }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from uuid import UUID
 
 from gateway.base.problems import ProblemError
+from gateway.jobs.request_mapping import PLACEHOLDER, ClientRequest
 from gateway.prefect_client.runs import Runs
 from gateway.uploads.direct_uploads import UPLOAD_ID, DirectUploads
 from gateway.uploads.usage import owner_prefix
 from pro_video.core.errors import SourceRefused
+from pro_video.core.settings import get_settings
 from pro_video.s3.storage import Storage, parse_s3_uri
 
 _UPLOAD = re.compile(f"upload:({UPLOAD_ID})")
@@ -123,3 +126,34 @@ class Sources:
                 raise
             return False
         return True
+
+
+async def resolve_video(client: ClientRequest, sources: Sources, body: dict[str, Any]) -> str:
+    """The address of a body's video; a problem of the request where it cannot be used."""
+    if "video" not in body:
+        client.problem("video", "missing", "is missing; name the video")
+        return PLACEHOLDER
+    return await _resolved(client, sources, body["video"], "video")
+
+
+async def _resolved(client: ClientRequest, sources: Sources, source: object, name: str) -> str:
+    try:
+        return await sources.resolve(source)
+    except SourceProblem as problem:
+        client.problem(name, problem.code, problem.message)
+        return PLACEHOLDER
+
+
+async def resolve_audios(client: ClientRequest, sources: Sources, given: object) -> dict[str, str]:
+    """The addresses of a body's audios by their refId; problems of the request as above."""
+    most = get_settings().max_segments
+    if not isinstance(given, dict) or not given:
+        client.problem("audios", "missing", "must be an object that names an audio for each refId")
+        return {}
+    if len(given) > most:
+        client.problem("audios", "too_many", f"may name {most} audios at most")
+        return {}
+    return {
+        ref: await _resolved(client, sources, source, f"audios.{ref[:200]}")
+        for ref, source in given.items()
+    }

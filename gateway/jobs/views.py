@@ -12,6 +12,7 @@ from gateway.prefect_client.runs import RETRYABLE, Run
 from gateway.status.status_reader import Ended, Snapshot
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
+from pro_video.pricing.estimate import Estimate
 from tasks.connections.run_history import end_status
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
@@ -25,6 +26,7 @@ _REPORTED = (
     "accepted_by",
     "accepted_at",
     "timings",
+    "estimate",
     "estimated_cost_usd",
 )
 _EXAMPLE_ID = "0191a9e4-7d4c-7c3e-9a55-0f6f3f1c2b7a"
@@ -75,6 +77,9 @@ class JobSummary(View):
     fallback_key: str | None = Field(
         None, description="Object of the lip-sync result of a job that did not complete."
     )
+    estimate: Estimate | None = Field(
+        None, description="Price of the whole job, a range in USD; known before anything is paid."
+    )
     status_url: str
     events_url: str
     cancel_url: str
@@ -107,7 +112,9 @@ class JobView(JobSummary):
         "sync_generation_id, sync_response, ghostcut_task_id, ghostcut_video_url."
     )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds per stage.")
-    estimated_cost_usd: str | float | None = None
+    estimated_cost_usd: str | float | None = Field(
+        None, description="List price of the stages that were bought, USD; no invoice."
+    )
     retry_url: str | None = Field(None, description="Set when the job can be retried.")
     accept_url: str | None = Field(
         None, description="Set when the rejected result can be used as it is."
@@ -217,6 +224,7 @@ def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
         "created_at": run.created,
         "completed_at": None if status == "processing" else run.end_time or state.timestamp,
         "warnings": findings.warnings,
+        "estimate": findings.estimate,
         "rejected_key": findings.rejected_key if unfinished else None,
         "fallback_key": findings.fallback_key if unfinished else None,
         **urls(str(run.id)),

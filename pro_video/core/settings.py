@@ -25,6 +25,11 @@ class Settings(BaseSettings):
     touching_segments: Literal["trim", "refuse"] = Field(
         "trim", description="Segments that touch: end the former 0.05 s earlier, or refuse the job."
     )
+    sync_so_speaker_pixels: Literal["displayed", "stored"] = Field(
+        "displayed",
+        description="Frame that Sync.so's coordinates of a speaker refer to in a turned video: as "
+        "players show it, or as the file stores it. Sync.so does not document which.",
+    )
     allow_local_files: bool = Field(False, description="May jobs name files on the worker's disk?")
     allow_private_addresses: bool = Field(
         False, description="May sources and results come from addresses that are not public?"

@@ -30,8 +30,7 @@ from pro_video.media.info import MediaInfo
 from pro_video.media.reading.open import Source
 from pro_video.providers.ghostcut.plan import InpaintingPlan
 from pro_video.request.check import JobRequest
-from pro_video.request.rules_warnings import audible_seconds
-from pro_video.request.timeline import lip_sync_timeline
+from pro_video.request.timeline import audible_seconds, lip_sync_timeline
 
 Stage = Literal["lip-sync", "inpainting"]
 

@@ -43,8 +43,7 @@ from pro_video.media.reading.open import (
     within_budget,
 )
 from pro_video.request.models import Segment, SyncMode
-from pro_video.request.rules_warnings import audible_seconds
-from pro_video.request.timeline import lip_sync_timeline
+from pro_video.request.timeline import audible_seconds, lip_sync_timeline
 
 MIN_TOLERANCE: Final = 0.25
 TOLERATED_SHARE: Final = 0.01

@@ -110,7 +110,13 @@ def check_request(
     check_source(video, "video", found, local=allow_local_files)
     check_text(name, "display_name", limits.MAX_NAME, found)
     if segments is not None:
-        check_segments(segments, found, at_most=max_segments, local=allow_local_files)
+        check_segments(
+            segments,
+            found,
+            at_most=max_segments,
+            local=allow_local_files,
+            model=lip_sync.model if lip_sync is not None else None,
+        )
     check_lip_sync(lip_sync, found)
     if areas:
         check_area_list(areas, inpainting, found)

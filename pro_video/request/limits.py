@@ -13,6 +13,8 @@ MAX_AREAS: Final = 100
 MAX_LABEL: Final = 80
 MAX_NAME: Final = 200
 MAX_SOURCE: Final = 4096
+MOST_BOXES: Final = 20_000
+"""Frames of a video whose speaker is a box: the request to Sync.so has one box for each."""
 MIN_REGION_SIDE: Final = 0.001
 # 0.1 + 0.9000000001 is an error of rounding and not a region outside the frame.
 FRAME_TOLERANCE: Final = 1e-6

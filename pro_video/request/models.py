@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SpeakerMethod = Literal["default", "automatic", "point", "box"]
 AreaKind = Literal["erase", "erase_text", "protect"]
 LipSyncModel = Literal["sync-3", "lipsync-2-pro", "lipsync-2", "lipsync-1.9.0-beta", "react-1"]
 SyncMode = Literal["cut_off", "remap", "silence", "loop", "bounce"]
@@ -26,6 +27,40 @@ class RequestModel(BaseModel):
     """Base of the models: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Speaker(RequestModel):
+    """The face whose mouth moves, where several are in the picture."""
+
+    method: SpeakerMethod = Field(
+        "default",
+        title="Method",
+        description="default leaves it to the model, automatic lets Sync.so find the active "
+        "speaker, point names a point of the face in one frame, box a rectangle around it for the "
+        "whole video.",
+    )
+    x: Number | None = Field(
+        None,
+        title="X",
+        description="The point, or the box's left edge, as a fraction of the frame's width.",
+    )
+    y: Number | None = Field(
+        None,
+        title="Y",
+        description="The point, or the box's top edge, as a fraction of the frame's height.",
+    )
+    width: Number | None = Field(
+        None, title="Width", description="Width of the box, as a fraction of the frame's width."
+    )
+    height: Number | None = Field(
+        None, title="Height", description="Height of the box, as a fraction of the frame's height."
+    )
+    at: Number | None = Field(
+        None,
+        title="At",
+        description="When the point lies in the face, in seconds of the video; left out means the "
+        "middle of the segment, or of the first one.",
+    )
 
 
 class Segment(RequestModel):
@@ -57,6 +92,23 @@ class Segment(RequestModel):
     label: str | None = Field(
         None, title="Label", description="A name for this segment, up to 80 characters."
     )
+    active_speaker: Speaker = Field(
+        Speaker(),
+        title="Active speaker",
+        description="Who speaks in this segment; default means the speaker of the whole job.",
+    )
+    sync_mode: SyncMode | None = Field(
+        None, title="Sync mode", description="Of this segment; left out means that of the job."
+    )
+    temperature: Number | None = Field(
+        None, title="Temperature", description="Of this segment; left out means that of the job."
+    )
+
+    @property
+    def overrides(self) -> dict[str, object]:
+        """The options that this segment has for itself, as JSON data."""
+        names = {"active_speaker", "sync_mode", "temperature"}
+        return self.model_dump(mode="json", include=names, exclude_defaults=True)
 
 
 class Region(RequestModel):
@@ -122,6 +174,17 @@ class LipSyncOptions(RequestModel):
         title="Temperature",
         description="Expressiveness of the mouth, 0 to 1 (Sync.so's default is 0.5); only for "
         "lipsync-2 and lipsync-2-pro.",
+    )
+    active_speaker: Speaker = Field(
+        Speaker(),
+        title="Active speaker",
+        description="Who speaks, where several faces are in the picture; a segment may differ.",
+    )
+    occlusion_detection: bool = Field(
+        False,
+        title="Occlusion detection",
+        description="Keep hands and objects in front of the mouth; slower. sync-3 does it by "
+        "itself, and react-1 ignores it.",
     )
 
 

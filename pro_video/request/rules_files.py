@@ -58,6 +58,7 @@ def check_media(
             _check_inpainting_video(video, media_limits, found)
     if picture is not None:
         _check_windows(request.annotation_areas, picture, found)
+        _check_speakers(request, picture, found)
     checked: set[str] = set()
     segments = []
     warnings: list[JobWarning] = []
@@ -82,6 +83,29 @@ def check_media(
     fitted = request.model_copy(update={"segments": tuple(segments)})
     warnings += media_warnings(fitted, video, audios)
     return fitted.model_copy(update={"warnings": (*request.warnings, *warnings)})
+
+
+def _check_speakers(request: JobRequest, picture: VideoStream, found: Problems) -> None:
+    """Check the moments of points, and the number of frames behind a box."""
+    speakers = [("lip_sync", request.lip_sync.active_speaker)]
+    speakers += [
+        (f"segments[{index}]", segment.active_speaker)
+        for index, segment in enumerate(request.segments)
+    ]
+    for path, speaker in speakers:
+        if speaker.at is not None and speaker.at > picture.duration:
+            found.add(
+                f"{path}.active_speaker.at",
+                "after_the_end",
+                f"is after the end of the video ({picture.duration:.2f} s); name a moment of it",
+            )
+        if speaker.method == "box" and picture.frames > limits.MOST_BOXES:
+            found.add(
+                f"{path}.active_speaker.method",
+                "video_too_long",
+                f"is box, which takes videos of {limits.MOST_BOXES} frames at most, and this one "
+                f"has {picture.frames}; name a point, or cut the video",
+            )
 
 
 def check_inpainting_media(

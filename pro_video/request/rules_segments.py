@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from pro_video.request import limits
-from pro_video.request.models import LipSyncOptions, Segment
+from pro_video.request.models import LipSyncModel, LipSyncOptions, Segment, Speaker
 from pro_video.request.problems import Problems
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -91,9 +91,14 @@ def check_text(text: str | None, field: str, limit: int, found: Problems) -> Non
 
 
 def check_segments(
-    segments: Sequence[Segment | None], found: Problems, *, at_most: int, local: bool
+    segments: Sequence[Segment | None],
+    found: Problems,
+    *,
+    at_most: int,
+    local: bool,
+    model: LipSyncModel | None,
 ) -> None:
-    """Check number, times, crops, labels and sources of the segments, then overlaps."""
+    """Check number, times, crops, labels, options and sources of the segments, then overlaps."""
     if not segments:
         found.add("segments", "segments_missing", "is empty; give at least one segment")
     if len(segments) > at_most:
@@ -118,6 +123,8 @@ def check_segments(
         check_source(segment.audio, f"{path}.audio", found, local=local)
         _check_crop(segment, path, found)
         check_text(segment.label, f"{path}.label", limits.MAX_LABEL, found)
+        check_speaker(segment.active_speaker, f"{path}.active_speaker", found)
+        _check_temperature(segment.temperature, f"{path}.temperature", model, found)
     _check_space(segments, found)
 
 
@@ -169,18 +176,59 @@ def _check_space(segments: Sequence[Segment | None], found: Problems) -> None:
 
 def check_lip_sync(options: LipSyncOptions | None, found: Problems) -> None:
     """Refuse options that the model ignores."""
-    if options is None or options.temperature is None:
+    if options is None:
         return
-    field = "lip_sync.temperature"
-    if not math.isnan(options.temperature) or not found.has(field):
-        if not 0 <= options.temperature <= 1:
-            found.add(field, "temperature_range", "must be a number from 0 to 1")
-        if options.model is not None and options.model not in limits.TEMPERATURE_MODELS:
-            found.add(
-                field,
-                "option_ignored",
-                f"is ignored by {options.model}; leave it out, or use lipsync-2 or lipsync-2-pro",
-            )
+    _check_temperature(options.temperature, "lip_sync.temperature", options.model, found)
+    check_speaker(options.active_speaker, "lip_sync.active_speaker", found)
+    if options.occlusion_detection and options.model == "react-1":
+        found.add(
+            "lip_sync.occlusion_detection",
+            "option_ignored",
+            "is ignored by react-1; leave it out, or use lipsync-2 or lipsync-2-pro",
+        )
+
+
+def _check_temperature(
+    value: float | None, field: str, model: LipSyncModel | None, found: Problems
+) -> None:
+    if value is None or (math.isnan(value) and found.has(field)):
+        return
+    if not 0 <= value <= 1:
+        found.add(field, "temperature_range", "must be a number from 0 to 1")
+    if model is not None and model not in limits.TEMPERATURE_MODELS:
+        found.add(
+            field,
+            "option_ignored",
+            f"is ignored by {model}; leave it out, or use lipsync-2 or lipsync-2-pro",
+        )
+
+
+def check_speaker(speaker: Speaker | None, path: str, found: Problems) -> None:
+    """Check that a choice of the speaker has the numbers of its method, inside the frame."""
+    if speaker is None or speaker.method is None:
+        return
+    needed = {"point": {"x", "y"}, "box": {"x", "y", "width", "height"}}.get(speaker.method, set())
+    allowed = needed | ({"at"} if speaker.method == "point" else set())
+    for name in ("x", "y", "width", "height", "at"):
+        value, field = getattr(speaker, name), f"{path}.{name}"
+        if value is None:
+            if name in needed:
+                message = f"is missing; the method {speaker.method} needs it"
+                found.add(field, "speaker_incomplete", message)
+        elif name not in allowed:
+            message = f"is ignored by the method {speaker.method}; leave it out"
+            found.add(field, "option_ignored", message)
+        elif name == "at":
+            check_time(value, field, found)
+        elif not 0 <= value <= 1 and not (math.isnan(value) and found.has(field)):
+            found.add(field, "speaker_outside", "must be a fraction of the frame, from 0 to 1")
+    for side, size in (("x", "width"), ("y", "height")):
+        start, length = getattr(speaker, side), getattr(speaker, size)
+        if speaker.method != "box" or start is None or length is None:
+            continue
+        if length < limits.MIN_REGION_SIDE or start + length > 1 + limits.TIME_TOLERANCE:
+            message = "must lie inside the frame, and be at least 0.001 of it wide and high"
+            found.add(f"{path}.{size}", "speaker_outside", message)
 
 
 def check_range(start: float, end: float | None, path: str, found: Problems) -> None:

@@ -9,6 +9,7 @@ from pro_video.core.job_warning import JobWarning
 from pro_video.media.info import MediaInfo
 from pro_video.request import limits
 from pro_video.request.models import Segment
+from pro_video.request.timeline import audible_seconds
 
 if TYPE_CHECKING:
     from pro_video.request.check import JobRequest
@@ -48,7 +49,8 @@ def media_warnings(
     for index, segment in enumerate(request.segments):
         path, length = f"segments[{index}]", segment.end - segment.start
         spare = audible_seconds(segment, audios[segment.audio]) - length
-        if spare > limits.AUDIO_END_MARGIN and request.lip_sync.sync_mode == "cut_off":
+        mode = segment.sync_mode or request.lip_sync.sync_mode
+        if spare > limits.AUDIO_END_MARGIN and mode == "cut_off":
             warnings.append(
                 request_warning(
                     path,
@@ -64,7 +66,18 @@ def media_warnings(
                     path,
                     "audio_shorter",
                     f"The audio of {path} is {-spare:.2f} s shorter than the segment; the sync "
-                    f"mode {request.lip_sync.sync_mode} decides what follows",
+                    f"mode {mode} decides what follows",
+                    segment,
+                )
+            )
+        if segment.overrides:
+            warnings.append(
+                request_warning(
+                    path,
+                    "segment_options",
+                    f"{path} has options of its own: Sync.so documents them, but was seen to "
+                    "refuse them and to fail such requests in 2026; a refused or failed one is "
+                    "not billed",
                     segment,
                 )
             )
@@ -101,13 +114,6 @@ def video_warnings(video: MediaInfo) -> tuple[JobWarning, ...]:
             )
         )
     return tuple(warnings)
-
-
-def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
-    """Length of the audio that a segment uses, in seconds: its crop, or the whole."""
-    if segment.audio_start is not None and segment.audio_end is not None:
-        return segment.audio_end - segment.audio_start
-    return audio.audio.duration if audio.audio is not None else 0.0
 
 
 def moved(field: str, code: str, given: float, length: float, last: str, end: float) -> JobWarning:

@@ -8,11 +8,15 @@ it; the rest keeps its pace. It is not documented whether the vendor does so for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pro_video.media.info import MediaInfo
 from pro_video.request.models import AnnotationArea, Segment, SyncMode
+
+if TYPE_CHECKING:
+    from pro_video.request.check import JobRequest
 
 _SAME = 0.02
 """Seconds: about half a frame; smaller differences of lengths are ignored."""
@@ -27,11 +31,12 @@ SAME_LENGTH: Final = 0.1
 @dataclass(frozen=True, slots=True)
 class RetimedSegment:
     """A segment whose length changes: from ``start`` to ``end`` in the source, ``length`` seconds
-    long in the result; seconds."""
+    long in the result; seconds. ``mode`` decides what happens inside it."""
 
     start: float
     end: float
     length: float
+    mode: SyncMode = "cut_off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,10 @@ class Timeline:
     Attributes:
         source: length of the source in seconds.
         retimed: the segments whose length changes, in order of time.
-        mode: the sync mode, which decides what happens inside them.
     """
 
     source: float
     retimed: tuple[RetimedSegment, ...] = ()
-    mode: SyncMode = "cut_off"
 
     @property
     def length(self) -> float:
@@ -74,16 +77,9 @@ class Timeline:
                 break
             before = part.end - part.start
             if seconds < part.end:
-                return part.start + shift + self._inside(seconds - part.start, part, before, end)
+                return part.start + shift + _inside(seconds - part.start, part, before, end)
             shift += part.length - before
         return seconds + shift
-
-    def _inside(self, offset: float, part: RetimedSegment, before: float, end: bool) -> float:
-        if self.mode == "remap":
-            return offset * part.length / before
-        if self.mode in {"loop", "bounce"} and part.length > before:
-            return part.length if end else offset
-        return min(offset, part.length)
 
     def moved(self, areas: Sequence[AnnotationArea]) -> tuple[AnnotationArea, ...]:
         """The areas with their windows in the time of the result.
@@ -101,6 +97,14 @@ class Timeline:
         return {"start": start, "end": end}
 
 
+def _inside(offset: float, part: RetimedSegment, before: float, end: bool) -> float:
+    if part.mode == "remap":
+        return offset * part.length / before
+    if part.mode in {"loop", "bounce"} and part.length > before:
+        return part.length if end else offset
+    return min(offset, part.length)
+
+
 def lip_sync_timeline(
     source: float, segments: Sequence[Segment], audio_seconds: Sequence[float], mode: SyncMode
 ) -> Timeline:
@@ -110,17 +114,18 @@ def lip_sync_timeline(
         source: length of the video in seconds.
         segments: in any order.
         audio_seconds: the length of audio that each of them uses
-            (`rules_warnings.audible_seconds`).
-        mode: the sync mode.
+            (`audible_seconds`).
+        mode: the sync mode of segments without one of their own.
     """
     pieces = []
     played = zip(segments, audio_seconds, strict=True)
     for segment, audio in sorted(played, key=lambda pair: pair[0].start):
         video = segment.end - segment.start
-        length = _length(video, audio, mode)
+        own = segment.sync_mode or mode
+        length = _length(video, audio, own)
         if abs(length - video) > _SAME:
-            pieces.append(RetimedSegment(segment.start, segment.end, length))
-    return Timeline(source, tuple(pieces), mode)
+            pieces.append(RetimedSegment(segment.start, segment.end, length, own))
+    return Timeline(source, tuple(pieces))
 
 
 def _length(video: float, audio: float, mode: SyncMode) -> float:
@@ -129,3 +134,25 @@ def _length(video: float, audio: float, mode: SyncMode) -> float:
     if mode == "silence":
         return max(video, audio)
     return audio
+
+
+def timeline_of(
+    request: JobRequest,
+    audios: Mapping[str, MediaInfo],
+    video: MediaInfo,
+    result: MediaInfo | None,
+) -> Timeline:
+    """The map from the video's time to that of its lip-sync result; the predicted one when the
+    result could not be read."""
+    heard = [audible_seconds(segment, audios[segment.audio]) for segment in request.segments]
+    predicted = lip_sync_timeline(
+        video.duration, request.segments, heard, request.lip_sync.sync_mode
+    )
+    return predicted if result is None else predicted.observed(result.duration)
+
+
+def audible_seconds(segment: Segment, audio: MediaInfo) -> float:
+    """Length of the audio that a segment uses, in seconds: its crop, or the whole."""
+    if segment.audio_start is not None and segment.audio_end is not None:
+        return segment.audio_end - segment.audio_start
+    return audio.audio.duration if audio.audio is not None else 0.0

@@ -42,6 +42,7 @@ def _job(record: Record) -> dict[str, Any]:
         "billed": record["billed"],
         "frames_billed": record["framesBilled"],
         "model": record["request"]["model"],
+        "options": record["request"].get("options"),
         "error_code": record.get("errorCode"),
         "created_at": record["createdAt"],
         "ended_at": iso(ended) if ended is not None else None,

@@ -32,6 +32,17 @@ SWITCHES = {
     "reject_beyond_media_end": Switch(True, "ranges and crops past the end are refused"),
     "reject_unknown_segment_keys": Switch(True, "further members in a segment are refused"),
     "reject_null_first_box": Switch(True, "a null box on frame 0 is refused"),
+    "speaker_pixels": Switch(
+        "displayed",
+        "frame of a turned video that a speaker's pixels refer to",
+        choices=("displayed", "stored"),
+    ),
+    "segment_options": Switch(
+        "on",
+        "off: optionsOverride is refused, as seen in May 2026; failed: a generation with a speaker "
+        "in it fails, as seen in June 2026",
+        choices=("on", "off", "failed"),
+    ),
     "idempotency": Switch(
         "on", "legacy: the header is ignored and a resend is a new job", choices=("on", "legacy")
     ),

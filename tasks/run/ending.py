@@ -161,7 +161,8 @@ async def _stopped(job: Job, reason: StopReason) -> State[Any]:
     message = f"Cancelled during: {job.reporter.stage_name}. "
     if awaited:
         message += (
-            f"{awaited} goes on at the provider and is billed; retry this run to fetch its result."
+            f"{awaited} goes on at the provider and is billed{job.state.price_of(awaited)}; retry "
+            "this run to fetch its result."
         )
     elif unsure:
         message += f"A {unsure} may have been created and be billed; retry this run to look for it."

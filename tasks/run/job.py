@@ -96,7 +96,7 @@ class Job:
                 get_run_logger().warning(
                     "Job %s: %s: %s", self.job_id, warning.stage, warning.message
                 )
-        await self.show(Findings(warnings=self.state.all_warnings()))
+        await self.show(Findings(warnings=self.state.all_warnings(), estimate=self.state.estimate))
 
     async def show(self, findings: Findings) -> None:
         """Show findings in a label of the run, before the report exists and where none is read."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from pro_video.core.job_warning import JobWarning
+from pro_video.pricing.estimate import Estimate
 from pro_video.records import (
     Acceptance,
     Findings,
@@ -44,6 +45,7 @@ class JobState:
         rejected_key: object of the paid result that stops the job.
         accepted: a person's decision to use a result as it is.
         preview: before/after picture.
+        estimate: the price of the whole job, once its files are known.
         unsure: name of the provider's job whose request may be under way.
         awaited: the provider's job that goes on if this process stops now.
         retries: number of a user's retries of the job after an end.
@@ -60,6 +62,7 @@ class JobState:
     rejected_key: str | None = None
     accepted: Acceptance | None = None
     preview: StoredFile | None = None
+    estimate: Estimate | None = None
     unsure: str | None = None
     awaited: str | None = None
     retries: int = 0
@@ -118,6 +121,18 @@ class JobState:
         costs = [stage.cost_usd for stage in self.stages.values() if stage.cost_usd is not None]
         return sum(costs, Decimal(0)) if costs else None
 
+    def list_price(self, step: str) -> Decimal | None:
+        """The upper end of a step's estimate in USD; None before the files are known."""
+        stages = self.estimate.stages if self.estimate else ()
+        return next((stage.high_usd for stage in stages if stage.stage == step), None)
+
+    def price_of(self, provider_job: str) -> str:
+        """The price of a provider's job in parentheses; empty when it was not estimated."""
+        for stage in self.estimate.stages if self.estimate else ():
+            if provider_job.startswith(stage.provider):
+                return f" ({stage.text})"
+        return ""
+
     def result(
         self,
         job_id: str,
@@ -149,6 +164,7 @@ class JobState:
                 "metadata": self.metadata(),
                 "stages": self.stages,
                 "timings": self.timings(ended_at),
+                "estimate": self.estimate,
                 "estimated_cost_usd": self.cost(),
                 "error": error,
                 "created_at": self.created_at,

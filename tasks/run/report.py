@@ -63,6 +63,7 @@ def report_markdown(result: JobResult) -> str:
         ("Sync.so generation", result.metadata.sync_generation_id),
         ("Lip-sync reused from job", _origin(result)),
         ("GhostCut work", result.metadata.ghostcut_task_id),
+        ("Price before the job", result.estimate.text if result.estimate else None),
         (
             "Estimated cost",
             f"{result.estimated_cost_usd} USD" if result.estimated_cost_usd is not None else None,

@@ -56,6 +56,8 @@ NAMES = [
     "no such object",
     "no such files",
     "removal without areas",
+    "dearer than its limit",
+    "removal dearer than its limit",
 ]
 
 
@@ -102,6 +104,19 @@ def cases_of_rules(tiny: Sample) -> dict[str, Case]:
         "only half a crop": Case(
             {"segments": [{"start": 0.2, "end": 0.8, "audio": line, "audio_start": 0.1}]},
             ["Request refused: segments[0].audio_end"],
+        ),
+        "dearer than its limit": Case(
+            {"max_cost_usd": 0.01},
+            ["Request refused: max_cost_usd", "0.01 USD", "Sync.so", "Nothing was paid"],
+        ),
+        "removal dearer than its limit": Case(
+            {
+                "video": str(tiny.clip),
+                "annotation_areas": [good],
+                "max_cost_usd": 0.01,
+            },
+            ["Request refused: max_cost_usd", "0.01 USD", "GhostCut 0.03", "Nothing was paid"],
+            deployment="text-inpainting/local",
         ),
         "removal without areas": Case(
             {"video": str(tiny.clip), "annotation_areas": []},

@@ -4,6 +4,7 @@ was bought is picked up, and nothing is bought twice."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,20 +42,27 @@ def ended_at(jobs: Jobs, provider: str, job_id: str) -> str:
 @background_job
 def cancelled_lip_sync(resources: Resources) -> None:
     jobs = resources.jobs
-    job_id = jobs.prepare(resources.tiny_parameters)
+    speaker = {"method": "point", "x": 0.25, "y": 0.5, "at": 1.0}
+    job_id = jobs.prepare({**resources.tiny_parameters, "active_speaker": speaker})
     jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=30)]))
     jobs.release(job_id)
     jobs.until_state(job_id, "Lip-sync processing")
-    generation = jobs.until_accepted("sync_so", job_id)["id"]
+    accepted = jobs.until_accepted("sync_so", job_id)
+    generation = accepted["id"]
+    # 160x90 pixels at 25 frames a second.
+    selection = {"frame_number": 25, "coordinates": [40, 45]}
+    assert accepted["options"]["active_speaker_detection"] == selection
     # The wait has to stand: the message names what it waits for.
     wait_until(
         lambda: ended_at(jobs, "sync_so", job_id) == "PROCESSING", 60, "the generation is at work"
     )
     jobs.cancel(job_id)
     jobs.until_state(job_id, "Cancelled", CANCEL_SECONDS)
-    assert jobs.state(job_id).message == (
-        f"Cancelled during: Lip-sync processing. Sync.so generation {generation} goes on at the "
-        "provider and is billed; retry this run to fetch its result."
+    assert re.fullmatch(
+        f"Cancelled during: Lip-sync processing\\. Sync\\.so generation {generation} goes on "
+        r"at the provider and is billed \(0\.0\d to 0\.\d\d USD\); "
+        r"retry this run to fetch its result\.",
+        jobs.state(job_id).message or "",
     )
     wait_until(lambda: jobs.paid(job_id)["sync_so"] == (1, 1), 60, "the provider goes on")
     jobs.release(job_id)

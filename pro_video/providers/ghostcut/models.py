@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import ROUND_UP, Decimal
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 from urllib.parse import unquote, urlsplit
@@ -45,28 +44,24 @@ OPEN_END: Final = 99999.0
 
 @dataclass(frozen=True, slots=True)
 class _Tier:
-    """One row of the vendor's table of models (guide, chapter 22), with its price in points."""
+    """One row of the vendor's table of models (guide, chapter 22)."""
 
     model: str | None
     mode: int | None
     max_masks: int | None
     max_share: float | None
-    points: float
 
 
 TIERS: Final[Mapping[str, _Tier]] = MappingProxyType(
     {
-        "basic": _Tier(None, None, None, None, 1.0),
-        "lite": _Tier("advanced_lite", MODE_REGIONS, MAX_LITE_AREAS, None, 4.0),
-        "pro": _Tier("advanced", MODE_REGIONS, 1, PRO_SHARE["pro"], 6.0),
-        "pro_large": _Tier("advanced_large_box", MODE_REGIONS, 1, PRO_SHARE["pro_large"], 6.0),
-        "pro_full": _Tier("advanced_full", MODE_AUTOMATIC, 0, None, 6.0),
+        "basic": _Tier(None, None, None, None),
+        "lite": _Tier("advanced_lite", MODE_REGIONS, MAX_LITE_AREAS, None),
+        "pro": _Tier("advanced", MODE_REGIONS, 1, PRO_SHARE["pro"]),
+        "pro_large": _Tier("advanced_large_box", MODE_REGIONS, 1, PRO_SHARE["pro_large"]),
+        "pro_full": _Tier("advanced_full", MODE_AUTOMATIC, 0, None),
     }
 )
-"""Quality tiers. Points for each started 30 s come from third-party tables and are rough."""
-
-USD_PER_POINT: Final = Decimal("0.027")
-"""About 0.19 CNY a point (1000 points for 189 CNY), at 7 CNY for a dollar. Rough."""
+"""Quality tiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,24 +234,6 @@ def build_submit_request(
     if callback is not None:
         body["callback"] = callback
     return dumps(body).encode()
-
-
-def estimate_points(tier: str, seconds: float) -> float:
-    """Points for a video of that length: each started 30 s costs the tier's points. Rough.
-
-    An unknown tier counts as the dearest one.
-    """
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError("seconds must be finite and not negative")
-    row = TIERS.get(tier)
-    points = row.points if row is not None else max(each.points for each in TIERS.values())
-    return max(1, math.ceil(seconds / 30.0)) * points
-
-
-def estimate_cost(tier: str, seconds: float) -> Decimal:
-    """The points in USD, rounded up to a hundredth of a cent. Rough: see :data:`USD_PER_POINT`."""
-    points = Decimal(str(estimate_points(tier, seconds)))
-    return (points * USD_PER_POINT).quantize(Decimal("0.0001"), rounding=ROUND_UP)
 
 
 def expected_seconds(clip_seconds: float) -> float:

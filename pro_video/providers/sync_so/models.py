@@ -1,4 +1,4 @@
-"""Sync.so's wire format (the request's bytes, the Generation), and the estimates of cost and time.
+"""Sync.so's wire format (the request's bytes, the Generation), and the estimate of its time.
 
 Source of the wire format: https://sync.so/docs/api-reference and the vendor's SDK 0.3.0.
 """
@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import ROUND_UP, Decimal
 from types import MappingProxyType
 from typing import Any, Final, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,17 +20,6 @@ from pro_video.request.limits import TEMPERATURE_MODELS
 from pro_video.request.models import SyncMode
 
 PROVIDER: Final = "sync.so"
-
-PRICES: Final[Mapping[str, Decimal]] = MappingProxyType(
-    {
-        "sync-3": Decimal("0.00534"),
-        "lipsync-2-pro": Decimal("0.00333"),
-        "lipsync-2": Decimal("0.002"),
-        "lipsync-1.9.0-beta": Decimal("0.001"),
-        "react-1": Decimal("0.00667"),
-    }
-)
-"""USD for each frame of the output, without a plan's discount (https://sync.so/docs/product/billing)."""
 
 # Seconds of processing for a second of video, and the fixed part below, fitted to the vendor's
 # table for clips of 30 s and 2 min (https://sync.so/docs/product/generation-times).
@@ -59,13 +47,17 @@ class AudioInput:
 
 @dataclass(frozen=True, slots=True)
 class SegmentInput:
-    """A time range of the video and its audio, cropped or whole; seconds."""
+    """A time range of the video and its audio, cropped or whole; seconds.
+
+    ``options`` are those of the range alone, in the vendor's names.
+    """
 
     start: float
     end: float
     ref_id: str
     audio_start: float | None = None
     audio_end: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +175,16 @@ def build_generation_request(
     temperature: float | None,
     output_file_name: str,
     webhook_url: str | None = None,
+    speaker: Mapping[str, Any] | None = None,
+    occlusion_detection: bool = False,
 ) -> bytes:
     """The body of a create, the same bytes for the same arguments.
 
     The sync mode is always explicit: the API's default differs between requests with and without
     segments, and most modes change the length of the video. It goes to ``options``; the vendor's
-    SDK does not know a segment's ``optionsOverride``. A temperature is sent only to the models that
-    use one. Without segments the one audio is for the whole video.
+    SDK does not know a segment's ``optionsOverride``, which only a segment with options of its own
+    has. A temperature is sent only to the models that use one. Without segments the one audio is
+    for the whole video. ``speaker`` is from :func:`speaker.speaker_detection`.
 
     Raises:
         RequestRefused: the arguments break a rule of the API; all problems at once.
@@ -210,6 +205,10 @@ def build_generation_request(
     options: dict[str, Any] = {"sync_mode": sync_mode}
     if temperature is not None and model in TEMPERATURE_MODELS:
         options["temperature"] = decimal6(temperature)
+    if occlusion_detection:
+        options["occlusion_detection_enabled"] = True
+    if speaker is not None:
+        options["active_speaker_detection"] = dict(speaker)
     body: dict[str, Any] = {"model": model, "input": inputs, "options": options}
     if segments:
         body["segments"] = [_segment(s) for s in sorted(segments, key=lambda s: (s.start, s.end))]
@@ -217,20 +216,6 @@ def build_generation_request(
     if webhook_url is not None:
         body["webhookUrl"] = webhook_url
     return dumps(body).encode()
-
-
-def estimate_cost(model: str, seconds: float, fps: float) -> Decimal:
-    """The list price of an output of that length, USD, rounded up to a hundredth of a cent.
-
-    The list price counts output frames, without a plan's discount. It is not documented whether a
-    segmented job is billed by the whole output; the whole is assumed. A model without a listed
-    price counts as the dearest one.
-    """
-    if not (math.isfinite(seconds) and math.isfinite(fps) and seconds >= 0 and fps > 0):
-        raise ValueError("seconds and fps must be finite, seconds not negative, fps above zero")
-    frames = math.ceil(round(seconds * fps, 6))
-    price = PRICES.get(model, max(PRICES.values()))
-    return (price * frames).quantize(Decimal("0.0001"), rounding=ROUND_UP)
 
 
 def expected_seconds(model: str, clip_seconds: float) -> float:
@@ -291,11 +276,12 @@ def _segment(segment: SegmentInput) -> dict[str, Any]:
     if segment.audio_start is not None and segment.audio_end is not None:
         audio["startTime"] = decimal6(segment.audio_start)
         audio["endTime"] = decimal6(segment.audio_end)
-    return {
+    body = {
         "startTime": decimal6(segment.start),
         "endTime": decimal6(segment.end),
         "audioInput": audio,
     }
+    return body | ({"optionsOverride": dict(segment.options)} if segment.options else {})
 
 
 def _moment(value: object) -> datetime | None:

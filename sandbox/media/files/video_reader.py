@@ -95,6 +95,7 @@ class VideoReader:
 
     Attributes:
         width, height: of the pictures that come out, displayed and even, in pixels.
+        mirrored, turns: what a player does with a stored picture, see `orientation`.
         fps: average frame rate.
         duration: of the video stream in seconds, as the container tells it.
         time_base: seconds per unit of `TimedPicture.pts`.
@@ -143,7 +144,8 @@ class VideoReader:
         first = next(self._decode(), None)
         if first is None:
             raise MediaError(f"{self.path.name} has a video stream without a decodable picture")
-        turned = orientation(first)[1] % 2 == 1
+        self.mirrored, self.turns = orientation(first)
+        turned = self.turns % 2 == 1
         width, height = (first.height, first.width) if turned else (first.width, first.height)
         if min(width, height) < 2:
             raise MediaError(f"{self.path.name} has pictures of {width}x{height} pixels")

@@ -43,6 +43,8 @@ class SegmentPlan:
         audio: file with the replacement.
         audio_start, audio_end: crop of that file in seconds; None for its start and its end.
         sync_mode: bounce, loop, cut_off, silence, remap; None takes the call's default.
+        face: pixel of the speaker; None for the usual place of the mouth.
+        face_is_stored: the pixel is one of the stored picture, not of the displayed one.
     """
 
     start: float
@@ -51,6 +53,8 @@ class SegmentPlan:
     audio_start: float | None = None
     audio_end: float | None = None
     sync_mode: str | None = None
+    face: tuple[int, int] | None = None
+    face_is_stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def lip_sync(
             reader=reader,
             sound=sound if reader.has_audio else None,
             crops=crops,
+            faces=[_face(plan, reader) for plan in segments],
             pieces=pieces,
             rate=rate,
             channels=channels,
@@ -144,6 +149,27 @@ def _crop(plan: SegmentPlan, scratch: Path, rate: int, channels: int, stack: Exi
     return Crop(sound, start, length)
 
 
+class FaceError(MediaError):
+    """A speaker's pixel lies outside of the picture."""
+
+
+def _face(plan: SegmentPlan, reader: VideoReader) -> tuple[int, int] | None:
+    """The pixel of the displayed picture."""
+    if plan.face is None:
+        return None
+    (x, y), width, height = plan.face, reader.width, reader.height
+    if plan.face_is_stored:
+        if reader.turns % 2:
+            width, height = height, width
+        if reader.mirrored:
+            x = width - 1 - x
+        for _ in range(reader.turns):
+            x, y, width, height = y, width - 1 - x, height, width
+    if not (0 <= x < width and 0 <= y < height):
+        raise FaceError("the speaker's pixel lies outside of the picture")
+    return x, y
+
+
 @dataclass(frozen=True)
 class _Job:
     """The pieces of one output and where they come from."""
@@ -151,6 +177,7 @@ class _Job:
     reader: VideoReader
     sound: SoundReader | None
     crops: Sequence[Crop]
+    faces: Sequence[tuple[int, int] | None]
     pieces: Sequence[Piece]
     rate: int
     channels: int
@@ -176,7 +203,7 @@ class _Job:
                 if piece.segment is not None and self.fault != "picture_unchanged":
                     centre = round(time * self.rate) - piece.out_start
                     level = self.crops[piece.segment].loudness(centre, self.rate)
-                    visible_marks.draw(picture, level)
+                    visible_marks.draw(picture, level, self.faces[piece.segment])
                 spoilt = spoiler.picture(picture)
                 if spoilt is None:
                     continue

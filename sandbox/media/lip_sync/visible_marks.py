@@ -28,9 +28,13 @@ def edge_size(height: int) -> int:
     return max(2, round(height * EDGE_FRACTION / 2) * 2)
 
 
-def mouth_box(width: int, height: int) -> tuple[int, int, int, int]:
-    """The mouth's rectangle in pixels: left, top, right, bottom; even."""
+def mouth_box(
+    width: int, height: int, face: tuple[int, int] | None = None
+) -> tuple[int, int, int, int]:
+    """The mouth's rectangle in pixels: left, top, right, bottom; even. A face is its middle."""
     centre_x, centre_y, box_width, box_height = MOUTH
+    if face is not None:
+        centre_x, centre_y = face[0] / width, face[1] / height
     half_x = max(2, round(width * box_width / 4) * 2)
     half_y = max(2, round(height * box_height / 4) * 2)
     x, y = round(width * centre_x / 2) * 2, round(height * centre_y / 2) * 2
@@ -41,8 +45,11 @@ def _blend(area: npt.NDArray[np.uint8], value: int, weight: npt.NDArray[np.float
     area[:] = np.rint(area + (value - area.astype(np.float32)) * weight).astype(np.uint8)
 
 
-def draw(picture: Picture, loudness: float) -> None:
-    """Mark `picture`; `loudness` from 0 (closed mouth) to 1 (wide open)."""
+def draw(picture: Picture, loudness: float, face: tuple[int, int] | None = None) -> None:
+    """Mark `picture`; `loudness` from 0 (closed mouth) to 1 (wide open).
+
+    `face` is the middle of the mouth in pixels; None for the usual place.
+    """
     edge = edge_size(picture.height)
     reach = int(picture.height * EDGE_REACH) & ~1
     for plane, value, shift in zip(picture.planes(), EDGE_COLOUR, (0, 1, 1), strict=True):
@@ -50,7 +57,7 @@ def draw(picture: Picture, loudness: float) -> None:
         plane[:size] = value
         plane[: reach >> shift, :size] = value
         plane[: reach >> shift, -size:] = value
-    left, top, right, bottom = mouth_box(picture.width, picture.height)
+    left, top, right, bottom = mouth_box(picture.width, picture.height, face)
     for index, plane in enumerate(picture.planes()):
         shift = 1 if index else 0
         area = plane[top >> shift : bottom >> shift, left >> shift : right >> shift]

@@ -51,6 +51,9 @@ def _check_segment(where: str, segment: Any, references: set[str], switches: Swi
         raise invalid(message, "segments", CODE)
     override = segment.get("optionsOverride")
     if override is not None:
+        if switches["segment_options"] == "off":
+            message = "Invalid segments: property optionsOverride does not exist"
+            raise invalid(message, "segments", status=422)
         check_options(override, known=OVERRIDES, where=f"{where}.optionsOverride")
 
 

@@ -14,7 +14,7 @@ from sandbox.common.faults import NO_FAULT, Fault
 from sandbox.common.media_pool import WorkerDiedError
 from sandbox.common.timing import job_seconds, sleep_until
 from sandbox.media import MediaError
-from sandbox.media.lip_sync.lip_sync import LipSyncResult, SegmentPlan
+from sandbox.media.lip_sync.lip_sync import FaceError, LipSyncResult, SegmentPlan
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record
 from sandbox.sync_so.faults import MEDIA_KINDS
 from sandbox.sync_so.rules.tables import ERROR_CODES, expected_seconds
@@ -103,6 +103,9 @@ async def _complete(emulator: Emulator, record: Record) -> int:
             raise _NotCompletedError(fault.text("status", "CANCELED"), None)
         code = fault.text("code", "generation_unknown_error")
         raise _NotCompletedError("FAILED", code, fault.params.get("message"))
+    if emulator.switches["segment_options"] == "failed" and _names_speakers(record["request"]):
+        await sleep_until(record["doneAt"])
+        raise _NotCompletedError("FAILED", "generation_unknown_error")
     if record.get("result") is None:
         record = emulator.change(
             record["id"], result=await _process(emulator, record, inputs, fault)
@@ -134,6 +137,9 @@ async def _process(
     """The stored description of the result."""
     try:
         made = await _make_files(emulator, record, inputs, fault)
+    except FaceError as error:
+        code = "generation_input_face_selection_invalid"
+        raise _NotCompletedError("FAILED", code, error) from None
     except MediaError as error:
         raise _NotCompletedError("FAILED", "generation_pipeline_failed", error) from None
     except WorkerDiedError:
@@ -163,19 +169,45 @@ async def _make_files(
     # A still lasts as long as its sound, so the mode is ignored.
     if any(item["type"] == "image" for item in request["input"]):
         mode = "cut_off"
-    segments = [_plan(segment, inputs) for segment in request.get("segments") or []]
+    stored = emulator.switches["speaker_pixels"] == "stored"
+    options = request.get("options") or {}
+    segments = [
+        _plan(segment, inputs, options, stored) for segment in request.get("segments") or []
+    ]
     whole = None if segments else next(iter(inputs.sounds.values()))
     kind = fault.kind if fault.kind in MEDIA_KINDS else None
     return await emulator.pool.run(process, inputs.video, folder, segments, whole, mode, kind)
 
 
-def _plan(segment: dict[str, Any], inputs: Inputs) -> SegmentPlan:
-    audio = segment["audioInput"]
+def _plan(
+    segment: dict[str, Any], inputs: Inputs, options: dict[str, Any], stored: bool
+) -> SegmentPlan:
+    audio, override = segment["audioInput"], segment.get("optionsOverride") or {}
     return SegmentPlan(
         start=float(segment["startTime"]),
         end=float(segment["endTime"]),
         audio=inputs.sounds[audio["refId"]],
         audio_start=audio.get("startTime"),
         audio_end=audio.get("endTime"),
-        sync_mode=(segment.get("optionsOverride") or {}).get("sync_mode"),
+        sync_mode=override.get("sync_mode"),
+        face=_face(
+            override.get("active_speaker_detection") or options.get("active_speaker_detection")
+        ),
+        face_is_stored=stored,
     )
+
+
+def _names_speakers(request: dict[str, Any]) -> bool:
+    segments = request.get("segments") or []
+    return any("active_speaker_detection" in (one.get("optionsOverride") or {}) for one in segments)
+
+
+def _face(speaker: dict[str, Any] | None) -> tuple[int, int] | None:
+    """The pixel that a selection names: its point, or the middle of its first box."""
+    if not speaker:
+        return None
+    if speaker.get("coordinates") is not None:
+        x, y = speaker["coordinates"]
+        return x, y
+    box = next((box for box in speaker.get("bounding_boxes") or [] if box), None)
+    return None if box is None else ((box[0] + box[2]) // 2, (box[1] + box[3]) // 2)

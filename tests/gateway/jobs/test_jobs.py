@@ -499,3 +499,11 @@ def test_webhook_of_a_job(client: httpx.Client, upstream: Upstream) -> None:
         assert answer.status_code == 422
         fields = [error["field"] for error in answer.json()["errors"]]
         assert fields == ["webhook.secret", "webhook.url"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, "2", True, [1]])
+def test_a_limit_of_cost_that_is_none_is_refused(client: httpx.Client, limit: object) -> None:
+    answer = client.post(JOBS, json=json_job(options={"max_cost_usd": limit}))
+    assert answer.status_code == 422, answer.text
+    found = [(error["field"], error["code"]) for error in answer.json()["errors"]]
+    assert found == [("options.max_cost_usd", "wrong_value")]

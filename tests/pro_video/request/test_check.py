@@ -247,6 +247,51 @@ def test_models_take_what_only_the_check_can_judge_well() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("speaker", "problems"),
+    [
+        ({"method": "point", "x": 0.5}, {("y", "speaker_incomplete")}),
+        (
+            {"method": "point", "x": 1.5, "y": math.nan},
+            {("x", "speaker_outside"), ("y", "speaker_outside")},
+        ),
+        ({"method": "point", "x": 0, "y": 1, "at": -1}, {("at", "negative_time")}),
+        (
+            {"method": "box", "x": 0.5, "y": 0.5, "width": 0.6},
+            {("width", "speaker_outside"), ("height", "speaker_incomplete")},
+        ),
+        ({"method": "automatic", "x": 0.5}, {("x", "option_ignored")}),
+        (
+            {"method": "box", "x": 0, "y": 0, "width": 0, "height": 1},
+            {("width", "speaker_outside")},
+        ),
+        ({"method": "nobody"}, {("method", "unknown_choice")}),
+    ],
+)
+@pytest.mark.parametrize("place", ["lip_sync", "segment"])
+def test_a_speaker_has_the_numbers_of_its_method(
+    speaker: dict[str, Any], problems: set[tuple[str, str]], place: str
+) -> None:
+    if place == "segment":
+        raw = job(segments=[segment(active_speaker=speaker)])
+    else:
+        raw = job(lip_sync={"active_speaker": speaker})
+    path = "segments[0]" if place == "segment" else "lip_sync"
+    expected = {(f"{path}.active_speaker.{field}", code) for field, code in problems}
+    assert pairs(refused(raw)) == expected
+
+
+def test_a_segment_has_options_of_its_own() -> None:
+    own = {"sync_mode": "remap", "temperature": 0.7, "active_speaker": {"method": "automatic"}}
+    request = check_request(job(segments=[segment(**own)]), max_segments=10, allow_local_files=True)
+    assert request.segments[0].overrides == own
+    wrong = job(segments=[segment(temperature=2)], lip_sync={"model": "sync-3"})
+    assert pairs(refused(wrong)) == {
+        ("segments[0].temperature", "temperature_range"),
+        ("segments[0].temperature", "option_ignored"),
+    }
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (

@@ -14,9 +14,10 @@ from pro_video.request.models import (
     LipSyncOptions,
     Region,
     Segment,
+    Speaker,
 )
 
-MODELS = [Segment, Region, AnnotationArea, LipSyncOptions, InpaintingOptions, JobRequest]
+MODELS = [Speaker, Segment, Region, AnnotationArea, LipSyncOptions, InpaintingOptions, JobRequest]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -43,6 +44,7 @@ def test_only_plain_values_may_be_null_and_objects_stay_shallow() -> None:
             for branch in _nullable(described):
                 assert branch.get("type") in {"number", "string"}, f"{name}.{field}"
     assert set(schema["$defs"]) == {
+        "Speaker",
         "Segment",
         "Region",
         "AnnotationArea",

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,8 +17,6 @@ from pro_video.providers.ghostcut.models import (
     Mask,
     Work,
     build_submit_request,
-    estimate_cost,
-    estimate_points,
     expected_seconds,
     planted,
 )
@@ -211,17 +208,5 @@ def test_a_planted_token_is_found(fields: dict[str, Any], found: bool) -> None:
     assert planted("gc1-job-0001-1")(Work(id="1", **fields)) is found
 
 
-@pytest.mark.parametrize(
-    ("tier", "seconds", "points"),
-    [("basic", 3, 1), ("basic", 30, 1), ("basic", 31, 2), ("lite", 60, 8), ("pro", 0, 6)],
-)
-def test_points_for_each_started_half_minute(tier: str, seconds: float, points: float) -> None:
-    assert estimate_points(tier, seconds) == points
-    assert estimate_cost(tier, seconds) == Decimal("0.027") * int(points)
-
-
-def test_estimates_of_the_unknown() -> None:
-    assert estimate_points("new", 10) == 6
-    with pytest.raises(ValueError, match="finite"):
-        estimate_points("basic", float("nan"))
+def test_the_expected_time() -> None:
     assert 120 <= expected_seconds(30) <= 600

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from pro_video.providers.sync_so.models import (
     Generation,
     SegmentInput,
     build_generation_request,
-    estimate_cost,
     expected_seconds,
     planted,
 )
@@ -198,29 +196,6 @@ def test_a_planted_token_is_found(member: str, value: Any, found: bool) -> None:
 def test_a_token_that_others_may_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="8 characters"):
         planted("job")
-
-
-@pytest.mark.parametrize(
-    ("model", "seconds", "fps", "usd"),
-    [
-        ("lipsync-2-pro", 3, 30, "0.2997"),
-        ("lipsync-2", 10, 25, "0.5000"),
-        ("lipsync-1.9.0-beta", 10, 25, "0.2500"),
-        ("sync-3", 1, 25, "0.1335"),
-        ("react-1", 1, 25, "0.1668"),
-        ("lipsync-2", 0.1, 30, "0.0060"),
-        ("lipsync-2", 0, 25, "0.0000"),
-        ("a-new-one", 1, 25, "0.1668"),
-    ],
-)
-def test_cost(model: str, seconds: float, fps: float, usd: str) -> None:
-    assert estimate_cost(model, seconds, fps) == Decimal(usd)
-
-
-@pytest.mark.parametrize(("seconds", "fps"), [(-1, 25), (1, 0), (float("nan"), 25)])
-def test_cost_of_nonsense_is_refused(seconds: float, fps: float) -> None:
-    with pytest.raises(ValueError, match="finite"):
-        estimate_cost("lipsync-2", seconds, fps)
 
 
 @pytest.mark.parametrize(

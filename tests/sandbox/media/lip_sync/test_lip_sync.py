@@ -10,7 +10,7 @@ import pytest
 from sandbox.media.errors import MediaError
 from sandbox.media.files.pictures import Picture
 from sandbox.media.lip_sync import visible_marks
-from sandbox.media.lip_sync.lip_sync import LipSyncResult, SegmentPlan, lip_sync
+from sandbox.media.lip_sync.lip_sync import FaceError, LipSyncResult, SegmentPlan, lip_sync
 from sandbox.media.measure import (
     audio_samples,
     best_lag,
@@ -257,6 +257,23 @@ def test_marks_are_the_same_each_time_and_leave_most_of_the_picture(panning: Sam
         assert np.array_equal(
             first[before.shape[0] * 7 // 10 :], before[before.shape[0] * 7 // 10 :]
         )
+
+
+def test_the_mouth_moves_where_the_speaker_is(panning: Sample, tmp_path: Path) -> None:
+    line, outs = line_of(tmp_path, 1.0), []
+    for face in (None, (40, 30)):
+        outs.append(tmp_path / f"{face is None}.mp4")
+        lip_sync(panning.clip, outs[-1], [SegmentPlan(0.5, 1.5, line, face=face)])
+    usual, chosen = (pictures_at(out, [1.0])[0] for out in outs)
+    changed = np.abs(usual.v.astype(int) - chosen.v) > 12
+    for face in (None, (40, 30)):
+        box = visible_marks.mouth_box(usual.width, usual.height, face)
+        left, top, right, bottom = (side // 2 for side in box)
+        assert changed[top:bottom, left:right].any(), face
+        changed[top:bottom, left:right] = False
+    assert not changed.any()
+    with pytest.raises(FaceError):
+        lip_sync(panning.clip, outs[0], [SegmentPlan(0.5, 1.5, line, face=(usual.width, 3))])
 
 
 def test_unusable_input_is_told_plainly(panning: Sample, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Estimates of a job's price, without a job."""
