@@ -87,6 +87,8 @@ def killed(jobs: Jobs, parameters: dict[str, Any], count: int) -> list[str]:
         return True
 
     wait_until(both_have_jobs, _SECONDS, "both workers have taken jobs", pause=2)
+    # One at least has not ended.
+    ids.append(jobs.start(parameters))
     with jobs.stack.killed(*KILLED):
         pass
     finish(jobs, ids)
