@@ -170,7 +170,7 @@ def main() -> int:
             memory = sizes(jobs)
             wrong = judge(jobs, ids + restored(jobs, parameters, _AT_ONCE))
     sys.stdout.write(f"{len(ids)} jobs in {took:.0f} s, killed: {', '.join(KILLED)}\n{memory}\n")
-    sys.stdout.write("\n".join(wrong) + f"\n{len(wrong)} violations\n")
+    sys.stdout.write("\n".join([*wrong, f"{len(wrong)} violations\n"]))
     return 1 if wrong else 0
 
 
