@@ -16,6 +16,10 @@ PARTS: Final = {
     "gateway": ("gateway.__main__", "Serve the HTTP API."),
     "tokens": ("gateway.tokens", "Create, list and revoke tokens of the HTTP API."),
     "up": ("deployments.local.up", "Run the local stack until Ctrl-C."),
+    "up-cluster": (
+        "deployments.cluster.up",
+        "The same on two Prefect servers and two workers.",
+    ),
     "demo": ("deployments.local.demo", "Watch one job go through the local stack."),
 }
 """Module and description of each."""

@@ -11,7 +11,12 @@ import threading
 import time
 from pathlib import Path
 
-from deployments.local.stack import DEFAULT_PORT_BASE, open_stack, port_base_from_environment
+from deployments.local.stack import (
+    DEFAULT_PORT_BASE,
+    Stack,
+    open_stack,
+    port_base_from_environment,
+)
 from deployments.local.supervisor import StackRuns, run
 
 logger = logging.getLogger("pro_video.up")
@@ -19,7 +24,12 @@ logger = logging.getLogger("pro_video.up")
 
 def main() -> int:
     """Entry of ``pro-video up`` and ``python -m deployments.local.up``."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    return run_stack(Stack, __doc__)
+
+
+def run_stack(kind: type[Stack], description: str | None) -> int:
+    """Run a kind of stack, as the arguments of this process say; the exit status."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--folder", type=Path, default=Path(".sandbox"))
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -28,9 +38,11 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         port_base = port_base_from_environment() or DEFAULT_PORT_BASE
-        stack = open_stack(options.folder, port_base)
+        stack = open_stack(options.folder, port_base, kind)
+        if problems := stack.problems():
+            raise ValueError("\n".join(problems))
         stack.require_free_ports()
-        for note in stack.database.notes:
+        for note in stack.notes():
             logger.info("%s", note)
         logger.info("Starting Pro Video on ports %d and up; Ctrl-C stops it.", port_base)
         return run(stack)

@@ -35,7 +35,10 @@ from tests.support.commands import clean_environment, run_python
 from tests.support.stack import LocalStack
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-DEPLOYMENTS = {each.entrypoint.rpartition(".")[2]: each for each in read_deployments()}
+DEPLOYMENTS = {
+    each.entrypoint.rpartition(".")[2] + ("" if each.name == "local" else f"_{each.name}"): each
+    for each in read_deployments()
+}
 
 
 def flow_of(deployment: DeploymentFile) -> Flow[..., Any]:
