@@ -215,7 +215,7 @@ class Stack:
 
 def gateway_url(port_base: int) -> str:
     """Address of the gateway of the stack whose ports begin here."""
-    return f"http://{HOST}:{port_base + _SERVICES.index('Gateway')}"
+    return f"http://{HOST}:{port_base + Stack.services.index('Gateway')}"
 
 
 def stop_signal(name: str) -> signal.Signals:
