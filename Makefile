@@ -1,6 +1,6 @@
 # Every command of the project. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test chaos lint format lock
+.PHONY: help install demo up up-cluster test chaos lint format lock
 
 # The supported versions, as pyproject.toml states them.
 LOWEST := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\),.*/\1/p' pyproject.toml)
@@ -22,7 +22,7 @@ CHOOSE = Use make PYTHON=/path/to/python3.$(lastword $(MINORS))
 DOWNLOAD_MB := 250
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Create .venv and install everything the project needs
 
@@ -55,6 +55,9 @@ demo: $(STAMP) ## Watch one job go through the whole chain; VIDEO=clip.mp4 takes
 up: $(STAMP) ## Start the local stack (Prefect, sandbox, worker) in the foreground; Ctrl-C stops it
 	@$(BIN)/pro-video up
 
+up-cluster: $(STAMP) ## The same as on several machines: two Prefect servers, Redis, two workers
+	@$(BIN)/pro-video up-cluster
+
 # Python compiles a module once and pytest rewrites an assertion once, not each process anew.
 test chaos: export PYTHONDONTWRITEBYTECODE =
 
@@ -75,5 +78,5 @@ format: $(STAMP) ## Rewrite the code in the project's style
 
 lock: $(STAMP) ## Resolve the lock file anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-header --no-annotate --extra local --extra dev pyproject.toml sandbox/pyproject.toml \
-		-o requirements.lock
+		--no-emit-find-links --no-header --no-annotate --extra local --extra cluster --extra dev \
+		pyproject.toml sandbox/pyproject.toml -o requirements.lock

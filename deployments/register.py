@@ -13,20 +13,26 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import yaml
 from prefect import Flow, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
+from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.automations import save_automations
 from deployments.save_blocks import ConnectionSettings, prove_given, save_blocks
-from deployments.worker.settings import get_worker_settings
+from deployments.worker.settings import HEARTBEAT_SECONDS, get_worker_settings
 from deployments.worker.worker import ProVideoWorker
 from pro_video.core.errors import StorageRefused, TransientError
 from pro_video.core.settings import get_settings
@@ -37,12 +43,36 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pro_video.register")
 
-PROJECT = Path(__file__).resolve().parents[1] / "prefect.yaml"
+ISOLATED: Final = "pro-video-isolated"
+"""The work pool of Prefect's own process workers."""
+
+_FOLDER = Path(__file__).resolve().parent
+# In the project's folder; in an installed package, beside this file.
+PROJECT = next(
+    path
+    for path in (_FOLDER.parent / "prefect.yaml", _FOLDER / "prefect.yaml")
+    if path.exists() or path.parent == _FOLDER
+)
 
 
 class _Pool(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
+
+
+class _Schedule(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    slug: str
+    cron: str
+    timezone: str
+    active: bool
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    def creation(self) -> DeploymentScheduleCreate:
+        when = CronSchedule(cron=self.cron, timezone=self.timezone)
+        return DeploymentScheduleCreate(
+            schedule=when, active=self.active, parameters=self.parameters, slug=self.slug
+        )
 
 
 class DeploymentFile(BaseModel):
@@ -57,6 +87,7 @@ class DeploymentFile(BaseModel):
     parameters: dict[str, Any] = Field(default_factory=dict)
     enforce_parameter_schema: bool = True
     concurrency_limit: int | None = None
+    schedules: list[_Schedule] = Field(default_factory=list)
     work_pool: _Pool
 
 
@@ -106,15 +137,16 @@ async def _prove_registered(client: PrefectClient) -> None:
 
 
 async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
-    template = pool_template()
+    worker, template = ProVideoWorker.type, pool_template()
+    description = "Jobs that wait as coroutines of the worker's process."
+    if name == ISOLATED:
+        worker, template = ProcessWorker.type, isolated_template()
+        description = "Jobs with a process each."
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
         wanted = WorkPoolCreate(
-            name=name,
-            type=ProVideoWorker.type,
-            description="Jobs that wait as coroutines of the worker's process.",
-            base_job_template=template,
+            name=name, type=worker, description=description, base_job_template=template
         )
         try:
             await client.create_work_pool(wanted)
@@ -122,12 +154,15 @@ async def _ensure_work_pool(client: PrefectClient, name: str) -> None:
         except ObjectAlreadyExists:
             # A worker that starts meanwhile makes the pool as well.
             pool = await client.read_work_pool(name)
-    if pool.type == ProVideoWorker.type:
+    if pool.type == worker:
         await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
     else:
         logger.warning(
             "The work pool %r has the type %r; its own workers run the jobs", name, pool.type
         )
+
+
+_PERMISSIONS = ("allow_local_files", "allow_private_addresses")
 
 
 def pool_template() -> dict[str, Any]:
@@ -136,9 +171,24 @@ def pool_template() -> dict[str, Any]:
     So the same rules hold for every worker of the pool, also when it is started by hand.
     """
     template = ProVideoWorker.get_default_base_job_template()
-    settings = get_settings()
-    for name in ("allow_local_files", "allow_private_addresses"):
-        template["variables"]["properties"][name]["default"] = getattr(settings, name)
+    for name in _PERMISSIONS:
+        template["variables"]["properties"][name]["default"] = getattr(get_settings(), name)
+    return template
+
+
+def isolated_template() -> dict[str, Any]:
+    """The job template of the pool with a process for each job: the same permissions, and the
+    heartbeat that the automations for lost workers wait for."""
+    template = ProcessWorker.get_default_base_job_template()
+    template["variables"]["properties"]["env"]["default"] = {
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        # Those that it does not give are left to the worker's own environment.
+        **{
+            f"PRO_VIDEO_{name.upper()}": "true"
+            for name in _PERMISSIONS
+            if getattr(get_settings(), name)
+        },
+    }
     return template
 
 
@@ -158,10 +208,24 @@ async def _deploy(client: PrefectClient, deployment: DeploymentFile) -> tuple[st
         parameter_openapi_schema=flow.parameters.model_dump_for_openapi(),
         enforce_parameter_schema=deployment.enforce_parameter_schema,
         concurrency_limit=deployment.concurrency_limit,
+        schedules=await _schedules(client, f"{flow.name}/{deployment.name}", deployment),
         work_pool_name=deployment.work_pool.name,
         pull_steps=[],
     )
     return f"{flow.name}/{deployment.name}", str(deployment_id)
+
+
+async def _schedules(
+    client: PrefectClient, name: str, deployment: DeploymentFile
+) -> list[DeploymentScheduleCreate]:
+    """The schedules that a deployment has, which a user may have changed; for a new deployment
+    those of its file. Prefect replaces all of them."""
+    try:
+        present = (await client.read_deployment_by_name(name)).schedules
+    except ObjectNotFound:
+        return [each.creation() for each in deployment.schedules]
+    fields = set(DeploymentScheduleCreate.model_fields)
+    return [DeploymentScheduleCreate(**each.model_dump(include=fields)) for each in present]
 
 
 def main() -> int:

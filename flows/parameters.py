@@ -9,13 +9,16 @@ from pydantic import Field
 from pro_video.request.models import Speaker
 
 
-def parameter(title: str, description: str, default: Any = ...) -> Any:
-    """A flow parameter with a title, which Prefect would otherwise take from the code's name.
+def parameter(title: str, description: str, default: Any = ..., *, ge: int | None = None) -> Any:
+    """A flow parameter with a title, which Prefect would otherwise take from the code's name, and
+    perhaps a least value.
 
     Prefect builds the form from the parameter's pydantic field and passes ``json_schema_extra``
     through to it.
     """
-    return Field(default=default, description=description, json_schema_extra={"title": title})
+    return Field(
+        default=default, description=description, json_schema_extra={"title": title}, ge=ge
+    )
 
 
 # Parameters of both flows that make jobs

@@ -39,13 +39,13 @@ from pro_video.request.models import (
 )
 from pro_video.request.timeline import timeline_of
 from tasks.attempts.attempts import run_attempts
+from tasks.connections.records import RESULTS
 from tasks.lip_sync import LipSyncStep
 from tasks.read_parameters import checked_files, checked_request
 from tasks.reuse import Reused, remember_lip_sync
 from tasks.reuse import reuse_lip_sync as take_over_lip_sync
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
-from tasks.run.records import RESULTS
 from tasks.run.subflow import adopt_inpainting
 from tasks.take_sources import take_sources
 from tasks.use_result import use_result

@@ -21,11 +21,11 @@ from pro_video.records import JobResult
 from pro_video.request.check import InpaintingRequest
 from pro_video.request.models import AnnotationArea, Language, Quality, Resolution
 from tasks.attempts.attempts import run_attempts
+from tasks.connections.records import RESULTS
 from tasks.inpainting import InpaintingStep
 from tasks.read_parameters import checked_inpainting_files, checked_inpainting_request
 from tasks.run.ending import completed, ending
 from tasks.run.job import Job, running_job
-from tasks.run.records import RESULTS
 from tasks.take_sources import take_own_file, take_sources
 from tasks.use_result import use_result
 

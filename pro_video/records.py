@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pro_video.core import errors
-from pro_video.core.job_names import FINDINGS_LABEL
+from pro_video.core.job_names import AWAITED_LABEL, CLEANED_LABEL, FINDINGS_LABEL, FileKind
 from pro_video.core.job_warning import JobWarning
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.media.info import MediaInfo
@@ -229,6 +229,61 @@ class Findings(Record):
             return cls.model_validate_json(str(labels.get(FINDINGS_LABEL, "{}")))
         except ValidationError:
             return cls()
+
+
+class Cleaned(Record):
+    """The removal of a job's files; written before the first of them goes.
+
+    Attributes:
+        at: time of the last removal.
+        kinds: the kinds of files that were removed.
+    """
+
+    at: datetime
+    kinds: tuple[FileKind, ...]
+
+    @classmethod
+    def of(cls, labels: Mapping[str, Any]) -> Cleaned | None:
+        """The removal that the labels of a job's flow run tell of; None when there was none."""
+        try:
+            return cls.model_validate_json(str(labels.get(CLEANED_LABEL, "")))
+        except ValidationError:
+            return None
+
+    def __str__(self) -> str:
+        kinds = ", ".join(self.kinds)
+        return f"The cleanup of {self.at:%Y-%m-%d} removed files of this job ({kinds})"
+
+    @property
+    def refusal(self) -> str:
+        """The reason for which the job does not go on."""
+        return f"{self}. It cannot go on; start a new job, which buys anew."
+
+
+class Awaited(Record):
+    """The provider's job that a job waits for.
+
+    Attributes:
+        stage: label of the stage that waits.
+        provider: the provider's name in the addresses of its callbacks.
+        job_id: the provider's id of its job.
+        since: time of its acceptance.
+        expected_seconds: usual length of such a job.
+    """
+
+    stage: str
+    provider: str
+    job_id: str
+    since: datetime
+    expected_seconds: float
+
+    @classmethod
+    def of(cls, labels: Mapping[str, Any]) -> Awaited | None:
+        """The one among the labels of a job's flow run; None when it cannot be read."""
+        try:
+            return cls.model_validate_json(str(labels.get(AWAITED_LABEL, "")))
+        except ValidationError:
+            return None
 
 
 class JobError(Record):

@@ -36,6 +36,7 @@ from pro_video.webhooks.post import PostResult, post
 from pro_video.webhooks.records import Delivery, Try, WebhookTarget, delivery_key, gone_key
 from pro_video.webhooks.signing import signed_headers
 from tasks.connections.connections import connections
+from tasks.connections.run_history import end_status
 from tasks.webhooks.announce import read_delivery, read_target
 
 logger = logging.getLogger("prefect.pro_video.webhooks")
@@ -142,7 +143,7 @@ async def _settled(job_id: str, clock: Clock) -> None:
         async with get_client() as client:
             while clock.monotonic() < until:
                 state = (await client.read_flow_run(UUID(job_id))).state
-                if state is None or state.is_final():
+                if state is None or end_status(state.type, _now(clock) - state.timestamp):
                     # Until then the gateway may still answer with an older status.
                     await pause(_STATUS_AGE, clock=clock, stop=current_stop())
                     return

@@ -18,11 +18,12 @@ from pro_video.providers.ghostcut.models import (
     planted,
 )
 from pro_video.providers.ghostcut.plan import inpainting_plan
-from pro_video.providers.ghostcut.status import ConfirmingObserver
+from pro_video.providers.ghostcut.status import ConfirmingObserver, observe, status_of
+from pro_video.providers.job_status import JobStatus
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request.check import InpaintingRequest
 from pro_video.s3.storage import Storage
-from tasks.attempts.access import ghostcut_client
+from tasks.attempts.access import ghostcut_client, open_ghostcut
 from tasks.attempts.prepare import PaidRequest
 from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.attempts.step import PaidStep
@@ -72,6 +73,13 @@ class GhostCut(Provider[Work]):
             raise TransientError(f"GhostCut does not list the work {job_id}", provider="ghostcut")
         return found
 
+    async def read_many(self, job_ids: Sequence[str]) -> dict[str, Work]:
+        return {each.id: each for each in await self._client.works(job_ids)}
+
+    def still_running(self, found: Work) -> Observation[Work] | None:
+        # Without the observer of one wait: an unlisted failure has to be looked at twice there.
+        return None if status_of(found.status) is not JobStatus.RUNNING else observe(found)
+
     def observe(self, found: Work) -> Observation[Work]:
         return self._observer(found)
 
@@ -80,6 +88,13 @@ class GhostCut(Provider[Work]):
         if not found.video_url:
             raise TransientError("GhostCut names no result yet", provider="ghostcut")
         return found.video_url
+
+
+@asynccontextmanager
+async def ghostcut() -> AsyncIterator[GhostCut]:
+    """GhostCut outside of a job; raises as :func:`tasks.lip_sync.sync_so`."""
+    async with await open_ghostcut() as client:
+        yield GhostCut(client)
 
 
 class InpaintingStep(PaidStep):

@@ -25,7 +25,7 @@ from pro_video.providers.sync_so.status import observe
 from pro_video.records import ProbedFiles, StoredFile, UploadedFiles, Verified
 from pro_video.request.check import JobRequest
 from pro_video.s3.storage import Storage
-from tasks.attempts.access import sync_so_client
+from tasks.attempts.access import open_sync_so, sync_so_client
 from tasks.attempts.prepare import PaidRequest
 from tasks.attempts.provider import AcceptedJob, Provider
 from tasks.attempts.step import PaidStep
@@ -69,6 +69,9 @@ class SyncSo(Provider[Generation]):
     async def read(self, job_id: str) -> Generation:
         return await self._client.generation(job_id, progress=True)
 
+    async def read_many(self, job_ids: Sequence[str]) -> dict[str, Generation]:
+        return {each.id: each for each in await self._client.generations(job_ids)}
+
     def observe(self, found: Generation) -> Observation[Generation]:
         return observe(found)
 
@@ -77,6 +80,18 @@ class SyncSo(Provider[Generation]):
         if found.output_url is None:
             raise TransientError("Sync.so names no result yet", provider="sync.so")
         return found.output_url
+
+
+@asynccontextmanager
+async def sync_so() -> AsyncIterator[SyncSo]:
+    """Sync.so outside of a job.
+
+    Raises:
+        StorageRefused: a block is missing.
+        CredentialsRefused: the block's key is malformed.
+    """
+    async with await open_sync_so() as client:
+        yield SyncSo(client)
 
 
 def _accepted(generation: Generation) -> AcceptedJob:

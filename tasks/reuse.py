@@ -6,19 +6,28 @@ the same. A job whose areas are the same too is a request for a new lip-sync and
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 
 from prefect.context import FlowRunContext
+from pydantic import ValidationError
 
 from pro_video.core.errors import SourceRefused
+from pro_video.core.job_names import RECORDS, job_file
+from pro_video.core.stopping import current_stop
 from pro_video.records import Record, StageResult, StoredFile, UploadedFiles
 from pro_video.request.check import JobRequest
 from pro_video.request.models import LipSyncOptions
+from pro_video.s3.listing import Listed
+from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
+from tasks.connections.records import recorded, with_retries
 from tasks.run.job import Job
-from tasks.run.records import recorded, with_retries
+
+_INDEX = f"{RECORDS}lip-sync/"
 
 OWNER_TAG = "owner:"
 """Flow-run tag with the job's owner; reuse never crosses owners."""
@@ -140,6 +149,41 @@ async def remember_lip_sync(
     )
 
 
+async def removed_entries(
+    storage: Storage,
+    gone: Collection[str],
+    jobs: Collection[str],
+    *,
+    before: datetime,
+    is_over: Callable[[], bool],
+) -> AsyncIterator[Listed]:
+    """The entries of the index whose result was removed: they have no use any more.
+
+    Args:
+        storage: the bucket.
+        gone: objects that are removed already, or would be.
+        jobs: ids of the only jobs whose lip-syncs count; empty for all.
+        before: younger entries stay.
+        is_over: must the search end now?
+    """
+    for listed in await asyncio.to_thread(lambda: list(storage.listed(_INDEX))):
+        current_stop().raise_if_set()
+        if is_over():
+            return
+        raw = await storage.get_bytes(listed.key) if listed.modified_at < before else None
+        try:
+            entry = Reusable.model_validate_json(raw or b"")
+        except ValidationError:
+            # Young, removed meanwhile, a foreign object, or an entry of another version.
+            continue
+        key = entry.stage.stored.key
+        owner = job_file(key)
+        if jobs and (owner is None or owner.job_id not in jobs):
+            continue
+        if key in gone or await storage.head(key) is None:
+            yield listed
+
+
 def _taken_over(entry: Reusable, file: StoredFile, now: datetime) -> StageResult:
     return entry.stage.model_copy(
         update={
@@ -155,7 +199,7 @@ def _taken_over(entry: Reusable, file: StoredFile, now: datetime) -> StageResult
 
 
 def _key(request: JobRequest, files: UploadedFiles) -> str:
-    return f"results/lip-sync/{lip_sync_fingerprint(_owner(), request, files)}"
+    return f"{_INDEX}{lip_sync_fingerprint(_owner(), request, files)}"
 
 
 def _owner() -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pro_video.records import ProbedFiles, UploadedFiles
 from pro_video.request.check import InpaintingRequest, JobRequest
+from tasks.connections.records import in_task, read_record, recorded, with_retries
 from tasks.probe_sources import probe_files
 from tasks.run.job import Job
 from tasks.run.places import place_for
-from tasks.run.records import in_task, read_record, recorded, with_retries
 from tasks.upload_sources import own_file, upload_sources
 
 

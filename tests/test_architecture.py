@@ -40,6 +40,7 @@ _PRO_VIDEO = {
         "pro_video.pricing",
     },
     "pro_video.webhooks": {"pro_video.core", "pro_video.net", "pro_video.records"},
+    "pro_video.client": {"pro_video.core", "pro_video.request"},
 }
 MAY_IMPORT = {
     **_PRO_VIDEO,
@@ -49,6 +50,7 @@ MAY_IMPORT = {
     "tasks.run": {"pro_video", "tasks.connections", "tasks.webhooks"},
     "tasks.attempts": {"pro_video", "tasks.connections", "tasks.callbacks", "tasks.run"},
     "tasks": {"pro_video"},
+    "tasks.cleanup": {"pro_video", "tasks"},
     "flows": {"pro_video", "tasks"},
     "gateway": {"pro_video", "tasks", "flows"},
     "deployments": {"pro_video", "tasks", "flows"},

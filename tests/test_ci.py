@@ -26,6 +26,7 @@ PARTS: dict[str, str] = {
 }
 DOES = {
     "lint": "style and types",
+    "templates": "templates for containers",
     "lowest": "the lowest versions",
     "newest": "the newest versions",
     "suite": "all tests",

@@ -179,9 +179,20 @@ def check_module(words: list[str]) -> None:
 
 
 def check_pro_video(words: list[str]) -> None:
+    from deployments.command_line.main import make_app
+
     module = project()["scripts"]["pro-video"].partition(":")[0]
-    assert re.search(rf"^    {words[0]} ", help_of(module), re.M), f"no command {words[0]}"
+    assert words[0].startswith("-") or words[0] in make_app(), f"no command {words[0]}"
     check_module([module, *words])
+
+
+def parse_pro_video(words: list[str]) -> None:
+    """Parse a command about jobs; the others have parsers of their own."""
+    from deployments.command_line.main import make_app
+    from deployments.command_line.parts import PARTS
+
+    if words[0] not in PARTS:
+        make_app().parse_args(words, exit_on_error=False)
 
 
 def check_options(words: list[str], known: str) -> None:
@@ -214,6 +225,7 @@ def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
     from prefect.utilities.callables import parameter_schema
     from pydantic import TypeAdapter
 
+    from flows.cleanup import cleanup_flow
     from flows.pro_video import pro_video_flow
     from flows.text_inpainting import text_inpainting_flow
     from pro_video.request.models import AnnotationArea, Segment
@@ -221,6 +233,7 @@ def check_parameters(deployment: str, parameters: dict[str, object]) -> None:
     flow: dict[str, Flow[..., Any]] = {
         "pro-video/local": pro_video_flow,
         "text-inpainting/local": text_inpainting_flow,
+        "pro-video-cleanup/local": cleanup_flow,
     }
     known = parameter_schema(flow[deployment].fn).properties
     assert set(parameters) <= set(known)
@@ -241,6 +254,7 @@ def test_a_command_can_be_typed(command: Command) -> None:
         check_module(words[2:])
     elif program == "pro-video":
         check_pro_video(words[1:])
+        parse_pro_video(words[1:])
     elif program == "pro-video-sandbox":
         check_module(["sandbox", *words[1:]])
     elif program in ("python", "python3"):

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from prefect.deployments import arun_deployment
 
 from pro_video.records import JobResult
 from tasks.connections.prefect_queries import percent_in, read_progress
+from tasks.connections.run_history import end_status, parked_in
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -65,13 +67,16 @@ async def follow_job(
             if state is not None:
                 state_name = state.name or state.type.value
                 percent = await read_percent(client, run.id)
-                running = state.is_running() and state.message is not None
-                entered = (running or state.is_final()) and state_name != last
+                parked = parked_in(state) is not None
+                running = (state.is_running() or parked) and state.message is not None
+                # A crashed job is taken up again.
+                ended = end_status(state.type, datetime.now(UTC) - state.timestamp) is not None
+                entered = (running or ended) and state_name != last
                 if entered:
                     last = state_name
-                name = state_name if running or state.is_final() else "Waiting for the worker"
+                name = state_name if running or ended else "Waiting for the worker"
                 show(JobStatus(name, state.message or "", percent, entered and running))
-                if state.is_final():
+                if ended:
                     result = await state.aresult(raise_on_failure=False)
                     if not isinstance(result, JobResult):
                         raise ValueError(f"The run ended as {state_name}: {state.message}")

@@ -117,7 +117,10 @@ async def initialize(stack: Stack) -> None:
             "S3": ("s3", partial(asyncio.to_thread, ensure_bucket, stack)),
             "Sync.so": ("sync-so", at(f"{stack.url('Sync.so')}/_sandbox/audit")),
             "GhostCut": ("ghostcut", at(f"{stack.url('GhostCut')}/_sandbox/audit")),
-            "Prefect": ("prefect", at(f"{stack.prefect_api_url}/health")),
+            **{
+                service: (process, at(f"{stack.url(service)}/api/health"))
+                for process, service in stack.servers.items()
+            },
         }
         if cluster := stack.database.cluster:
             answers = partial(asyncio.to_thread, cluster.answers)
@@ -125,7 +128,7 @@ async def initialize(stack: Stack) -> None:
         await startup.until(parts)
         await _register()
         parts = {
-            "the worker": ("worker", worker_is_online),
+            "the worker": (stack.workers[-1], partial(are_online, len(stack.workers))),
             "the gateway": ("gateway", at(f"{stack.url('Gateway')}/readyz")),
         }
         await startup.until(parts)
@@ -159,13 +162,13 @@ def ensure_bucket(stack: Stack) -> bool:
     return True
 
 
-async def worker_is_online() -> bool:
-    """Is a worker of the pool online?"""
+async def are_online(number: int) -> bool:
+    """Are as many workers of the pool online?"""
     from prefect import get_client
 
     async with get_client() as client:
         workers = await client.read_workers_for_work_pool("pro-video", limit=50, offset=0)
-    return any(worker.status == "ONLINE" for worker in workers)
+    return sum(worker.status == "ONLINE" for worker in workers) >= number
 
 
 def write_description(stack: Stack) -> None:
@@ -182,14 +185,18 @@ def tail(log: Path) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines()[-_TAIL_LINES:])
 
 
-def main() -> int:
-    """Entry of ``python -m deployments.local.initialize``."""
+def main(kind: type[Stack] = Stack) -> int:
+    """Entry of ``python -m deployments.local.initialize``.
+
+    Args:
+        kind: of the stack.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR, format="%(message)s", force=True)
     logger.setLevel(logging.INFO)
-    stack = open_stack(options.folder, port_base() or DEFAULT_PORT_BASE)
+    stack = open_stack(options.folder, port_base() or DEFAULT_PORT_BASE, kind)
     with contextlib.ExitStack() as failed:
         # The supervisor stops, and everything with it.
         failed.callback(os.kill, os.getppid(), signal.SIGTERM)

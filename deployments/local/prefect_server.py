@@ -48,9 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default=settings.api.host)
     parser.add_argument("--port", type=int, default=settings.api.port)
+    parser.add_argument(
+        "--no-services", action="store_true", help="the API alone, as with prefect server start"
+    )
     options = parser.parse_args()
+    app = create_app(final=True, webserver_only=options.no_services)
     uvicorn.run(
-        guarded(create_app(final=True), settings.api.cors_allowed_origins),
+        guarded(app, settings.api.cors_allowed_origins),
         host=options.host,
         port=options.port,
         timeout_keep_alive=settings.api.keepalive_timeout,

@@ -10,6 +10,7 @@ import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from deployments.local.database import Database, choose_database
 from deployments.worker.settings import HEARTBEAT_SECONDS
@@ -19,7 +20,8 @@ REGION = "us-east-1"
 HOST = "127.0.0.1"
 
 DEFAULT_PORT_BASE = 4200
-_SERVICES = ("Prefect", "S3", "Sync.so", "GhostCut", "Gateway")
+# Of every kind of stack.
+_MOST_SERVICES = 10
 # The environment may have other values.
 _PACE = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -49,7 +51,14 @@ class Stack:
         port_base: the first of its consecutive ports, on loopback.
         keys: keys of the sandbox.
         database: of Prefect.
+        services: those with a port, in the order of the ports.
+        servers: the processes of Prefect's API, each with its service.
+        workers: the processes that run jobs.
     """
+
+    services: ClassVar[tuple[str, ...]] = ("Prefect", "S3", "Sync.so", "GhostCut", "Gateway")
+    servers: ClassVar[dict[str, str]] = {"prefect": "Prefect"}
+    workers: ClassVar[tuple[str, ...]] = ("worker",)
 
     folder: Path
     port_base: int
@@ -57,8 +66,8 @@ class Stack:
     database: Database
 
     def port(self, service: str) -> int:
-        """Port of a service: Prefect, S3, Sync.so, GhostCut, Gateway."""
-        return self.port_base + _SERVICES.index(service)
+        """Port of a service."""
+        return self.port_base + self.services.index(service)
 
     def url(self, service: str) -> str:
         return f"http://{HOST}:{self.port(service)}"
@@ -77,11 +86,19 @@ class Stack:
         """Folder with a file for the output of each process."""
         return self.folder / "logs"
 
+    def notes(self) -> list[str]:
+        """Sentences for the user at the start."""
+        return list(self.database.notes)
+
+    def problems(self) -> list[str]:
+        """What is missing on this machine, and how it is installed."""
+        return []
+
     def taken_ports(self) -> list[str]:
         """The ports that another program listens on, with the service that needs each."""
         return [
             f"{self.port(service)} ({service})"
-            for service in _SERVICES
+            for service in self.services
             if not _is_free(self.port(service))
         ]
 
@@ -196,13 +213,23 @@ class Stack:
         }
 
 
+def gateway_url(port_base: int) -> str:
+    """Address of the gateway of the stack whose ports begin here."""
+    return f"http://{HOST}:{port_base + Stack.services.index('Gateway')}"
+
+
 def stop_signal(name: str) -> signal.Signals:
     """The stop signal for a process of the stack; PostgreSQL waits for its clients on SIGTERM."""
     return signal.SIGINT if name == "postgres" else signal.SIGTERM
 
 
-def open_stack(folder: Path, port_base: int) -> Stack:
+def open_stack(folder: Path, port_base: int, kind: type[Stack] = Stack) -> Stack:
     """The stack of a folder, with its keys; makes both when they are not there yet.
+
+    Args:
+        folder: of the stack.
+        port_base: the first of its ports.
+        kind: of the stack.
 
     Raises:
         ValueError: ``PRO_VIDEO_DATABASE`` names no database that can be used.
@@ -222,7 +249,7 @@ def open_stack(folder: Path, port_base: int) -> Stack:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             json.dump(asdict(made), out)
     keys = Keys(**json.loads(file.read_text(encoding="utf-8")))
-    return Stack(folder, port_base, keys, database)
+    return kind(folder, port_base, keys, database)
 
 
 def port_base_from_environment() -> int | None:
@@ -234,7 +261,7 @@ def port_base_from_environment() -> int | None:
     text = os.environ.get("PRO_VIDEO_PORT_BASE")
     if not text:
         return None
-    if not text.isdecimal() or not 1024 <= int(text) <= 65535 - len(_SERVICES):
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535 - len(Stack.services):
         raise ValueError(f"PRO_VIDEO_PORT_BASE must be a port from 1024 to 65530, not {text!r}")
     return int(text)
 
@@ -242,7 +269,7 @@ def port_base_from_environment() -> int | None:
 def free_port_base() -> int:
     """The first of consecutive free ports, for a stack without fixed addresses."""
     for base in range(14200, 60000, 20):
-        if all(_is_free(base + offset) for offset in range(len(_SERVICES))):
+        if all(_is_free(base + offset) for offset in range(_MOST_SERVICES)):
             return base
     raise RuntimeError("no consecutive free ports were found on this machine")
 

@@ -18,6 +18,7 @@ from deployments.local.stack import Stack, free_port_base, stop_signal
 # A first start, which makes the database, on a slow and busy machine.
 START_SECONDS = 480.0
 STOP_SECONDS = 60.0
+UP = "deployments.local.up"
 _PAUSE = 0.2
 
 
@@ -26,12 +27,13 @@ class StackNotReady(Exception):
 
 
 class StackProcess:
-    """The command that runs a stack. The caller that starts it has to stop it.
+    """The command that runs a stack. The caller that starts it has to stop it; a stack of
+    ``deployments.local.up`` ends with the caller's process, however that ends.
 
     Args:
         folder: of the stack; its description appears there as ``stack.json``.
         port_base: the first of its ports.
-        module: to run: ``deployments.local.up``, or another one that takes ``--folder``.
+        module: to run: :data:`UP`, or another one that takes ``--folder``.
         arguments: further ones.
         directory: its working directory; by default this process's own.
     """
@@ -41,12 +43,14 @@ class StackProcess:
         folder: Path,
         port_base: int,
         *,
-        module: str = "deployments.local.up",
+        module: str = UP,
         arguments: Sequence[str] = (),
         directory: Path | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.port_base = port_base
+        if module == UP:
+            arguments = [*arguments, "--parent", str(os.getpid())]
         self._command = [
             *(sys.executable, "-P", "-m", module, "--folder", str(self.folder)),
             *arguments,
@@ -166,7 +170,7 @@ def running_stack(
     *,
     port_base: int | None = None,
     log: Path | None = None,
-    module: str = "deployments.local.up",
+    module: str = UP,
     arguments: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """The description of a stack that runs while the block does.

@@ -41,7 +41,7 @@ def write_configuration(stack: Stack) -> Path:
         one_shot = name == "initialize"
         # Prefect's migrations let the server import from its working directory, where packages of
         # the user may have our names.
-        directory = stack.logs if name == "prefect" else Path.cwd()
+        directory = stack.logs if name.startswith("prefect") else Path.cwd()
         config[f"program:{name}"] = {
             "command": _escaped(shlex.join(command)),
             "directory": _escaped(str(directory)),
@@ -51,7 +51,7 @@ def write_configuration(stack: Stack) -> Path:
             "startretries": "10",
             "stopsignal": stop_signal(name).name.removeprefix("SIG"),
             # The lowest number is stopped last.
-            "priority": "1" if name == "postgres" else "999",
+            "priority": "1" if name in ("postgres", "redis") else "999",
             "stopwaitsecs": str(_STOP_SECONDS - 5),
             "stopasgroup": "false",
             "killasgroup": "true",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -25,19 +26,23 @@ _GOOD_SECONDS = 60.0
 
 
 async def listen_for_callbacks(
-    signals: WakeSignals = wake_signals, *, clock: Clock = SYSTEM_CLOCK
+    signals: WakeSignals = wake_signals,
+    *,
+    wake_parked: Callable[[str, str], bool] = lambda _, __: False,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Wake the waiting jobs at each event of a provider's callback, until cancelled.
 
     Args:
         signals: of the waiting jobs.
+        wake_parked: wakes a parked job, given the provider and the provider's id of its job.
         clock: source of time for the pauses between connections.
     """
     failures = 0
     while True:
         began = clock.monotonic()
         try:
-            await _listen(signals)
+            await _listen(signals, wake_parked)
         except Exception as error:  # noqa: BLE001 - polling goes on; a listener must never end
             logger.debug("Callbacks are not received at the moment: %s", type(error).__name__)
         failures = 1 if clock.monotonic() - began >= _GOOD_SECONDS else failures + 1
@@ -46,7 +51,7 @@ async def listen_for_callbacks(
         await clock.sleep(_RECONNECT.pause(failures))
 
 
-async def _listen(signals: WakeSignals) -> None:
+async def _listen(signals: WakeSignals, wake_parked: Callable[[str, str], bool]) -> None:
     """Follow one connection to its end."""
     wanted = EventFilter(event=EventNameFilter(name=[EVENT]))
     # Events of the last minute are sent again at the start; each causes one more read.
@@ -57,7 +62,7 @@ async def _listen(signals: WakeSignals) -> None:
         async for event in subscriber:
             found = provider_job_of(event.resource.root)
             if found is not None:
-                woken = signals.wake(*found)
+                woken = signals.wake(*found) + wake_parked(*found)
                 logger.debug("A callback of %s wakes %d jobs here", found[0], woken)
             # Many events at once must not delay the jobs that share this loop.
             await asyncio.sleep(0)

@@ -31,6 +31,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.context import AsyncClientContext, SettingsContext, get_settings_context
+from prefect.events import emit_event
 from prefect.exceptions import ParameterBindError
 from prefect.settings import (
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -39,15 +40,20 @@ from prefect.settings import (
 )
 from prefect.utilities.callables import get_call_parameters
 
+from deployments.automations import PARKED
 from deployments.worker.callbacks import listen_for_callbacks
 from deployments.worker.engine import Heartbeats, JobEngine
 from deployments.worker.loop_lag import watch_loop
+from deployments.worker.parked_jobs import ParkedJobs
 from deployments.worker.settings import HEARTBEAT_SECONDS
 from pro_video.core.errors import ProVideoError
+from pro_video.core.progress import Stage
 from pro_video.core.retrying import keep_running
 from pro_video.core.settings import Settings, get_settings, use_settings
 from pro_video.core.stopping import StopReason, StopSignal, use_stop
 from tasks.connections.connections import connections
+from tasks.connections.run_history import parked_in
+from tasks.run.cancelled import end_cancelled, was_parked
 from tasks.run.ending import AlreadyCompleted
 from tasks.webhooks.watch import watch_ends
 
@@ -62,6 +68,12 @@ _PAGE = 200
 _CANCEL_SECONDS = 3.0
 # As often as Prefect's own engine looks.
 _SUSPENSION_POLL_SECONDS = 10.0
+_MOST_CHECKED = 10_000
+# The end of a flow as Prefect's engine logs it when the run is only put back into the queue.
+_PUT_BACK = tuple(
+    f"Finished in state {name}("
+    for name in ("AwaitingRetry", *(stage.value.name for stage in Stage if stage.waits))
+)
 
 
 def heartbeat() -> int:
@@ -91,10 +103,13 @@ class JobRunner:
 
     Args:
         cancel_poll_seconds: pause between two requests for cancelled runs, each for all jobs.
+        parked: looks for the jobs that leave this process to wait; without it none leaves.
     """
 
-    def __init__(self, *, cancel_poll_seconds: float) -> None:
+    def __init__(self, *, cancel_poll_seconds: float, parked: ParkedJobs | None = None) -> None:
         self._cancel_poll_seconds = cancel_poll_seconds
+        self._parked = parked
+        self._checked: set[UUID] = set()
         self._stops: dict[UUID, StopSignal] = {}
         self._futures: dict[UUID, Future[State[Any]]] = {}
         self._lock = threading.Lock()
@@ -109,6 +124,7 @@ class JobRunner:
 
     def start(self) -> None:
         """Start the thread, its event loop, and the tasks that serve all jobs."""
+        _log_parking_as_information()
         self._thread.start()
         watches: dict[str, Callable[[], Awaitable[None]]] = {
             "The watch of cancelled runs": self._watch_cancellations,
@@ -117,6 +133,13 @@ class JobRunner:
             "The watch of ended runs": watch_ends,
             "The watch of the jobs' loop": partial(watch_loop, "the jobs"),
         }
+        if self._parked is not None:
+            watches |= {
+                "The listener to callbacks": partial(
+                    listen_for_callbacks, wake_parked=self._parked.wake
+                ),
+                "The watch of parked jobs": self._parked.watch,
+            }
         self._watchers = [
             asyncio.run_coroutine_threadsafe(keep_running(name, watch), self._loop)
             for name, watch in watches.items()
@@ -149,7 +172,7 @@ class JobRunner:
         A run that is here already continues. It comes a second time when its heartbeats did not
         reach the server, which took it for lost.
         """
-        stop = StopSignal()
+        stop = StopSignal(may_park=self._parked is not None)
         with self._lock:
             present = self._futures.get(flow_run.id)
             if present is not None:
@@ -184,10 +207,18 @@ class JobRunner:
             )
             try:
                 with self._heartbeats.of(engine):
-                    return await engine.run()
+                    state = await engine.run()
             except AlreadyCompleted as over:
                 logger.info("Job %s was completed by another process", flow_run.id)
                 return over.state
+        if self._parked is not None and parked_in(state) is not None:
+            _tell_parked(flow_run)
+            self._parked.add(flow_run.id)
+        elif state.is_cancelling():
+            # The cancel came when the job was about to leave this process.
+            async with get_client() as client:
+                await end_cancelled(client, await client.read_flow_run(flow_run.id))
+        return state
 
     async def _shared_client(self) -> AsyncClientContext:
         """The client of all jobs, which has a bounded number of connections.
@@ -196,8 +227,8 @@ class JobRunner:
             httpx.HTTPError: Prefect does not answer.
         """
         if self._client is None:
-            self._client = self._loop.create_future()
-            self._holder = self._loop.create_task(self._hold_client(self._client))
+            self._client = asyncio.get_running_loop().create_future()
+            self._holder = asyncio.create_task(self._hold_client(self._client))
         return await asyncio.shield(self._client)
 
     async def _hold_client(self, opened: asyncio.Future[AsyncClientContext]) -> None:
@@ -235,26 +266,37 @@ class JobRunner:
         async with get_client() as client:
             while True:
                 await asyncio.sleep(self._cancel_poll_seconds)
-                if not self.running:
+                if not self.running and not self._parked:
                     continue
                 try:
-                    cancelling = await self._cancelling(client)
+                    for run in await self._cancelling(client):
+                        if not self.stop(run.id, StopReason.CANCELLED):
+                            await self._end_if_parked(client, run)
                 except httpx.HTTPStatusError as error:
                     logger.warning("Prefect refuses to list cancelled runs: %s", error)
                 except httpx.HTTPError as error:
                     # The server is away: jobs continue, and the next request is soon.
                     logger.debug("Could not read the cancelled runs: %s", type(error).__name__)
-                else:
-                    for flow_run_id in cancelling:
-                        self.stop(flow_run_id, StopReason.CANCELLED)
 
-    async def _cancelling(self, client: PrefectClient) -> list[UUID]:
+    async def _end_if_parked(self, client: PrefectClient, run: FlowRun) -> None:
+        """End a cancelled job that no process works on; Prefect only marks it."""
+        if run.state is None or run.state.id in self._checked:
+            return
+        if self._parked is None or not self._parked.is_ours(run):
+            return
+        if await was_parked(client, run):
+            # In a context of its own, which is bound to the job's bucket.
+            await asyncio.create_task(end_cancelled(client, run))
+        if len(self._checked) > _MOST_CHECKED:
+            self._checked.clear()
+        self._checked.add(run.state.id)
+
+    async def _cancelling(self, client: PrefectClient) -> list[FlowRun]:
         cancelling = FlowRunFilterStateType(any_=[StateType.CANCELLING])
-        runs = await client.read_flow_runs(
+        return await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=cancelling)),
             limit=_PAGE,
         )
-        return [run.id for run in runs]
 
     async def _watch_suspensions(self) -> None:
         """Let Prefect's engine leave the runs that a user suspends, at its next boundary."""
@@ -300,3 +342,30 @@ class JobRunner:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             await asyncio.to_thread(self._thread.join, _CANCEL_SECONDS + 2)
+
+
+def _tell_parked(flow_run: FlowRun) -> None:
+    """Tell the automations that notice lost workers to expect no heartbeat."""
+    emit_event(
+        event=PARKED,
+        resource={"prefect.resource.id": f"prefect.flow-run.{flow_run.id}"},
+        related=[
+            {
+                "prefect.resource.id": f"prefect.deployment.{flow_run.deployment_id}",
+                "prefect.resource.role": "deployment",
+            }
+        ],
+    )
+
+
+def _log_parking_as_information() -> None:
+    """Prefect's engine logs each end that is not Completed as an error."""
+    engine = logging.getLogger("prefect.flow_runs")
+    if _at_its_level not in engine.filters:
+        engine.addFilter(_at_its_level)
+
+
+def _at_its_level(record: logging.LogRecord) -> bool:
+    if record.levelno == logging.ERROR and str(record.msg).startswith(_PUT_BACK):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True

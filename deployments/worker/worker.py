@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect import Flow
-from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.exceptions import Abort, InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.flows import load_flow_from_entrypoint
+from prefect.states import Failed
+from prefect.utilities.engine import propose_state
 from prefect.workers.base import (
     BaseJobConfiguration,
     BaseVariables,
@@ -25,21 +29,25 @@ from deployments.worker.job_runner import JobRunner
 from deployments.worker.loop_lag import watch_loop
 from deployments.worker.lost_jobs import (
     fail_if_lost_too_often,
-    take_up_crashed_jobs,
+    take_up_left_jobs,
     take_up_lost_jobs,
-    this_process,
+    taken_here,
 )
+from deployments.worker.parked_jobs import ParkedJobs
+from deployments.worker.process_identity import this_process, token_in
 from deployments.worker.settings import get_worker_settings
 from deployments.worker.signals import stopped_by_signals
 from pro_video.core.errors import StorageRefused, TransientError
 from pro_video.core.retrying import keep_running
 from pro_video.core.settings import Settings, get_settings
 from pro_video.core.stopping import StopReason
+from pro_video.records import Cleaned
 from tasks.connections.bucket_proof import prove_stores
 
 if TYPE_CHECKING:
     import anyio.abc
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
 
 
 _LOCAL_FILES = Field(
@@ -105,6 +113,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         self._settings = get_worker_settings()
         self._runner: JobRunner | None = None
         self._watches: list[asyncio.Task[None]] = []
+        self._woken = asyncio.Event()
         self._starts = asyncio.Semaphore(_MOST_STARTS)
         self._proven = False
 
@@ -124,7 +133,15 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
-        self._runner = JobRunner(cancel_poll_seconds=self._settings.cancel_poll_seconds)
+        loop = asyncio.get_running_loop()
+        parked = ParkedJobs(
+            self._work_pool_name,
+            self.name,
+            on_wake=lambda: loop.call_soon_threadsafe(self._woken.set),
+        )
+        self._runner = JobRunner(
+            cancel_poll_seconds=self._settings.cancel_poll_seconds, parked=parked
+        )
         self._runner.start()
         await super().setup()
         try:
@@ -133,12 +150,14 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             await self.teardown(None, None, None)
             raise SystemExit(f"The worker does not start: {error.message}") from None
         await take_up_lost_jobs(self._work_pool_name)
+        left = partial(take_up_left_jobs, self._work_pool_name, self._is_here)
+        watches: dict[str, Callable[[], Awaitable[None]]] = {
+            "The watch of jobs that nobody works on": left,
+            "The start of woken jobs": self._start_woken,
+            "The watch of the worker's loop": partial(watch_loop, "the worker"),
+        }
         self._watches = [
-            asyncio.create_task(keep_running(name, watch))
-            for name, watch in {
-                "The watch of crashed runs": partial(take_up_crashed_jobs, self._work_pool_name),
-                "The watch of the worker's loop": partial(watch_loop, "the worker"),
-            }.items()
+            asyncio.create_task(keep_running(name, watch)) for name, watch in watches.items()
         ]
 
     async def teardown(self, *exc_info: Any) -> None:
@@ -155,6 +174,16 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
             self._logger.error("The worker takes no jobs: %s", error.message)
             proven = False
         return await super().get_and_submit_flow_runs() if proven else []
+
+    async def _start_woken(self) -> None:
+        """Read the queue at once when a parked job was scheduled for now."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self.get_and_submit_flow_runs()
+            except httpx.HTTPError as error:
+                self._logger.debug("Could not read the queue: %s", type(error).__name__)
 
     async def _stores_are_proven(self) -> bool:
         """Have the buckets passed the checks that jobs rely on? They are repeated until then.
@@ -176,13 +205,36 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         # Before anything that may fail again.
         if await fail_if_lost_too_often(self.client, flow_run):
             return False
-        return await super()._propose_pending_state(flow_run)
+        if await _fail_if_cleaned(self.client, flow_run):
+            return False
+        try:
+            state = await propose_state(self.client, taken_here(), flow_run.id)
+        except Abort as error:
+            self._logger.info("Job %s is not taken: %s", flow_run.id, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is must not end the other jobs
+            self._logger.warning("Job %s is not taken: %s", flow_run.id, type(error).__name__)
+            return False
+        return state.is_pending()
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Nothing: the pending state names this process, and the run begins at once."""
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         # A server on SQLite answers dozens of starts at once after minutes, or with errors that
         # crash runs.
         async with self._starts:
-            await super()._submit_run(flow_run)
+            try:
+                await super()._submit_run(flow_run)
+            except httpx.HTTPError as error:
+                # The run is still scheduled; an exception would end the worker with all its jobs.
+                self._logger.warning("Job %s is not taken: %s", flow_run.id, error)
+                self._release_limit_slot(flow_run.id)
+            finally:
+                self._submitting_flow_run_ids.discard(flow_run.id)
+
+    def _is_here(self, flow_run_id: UUID) -> bool:
+        return flow_run_id in self._submitting_flow_run_ids or flow_run_id in self.runner.running
 
     async def run(
         self,
@@ -195,7 +247,7 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
         if deployment.entrypoint is None:
             raise ValueError(f"The deployment {deployment.name!r} has no entrypoint")
         flow = _load_flow(deployment.entrypoint)
-        identifier = f"{this_process()}:{flow_run.id}"
+        identifier = f"{this_process().place}:{flow_run.id}"
         future = self.runner.submit(flow, flow_run, configuration.settings())
         if task_status is not None:
             task_status.started(identifier)
@@ -210,10 +262,26 @@ class ProVideoWorker(BaseWorker[ProVideoJobConfiguration, ProVideoVariables, Pro
     ) -> None:
         """Stop a job that was cancelled before it began."""
         place, _, flow_run_id = infrastructure_pid.rpartition(":")
-        if place != this_process():
+        if token_in(place) != this_process().token:
             raise InfrastructureNotAvailable(f"The job runs in another worker: {place}")
         if not self.runner.stop(UUID(flow_run_id), StopReason.CANCELLED):
             raise InfrastructureNotFound("The job does not run here any more")
+
+
+async def _fail_if_cleaned(client: PrefectClient, flow_run: FlowRun) -> bool:
+    """Fail a run whose job's files were removed; True when that was done.
+
+    The flow refuses as well, but its end leaves an object that no cleanup finds any more.
+    """
+    cleaned = Cleaned.of(flow_run.labels)
+    if cleaned is None:
+        return False
+    failed: State[Any] = Failed(message=f"Not begun: {cleaned.refusal}")
+    try:
+        await client.set_flow_run_state(flow_run.id, failed)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def _deployment_id(flow_run: FlowRun) -> UUID:

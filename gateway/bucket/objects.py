@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from pro_video.core.errors import ProVideoError
 from pro_video.s3.errors import translated
+from pro_video.s3.listing import Listed
 from pro_video.s3.storage import Storage
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ _THREADS = ThreadPoolExecutor(8, thread_name_prefix="gateway")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Listed:
-    """An object, or an unfinished multipart upload with the bytes and the time of its parts."""
-
-    key: str
-    size: int
-    modified_at: datetime
-
-
 async def in_thread(work: Callable[[], T]) -> T:
     """Run blocking work."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
@@ -48,11 +39,7 @@ def client_of(storage: Storage) -> S3Client:
 
 def list_objects(storage: Storage, prefix: str) -> Iterator[Listed]:
     """All objects below a prefix; blocking, page by page."""
-    with translated(f"listing {prefix}"):
-        pages = client_of(storage).get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=storage.bucket, Prefix=prefix):
-            for entry in page.get("Contents", []):
-                yield Listed(entry["Key"], entry["Size"], entry["LastModified"])
+    return storage.listed(prefix)
 
 
 def list_parts(storage: Storage, key: str, upload_id: str) -> Iterator[PartTypeDef]:

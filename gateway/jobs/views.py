@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
-from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.prefect_client.runs import RETRYABLE, Run
+from gateway.prefect_client.runs import RETRYABLE, SHOWING, Run
 from gateway.status.status_reader import Ended, Snapshot
+from pro_video.core.job_names import FileKind
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage, end_message
 from pro_video.pricing.estimate import Estimate
-from tasks.connections.run_history import end_status
 
 Status = Literal["processing", "completed", "failed", "cancelled"]
 
@@ -115,6 +114,14 @@ class JobView(JobSummary):
     estimated_cost_usd: str | float | None = Field(
         None, description="List price of the stages that were bought, USD; no invoice."
     )
+    files_removed_at: datetime | None = Field(
+        None, description="Time at which the cleanup removed files of this job."
+    )
+    files_removed: list[FileKind] = Field(
+        default_factory=list,
+        description="Kinds of files that the cleanup removed; addresses of such files lead to "
+        "nothing. Without its results a job has no links and no report any more.",
+    )
     retry_url: str | None = Field(None, description="Set when the job can be retried.")
     accept_url: str | None = Field(
         None, description="Set when the rejected result can be used as it is."
@@ -166,10 +173,9 @@ def created_view(run: Run) -> JobCreated:
     )
 
 
-def status_of(run: Run, now: datetime | None = None) -> Status:
+def status_of(run: Run) -> Status:
     """The status that the run's state means."""
-    age = (now or datetime.now(UTC)) - run.state.timestamp
-    return end_status(StateType(run.state.type), age) or "processing"
+    return run.end or "processing"
 
 
 def summary(snapshot: Snapshot) -> JobSummary:
@@ -194,7 +200,11 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
     }
     if report is not None:
         fields |= {name: getattr(report, name) for name in _REPORTED}
-    if run.state.type in RETRYABLE and fields["status"] != "processing":
+    if run.cleaned is not None:
+        fields |= {"files_removed_at": run.cleaned.at, "files_removed": run.cleaned.kinds}
+        if "results" in run.cleaned.kinds:
+            fields["message"] = f"{fields['message'].rstrip('.')}. {run.cleaned}."
+    elif run.end in RETRYABLE:
         fields["retry_url"] = f"/api/v1/jobs/{run.id}/retry"
         if fields["rejected_key"] is not None:
             fields["accept_url"] = f"/api/v1/jobs/{run.id}/accept"
@@ -211,7 +221,7 @@ def job_view(snapshot: Snapshot, ended: Ended | None) -> JobView:
 def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
     run, state = snapshot.run, snapshot.run.state
     status = status_of(run)
-    stage, message = _stage_and_message(run, status)
+    stage, message = _stage_and_message(run, status, snapshot.percent)
     findings = run.findings
     unfinished = status in ("failed", "cancelled")
     return {
@@ -231,7 +241,7 @@ def _summary_fields(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
+def _stage_and_message(run: Run, status: Status, percent: float) -> tuple[str | None, str]:
     state = run.state
     if status != "processing":
         stage = Stage.COMPLETED.label if status == "completed" else None
@@ -240,9 +250,15 @@ def _stage_and_message(run: Run, status: Status) -> tuple[str | None, str]:
         return "cancelling", "Cancelling..."
     if state.type == "CRASHED":
         return "recovering", "The worker was lost; another one continues the job"
-    if state.type == "RUNNING" and state.name in _STAGES:
+    if state.type in SHOWING and state.name in _STAGES:
         return _STAGES[state.name], state.message or state.name
-    return "queued", state.message or "Waiting for a worker..."
+    if state.type in ("PENDING", "RUNNING") and percent > 0:
+        # It goes on where it was, after a wait or the loss of a worker.
+        begun = [each for each in Stage if each.value.start <= percent]
+        return begun[-1].label, begun[-1].value.message
+    # A pending state's message names the worker's process.
+    message = None if state.type == "PENDING" else state.message
+    return "queued", message or "Waiting for a worker..."
 
 
 def _error(snapshot: Snapshot, ended: Ended | None) -> ErrorView | None:

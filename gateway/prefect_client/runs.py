@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from gateway.base.idempotency import check_fingerprint, scoped_key
@@ -24,13 +25,17 @@ from gateway.base.problems import ProblemError, not_found, unavailable
 from gateway.base.settings import GatewaySettings
 from gateway.prefect_client.api import PrefectApi, PrefectRefused
 from pro_video.core.job_names import accepted_label, fact_label
-from pro_video.records import Acceptance, Findings
+from pro_video.core.progress import Stage
+from pro_video.records import Acceptance, Cleaned, Findings
+from tasks.connections.run_history import EndStatus, end_status
 
 logger = logging.getLogger("pro_video.gateway.jobs")
 
 TAG = "pro-video-api"
 UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
-RETRYABLE = ("FAILED", "CRASHED", "CANCELLED")
+RETRYABLE = ("failed", "cancelled")
+SHOWING = ("RUNNING", "SCHEDULED")
+"""The types of states that have a stage's name: at work, and parked."""
 
 _FINGERPRINT = "pro-video.fingerprint"
 _REQUEST = "pro-video.request"
@@ -68,6 +73,11 @@ class Run(BaseModel):
     expected_start_time: datetime | None = None
 
     @property
+    def end(self) -> EndStatus | None:
+        """How the job has ended; None while it goes on, also by another worker after a crash."""
+        return end_status(StateType(self.state.type), datetime.now(UTC) - self.state.timestamp)
+
+    @property
     def segments_data(self) -> list[Any]:
         """The segments as the client wrote them."""
         given = self.labels.get(_SEGMENTS)
@@ -84,6 +94,11 @@ class Run(BaseModel):
     def findings(self) -> Findings:
         """The warnings and kept results that the job has reported so far."""
         return Findings.of(self.labels)
+
+    @property
+    def cleaned(self) -> Cleaned | None:
+        """The removal of the job's files by the cleanup."""
+        return Cleaned.of(self.labels)
 
 
 _RUNS = TypeAdapter(list[Run])
@@ -220,18 +235,23 @@ class Runs:
             ProblemError: 404; 409 when it has ended otherwise.
         """
         run = await self.of_owner(owner, job_id)
-        if run.state.type in ("COMPLETED", "FAILED", "CRASHED"):
+        if run.end in ("completed", "failed"):
             raise ProblemError(
                 409,
                 "job_ended",
-                f"The job has ended already ({run.state.type.lower()}), so there is nothing to "
+                f"The job has ended already ({run.end}), so there is nothing to "
                 "cancel. Its results are kept.",
             )
-        if run.state.type not in ("CANCELLED", "CANCELLING"):
+        if run.state.type == "CRASHED":
+            # No process holds it.
+            await self._set_state(job_id, "CANCELLED", "Cancelled")
+        elif run.state.type not in ("CANCELLED", "CANCELLING"):
             await self._set_state(job_id, "CANCELLING", "Cancelling")
             after = await self.of_owner(owner, job_id)
-            if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING":
-                # After an earlier run Prefect waits for that run's process, which is gone.
+            parked = Stage.waiting_in(run.state.name)
+            if run.state.type == "SCHEDULED" and after.state.type == "CANCELLING" and not parked:
+                # After an earlier run Prefect waits for that run's process, which is gone. A worker
+                # ends a parked job, with its report.
                 await self._set_state(job_id, "CANCELLED", "Cancelled")
             logger.info("Job cancelled", extra={"job_id": str(job_id), "owner": owner})
 
@@ -239,17 +259,19 @@ class Runs:
         """Continue a failed or cancelled job at the stage that it had reached.
 
         Raises:
-            ProblemError: 404; 409 when it is not at such an end; 429 at the owner's limit.
+            ProblemError: 404; 409 when it is not at such an end, or the cleanup has removed its
+                files; 429 at the owner's limit.
         """
         async with self._creating.setdefault(owner, asyncio.Lock()):
             run = await self.of_owner(owner, job_id)
-            if run.state.type not in RETRYABLE:
+            if run.end not in RETRYABLE:
                 raise ProblemError(
                     409,
                     "job_not_retryable",
                     f"The job is {run.state.name}; only a failed or cancelled one can be retried. "
                     "Nothing was changed.",
                 )
+            _refuse_cleaned(run)
             await self.check_room(owner)
             await self._set_state(job_id, "SCHEDULED", "AwaitingRetry")
             logger.info("Job retried", extra={"job_id": str(job_id), "owner": owner})
@@ -269,7 +291,7 @@ class Runs:
         """
         async with self._creating.setdefault(owner, asyncio.Lock()):
             run = await self.of_owner(owner, job_id)
-            ended = run.state.type in RETRYABLE
+            ended = run.end in RETRYABLE
             if not ended and any(label.startswith(accepted_label("")) for label in run.labels):
                 return
             if not ended or key is None:
@@ -279,6 +301,7 @@ class Runs:
                     f"The job is {run.state.name}, without a held or unusable result to accept. "
                     "Nothing was changed.",
                 )
+            _refuse_cleaned(run)
             await self.check_room(owner)
             if accepted_label(key) not in run.labels:
                 decision = Acceptance(by=owner, at=datetime.now(UTC)).model_dump_json()
@@ -350,6 +373,15 @@ class Runs:
             answer = await self._api.call("GET", path)
             self._deployment = str(answer.json()["id"]), time.monotonic()
         return self._deployment[0]
+
+
+def _refuse_cleaned(run: Run) -> None:
+    if run.cleaned is not None:
+        raise ProblemError(
+            409,
+            "files_removed",
+            f"{run.cleaned}, so it cannot go on. Nothing was changed; create a new job.",
+        )
 
 
 def _unfinished(tags: Sequence[str]) -> dict[str, Any]:

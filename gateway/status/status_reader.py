@@ -18,13 +18,13 @@ from gateway.base.settings import GatewaySettings
 from gateway.base.single_flight import SingleFlightCache
 from gateway.bucket.bucket import Bucket
 from gateway.prefect_client.api import PrefectApi
-from gateway.prefect_client.runs import UNFINISHED, Run, Runs, owner_tag
+from gateway.prefect_client.runs import SHOWING, UNFINISHED, Run, Runs, owner_tag
 from gateway.status.batch_cache import BatchCache
 from gateway.status.status_response import StatusResponse
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
-from pro_video.records import JobResult
+from pro_video.records import Cleaned, JobResult
 from tasks.connections.prefect_queries import percent_in, progress_query
 
 _BATCH = 200
@@ -84,7 +84,9 @@ class StatusReader:
             size=_CACHED,
             batch=_BATCH,
         )
-        self._ended: SingleFlightCache[tuple[UUID, UUID], Ended] = SingleFlightCache(size=_CACHED)
+        self._ended: SingleFlightCache[tuple[UUID, UUID, Cleaned | None], Ended] = (
+            SingleFlightCache(size=_CACHED)
+        )
         self._shown: LRUCache[UUID, float] = LRUCache(_CACHED)
 
     async def snapshot(self, owner: str, job_id: UUID) -> Snapshot:
@@ -144,10 +146,16 @@ class StatusReader:
         self._cache.forget(job_id)
 
     async def ended(self, run: Run) -> Ended:
-        """The report and links of a job that ended; empty when there is no report of this end."""
+        """The report and links of a job that ended; empty when there is no report of this end, or
+        when it was removed with the results."""
+        cleaned = run.cleaned
+        if cleaned is not None and "results" in cleaned.kinds:
+            return Ended(None)
         life = get_settings().link_hours * 3600
         return await self._ended.get(
-            (run.id, run.state.id), lambda: self._read_end(run, life), seconds=life * _LINK_SHARE
+            (run.id, run.state.id, cleaned),
+            lambda: self._read_end(run, life),
+            seconds=life * _LINK_SHARE,
         )
 
     async def close(self) -> None:
@@ -159,7 +167,7 @@ class StatusReader:
 
         Jobs write the state before the percentage, and may die in between.
         """
-        start = _START.get(run.state.name, 0.0) if run.state.type == "RUNNING" else 0.0
+        start = _START.get(run.state.name, 0.0) if run.state.type in SHOWING else 0.0
         shown = self._shown[run.id] = max(percent, start, self._shown.get(run.id, 0.0))
         return shown
 

@@ -13,7 +13,6 @@ from gateway.base.problems import ProblemError
 from gateway.base.settings import GatewaySettings
 from gateway.bucket.bucket import Bucket
 from gateway.bucket.objects import (
-    Listed,
     abort_uploads,
     in_thread,
     list_objects,
@@ -24,6 +23,7 @@ from gateway.prefect_client.runs import Runs
 from gateway.uploads.direct_uploads import RECORD
 from gateway.uploads.orphan_uploads import OrphanUploads
 from pro_video.core.errors import ProVideoError
+from pro_video.s3.listing import Listed
 from pro_video.s3.storage import Storage
 
 logger = logging.getLogger("pro_video.gateway.sweeper")

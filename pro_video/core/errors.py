@@ -14,6 +14,7 @@
         ├── MediaUnusable               a video or audio is not what the job needs
         ├── SourceRefused               a source is not allowed, missing, or changed meanwhile
         ├── StorageRefused              S3 refuses (credentials, bucket, policy)
+        ├── FilesRemoved                the cleanup has removed files of this job
         ├── CredentialsRefused          a provider does not accept the key
         ├── AccountBlocked              a provider asks for money or a better plan first
         │   └── ResultLocked            … before it gives a finished result out
@@ -168,6 +169,10 @@ class SourceRefused(TerminalError):
 
 class StorageRefused(TerminalError):
     """S3 refuses: credentials, bucket or policy."""
+
+
+class FilesRemoved(TerminalError):
+    """The cleanup has removed files of this job, which therefore goes on no more."""
 
 
 class CredentialsRefused(TerminalError):

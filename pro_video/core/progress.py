@@ -37,6 +37,11 @@ class Stage(Enum):
         """Does the job only wait for a provider in this stage?"""
         return self in (Stage.LIP_SYNC_PROCESSING, Stage.INPAINTING_PROCESSING)
 
+    @classmethod
+    def waiting_in(cls, name: str | None) -> Stage | None:
+        """The waiting stage of that name; None when there is none."""
+        return next((each for each in cls if each.waits and each.value.name == name), None)
+
     @property
     def label(self) -> str:
         """The stage's stable name for machines, for example ``lip-sync processing``."""

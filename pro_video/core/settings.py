@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(
         10.0, gt=0, description="Longest pause between two polls of a provider's job, in seconds."
     )
+    park_after_seconds: float = Field(
+        20.0,
+        ge=0,
+        description="Age of a wait for a provider at which its run leaves the process, in seconds.",
+    )
     lip_sync_deadline_hours: float = Field(
         6.0, gt=0, description="Longest wait for one lip-sync, in hours."
     )
@@ -66,6 +71,11 @@ class Settings(BaseSettings):
         ge=1,
         le=5,
         description="Paid attempts per stage, when a provider says that a retry helps.",
+    )
+    retry_days: float = Field(
+        30.0,
+        ge=1,
+        description="Days for which a failed or cancelled job keeps what its retry needs.",
     )
     reading_processes: int = Field(
         2, ge=1, le=64, description="Processes that read media at the same time."

@@ -38,9 +38,14 @@ class Stopped(Exception):
 
 
 class StopSignal:
-    """A stop order that any thread may give and any event loop may wait for; the first holds."""
+    """A stop order that any thread may give and any event loop may wait for; the first holds.
 
-    def __init__(self) -> None:
+    Args:
+        may_park: whether a long wait may leave this process, because a later one takes it up.
+    """
+
+    def __init__(self, *, may_park: bool = False) -> None:
+        self.may_park = may_park
         self._lock = threading.Lock()
         self._reason: StopReason | None = None
         self._waiters: set[asyncio.Future[StopReason]] = set()

@@ -9,6 +9,7 @@ in milliseconds.
 * A provider's hint holds for the next poll alone; otherwise the policy's pace holds.
 * A transient error never ends a wait before its deadline. A terminal one ends it at once.
 * "Not ready yet" is not logged.
+* A wait that lasts may be left, and taken up later by any process: it is parked.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class WaitPolicy:
         expected: usual length of the job; polls are rare far from it and frequent near it.
         poll_limit: longest time for one poll; a longer one counts as a transient error.
         wake_gap: least time between two polls under repeated wakes.
+        park_after: age of a wait that is parked after two polls here; None parks none.
     """
 
     deadline: float
@@ -81,6 +83,7 @@ class WaitPolicy:
     expected: float | None = None
     poll_limit: float = 180.0
     wake_gap: float = 1.0
+    park_after: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.deadline) and self.deadline > 0):
@@ -101,6 +104,28 @@ class WaitPolicy:
         else:
             pause = self.first * self.factor ** min(polls - 1, 60)
         return min(max(pause, min(self.first, self.longest)), self.longest)
+
+
+class Parked(Exception):
+    """A wait was left, to be taken up later. Not an error of the job, as ``Stopped`` is none.
+
+    Attributes:
+        until: latest time of the next poll, seconds since the epoch.
+        message: what the job waits for.
+    """
+
+    def __init__(self, until: float, message: str = "") -> None:
+        super().__init__(message)
+        self.until = until
+        self.message = message
+
+
+# Shortest and longest time that a wait is parked without a poll, in seconds. Between them it is the
+# wait's age: a lag at most doubles the wait, and a wait of six hours returns six times.
+_PARKED_SHORTEST = 900.0
+_PARKED_LONGEST = 7200.0
+# A single poll may show what the next one denies.
+_POLLS_BEFORE_PARKING = 2
 
 
 class Wake(Protocol):
@@ -186,12 +211,13 @@ async def wait_for(
 
     Raises:
         DeadlineExceeded: not done at the deadline, after one last poll.
+        Parked: the wait goes on outside of this process.
         Stopped: the stop signal is set.
         TerminalError: as ``fetch`` raised it.
     """
     elapsed = _Elapsed(clock, started_at)
     trouble = Backoff(policy.first, max(policy.factor, 2.0), policy.transient_limit, policy.jitter)
-    polls = failures = 0
+    polls = failures = here = 0
     last_error: TransientError | None = None
     while True:
         if wake is not None:
@@ -222,6 +248,10 @@ async def wait_for(
         if is_last:
             raise _too_late(policy, what, last_error) from None
         left = max(0.0, policy.deadline - elapsed())
+        here += 1
+        if _may_park(policy, here, elapsed()):
+            age = min(max(elapsed(), _PARKED_SHORTEST), _PARKED_LONGEST)
+            raise Parked(clock.time() + min(left, spread(age, policy.jitter, rng)))
         seconds = _choose(hint, own, policy.hint_limit, left)
         woken = await pause(seconds, clock=clock, stop=stop, wake=wake)
         early = policy.wake_gap - (clock.monotonic() - polled_at)
@@ -283,6 +313,11 @@ async def until_slot(
         if on_wait is not None:
             await on_wait(refused, elapsed(), seconds)
         await pause(seconds, clock=clock, stop=stop)
+
+
+def _may_park(policy: WaitPolicy, polls_here: int, elapsed: float) -> bool:
+    after = policy.park_after
+    return after is not None and elapsed >= after and polls_here >= _POLLS_BEFORE_PARKING
 
 
 async def _poll(

@@ -11,7 +11,7 @@ it; a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``) covers a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pro_video.core.errors import SourceRefused, StorageRefused
+from pro_video.core.stopping import current_stop
 from pro_video.net.gate import Gate
 from pro_video.net.interrupt import Interrupt
 from pro_video.net.threads import Workers, default_workers
 from pro_video.s3.client import client_config, make_client
 from pro_video.s3.errors import translated
+from pro_video.s3.listing import MOST_DELETES, Listed, delete_objects, list_objects
 from pro_video.s3.objects import (
     DEFAULT_TYPE,
     StoredObject,
@@ -280,6 +282,22 @@ class Storage:
                 self._client.delete_object(Bucket=self.bucket, Key=key)
 
         await self._workers.call(work)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects in batches; those that do not exist are fine. A stop order and a
+        cancellation end it between two batches.
+
+        Raises:
+            StorageRefused: the policy (``s3:DeleteObject``) or a lock of the object forbids it.
+        """
+        for start in range(0, len(keys), MOST_DELETES):
+            current_stop().raise_if_set()
+            batch = keys[start : start + MOST_DELETES]
+            await self._workers.call(partial(delete_objects, self._client, self.bucket, batch))
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """All objects below a prefix; blocking, page by page."""
+        return list_objects(self._client, self.bucket, prefix)
 
     async def reader(self, key: str, *, byte_budget: int = 64 * 1024**2) -> RangedReader:
         """A seekable, blocking file object over the object, pinned to its present ETag.

@@ -8,6 +8,7 @@ from typing import Any
 from sandbox.common.settings import SwitchBoard
 
 LONGEST_SLEEP = 3600.0
+HOLD_PAUSE = 0.2
 
 
 def job_seconds(switches: SwitchBoard, real_seconds: float) -> float:
@@ -33,6 +34,14 @@ async def sleep_until(when: float) -> None:
         if left <= 0:
             return
         await asyncio.sleep(min(left, LONGEST_SLEEP))
+
+
+async def until_due(switches: SwitchBoard, when: float) -> None:
+    """Sleep until `when`, and longer while the switch `hold` is on."""
+    await sleep_until(when)
+    # The switch is a row of the database: nothing announces its change.
+    while switches["hold"]:  # noqa: ASYNC110
+        await asyncio.sleep(HOLD_PAUSE)
 
 
 class Tasks:

@@ -38,6 +38,11 @@ class Emulator:
         for each in (self.sources, self.results, self.uploads):
             each.mkdir(parents=True, exist_ok=True)
 
+    def secret(self, account: str) -> str | None:
+        """The AppSecret of an account; None when there is no such account."""
+        given = self.secrets.get(account)
+        return None if given is None else self.switches["app_secret"] or given
+
     def origin(self, request: Request) -> str:
         """Base of the links in a response: as configured, else the address that was called."""
         return (self.public_base_url or str(request.base_url)).rstrip("/")

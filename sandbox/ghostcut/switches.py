@@ -4,8 +4,10 @@ from sandbox.common.settings import Switch
 from sandbox.ghostcut.envelope import BAD_PARAMETER, LIMIT_ERROR
 
 SWITCHES = {
+    "app_secret": Switch("", "the secret of each account; empty: those given at the start"),
     "seconds_per_job": Switch(None, "acceptance to done, seconds; null: the real figure scaled"),
     "time_scale": Switch(0.1, "factor on every time of the vendor: 0.1 is ten times faster"),
+    "hold": Switch(False, "no job ends before it is false again"),
     "media": Switch("process", "copy: the result is the source", choices=("process", "copy")),
     "lenient_validation": Switch(False, "forgive tier, language and corner-order rules"),
     "native_json_fails_later": Switch(False, "native masks: accepted, then status 26"),

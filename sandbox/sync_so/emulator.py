@@ -40,7 +40,7 @@ class Emulator:
         pool: MediaPool,
     ) -> None:
         self.data_dir = data_dir
-        self.api_keys = tuple(api_keys)
+        self._api_keys = tuple(api_keys)
         self.public_base_url = public_base_url.rstrip("/") if public_base_url else None
         self.store = Store(data_dir / "sync_so.sqlite3")
         self.switches = SwitchBoard(self.store, SWITCHES)
@@ -65,6 +65,12 @@ class Emulator:
                 self.store.put("secret", name, {"value": fresh})
                 return fresh
             return str(known["value"])
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys that are accepted."""
+        changed = self.switches["api_key"]
+        return (changed,) if changed else self._api_keys
 
     # Generations
 

@@ -6,8 +6,10 @@ from sandbox.sync_so.rules.tables import PLANS
 DELIVERIES = ("sync", "rejected", "failed")
 
 SWITCHES = {
+    "api_key": Switch("", "the only key that is accepted; empty: those given at the start"),
     "seconds_per_job": Switch(None, "acceptance to done, in seconds; null: the table, scaled"),
     "time_scale": Switch(0.1, "factor on the vendor's real processing times"),
+    "hold": Switch(False, "no job ends before it is false again"),
     "media": Switch("process", "copy: the result is the input video", choices=("process", "copy")),
     "plan": Switch("enterprise", "concurrency and longest clip", choices=tuple(PLANS)),
     "concurrency_limit": Switch(None, "active generations at once; null: as the plan has it"),

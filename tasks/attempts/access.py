@@ -4,7 +4,8 @@ money: neither is a failure of the job."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from pro_video.core.errors import (
     AccountBlocked,
@@ -35,13 +36,17 @@ _SHOWN: Final = {
 }
 
 
-async def withheld(job: Job, error: CredentialsRefused | AccountBlocked) -> ServiceUnavailable:
-    """Show in the job's state what it waits for, and return the error as a transient one."""
+def blocked_message(error: CredentialsRefused | AccountBlocked) -> str:
+    """What has to be done before the jobs of the account go on."""
     name, block = _SHOWN[error.provider or "sync.so"]
     if isinstance(error, CredentialsRefused):
-        message = f"{name} refuses the key; correct the block {block}/{get_settings().block}."
-    else:
-        message = f"{error.message.rstrip('.')}. See to the account of {name}."
+        return f"{name} refuses the key; correct the block {block}/{get_settings().block}."
+    return f"{error.message.rstrip('.')}. See to the account of {name}."
+
+
+async def withheld(job: Job, error: CredentialsRefused | AccountBlocked) -> ServiceUnavailable:
+    """Show in the job's state what it waits for, and return the error as a transient one."""
+    message = blocked_message(error)
     await job.reporter.blocked(f"{message} The job goes on by itself.")
     return ServiceUnavailable(
         message, provider=error.provider, code=error.code, request_id=error.request_id
@@ -72,23 +77,29 @@ async def once_allowed(job: Job, call: Callable[[], Awaitable[T]]) -> T:
         await pause(_PATIENCE.pause(tries), clock=job.clock, stop=current_stop())
 
 
+async def open_sync_so(**options: Any) -> SyncSoClient:
+    """A client of the block's account; a new key in the block takes effect in it.
+
+    Raises:
+        StorageRefused: a block is missing.
+        CredentialsRefused: the block's key is malformed.
+    """
+    return (await connections()).sync_so.get_client(renew=_sync_so_key, **options)
+
+
+async def open_ghostcut() -> GhostCutClient:
+    """The same for GhostCut."""
+    return (await connections()).ghostcut.get_client(renew=_ghostcut_keys)
+
+
 async def sync_so_client(job: Job, *, backoff: Backoff | None = None) -> SyncSoClient:
-    """A client of the block's account; a new key in the block takes effect in it."""
-
-    async def opened() -> SyncSoClient:
-        credentials = (await connections()).sync_so
-        return credentials.get_client(backoff=backoff, renew=_sync_so_key)
-
-    return await once_allowed(job, opened)
+    """:func:`open_sync_so` once the key is well-formed, for a job that waits for it."""
+    return await once_allowed(job, partial(open_sync_so, backoff=backoff))
 
 
 async def ghostcut_client(job: Job) -> GhostCutClient:
-    """The same for GhostCut."""
-
-    async def opened() -> GhostCutClient:
-        return (await connections()).ghostcut.get_client(renew=_ghostcut_keys)
-
-    return await once_allowed(job, opened)
+    """:func:`open_ghostcut` in the same way."""
+    return await once_allowed(job, open_ghostcut)
 
 
 async def _sync_so_key() -> str | None:

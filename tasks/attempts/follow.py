@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from pro_video.core.checkpoints import reach
@@ -14,7 +15,7 @@ from pro_video.core.errors import (
 from pro_video.core.progress import expected_fraction
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import current_stop
-from pro_video.core.waiting import Observation, WaitPolicy, wait_for
+from pro_video.core.waiting import Observation, Parked, WaitPolicy, wait_for
 from pro_video.records import Failure, Outcome, Prepared, Submission
 from tasks.attempts.access import withheld
 from tasks.attempts.provider import Provider
@@ -31,7 +32,8 @@ async def follow(
     pays are waited out: the job's state says why, and the job goes on by itself.
 
     The deadline counts from the submission, over restarts. A wait that is taken up at its deadline
-    or later, by a retry of the failed run, gets the whole time again.
+    or later, by a retry of the failed run, gets the whole time again. A long wait is parked where
+    the process allows it.
 
     Args:
         job: the job whose progress is shown.
@@ -42,6 +44,7 @@ async def follow(
     Raises:
         DeadlineExceeded: not done in time; the provider's job may go on.
         TerminalError: the job cannot be read; it may still go on.
+        Parked: the wait goes on outside of this process.
         Stopped: the job was cancelled or is handed over.
     """
     job_id, step = submission.job_id, provider.step
@@ -71,14 +74,15 @@ async def follow(
 
     deadline = provider.deadline_hours * 3600
     started_at = submission.submitted_at.timestamp()
-    if job.clock.time() - started_at > deadline * _NEARLY_OVER:
+    if not job.state.woken and job.clock.time() - started_at > deadline * _NEARLY_OVER:
         started_at = job.clock.time()
-    longest = get_settings().poll_seconds
+    stop, settings = current_stop(), get_settings()
     policy = WaitPolicy(
         deadline=deadline,
-        first=min(2.0, longest),
-        longest=longest,
+        first=min(2.0, settings.poll_seconds),
+        longest=settings.poll_seconds,
         expected=prepared.expected_seconds,
+        park_after=settings.park_after_seconds if stop.may_park else None,
     )
     try:
         with wake_signals.waiting(provider.slug, job_id) as wake:
@@ -86,12 +90,19 @@ async def follow(
                 look,
                 policy,
                 clock=job.clock,
-                stop=current_stop(),
+                stop=stop,
                 wake=wake,
                 on_observation=show,
                 started_at=started_at,
                 what=f"{provider.job_name} {job_id}",
             )
+    except Parked as parked:
+        since = submission.submitted_at.astimezone(UTC)
+        reason = job.reporter.blocked_by or (
+            f"{provider.stage.value.message} Waiting for {provider.job_name} {job_id} since "
+            f"{since:%Y-%m-%d %H:%M:%S} UTC."
+        )
+        raise Parked(parked.until, reason) from None
     except _ReportedFailure as ended:
         reach("wait.ended", step)
         return Outcome(finished_at=job.now(), failure=Failure.of(ended.error))

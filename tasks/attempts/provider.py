@@ -6,13 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from pro_video.core.errors import ProVideoError
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.waiting import Observation
 
 T = TypeVar("T")
+
+MOST_READ: Final = 100
+"""Jobs that one request reads."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,19 @@ class Provider(ABC, Generic[T]):
     @abstractmethod
     async def read(self, job_id: str) -> T:
         """Read a job; an error says nothing about how the job ended."""
+
+    @abstractmethod
+    async def read_many(self, job_ids: Sequence[str]) -> dict[str, T]:
+        """Read at most :data:`MOST_READ` jobs with one request; those that the provider leaves out
+        are missing, which says nothing about them."""
+
+    def still_running(self, found: T) -> Observation[T] | None:
+        """A job as it was read, while it goes on; None when it has ended, well or not."""
+        try:
+            seen = self.observe(found)
+        except ProVideoError:
+            return None
+        return None if seen.done else seen
 
     @abstractmethod
     def observe(self, found: T) -> Observation[T]:

@@ -8,11 +8,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from pro_video.core.job_names import attempt_reference, copied
 from pro_video.core.progress import Stage
 from pro_video.core.redaction import redact_url
+from pro_video.core.waiting import Parked
 from pro_video.records import (
+    Awaited,
     Outcome,
     Prepared,
     ProbedFiles,
@@ -31,9 +35,9 @@ from tasks.attempts.provider import Provider
 from tasks.attempts.store_result import store_result
 from tasks.attempts.submit import submit_once
 from tasks.connections.connections import connections
+from tasks.connections.records import in_task, read_record, write_record
 from tasks.run.job import Job
 from tasks.run.places import place_for
-from tasks.run.records import in_task, read_record, write_record
 
 R = TypeVar("R")
 
@@ -139,16 +143,45 @@ class PaidStep:
             return await submit_once(self.job, storage, provider, prepared)
 
     async def wait(self, prepared: Prepared, submission: Submission) -> Outcome:
-        """Wait for the provider's job, however long its queue is, up to the deadline."""
+        """Wait for the provider's job, however long its queue is, up to the deadline.
 
-        async def wait() -> Outcome:
+        Raises:
+            Parked: the wait goes on outside of this process.
+        """
+        parked: Parked | None = None
+        record = f"{prepared.attempt}-ended"
+
+        async def to_the_end() -> Outcome:
             async with self.open_provider() as provider:
                 return await follow(self.job, provider, prepared, submission)
 
+        async def wait() -> Outcome | State[Any]:
+            nonlocal parked
+            try:
+                return await self.recorded(record, to_the_end)
+            except Parked as left:
+                # The task ends well and leaves no record, so that it runs again.
+                parked = left
+                return Completed(name="Parked", message=left.message)
+
         found = submission.job_id
-        own = f"{self.name}-{prepared.attempt}"
-        await self.job.reporter.facts({self.provider.fact: found, own: found})
-        return await self.run_task("wait", f"{prepared.attempt}-ended", wait)
+        awaited = Awaited(
+            stage=self.provider.stage.label,
+            provider=self.provider.slug,
+            job_id=found,
+            since=submission.submitted_at,
+            expected_seconds=prepared.expected_seconds,
+        )
+        facts = {self.provider.fact: found, f"{self.name}-{prepared.attempt}": found}
+        await self.job.reporter.facts({**facts, "awaited": awaited.model_dump_json()})
+        found_outcome: Outcome | None = await self.read_record(record)
+        if found_outcome is not None:
+            return found_outcome
+        outcome = await self.in_task("wait", wait)
+        if parked is not None:
+            raise parked
+        assert isinstance(outcome, Outcome)
+        return outcome
 
     async def store(
         self, prepared: Prepared, submission: Submission, outcome: Outcome

@@ -189,6 +189,8 @@ def _doubt(
 ) -> float | None:
     if mark is not None or prepared.reference in job.evidence.sent:
         return provider.search_seconds
+    if job.evidence.is_unnamed(provider.step, provider.stage):
+        return provider.search_seconds
     if job.evidence.starts > 1:
         # An earlier process sent before this one began; the listing lags behind that send no longer
         # than behind any other.

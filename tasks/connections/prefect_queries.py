@@ -17,6 +17,8 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterEndTime,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 PROGRESS_KEY: Final = "pro-video-progress"
 """Key of the progress artifacts; the artifact of a job is found by its flow run."""
+
+_PAGE: Final = 200
 
 
 async def read_history(client: PrefectClient, job_id: str) -> RunHistory:
@@ -60,6 +64,50 @@ async def write_labels(job_id: str, labels: Mapping[str, Any]) -> None:
     """
     async with get_client() as client:
         await client.update_flow_run_labels(UUID(job_id), dict(labels))
+
+
+async def read_runs(client: PrefectClient, run_ids: Sequence[UUID]) -> dict[UUID, FlowRun]:
+    """At most 200 flow runs by their ids; unknown ones are left out.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    found = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(run_ids))), limit=len(run_ids)
+    )
+    return {run.id: run for run in found}
+
+
+async def read_subflows(client: PrefectClient, run_ids: Sequence[UUID]) -> list[UUID]:
+    """The runs that flow runs have started as parts of themselves.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    parents = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(run_ids)))
+    found: list[UUID] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=parents, limit=_PAGE, offset=len(found), sort=FlowRunSort.ID_DESC
+        )
+        found += [run.id for run in page]
+        if len(page) < _PAGE:
+            return found
+
+
+async def read_end_results(client: PrefectClient, run_ids: Sequence[UUID]) -> list[str]:
+    """The storage keys of the results of flow runs, those of ends before a retry included.
+
+    Raises:
+        httpx.HTTPError: Prefect does not answer.
+    """
+    found = []
+    for run_id in run_ids:
+        for state in await client.read_flow_run_states(run_id):
+            key = getattr(state.data, "storage_key", None)
+            if isinstance(key, str):
+                found.append(key)
+    return found
 
 
 async def read_progress(client: PrefectClient, run_id: UUID) -> Artifact | None:

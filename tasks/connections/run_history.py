@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 TAKEN_UP: Final = "Taken up again after its worker was lost."
 """Message of the state in which a lost job waits for its next worker, without a user's retry."""
+NOT_BEGUN: Final = "Prefect refused the start of this job half-way; it is started again."
+"""Message of the state in which such a job waits; nothing was begun, so that nothing counts."""
 SILENT: Final = "The worker of this job was lost: no heartbeat came any more."
 """Message of a crash that missing heartbeats show."""
 DIED: Final = "The worker's process died; this machine noticed at its restart."
 """Message of a crash that the successor of a worker reports."""
+NEWS: Final = "The provider has news of the job, which goes on."
+"""Message of the state in which a parked job waits for its next process."""
 SHORTEST_SILENCE: Final = timedelta(seconds=90)
 """Three heartbeats; a shorter silence is no loss."""
 
@@ -51,10 +55,8 @@ def end_status(type_: StateType, age: timedelta) -> EndStatus | None:
     return _END_STATUS.get(type_)
 
 
-# Ends that a user sees.
-_SEEN = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.COMPLETED})
+_BY_ITSELF = frozenset({TAKEN_UP, NOT_BEGUN})
 _UNDER_WAY = frozenset({StateType.RUNNING, StateType.PENDING})
-_WAITING = {stage.value.name for stage in Stage if stage.waits}
 _SHOWN = {stage.value.name for stage in Stage}
 # A job with so many losses while at work works alone from then on.
 _SUSPECT = 2
@@ -72,7 +74,10 @@ class RunHistory:
             last retry.
         losses: all losses of a worker since the last retry, also while the job waited.
         last_crash: message of the last loss.
-        starts: number of processes that have begun with the job.
+        starts: number of processes that have begun with the job. One that goes on with a parked
+            wait is not counted: the one before has left nothing unknown.
+        parked_in: the stages in which the job has been parked.
+        woken_in: the stage of the parked wait with which the last process went on.
     """
 
     retries: int = 0
@@ -80,6 +85,8 @@ class RunHistory:
     losses: int = 0
     last_crash: str = ""
     starts: int = 0
+    parked_in: frozenset[Stage] = frozenset()
+    woken_in: Stage | None = None
 
     @classmethod
     def of(cls, states: Iterable[State[Any]]) -> RunHistory:
@@ -91,10 +98,17 @@ class RunHistory:
         """
         retries = crashes = losses = starts = 0
         last_crash = ""
+        parked: Stage | None = None
+        woken: Stage | None = None
+        stages: set[Stage] = set()
         before: State[Any] | None = None
         for state in sorted(states, key=lambda each: each.timestamp):
-            ended = before is not None and before.type in _SEEN
-            if state.type is StateType.SCHEDULED and ended and state.message != TAKEN_UP:
+            ended = before and end_status(before.type, state.timestamp - before.timestamp)
+            stage = parked_in(state)
+            if state.type not in _UNDER_WAY:
+                stages |= {stage} if stage else set()
+                parked = None if _is_intrusion(before, state) else stage
+            if stage is None and _is_retry(state, ended=bool(ended)):
                 retries += 1
                 crashes, losses, last_crash = 0, 0, ""
             elif state.type is StateType.CRASHED and before is not None and _is_loss(before, state):
@@ -102,9 +116,10 @@ class RunHistory:
                 crashes += _was_at_work(before, state)
                 last_crash = state.message or ""
             elif state.type is StateType.RUNNING and not (before and before.is_running()):
-                starts += 1
+                woken, parked = parked, None
+                starts += woken is None
             before = state
-        return cls(retries, crashes, losses, last_crash, starts)
+        return cls(retries, crashes, losses, last_crash, starts, frozenset(stages), woken)
 
     @property
     def suspect(self) -> bool:
@@ -133,6 +148,20 @@ class RunHistory:
         )
 
 
+def parked_in(state: State[Any]) -> Stage | None:
+    """The stage whose wait is parked in this state of a job; None when none is."""
+    return Stage.waiting_in(state.name) if state.type is StateType.SCHEDULED else None
+
+
+def _is_intrusion(before: State[Any] | None, state: State[Any]) -> bool:
+    """Has a watch scheduled a job that was not parked any more, because its read was late?"""
+    return state.message == NEWS and (before is None or parked_in(before) is None)
+
+
+def _is_retry(state: State[Any], *, ended: bool) -> bool:
+    return state.type is StateType.SCHEDULED and ended and state.message not in _BY_ITSELF
+
+
 def _is_loss(before: State[Any], crash: State[Any]) -> bool:
     """Is this a new loss, and not a second report of an earlier one?
 
@@ -150,6 +179,6 @@ def _was_at_work(before: State[Any], crash: State[Any]) -> bool:
     States before the first stage are Prefect's own, and the job waits while a provider works. A
     crash that its own process reports counts against the job, except in a wait.
     """
-    if before.name in _WAITING and before.message != RESULT_MESSAGE:
+    if Stage.waiting_in(before.name) and before.message != RESULT_MESSAGE:
         return False
     return before.name in _SHOWN or crash.message not in (SILENT, DIED)

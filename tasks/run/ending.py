@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,10 +14,11 @@ import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort, ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Scheduled
 
 from pro_video.core.checkpoints import reach
 from pro_video.core.errors import (
+    FilesRemoved,
     OutcomeUnknown,
     OutputHeld,
     ProVideoError,
@@ -27,6 +28,7 @@ from pro_video.core.errors import (
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import Stopped, StopReason
+from pro_video.core.waiting import Parked
 from pro_video.records import JobError, JobResult
 from tasks.connections.connections import connections
 from tasks.run.closed_attempts import AttemptFailed, close_attempt
@@ -100,11 +102,16 @@ async def ending(job: Job) -> AsyncIterator[Ending]:
         yield end
     except Stopped as stopped:
         end.state = await _stopped(job, stopped.reason)
+    except Parked as parked:
+        end.state = await _parked(job, parked)
     except AttemptFailed as failed:
         end.state = await _failed(job, _error(job, failed.error))
         await _close(job, failed)
     except SubflowFailed as failed:
         end.state = await _failed(job, failed.error)
+    except FilesRemoved as error:
+        # The report of the earlier end stays: it names what is left of the job.
+        end.state = Failed(message=_error(job, error).message)
     except ProVideoError as error:
         end.state = await _failed(job, _error(job, error))
     except (httpx.HTTPError, PrefectAway) as error:
@@ -154,21 +161,57 @@ async def _failed(job: Job, error: JobError) -> State[JobResult]:
 
 
 async def _stopped(job: Job, reason: StopReason) -> State[Any]:
-    awaited, unsure = job.state.awaited, job.state.unsure
+    awaited = job.state.awaited
     if reason is StopReason.HANDOVER:
         rest = f"; {awaited} goes on" if awaited else ""
         return AwaitingRetry(message=f"Handed over by a worker that stops{rest}")
-    message = f"Cancelled during: {job.reporter.stage_name}. "
-    if awaited:
-        message += (
-            f"{awaited} goes on at the provider and is billed{job.state.price_of(awaited)}; retry "
-            "this run to fetch its result."
-        )
-    elif unsure:
-        message += f"A {unsure} may have been created and be billed; retry this run to look for it."
-    else:
-        message += "No provider's job is running."
+    message = _cancelled_message(job)
     return Cancelled(message=message, data=await _reported(job, "cancelled", message, None))
+
+
+def _cancelled_message(job: Job) -> str:
+    lead, awaited = f"Cancelled during: {job.reporter.stage_name}. ", job.state.awaited
+    if awaited:
+        return (
+            f"{lead}{awaited} goes on at the provider and is billed{job.state.price_of(awaited)}; "
+            "retry this run to fetch its result."
+        )
+    if unsure := job.state.unsure:
+        return (
+            f"{lead}A {unsure} may have been created and be billed; retry this run to look for it."
+        )
+    return f"{lead}No provider's job is running."
+
+
+async def _parked(job: Job, parked: Parked) -> State[Any]:
+    """The state of a job that waits outside of every process; its flow begins again when the wait
+    is over, or at the latest time of the next poll."""
+    stage = job.reporter.current
+    assert stage is not None
+    job.state.parked = parked
+    until = datetime.fromtimestamp(parked.until, UTC)
+    if job.is_subflow:
+        # The job decides when both go on.
+        until = job.now()
+    else:
+        await _keep_report(job)
+    return Scheduled(name=stage.value.name, message=parked.message, scheduled_time=until)
+
+
+async def _keep_report(job: Job) -> None:
+    """Keep the report for a cancel, which no process of the job will notice."""
+    message = _cancelled_message(job)
+    result = job.state.result(job.job_id, status="cancelled", message=message, ended_at=job.now())
+    try:
+        storage = (await connections()).storage
+        await storage.put_bytes(
+            job.keys.if_cancelled,
+            result.unsigned().model_dump_json().encode(),
+            content_type="application/json",
+        )
+    except ProVideoError as trouble:
+        # A cancel then ends with a state alone.
+        get_run_logger().warning("Could not keep the report for a cancel: %s", trouble.message)
 
 
 async def _reported(job: Job, status: str, message: str, error: JobError | None) -> JobResult:

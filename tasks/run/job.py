@@ -15,10 +15,11 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from pro_video.core.clock import SYSTEM_CLOCK, Clock
+from pro_video.core.errors import FilesRemoved
 from pro_video.core.job_names import BUCKET_LABEL, JobKeys
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.redaction import redact
-from pro_video.records import Findings
+from pro_video.records import Cleaned, Findings
 from tasks.connections.connections import connections, stay_in
 from tasks.connections.prefect_queries import read_history, read_labels, write_labels
 from tasks.run.job_state import JobState
@@ -61,12 +62,17 @@ class Job:
         A job that was at work at several losses waits until no other such job is at work.
 
         Raises:
+            FilesRemoved: the cleanup has removed files of the job.
             StorageRefused: the job began in another bucket than the one that the blocks name now.
             DiedTooOften: the workers of this job were lost again and again.
             Stopped: the job was cancelled or is handed over.
         """
         self.evidence.began_at = self.clock.monotonic()
         self.evidence.labels = await read_labels(self.job_id)
+        cleaned = Cleaned.of(self.evidence.labels)
+        if cleaned is not None:
+            # Before anything is bought or written, see tasks.cleanup.remove.
+            raise FilesRemoved(cleaned.refusal)
         place = self.evidence.labels.get(BUCKET_LABEL)
         if not isinstance(place, str) or not place:
             place = (await connections()).storage.place
@@ -80,7 +86,11 @@ class Job:
             history = await read_history(client, self.job_id)
         history.check()
         self.evidence.starts, self.state.retries = history.starts, history.retries
+        self.evidence.parked_in = history.parked_in
+        self.state.woken = history.woken_in is not None
         self.reporter.was_lost = history.losses > 0
+        # A job that has lost a worker shows all its stages, so that its losses can be counted.
+        self.reporter.woken_in = None if history.losses or history.retries else history.woken_in
         if history.suspect:
             self.turn.needed = True
             await self.turn.take()

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from pro_video.core.job_warning import JobWarning
+from pro_video.core.waiting import Parked
 from pro_video.pricing.estimate import Estimate
 from pro_video.records import (
     Acceptance,
@@ -49,6 +50,8 @@ class JobState:
         unsure: name of the provider's job whose request may be under way.
         awaited: the provider's job that goes on if this process stops now.
         retries: number of a user's retries of the job after an end.
+        woken: this process goes on with a wait that was parked.
+        parked: the wait that this process has left.
     """
 
     created_at: datetime
@@ -66,6 +69,8 @@ class JobState:
     unsure: str | None = None
     awaited: str | None = None
     retries: int = 0
+    woken: bool = False
+    parked: Parked | None = None
 
     def address(self, key: str) -> str:
         """An object's ``s3://`` address."""

@@ -61,6 +61,8 @@ class ProgressReporter:
 
     Attributes:
         was_lost: the job has lost a worker before.
+        woken_in: the stage in which the job was parked before this process; the stages before it
+            are over and are not shown again.
     """
 
     def __init__(self, job_id: str, *, clock: Clock) -> None:
@@ -70,6 +72,7 @@ class ProgressReporter:
         self._progress = Progress()
         self._at_work = False
         self.was_lost = False
+        self.woken_in: Stage | None = None
         self._blocked_by: str | None = None
         self._artifact: UUID | None = None
         self._shown: tuple[float, str | None] | None = None
@@ -85,6 +88,11 @@ class ProgressReporter:
     def current(self) -> Stage | None:
         """The stage that is shown now."""
         return self._progress.stage
+
+    @property
+    def blocked_by(self) -> str | None:
+        """Why the stage cannot go on, as the state shows it."""
+        return self._blocked_by
 
     @property
     def stage_name(self) -> str:
@@ -137,12 +145,17 @@ class ProgressReporter:
             self._at_work = False
             self._blocked_by = None if entering else self._blocked_by
             self._progress.advance(stage, fraction)
+            if self._is_over(stage):
+                return
             if entering and stage is not Stage.COMPLETED:
-                if await self._show_state(stage):
-                    await announce_stage(self._job_id, stage, self._progress.percent)
-                else:
+                if not await self._show_state(stage):
                     self._progress.advance(Stage.COMPLETED, 0.0)
+                elif stage is not self.woken_in:
+                    await announce_stage(self._job_id, stage, self._progress.percent)
             await self._show_percent()
+
+    def _is_over(self, stage: Stage) -> bool:
+        return self.woken_in is not None and stage.value.start < self.woken_in.value.start
 
     async def at_work(self, stage: Stage) -> None:
         """Show that a step's wait is over and this process works in ``stage``.

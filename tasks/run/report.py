@@ -8,13 +8,15 @@ import httpx
 from prefect.artifacts import acreate_markdown_artifact
 
 from pro_video.core.checkpoints import reach
+from pro_video.core.job_names import JobKeys
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.stopping import StopSignal
 from pro_video.records import JobResult
+from pro_video.s3.storage import Storage
 from tasks.connections.connections import connections
+from tasks.connections.records import with_retries
 from tasks.run.job import Job
 from tasks.run.job_state import LIP_SYNC
-from tasks.run.records import with_retries
 
 logger = logging.getLogger("prefect.pro_video.report")
 
@@ -29,16 +31,23 @@ async def write_report(job: Job, result: JobResult) -> None:
     """
     reach("report.begin")
     unsigned = result.unsigned()
-    content = unsigned.model_dump_json(indent=2).encode()
 
-    async def write() -> None:
-        storage = (await connections()).storage
-        await storage.put_bytes(job.keys.report, content, content_type="application/json")
+    async def keep() -> None:
+        await keep_report((await connections()).storage, unsigned)
 
     # Also the report of a stopped job is tried again.
-    await with_retries(write, stop=StopSignal())
+    await with_retries(keep, stop=StopSignal())
     await _show(job, unsigned)
     reach("report.written")
+
+
+async def keep_report(storage: Storage, result: JobResult) -> None:
+    """Write ``job.json`` of an unsigned result."""
+    await storage.put_bytes(
+        JobKeys(result.job_id).report,
+        result.model_dump_json(indent=2).encode(),
+        content_type="application/json",
+    )
 
 
 async def _show(job: Job, result: JobResult) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pro_video.core.job_names import MOST_ATTEMPTS, attempt_label
+from pro_video.core.progress import Stage
 
 
 @dataclass
@@ -23,12 +24,18 @@ class SendEvidence:
         began_at: begin of this process on the monotonic clock.
         labels: labels of the job's flow run.
         sent: references of the attempts that this process was about to send.
+        parked_in: the stages in which the job has been parked, after a send.
     """
 
     starts: int = 1
     began_at: float = 0.0
     labels: Mapping[str, Any] = field(default_factory=dict)
     sent: set[str] = field(default_factory=set)
+    parked_in: frozenset[Stage] = frozenset()
+
+    def is_unnamed(self, step: str, stage: Stage) -> bool:
+        """Has the job waited for a provider's job in a step of which no label names any?"""
+        return stage in self.parked_in and self.provider_job(step, 1) is None
 
     def provider_job(self, step: str, attempt: int) -> str | None:
         """The provider's job of the step's last accepted attempt, when that is this attempt or a

@@ -19,11 +19,14 @@ async def adopt_inpainting(job: Job, state: State[Any]) -> StageResult:
     Raises:
         PrefectAway: the subflow has crashed; the job crashes too and is taken up again.
         SubflowFailed: the text removal failed; the lip-sync result stays as the fallback.
+        Parked: the subflow's wait goes on outside of this process.
         Stopped: the subflow was cancelled or handed over.
     """
     if state.is_cancelled() or state.is_cancelling():
         raise Stopped(current_stop().reason or StopReason.CANCELLED)
     if state.is_scheduled():
+        if job.state.parked is not None:
+            raise job.state.parked
         raise Stopped(current_stop().reason or StopReason.HANDOVER)
     if state.is_crashed():
         raise PrefectAway(state.message or "the subflow crashed")

@@ -13,6 +13,9 @@ from tests.support.jobs import Followed, Jobs
 # Links outlive the whole suite.
 _LINK_SECONDS = 24 * 3600
 
+# Each reading costs the Prefect server, which all jobs share.
+_PAUSE_SECONDS = 1.0
+
 # As long as a part and a half of a transfer, so that the upload of the clip has several parts.
 _PADDING = 24 * 1024 * 1024
 
@@ -29,6 +32,8 @@ class Job:
         accepted: most paid attempts that may be accepted at each provider.
         billed: attempts that must be billed at (Sync.so, GhostCut).
         twice_at_once: do two processes run it? Each shows its progress, and each completes it.
+        losses: most losses of a worker that its history may show; None for any number.
+        failed: was it failed before its end, as it had to be?
         retries: how often it is retried after it failed, as a user would.
         kept: objects that were finished when its process was killed, with their versions.
         processes: worker processes that it has run in.
@@ -41,6 +46,8 @@ class Job:
     accepted: tuple[int, int] = (1, 1)
     billed: tuple[int, int] = (1, 1)
     twice_at_once: bool = False
+    losses: int | None = None
+    failed: bool = False
     retries: int = 0
     kept: dict[str, str] = field(default_factory=dict)
     processes: int = 0
@@ -118,7 +125,7 @@ class Follower:
         self._thread.join(100)
 
     def _follow(self) -> None:
-        while not self._closed.wait(0.5):
+        while not self._closed.wait(_PAUSE_SECONDS):
             self._read()
 
     def _read(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tasks.connections.run_history import RunHistory
 from tests.chaos.jobs import Follower, Job
 from tests.chaos.table import Table
 from tests.support.jobs import Jobs
@@ -94,9 +95,16 @@ class Judge:
         return found
 
     def _history(self, job: Job) -> list[str]:
-        states = [state.type.value for state in self._jobs.history(job.job_id)]
+        history = self._jobs.history(job.job_id)
+        states = [state.type.value for state in history]
+        problems = []
         if states.count("COMPLETED") > 1 and not job.twice_at_once:
-            return ["was completed twice"]
+            problems.append("was completed twice")
         if "COMPLETED" in states and states[-1] != "COMPLETED":
-            return ["left the state Completed"]
-        return []
+            problems.append("left the state Completed")
+        if job.ends == "COMPLETED" and "FAILED" in states and not job.failed:
+            problems.append("was failed meanwhile")
+        losses = RunHistory.of(history).losses
+        if job.losses is not None and losses > job.losses:
+            problems.append(f"counted {losses} losses of its worker, had {job.losses}")
+        return problems

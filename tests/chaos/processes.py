@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,14 +26,18 @@ logger = logging.getLogger("tests.chaos")
 Kill = tuple[str, str, int]
 """A checkpoint, the step that reaches it, and which of its hits in one process."""
 
+JOB_SECONDS = 0.3
+"""Seconds for which a provider works on a job."""
+
 # A job that needs more is given up.
 MOST_PROCESSES = 8
 
 # Work pool of the suite's jobs, which the stack's own worker leaves alone.
-_POOL = "chaos"
-_SETTINGS = {
+POOL = "chaos"
+SETTINGS = {
     "PRO_VIDEO_WORKER_CANCEL_POLL_SECONDS": "5",
     "PRO_VIDEO_WORKER_GRACE_SECONDS": "5",
+    "PREFECT_WORKER_QUERY_SECONDS": "0.5",
     # The files of the workers hold the logs; the server need not store them too.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     # A server whose clients are killed loses a response now and then; the call is repeated then.
@@ -57,9 +61,9 @@ class Process:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "tests.chaos.worker"),
-                    *("--events", str(self.events), "--pool", _POOL),
+                    *("--events", str(self.events), "--pool", POOL),
                 ],
-                env={**stack.process_environment(), **_SETTINGS},
+                env={**stack.process_environment(), **SETTINGS},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -119,10 +123,14 @@ class Suite:
     Args:
         jobs: jobs of the stack.
         seconds: no job begins after this time.
+        pairs: rounds of the parts that combine two faults by chance.
         table: takes what is found.
     """
 
-    def __init__(self, jobs: Jobs, seconds: float, table: Table | None = None) -> None:
+    def __init__(
+        self, jobs: Jobs, seconds: float, *, pairs: int = 1, table: Table | None = None
+    ) -> None:
+        self.pairs = pairs
         self.stack = jobs.stack
         self.jobs = jobs
         self.table = table or Table()
@@ -131,16 +139,21 @@ class Suite:
         self._ends_at = time.monotonic() + seconds
         self._processes = 0
         self._spare: Process | None = None
-        jobs.make_pool(_POOL, "pro-video")
+        jobs.make_pool(POOL, "pro-video", "webhook-delivery")
 
-    def create(self, parameters: dict[str, Any]) -> str:
+    def create(self, parameters: dict[str, Any], tags: Iterable[str] = ()) -> str:
         """Create a job that no worker takes up before it is released; its id."""
-        return self.jobs.prepare(parameters, f"pro-video/{_POOL}")
+        return self.jobs.prepare(parameters, f"pro-video/{POOL}", tags=tags)
+
+    def watch(self, jobs: Iterable[Job]) -> None:
+        """Follow the progress of jobs that are released next."""
+        for job in jobs:
+            self.follower.watch(job.job_id)
 
     def release(self, jobs: Iterable[Job]) -> None:
         """Let workers take up jobs that were created."""
         for job in jobs:
-            self.follower.watch(job.job_id)
+            self.watch([job])
             self.jobs.release(job.job_id)
 
     def process(self) -> Process:
@@ -152,6 +165,29 @@ class Suite:
     def _load(self) -> Process:
         self._processes += 1
         return Process(self.stack, f"worker-{self._processes}")
+
+    def register(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Register the stack's blocks and deployments with changed settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "deployments.register"],
+            env={**self.stack.process_environment(), **environment},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def reset(self) -> None:
+        """Take back what an interrupted scenario may have left at the servers."""
+        for server in ("s3", "sync_so", "ghostcut"):
+            self.stack.control(server, "faults", faults=[])
+        self.stack.set_pace(JOB_SECONDS)
+        self.stack.hold(False)
+
+    def tail(self) -> str:
+        """The end of the workers' log."""
+        log = self.stack.folder / "logs" / "chaos.log"
+        return log.read_text(encoding="utf-8", errors="replace")[-4000:] if log.exists() else ""
 
     @property
     def over(self) -> bool:
@@ -166,7 +202,12 @@ class Suite:
 
 
 def run_plans(
-    suite: Suite, plans: Iterable[Plan], *, at_once: int, process_seconds: float = 150
+    suite: Suite,
+    plans: Iterable[Plan],
+    *,
+    at_once: int,
+    process_seconds: float = 150,
+    orders: Callable[[], Mapping[str, object]] = dict,
 ) -> None:
     """Lead all jobs to their end through all their kills.
 
@@ -175,6 +216,7 @@ def run_plans(
     Args:
         at_once: most jobs of one process that have kills before them.
         process_seconds: most time of one process.
+        orders: further orders for each process.
     """
     waiting = deque(plans)
     active: dict[str, Plan] = {}
@@ -189,7 +231,7 @@ def run_plans(
             suite.release([new.job])
         if not active:
             return
-        _run_process(suite, active, process_seconds)
+        _run_process(suite, active, process_seconds, orders())
         logger.info(
             "%d faults, %d violations, %d jobs under way, %d to come",
             suite.table.injected,
@@ -199,11 +241,14 @@ def run_plans(
         )
 
 
-def _run_process(suite: Suite, active: dict[str, Plan], seconds: float) -> None:
+def _run_process(
+    suite: Suite, active: dict[str, Plan], seconds: float, orders: Mapping[str, object]
+) -> None:
     process = suite.process()
     try:
         process.order(
-            kills={job_id: each.kills[0][1] for job_id, each in active.items() if each.kills}
+            **orders,
+            kills={job_id: each.kills[0][1] for job_id, each in active.items() if each.kills},
         )
         for each in active.values():
             each.halted = False
@@ -212,7 +257,7 @@ def _run_process(suite: Suite, active: dict[str, Plan], seconds: float) -> None:
         while any(not each.halted for each in active.values()):
             if time.monotonic() > deadline or process.ended:
                 break
-            time.sleep(0.25)
+            time.sleep(0.5)
             for line in process.lines():
                 if line["what"] == "halted":
                     active[line["job"]].halted = True
@@ -228,6 +273,7 @@ def _judge_ended(suite: Suite, active: dict[str, Plan]) -> None:
         job = active[job_id].job
         if state == "FAILED" and job.retries:
             job.retries -= 1
+            job.failed = True
             suite.jobs.release(job_id)
         elif state in FINAL:
             suite.judge.end(active.pop(job_id).job, state)

@@ -38,6 +38,8 @@ class Table:
 
     rows: dict[str, Row] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """Of the suite itself; what its scenarios would have found is not known."""
 
     def row(self, name: str) -> Row:
         return self.rows.setdefault(name, Row())
@@ -56,8 +58,12 @@ class Table:
             row.due = (row.due[0] + job.billed[0], row.due[1] + job.billed[1])
         where = ", ".join(job.rows)
         for problem in problems:
-            self.violations.append(f"{job.job_id} ({where}): {problem}")
-            logger.info("VIOLATION %s", self.violations[-1])
+            self.violate(f"{job.job_id} ({where}): {problem}")
+
+    def violate(self, what: str) -> None:
+        """Note a violation."""
+        self.violations.append(what)
+        logger.info("VIOLATION %s", what)
 
     @property
     def injected(self) -> int:
@@ -81,6 +87,7 @@ class Table:
             name for name in sorted(self.rows) if name != UNDISTURBED and not self.rows[name].tried
         ]
         lines += [f"never met: {name}" for name in unmet]
+        lines += [f"ERROR {each}" for each in self.errors]
         lines.append(f"injected faults: {self.injected}")
         lines.append(f"violations: {len(self.violations)}")
         return lines

@@ -7,8 +7,8 @@ from collections import deque
 
 import pytest
 
-from tests.chaos.crash import row
 from tests.chaos.jobs import Clips, Job
+from tests.chaos.parts.crash import row
 from tests.chaos.processes import Kill, Plan, Suite, run_plans
 
 pytestmark = pytest.mark.timeout(1000)

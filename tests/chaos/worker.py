@@ -8,11 +8,13 @@ Reads one line of JSON from standard input, its orders, and ends when that close
 
 - ``kills``: by job, the checkpoint at which it halts
 - ``pauses``: by job, the checkpoint at which its thread sleeps, and for how many seconds
+- ``skew``: seconds that its wall clock is ahead
+- ``refusals``: by job, how many of its requests to Prefect get 503 after that took it as Pending
 - ``trace``: whether each checkpoint that a job reaches is noted
 - ``run``: the only job to run, whatever its state; without it, the process works on a pool
 
-Appends one line of JSON to the ``--events`` file for each job that ``halted`` or ``paused``, and
-for each ``hit`` of a checkpoint that is noted.
+Appends one line of JSON to the ``--events`` file for each job that ``halted``, ``paused`` or was
+``refused``, and for each ``hit`` of a checkpoint that is noted.
 """
 
 from __future__ import annotations
@@ -28,16 +30,20 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect import Flow, get_client
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from deployments.worker.job_runner import JobRunner
 from deployments.worker.worker import ProVideoWorker, _load_flow
 from flows.pro_video import pro_video_flow
 from pro_video.core import checkpoints
+from pro_video.core.clock import SystemClock
 from pro_video.core.settings import Settings
 from pro_video.core.stopping import StopReason
 from pro_video.net.threads import default_workers
@@ -148,8 +154,7 @@ class Observer:
             pauses = tuple(where) == reached
             if halts or pauses or self._trace or job_id in self._woken:
                 what = "paused" if pauses else "halted" if halts else "hit"
-                line = json.dumps({"job": job_id, "what": what, "name": name, "step": step})
-                os.write(self._events, line.encode() + b"\n")
+                self.note(what, job=job_id, name=name, step=step)
         if pauses:
             time.sleep(float(seconds))
             self._woken.add(job_id)
@@ -158,6 +163,30 @@ class Observer:
             if self.runner is not None:
                 self.runner.halt(UUID(job_id))
             block_for_ever()
+
+    def note(self, what: str, **details: str) -> None:
+        """Append an event."""
+        os.write(self._events, json.dumps({"what": what, **details}).encode() + b"\n")
+
+
+def refuse_starts(refusals: dict[str, int], observer: Observer) -> None:
+    """Answer 503 to what follows the acceptance of a job's state Pending, in place of Prefect."""
+    send = httpx.AsyncHTTPTransport.handle_async_request
+    pending: set[str] = set()
+
+    async def refuse(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        job_id = next((each for each in refusals if each in request.url.path), "")
+        if job_id in pending and refusals[job_id] > 0 and request.method != "GET":
+            refusals[job_id] -= 1
+            if not refusals[job_id]:
+                observer.note("refused", job=job_id)
+            return httpx.Response(503)
+        response = await send(transport, request)
+        if job_id and b'"PENDING"' in request.content:
+            pending.add(job_id)
+        return response
+
+    httpx.AsyncHTTPTransport.handle_async_request = refuse  # type: ignore[assignment,method-assign]
 
 
 def block_for_ever() -> None:
@@ -213,10 +242,17 @@ def main() -> None:
     observer = Observer(orders, options.events)
     checkpoints.observe(observer)
     default_workers()._transfers = ThreadPoolExecutor(_TRANSFERS)
-    if "run" in orders:
-        asyncio.run(run_one(UUID(orders["run"])))
-    else:
-        asyncio.run(poll(observer, options.pool))
+    if "skew" in orders:
+        SystemClock.time = lambda _: time.time() + orders["skew"]  # type: ignore[assignment,method-assign]
+    with ExitStack() as changed:
+        if "refusals" in orders:
+            refuse_starts(orders["refusals"], observer)
+            # A request that is refused is not repeated for minutes.
+            changed.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
+        if "run" in orders:
+            asyncio.run(run_one(UUID(orders["run"])))
+        else:
+            asyncio.run(poll(observer, options.pool))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prefect.settings import Settings as PrefectSettings
 
 from deployments.local import postgres
 from deployments.local.database import VARIABLE, choose_database
 from deployments.local.postgres import DATABASE, PORT, USER, Cluster, program
+from pro_video.core.settings import get_settings
 from tests.support.stack import wait_until
 
 WHEEL = postgres.unusable()
@@ -95,6 +98,15 @@ class TestChoice:
         database = choose_database(tmp_path)
         assert (database.url, database.cluster, database.notes) == (url, None, ())
         assert "PGPORT" not in database.environment()
+
+    def test_prefect_keeps_runs_for_longer_than_the_retry_window(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in choose_database(tmp_path).environment().items():
+            monkeypatch.setenv(name, value)
+        vacuum = PrefectSettings().server.services.db_vacuum
+        assert vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+        assert vacuum.retention_period > timedelta(days=get_settings().retry_days)
 
     @pytest.mark.parametrize("chosen", ["mysql", "Postgres", "postgresql://u:secret@h/db", "no"])
     def test_anything_else_is_refused_and_not_repeated(

@@ -41,11 +41,13 @@ def run(stack: LocalStack, program: str, *arguments: str) -> Done:
 
 
 @contextmanager
-def running(stack: LocalStack, program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    stack: LocalStack, program: str, *arguments: str, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
             [PROGRAMS / program, *arguments],
-            env=stack.process_environment(),
+            env={**stack.process_environment(), **settings},
             cwd=stack.directory,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -95,9 +97,13 @@ def test_a_command_runs(background_jobs: BackgroundJobs, name: str, status: int,
 def job_of_prefects_command(resources: Resources) -> tuple[Jobs, str]:
     jobs = resources.jobs
     jobs.make_pool(POOL, "pro-video")
-    with running(jobs.stack, "prefect", "worker", "start", "--pool", POOL, "--type", "pro-video"):
+    start = ("worker", "start", "--pool", POOL, "--type", "pro-video", "--with-healthcheck")
+    port = str(free_port())
+    with running(jobs.stack, "prefect", *start, PREFECT_WORKER_WEBSERVER_PORT=port):
         job_id = jobs.start(resources.tiny_parameters, f"pro-video/{POOL}")
         jobs.finish([job_id])
+        health = httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=60)
+    assert health.status_code == 200
     return jobs, job_id
 
 

@@ -21,7 +21,12 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.register import DeploymentFile, _ensure_work_pool, read_deployments
+from deployments.register import (
+    DeploymentFile,
+    _deploy,
+    _ensure_work_pool,
+    read_deployments,
+)
 from deployments.worker.worker import ProVideoWorker
 from pro_video.s3.proof import NO_CONDITIONS
 from pro_video.s3.storage import make_client
@@ -30,7 +35,10 @@ from tests.support.commands import clean_environment, run_python
 from tests.support.stack import LocalStack
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-DEPLOYMENTS = {each.entrypoint.rpartition(".")[2]: each for each in read_deployments()}
+DEPLOYMENTS = {
+    each.entrypoint.rpartition(".")[2] + ("" if each.name == "local" else f"_{each.name}"): each
+    for each in read_deployments()
+}
 
 
 def flow_of(deployment: DeploymentFile) -> Flow[..., Any]:
@@ -63,13 +71,15 @@ def test_every_snapshot_has_its_deployment() -> None:
     assert {path.stem for path in SNAPSHOTS.glob("*.json")} == set(DEPLOYMENTS)
 
 
-@pytest.mark.parametrize("name", ["pro_video_flow", "text_inpainting_flow"])
+@pytest.mark.parametrize("name", ["pro_video_flow", "text_inpainting_flow", "cleanup_flow"])
 def test_every_parameter_tells_what_it_is(name: str) -> None:
     schema = schema_of(DEPLOYMENTS[name])
     fields = dict(schema["properties"])
     for model, definition in schema.get("definitions", {}).items():
         fields |= {f"{model}.{field}": each for field, each in definition["properties"].items()}
     assert fields
+    # The form shows title and description of the model behind a reference.
+    fields = {field: resolved(schema, each) for field, each in fields.items()}
     untold = [
         field
         for field, each in fields.items()
@@ -86,9 +96,17 @@ def test_the_form_holds_no_secret_and_no_nested_request(name: str) -> None:
     plain = {"string", "number", "array", "boolean", "integer"}
     kinds = {
         each.get("type") or tuple(sorted(kind["type"] for kind in each["anyOf"]))
-        for each in schema["properties"].values()
+        for each in (resolved(schema, each) for each in schema["properties"].values())
     }
-    assert kinds <= plain | {("null", "number")}
+    assert kinds <= plain | {("null", "number"), "object"}
+    nested = [field for field, each in schema["properties"].items() if "$ref" in each]
+    assert nested in ([], ["active_speaker"])
+
+
+def resolved(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
+    """The definition of a field that is a reference, else the field."""
+    name = field.get("$ref", "").rpartition("/")[2]
+    return dict(schema["definitions"][name]) if name else field
 
 
 def stable(value: Any) -> Any:
@@ -145,6 +163,31 @@ def test_registering_again_changes_nothing(stack: LocalStack) -> None:
         assert f"Registered {name}" in done.stderr + done.stdout
     assert not [key for key in _secrets(stack) if key in done.stderr + done.stdout]
     assert registered(stack) == before
+
+
+async def test_the_schedule_of_the_cleanup_is_off_and_stays_as_its_user_sets_it(
+    prefect_api_url: str,
+) -> None:
+    cleanup = DEPLOYMENTS["cleanup_flow"]
+    with temporary_settings({PREFECT_API_URL: prefect_api_url}):
+        async with get_client() as client:
+
+            async def registered_again() -> list[Any]:
+                await _ensure_work_pool(client, cleanup.work_pool.name)
+                name, _ = await _deploy(client, cleanup)
+                return (await client.read_deployment_by_name(name)).schedules
+
+            [schedule] = await registered_again()
+            assert not schedule.active
+            # A run by schedule is no dry run.
+            assert schedule.parameters == {"dry_run": False}
+            # With the parameters, as the toggle of Prefect's UI does: else Prefect empties them.
+            await client.update_deployment_schedule(
+                schedule.deployment_id, schedule.id, active=True, parameters=schedule.parameters
+            )
+            [again] = await registered_again()
+            assert (again.active, again.slug) == (True, "daily")
+            assert again.parameters == schedule.parameters
 
 
 def _secrets(stack: LocalStack) -> list[str]:

@@ -105,6 +105,25 @@ def test_the_demo_says_at_once_that_a_port_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "demo" / "sample").exists()
 
 
+def test_a_stack_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path / "stack")
+    starter = (
+        "import sys, time; from pathlib import Path; "
+        "from deployments.local.stack_process import StackProcess; "
+        "StackProcess(Path(sys.argv[1]), int(sys.argv[2])).launch(); time.sleep(3600)"
+    )
+    command = [sys.executable, "-c", starter, str(stack.folder), str(stack.port_base)]
+    process = subprocess.Popen(command, env=stack.environment())
+    try:
+        ports = open_stack(stack.folder, stack.port_base)
+        wait_until(lambda: bool(ports.taken_ports()), 240, "a server of the stack listens")
+        process.kill()
+        wait_until(lambda: not (stack.members() or ports.taken_ports()), 60, "all have ended")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_neither_an_interrupt_nor_a_kill_loses_anything(tmp_path: Path) -> None:
     """An interrupt in the middle of the first start, which is the harder case, and a SIGKILL of
     everything while a job waits for its provider."""

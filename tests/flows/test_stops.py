@@ -19,6 +19,7 @@ from tests.flows.test_provider_faults import fault, of_job
 from tests.support.background_jobs import BackgroundJobs, Resources, background_job
 from tests.support.jobs import Jobs
 from tests.support.stack import LocalStack, wait_until
+from tests.support.workers.replicas import Replica, replicas, restart_replicas
 
 pytestmark = pytest.mark.timeout(1000)
 
@@ -171,7 +172,8 @@ def jobs_past_their_deadline(resources: Resources) -> None:
     )
     jobs.plan_faults("sync_so", *of_job(lip, [fault("job", "stuck")]))
     jobs.plan_faults("ghostcut", *of_job(removal, [fault("job", "stuck")]))
-    seconds = {"PRO_VIDEO_LIP_SYNC_DEADLINE_HOURS": "0.001"}
+    # Parked at once: the runs begin again at their deadlines by themselves.
+    seconds = {"PRO_VIDEO_PARK_AFTER_SECONDS": "0", "PRO_VIDEO_LIP_SYNC_DEADLINE_HOURS": "0.001"}
     seconds |= {"PRO_VIDEO_INPAINTING_DEADLINE_HOURS": "0.001"}
     with worker(jobs.stack, pool, **seconds):
         for _ in range(2):
@@ -227,3 +229,26 @@ def stopping_worker(resources: Resources) -> None:
 
 def test_a_stopping_worker_hands_its_job_over(background_jobs: BackgroundJobs) -> None:
     background_jobs.result(stopping_worker)
+
+
+@background_job
+def replicas_of_one_host(resources: Resources) -> None:
+    jobs, pool = resources.jobs, "replicas"
+    jobs.make_pool(pool, "pro-video")
+    job_ids = [jobs.prepare(resources.tiny_parameters, f"pro-video/{pool}") for _ in range(2)]
+    for job_id in job_ids:
+        jobs.plan_faults("sync_so", *of_job(job_id, [fault("job", "slow", seconds=3600)]))
+    folder = resources.folder
+    first = Replica(jobs.stack, pool, log=folder / "first.log")
+    second = Replica(jobs.stack, pool, log=folder / "second.log", home=folder / "home")
+    with replicas(first, second):
+        restart_replicas(jobs, job_ids, first, second, restarts=2)
+        for job_id in job_ids:
+            jobs.cancel(job_id)
+            jobs.until_state(job_id, "Cancelled", CANCEL_SECONDS)
+
+
+def test_replicas_of_one_host_take_no_living_job_for_lost(
+    background_jobs: BackgroundJobs,
+) -> None:
+    background_jobs.result(replicas_of_one_host)

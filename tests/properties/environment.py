@@ -30,11 +30,13 @@ class Process:
         place: where it dies; None where it dies nowhere, "" where each place counts.
         passes: how often it passes that place before.
         delay: seconds that pass before it begins.
+        parks: may it leave long waits to a later process?
     """
 
     place: str | None = None
     passes: int = 0
     delay: float = 0.0
+    parks: bool = False
     task: asyncio.Task[None] | None = None
     percents: list[float] = field(default_factory=list)
 
@@ -60,7 +62,10 @@ class Environment:
         retried_at: when a user retried the job, on the monotonic clock.
         state: how the job stands, for its user.
         ends: how often the job has ended so far.
-        starts: how many processes have begun with the job.
+        starts: how many processes have begun with the job, but for those that go on with a
+            parked wait.
+        parked: the stage of the wait that the last process has parked.
+        parked_in: all such stages.
         labels: of the job's flow run.
         heeds_conditions: does the bucket heed the condition of a write?
         tidied: have records been removed?
@@ -83,6 +88,8 @@ class Environment:
         self.state = "running"
         self.ends = 0
         self.starts = 0
+        self.parked: Stage | None = None
+        self.parked_in: set[Stage] = set()
         self.labels: dict[str, str] = {}
         self.heeds_conditions = True
         self.tidied = False

@@ -141,8 +141,8 @@ TROUBLES = st.lists(
 )
 BEGINS = st.just(0.0) | st.floats(0, 400)
 PROCESSES = st.builds(
-    Process, st.none() | st.sampled_from(PLACES), st.integers(0, 5), BEGINS
-) | st.builds(Process, st.just(""), st.integers(0, 80), BEGINS)
+    Process, st.none() | st.sampled_from(PLACES), st.integers(0, 5), BEGINS, parks=st.booleans()
+) | st.builds(Process, st.just(""), st.integers(0, 80), BEGINS, parks=st.booleans())
 
 
 class ProviderSteps(RuleBasedStateMachine):
@@ -249,7 +249,7 @@ class ProviderSteps(RuleBasedStateMachine):
         self.longest_process = max(self.longest_process, self.env.clock.monotonic() - began)
 
     async def _run(self, events: list[Event], *processes: Process) -> None:
-        stop = StopSignal()
+        stop = StopSignal(may_park=all(process.parks for process in processes))
         for process in processes:
             process.task = asyncio.create_task(work_on_job(self.env, process, stop, self.models))
         weather = asyncio.create_task(self._weather(events, stop))

@@ -15,7 +15,7 @@ from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.core.waiting import Observation
+from pro_video.core.waiting import Observation, Parked
 from pro_video.judging.verdict import Judgement, Verdict
 from pro_video.providers.ghostcut.models import Work
 from pro_video.providers.ghostcut.status import observe as observe_work
@@ -111,6 +111,9 @@ class ModelCalls(Provider[str]):
     async def read(self, job_id: str) -> str:
         _, told = await self._model.read(job_id)
         return told
+
+    async def read_many(self, job_ids: Sequence[str]) -> dict[str, str]:
+        raise AssertionError("the watch of parked jobs reads many")
 
     def observe(self, found: str) -> Observation[str]:
         return observe(self.step, found)
@@ -217,8 +220,15 @@ async def work_on_job(
     process.percents = reporter.percents
     created_at = datetime.fromtimestamp(env.began_at, UTC)
     state = JobState(created_at, retries=env.ends)
-    env.starts += 1
-    evidence = SendEvidence(env.starts, env.clock.monotonic(), dict(env.labels))
+    woken, env.parked = env.parked, None
+    state.woken = woken is not None
+    env.starts += woken is None
+    evidence = SendEvidence(
+        env.starts,
+        env.clock.monotonic(),
+        dict(env.labels),
+        parked_in=frozenset(env.parked_in),
+    )
     job = Job(JOB_ID, JOB_ID, KEYS, reporter, state, env.clock, evidence=evidence)
     bucket = Bucket(env)
 
@@ -234,6 +244,11 @@ async def work_on_job(
                 used, seen = await use_result(job, step, bought, env.on_doubt, decision=decision)
                 env.check_use(used.stored.key, seen.judgement.verdict)
             end = "completed"
+        except Parked:
+            env.parked = reporter.current
+            assert env.parked is not None
+            env.parked_in.add(env.parked)
+            return
         except Stopped as stopped:
             if stopped.reason is StopReason.HANDOVER:
                 return

@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelling, Crashed, Scheduled
 
 from pro_video.records import JobResult
+from tasks.connections.run_history import RunHistory
 from tests.support.stack import LocalStack, wait_until
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ class Jobs:
     def release(self, *job_ids: str) -> None:
         """Let a worker take the jobs up now. Also: retry jobs that have ended."""
         for job_id in job_ids:
-            self._set(job_id, Scheduled())
+            self.set_state(job_id, Scheduled())
 
     def start(self, parameters: Mapping[str, Any], deployment: str = "pro-video/local") -> str:
         """Start a job at once; its id."""
@@ -131,13 +132,14 @@ class Jobs:
 
     def cancel(self, job_id: str) -> None:
         """Cancel as the button of the Prefect UI does."""
-        self._set(job_id, Cancelling())
+        self.set_state(job_id, Cancelling())
 
     def crash(self, job_id: str) -> None:
         """Take a job's worker for lost, as the automation does; the job is scheduled anew."""
-        self._set(job_id, Crashed(), force=True)
+        self.set_state(job_id, Crashed(), force=True)
 
-    def _set(self, job_id: str, state: State[Any], *, force: bool = False) -> None:
+    def set_state(self, job_id: str, state: State[Any], *, force: bool = False) -> None:
+        """Set the state of a job."""
         self.api(lambda client: client.set_flow_run_state(UUID(job_id), state, force))
 
     def make_pool(self, pool: str, *flows: str) -> None:
@@ -200,10 +202,15 @@ class Jobs:
 
     def states(self, job_ids: Iterable[str]) -> dict[str, str]:
         """The state types of at most 200 jobs."""
+        return self._of_each(job_ids, "state_type")
+
+    def state_names(self, job_ids: Iterable[str]) -> dict[str, str]:
+        """The names of the states of at most 200 jobs."""
+        return self._of_each(job_ids, "state_name")
+
+    def _of_each(self, job_ids: Iterable[str], member: str) -> dict[str, str]:
         runs = {"id": {"any_": sorted(job_ids)}}
-        return {
-            row["id"]: row["state_type"] for row in self.rows("/flow_runs/filter", flow_runs=runs)
-        }
+        return {row["id"]: row[member] for row in self.rows("/flow_runs/filter", flow_runs=runs)}
 
     def unfinished(self, job_ids: Iterable[str]) -> set[str]:
         """Those of the jobs that have not ended."""
@@ -243,6 +250,10 @@ class Jobs:
         """The states of a run in their order."""
         states = self.api(lambda client: client.read_flow_run_states(UUID(job_id)))
         return sorted(states, key=lambda state: state.timestamp)
+
+    def history_of(self, job_id: str) -> RunHistory:
+        """The retries and losses of a job, as the product counts them."""
+        return RunHistory.of(self.history(job_id))
 
     def result(self, job_id: str) -> JobResult:
         """The flow's result."""

@@ -85,6 +85,7 @@ class LocalStack:
         folder: of the stack.
         port_base: the first of its ports; by default of a free run.
         settings: environment variables of its processes, besides :data:`PACE`.
+        module: that runs it.
 
     Attributes:
         description: the content of its ``stack.json``.
@@ -97,15 +98,18 @@ class LocalStack:
         *,
         port_base: int | None = None,
         settings: Mapping[str, str] | None = None,
+        module: str = "deployments.local.up",
     ) -> None:
         self.folder = folder.resolve()
         self.port_base = port_base or own_port_base(self.folder)
         self.log = self.folder.parent / f"{self.folder.name}.log"
         self.description: dict[str, Any] = {}
         self.directory = foreign_directory(self.folder.parent / f"{self.folder.name}-directory")
-        self._command = StackProcess(self.folder, self.port_base, directory=self.directory)
+        self._command = StackProcess(
+            self.folder, self.port_base, module=module, directory=self.directory
+        )
         # Read once: pytest changes its own environment for each test, while background jobs run.
-        self._environment = clean_environment(**PACE, **(settings or {}))
+        self._environment = clean_environment(**{**PACE, **(settings or {})})
 
     @classmethod
     def attach(cls, folder: Path) -> LocalStack:
@@ -194,21 +198,30 @@ class LocalStack:
     def server_killed(self, name: str) -> Iterator[None]:
         """SIGKILL a server (``prefect``, ``s3``, ``sync-so``, ``ghostcut``), which is away while
         the block runs, and wait until it answers again."""
+        with self.killed(name):
+            yield
+        wait_until(lambda: self.answers(name), READY_SECONDS, f"{name} answers again")
+
+    @contextlib.contextmanager
+    def killed(self, *names: str) -> Iterator[None]:
+        """SIGKILL processes, which are away while the block runs."""
         supervisor = int((self.folder / "supervisord.pid").read_text(encoding="ascii"))
         # A supervisor that is stopped starts nothing anew.
         os.kill(supervisor, signal.SIGSTOP)
         try:
-            os.kill(self._pid(name), signal.SIGKILL)
+            for name in names:
+                os.kill(self.pid(name), signal.SIGKILL)
             yield
         finally:
             os.kill(supervisor, signal.SIGCONT)
-        wait_until(lambda: self._answers(name), READY_SECONDS, f"{name} answers again")
 
-    def _pid(self, name: str) -> int:
+    def pid(self, name: str) -> int:
+        """The process of a name that was started last."""
         log = (self.folder / "logs/supervisord.log").read_text(encoding="utf-8")
         return int(log.rpartition(f"spawned: '{name}' with pid ")[2].split()[0])
 
-    def _answers(self, name: str) -> bool:
+    def answers(self, name: str) -> bool:
+        """Does a server answer?"""
         health = "/_sandbox/health"
         if name == "prefect":
             url = f"{self.api_url}/health"
@@ -260,6 +273,11 @@ class LocalStack:
         """Set how long both providers work on a job."""
         for provider in ("sync_so", "ghostcut"):
             self.control(provider, "settings", seconds_per_job=seconds_per_job)
+
+    def hold(self, held: bool) -> None:
+        """Let both providers end no job, or end them again."""
+        for provider in ("sync_so", "ghostcut"):
+            self.control(provider, "settings", hold=held)
 
     def add_faults(self, server: str, faults: Sequence[Mapping[str, Any]]) -> None:
         """Plan faults behind those that are planned already."""

@@ -64,8 +64,10 @@ class NotedProgress:
         self.fractions: list[float] = []
         self.shown: dict[str, str] = {}
         self.reasons: list[str | None] = []
+        self.blocked_by: str | None = None
 
     async def blocked(self, reason: str | None) -> None:
+        self.blocked_by = reason
         if reason != (self.reasons[-1] if self.reasons else None):
             self.reasons.append(reason)
 
@@ -122,6 +124,9 @@ class UnaskedProvider(Provider[Any]):
         raise AssertionError("no job was named")
 
     async def read(self, job_id: str) -> Any:
+        raise AssertionError("no job may be read")
+
+    async def read_many(self, job_ids: Sequence[str]) -> dict[str, Any]:
         raise AssertionError("no job may be read")
 
     def observe(self, found: Any) -> Observation[Any]:

@@ -16,9 +16,9 @@ from prefect.states import Failed
 from pro_video.core import errors
 from pro_video.records import JobError, StageResult, StoredFile, UploadedFiles
 from tasks.callbacks.wake import WakeSignals
+from tasks.connections.records import worth_another_try
 from tasks.run.job import Job, current_job
 from tasks.run.job_state import INPAINTING, LIP_SYNC
-from tasks.run.records import worth_another_try
 from tasks.run.report import report_markdown
 
 

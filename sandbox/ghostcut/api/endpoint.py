@@ -95,7 +95,7 @@ def _authenticate(emulator: Emulator, request: Request, raw: bytes) -> str:
     key, signature = request.headers.get("appkey"), request.headers.get("appsign")
     if not key or not signature:
         raise RejectedError(SIGN_REQUISITE)
-    secret = emulator.secrets.get(key)
+    secret = emulator.secret(key)
     if secret is None:
         raise RejectedError(KEY_INVALID)
     if not matches(raw, secret, signature):

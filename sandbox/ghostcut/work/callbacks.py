@@ -96,7 +96,7 @@ async def _try(
 async def _post(emulator: Emulator, work: Work, forged: bool) -> bool:
     """Whether the receiver confirmed."""
     body = dump(work_json(work, emulator.switches, work["origin"]))
-    secret = emulator.secrets.get(work["account"], "")
+    secret = emulator.secret(work["account"]) or ""
     headers = {
         "Content-Type": "application/json",
         "Callback-Sign": sign(body, secret + "forged" if forged else secret),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sandbox.common.faults import NO_FAULT, Fault
 from sandbox.common.media_pool import WorkerDiedError
-from sandbox.common.timing import job_seconds, sleep_until
+from sandbox.common.timing import job_seconds, sleep_until, until_due
 from sandbox.ghostcut.emulator import Emulator
 from sandbox.ghostcut.faults import MEDIA_KINDS
 from sandbox.ghostcut.rules import statuses
@@ -129,7 +129,7 @@ async def _process(emulator: Emulator, work: Work, path: Path) -> str:
     if switches["show_draft"]:
         await sleep_until(schedule.at(DRAFT_AT))
         works.update(emulator, number, status=statuses.DRAFT)
-    await sleep_until(schedule.ready)
+    await until_due(switches, schedule.ready)
     if failing:
         raise WorkFailedError(status, fault.text("detail", ""), result)
     return result

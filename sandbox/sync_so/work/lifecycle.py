@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox.common.faults import NO_FAULT, Fault
 from sandbox.common.media_pool import WorkerDiedError
-from sandbox.common.timing import job_seconds, sleep_until
+from sandbox.common.timing import job_seconds, sleep_until, until_due
 from sandbox.media import MediaError
 from sandbox.media.lip_sync.lip_sync import FaceError, LipSyncResult, SegmentPlan
 from sandbox.sync_so.emulator import ACTIVE, GENERATION, Emulator, Record
@@ -98,7 +98,7 @@ async def _complete(emulator: Emulator, record: Record) -> int:
     if fault.kind == "stuck":
         raise _StuckError
     if fault.kind in ("failed", "unknown_status"):
-        await sleep_until(record["doneAt"])
+        await until_due(emulator.switches, record["doneAt"])
         if fault.kind == "unknown_status":
             raise _NotCompletedError(fault.text("status", "CANCELED"), None)
         code = fault.text("code", "generation_unknown_error")
@@ -110,7 +110,7 @@ async def _complete(emulator: Emulator, record: Record) -> int:
         record = emulator.change(
             record["id"], result=await _process(emulator, record, inputs, fault)
         )
-    await sleep_until(record["doneAt"])
+    await until_due(emulator.switches, record["doneAt"])
     return int(record["result"]["frames"])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,22 +16,32 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Running, Scheduled
 
 from deployments.automations import save_automations
-from deployments.worker.lost_jobs import fail_if_lost_too_often, take_up_lost_jobs, this_process
+from deployments.worker.job_runner import JobRunner
+from deployments.worker.lost_jobs import (
+    fail_if_lost_too_often,
+    take_up_left_jobs,
+    take_up_lost_jobs,
+)
+from deployments.worker.process_identity import ProcessIdentity
+from deployments.worker.worker import ProVideoWorker
 from pro_video.core.clock import VirtualClock
 from pro_video.core.errors import FieldProblem, RequestRefused
 from pro_video.core.job_names import JobKeys
 from pro_video.core.progress import Stage
 from pro_video.core.settings import get_settings
-from tasks.connections.prefect_queries import PROGRESS_KEY, progress_query
+from tasks.connections.prefect_queries import PROGRESS_KEY, progress_query, read_history
 from tasks.connections.run_history import DIED, TAKEN_UP, RunHistory
 from tasks.run.ending import AlreadyCompleted, completed, ending
 from tasks.run.job import Job
 from tasks.run.job_state import JobState
 from tasks.run.progress import ProgressReporter
 from tasks.run.subflow import adopt_inpainting
+from tests.support.scripted import Reply, ScriptedServer
+from tests.support.workers.holder import BOOT, holder
 
 POOL = "recoveries"
 
@@ -175,18 +186,116 @@ async def test_a_completed_job_is_not_taken_up(client: PrefectClient, deployment
     assert (await types(client, run))[-1] is StateType.COMPLETED
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProcessIdentity:
+    """The identity of this process."""
+    identity = ProcessIdentity(tmp_path, BOOT)
+    monkeypatch.setattr("deployments.worker.lost_jobs.this_process", lambda: identity)
+    return identity
+
+
+@pytest.fixture
+def worker() -> Iterator[ProVideoWorker]:
+    """A worker without jobs, which is not set up."""
+    worker = ProVideoWorker(work_pool_name=POOL)
+    worker._runner = JobRunner(cancel_poll_seconds=1)
+    yield worker
+    worker.runner._loop.close()
+
+
+def taken(place: str) -> State[Any]:
+    return Pending(message=f"Taken by worker process {place}")
+
+
 async def test_the_jobs_of_a_dead_process_are_taken_up_and_no_others(
+    client: PrefectClient, deployment: Any, here: ProcessIdentity, tmp_path: Path
+) -> None:
+    async def held(pid: str | None, *states: State[Any]) -> FlowRun:
+        run = await run_of(client, deployment, *states)
+        if pid is not None:
+            await client.update_flow_run(run.id, infrastructure_pid=f"{pid}:{run.id}")
+        return run
+
+    with holder(tmp_path) as dead:
+        begun = await held(dead, taken(dead), Running())
+        assert await take_up_lost_jobs(POOL) == 0
+    # Prefect writes the holder's name after the start; until then it is that of the one before.
+    lost = [begun, await held(None, taken(dead)), await held(None, taken(dead), Running())]
+    unknown, before = ProcessIdentity(tmp_path / "own", BOOT).place, "host:99999999"
+    others = [
+        await held(dead, taken(dead), taken(here.place), Running()),
+        await held(dead, taken(here.place)),
+        await held(here.place, taken(here.place), Running()),
+        await held(unknown, taken(unknown), Running()),
+        # As the version before named it.
+        await held(before, Pending(), Running()),
+    ]
+    expected = [(await client.read_flow_run(run.id)).state_id for run in others]
+    assert await take_up_lost_jobs(POOL) == len(lost)
+    for run in lost:
+        assert [kind.value for kind in (await types(client, run))[-2:]] == ["CRASHED", "SCHEDULED"]
+    assert [(await client.read_flow_run(run.id)).state_id for run in others] == expected
+    assert await take_up_lost_jobs(POOL) == 0
+
+
+async def test_a_start_that_prefect_refuses_half_way_is_made_again(
+    client: PrefectClient,
+    deployment: Any,
+    here: ProcessIdentity,
+    worker: ProVideoWorker,
+    tmp_path: Path,
+) -> None:
+    worker._client = client
+    left, starting, dead = [await run_of(client, deployment) for _ in range(3)]
+    for run in (left, starting):
+        assert await worker._propose_pending_state(run)
+        assert not await worker._propose_pending_state(run)
+    worker._submitting_flow_run_ids.add(starting.id)
+    with holder(tmp_path) as place:
+        alive = await run_of(client, deployment, taken(place))
+        with holder(tmp_path) as place:
+            await client.set_flow_run_state(dead.id, taken(place))
+        watch = asyncio.ensure_future(take_up_left_jobs(POOL, worker._is_here, seconds=0.1))
+        async with asyncio.timeout(60):
+            for run in (left, dead):
+                while (await types(client, run))[-1] is not StateType.SCHEDULED:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        watch.cancel()
+        for run in (starting, alive):
+            assert (await types(client, run))[-1] is StateType.PENDING
+    assert await read_history(client, str(left.id)) == RunHistory()
+    assert (await read_history(client, str(dead.id))).losses == 1
+
+
+async def test_a_refusal_before_a_start_ends_no_worker(
+    client: PrefectClient, deployment: Any, worker: ProVideoWorker
+) -> None:
+    run = await run_of(client, deployment)
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        async with (
+            ScriptedServer(answer=lambda _: Reply(503)) as busy,
+            PrefectClient(busy.url) as refusing,
+        ):
+            worker._client = refusing
+            worker._submitting_flow_run_ids.add(run.id)
+            await worker._submit_run(run)
+            assert not await worker._propose_pending_state(run)
+    assert not worker._is_here(run.id)
+    assert (await types(client, run))[-1] is StateType.SCHEDULED
+
+
+async def test_a_crash_that_is_told_again_counts_nothing(
     client: PrefectClient, deployment: Any
 ) -> None:
-    host = this_process().split(":")[0]
-    # No process has this number: it is above what a system gives out.
-    dead = await run_of(client, deployment, Running())
-    await client.update_flow_run(dead.id, infrastructure_pid=f"{host}:99999999:{dead.id}")
-    elsewhere = await run_of(client, deployment, Running())
-    await client.update_flow_run(elsewhere.id, infrastructure_pid=f"other-host:1:{elsewhere.id}")
-    assert await take_up_lost_jobs(POOL) == 1
-    assert (await client.read_flow_run(elsewhere.id)).state_name == "Running"
-    assert [kind.value for kind in (await types(client, dead))[-2:]] == ["CRASHED", "SCHEDULED"]
+    """As an automation does that repeats its action because the answer was slow."""
+    run = await run_of(client, deployment, Running(name=Stage.UPLOADING.value.name))
+    for _ in range(3):
+        await client.set_flow_run_state(run.id, Crashed(message="no heartbeat"))
+    assert (await read_history(client, str(run.id))).crashes == 1
+    for _ in range(2):
+        await client.set_flow_run_state(run.id, AwaitingRetry(message=TAKEN_UP))
+        await client.set_flow_run_state(run.id, Crashed(message="no heartbeat"))
+    assert (await read_history(client, str(run.id))).losses == 1
 
 
 async def test_a_job_that_lost_a_worker_shows_when_a_death_counts_against_it(

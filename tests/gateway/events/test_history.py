@@ -13,6 +13,7 @@ from pro_video.core.job_names import FINDINGS_LABEL
 from pro_video.core.job_warning import JobWarning
 from pro_video.core.progress import Stage
 from pro_video.records import Findings
+from tasks.connections.run_history import CRASH_STAYS
 
 BEGAN = datetime.now(UTC) - timedelta(hours=1)
 
@@ -153,8 +154,7 @@ def test_a_crash_that_stays_becomes_a_failure_without_a_new_state(job: Job) -> N
     crashed = job.enter("CRASHED", "Crashed", "lost")
     history = JobHistory()
     history.update(job.run, job.states, 37.0)
-    # Far older than the time in which another worker takes a job up.
-    assert datetime.now(UTC) - crashed.timestamp > timedelta(minutes=5)
+    assert datetime.now(UTC) - crashed.timestamp > CRASH_STAYS
     assert history.current.view.status == "failed"
     fresh = crashed.model_copy(update={"timestamp": datetime.now(UTC)})
     history = JobHistory()

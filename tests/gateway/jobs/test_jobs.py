@@ -15,9 +15,16 @@ import pytest
 from gateway.jobs.views import job_view
 from gateway.prefect_client.runs import Run, RunState
 from gateway.status.status_reader import Snapshot
-from pro_video.core.job_names import FINDINGS_LABEL, JobKeys, accepted_label, fact_label
+from pro_video.core.job_names import (
+    CLEANED_LABEL,
+    FINDINGS_LABEL,
+    FileKind,
+    JobKeys,
+    accepted_label,
+    fact_label,
+)
 from pro_video.core.job_warning import JobWarning, Place
-from pro_video.records import Acceptance, Findings
+from pro_video.records import Acceptance, Cleaned, Findings
 from tests.gateway.gateways import (
     BUCKET,
     EFFECTS,
@@ -28,6 +35,7 @@ from tests.gateway.gateways import (
     Upstream,
     form,
     json_job,
+    until,
 )
 
 
@@ -130,6 +138,25 @@ def test_stage_and_percentage(client: httpx.Client, upstream: Upstream, job: str
     assert (view["sync_generation_id"], view["metadata"]) == (None, {"segments_count": 1})
 
 
+def test_a_parked_job_stays_in_its_stage(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
+    waiting = "Lip-sync processing... Waiting for Sync.so generation gen-7."
+    artifact = {"key": "pro-video-progress", "type": "progress", "data": 30.0, "flow_run_id": job}
+    upstream.prefect("POST", "/artifacts/", artifact)
+    for kind, name in (
+        ("SCHEDULED", "Lip-sync processing"),
+        # It goes on: no stage is shown yet.
+        ("PENDING", "Pending"),
+        ("RUNNING", "Running"),
+    ):
+        upstream.set_state(job, kind, name, waiting if kind == "SCHEDULED" else None)
+        view = view_of(client, job)
+        assert (view["status"], view["stage"]) == ("processing", "lip-sync processing")
+        assert view["progress"] == 30
+        assert view["message"].startswith("Lip-sync processing...")
+
+
 def test_ids_of_the_providers_show_while_the_job_runs(
     client: httpx.Client, upstream: Upstream, job: str
 ) -> None:
@@ -166,6 +193,50 @@ def test_completed(client: httpx.Client, upstream: Upstream, job: str) -> None:
     assert view["sync_generation_id"] == "gen-1"
     assert view["completed_at"] is not None
     assert httpx.get(view["output_url"], trust_env=False).content == b"result"
+
+
+def test_a_cleaned_job_says_so_and_links_to_nothing(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
+    key = JobKeys(job).final_result
+    upstream.s3.put_object(Bucket=BUCKET, Key=key, Body=b"result")
+    finish(upstream, job, "COMPLETED", "Completed", output_key=key)
+    assert view_of(client, job)["output_url"]
+    clean(upstream, job, "records", "sources")
+    until(lambda: view_of(client, job)["files_removed"] == ["records", "sources"])
+    # Nothing that this view links to is gone.
+    assert view_of(client, job)["output_url"]
+    assert view_of(client, job)["message"] == "Completed"
+    clean(upstream, job, "records", "results")
+    until(lambda: view_of(client, job)["files_removed"] == ["records", "results"])
+    view = view_of(client, job)
+    assert (view["status"], view["output_url"], view["preview_url"]) == ("completed", None, None)
+    assert view["message"] == (
+        "Completed. The cleanup of 2026-11-28 removed files of this job (records, results)."
+    )
+    assert view["files_removed_at"] == "2026-11-28T00:00:00Z"
+
+
+def test_a_cleaned_job_is_neither_retried_nor_accepted(
+    client: httpx.Client, upstream: Upstream, job: str
+) -> None:
+    reject(upstream, job)
+    clean(upstream, job, "records")
+    for action in ("retry", "accept"):
+        answer = client.post(f"{JOBS}/{job}/{action}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "files_removed")
+        assert "The cleanup of 2026-11-28 removed files of this job" in answer.json()["detail"]
+    assert upstream.run(job)["state"]["type"] == "FAILED"
+    view = view_of(client, job)
+    assert (view["retry_url"], view["accept_url"]) == (None, None)
+    assert view["rejected_url"]
+
+
+def clean(upstream: Upstream, job: str, *kinds: FileKind) -> None:
+    """Label a job as the cleanup does."""
+    cleaned = Cleaned(at=datetime(2026, 11, 28, tzinfo=UTC), kinds=kinds)
+    labels = {CLEANED_LABEL: cleaned.model_dump_json()}
+    upstream.prefect("PATCH", f"/flow_runs/{job}/labels", json=labels)
 
 
 def test_failed_with_fallback_then_retried(
@@ -357,6 +428,17 @@ def test_cancel(client: httpx.Client, upstream: Upstream, job: str) -> None:
     assert client.post(f"{JOBS}/{job}/retry").status_code == 202
 
     upstream.set_state(job, "RUNNING", "Uploading", "Uploading files...")
+    answer = client.post(f"{JOBS}/{job}/cancel")
+    assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
+
+    # It would be taken up again.
+    upstream.set_state(job, "CRASHED", "Crashed")
+    answer = client.post(f"{JOBS}/{job}/retry")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_not_retryable")
+    assert client.post(f"{JOBS}/{job}/cancel").json()["status"] == "cancelled"
+    # A worker ends a parked job, whose last process Prefect still names.
+    upstream.set_state(job, "SCHEDULED", "Text inpainting", "Text inpainting in progress...")
+    upstream.prefect("PATCH", f"/flow_runs/{job}", {"infrastructure_pid": "gone"})
     answer = client.post(f"{JOBS}/{job}/cancel")
     assert (answer.json()["status"], answer.json()["stage"]) == ("processing", "cancelling")
 

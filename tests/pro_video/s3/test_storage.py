@@ -22,6 +22,7 @@ from pro_video.core.errors import (
     StorageUnavailable,
     TransferInterrupted,
 )
+from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
 from pro_video.s3.storage import Storage, Tuning, make_client, parse_s3_uri
 from pro_video.s3.transfers import crc
 from pro_video.s3.transfers.multipart import MAX_PARTS, part_size_for
@@ -330,6 +331,34 @@ async def test_a_server_without_ranges_cannot_damage_a_download(
         await storage.download(key, tmp_path / "out")
     assert caught.value.code == "no_range"
     assert names(tmp_path) == [file.name]
+
+
+async def test_many_objects_are_removed_in_batches(
+    storage: Storage, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pro_video.s3.storage.MOST_DELETES", 2)
+    keys = [f"{key}/{number}" for number in range(5)]
+    for each in keys:
+        await storage.put_bytes(each, b"data")
+    await storage.delete_many([*keys[:2], f"{key}/missing", *keys[2:4]])
+    assert [(each.key, each.size) for each in storage.listed(f"{key}/")] == [(keys[4], 4)]
+    stop = StopSignal()
+    stop.set(StopReason.CANCELLED)
+    with use_stop(stop), pytest.raises(Stopped):
+        await storage.delete_many(keys)
+    assert await storage.head(keys[4]) is not None
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("AccessDenied", StorageRefused), ("InternalError", StorageUnavailable)]
+)
+async def test_an_object_that_cannot_be_removed_is_told(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Exception]
+) -> None:
+    answer = {"Errors": [{"Key": "a", "Code": "NoSuchKey"}, {"Key": "b", "Code": code}]}
+    monkeypatch.setattr(storage.target("", "").client, "delete_objects", lambda **_: answer)
+    with pytest.raises(kind, match=f"removing 2 objects .{code}."):
+        await storage.delete_many(["a", "b"])
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pro_video.core.errors import (
     ServiceUnavailable,
 )
 from pro_video.core.stopping import Stopped, StopReason, StopSignal, use_stop
-from pro_video.core.waiting import Observation
+from pro_video.core.waiting import Observation, Parked
 from pro_video.providers.ghostcut.models import Work
 from pro_video.providers.ghostcut.status import ConfirmingObserver
 from pro_video.records import Outcome, Prepared, Submission
@@ -226,3 +226,59 @@ async def test_an_unlisted_failure_is_believed_when_it_is_seen_again_a_pause_lat
     assert (failure and failure.kind, failure and failure.code) == (code and "JobFailed", code)
     assert len(looked_at) == len(statuses)
     assert all(after - before >= 1 for before, after in pairwise(looked_at))
+
+
+async def park_and_return(job: Job, watched: Watched, *, hours: float = 6) -> list[float]:
+    """Follow a job over parkings, as processes do that come one after the other; the times of
+    their begins since the acceptance."""
+    accepted = datetime.fromtimestamp(job.clock.time(), UTC)
+    watched.deadline_hours = hours
+    begins = [0.0]
+    with use_stop(StopSignal(may_park=True)):
+        while True:
+            try:
+                await follow_accepted(job, watched, accepted)
+            except Parked as parked:
+                await job.clock.sleep(parked.until - job.clock.time())
+                job.state.woken = True
+                begins.append(job.clock.time() - accepted.timestamp())
+            else:
+                return begins
+
+
+async def test_a_wait_is_parked_with_few_and_growing_pauses(job: Job) -> None:
+    watched = Watched(job, 5 * HOUR)
+    begins = await park_and_return(job, watched)
+    pauses = [after - before for before, after in pairwise(begins)]
+    assert 5 <= len(pauses) <= 8
+    # The lag at most doubles the wait.
+    assert all(pause <= max(1000, 1.2 * at) for at, pause in zip(begins, pauses, strict=False))
+    # A look in each process can be wrong once.
+    assert watched.looks >= 2 * len(pauses)
+
+
+async def test_a_short_wait_is_not_parked(job: Job) -> None:
+    assert await park_and_return(job, Watched(job, 15)) == [0.0]
+
+
+async def test_the_deadline_holds_over_parkings(job: Job) -> None:
+    begun = job.clock.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await park_and_return(job, Watched(job, 9 * HOUR), hours=2)
+    assert job.clock.monotonic() - begun == pytest.approx(2 * HOUR, abs=60)
+
+
+async def test_a_parked_wait_that_is_late_is_no_retry(job: Job) -> None:
+    job.state.woken = True
+    with pytest.raises(DeadlineExceeded):
+        await wait(job, Watched(job, 9 * HOUR), submitted=8 * HOUR)
+
+
+async def test_a_parked_wait_says_what_it_waits_for(job: Job) -> None:
+    watched = Watched(job, 4 * HOUR)
+    with use_stop(StopSignal(may_park=True)):
+        with pytest.raises(Parked, match=r"Waiting for Sync\.so generation p-1 since 2025-12-31"):
+            await wait(job, watched, submitted=60)
+        watched.away = [REFUSED[0]] * 100
+        with pytest.raises(Parked, match=r"Sync\.so refuses the key; correct the block"):
+            await wait(job, watched, submitted=60)

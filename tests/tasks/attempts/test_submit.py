@@ -313,6 +313,17 @@ async def test_labels_of_earlier_attempts_and_of_other_steps_name_nothing(attemp
     assert (provider.adopted, len(provider.bodies)) == ([], 1)
 
 
+async def test_a_parked_step_of_which_nothing_is_left_is_looked_for(attempt: Attempt) -> None:
+    provider = Scripted(attempt.job, listed_at=0)
+    await attempt.submit(provider)
+    await attempt.empty()
+    # A process that goes on with a parked wait does not count as another start.
+    evidence = SendEvidence(parked_in=frozenset({provider.stage}))
+    attempt.job = replace(attempt.job, evidence=evidence)
+    assert (await attempt.submit(provider)).adopted
+    assert len(provider.bodies) == 1
+
+
 class Careless(Storage):
     """A server that accepts conditions and does not heed them."""
 

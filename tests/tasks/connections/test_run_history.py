@@ -23,7 +23,16 @@ from prefect.states import (
 from pro_video.core.errors import DiedTooOften
 from pro_video.core.progress import RESULT_MESSAGE, Stage
 from pro_video.core.settings import get_settings
-from tasks.connections.run_history import DIED, SHORTEST_SILENCE, SILENT, TAKEN_UP, RunHistory
+from tasks.connections.run_history import (
+    CRASH_STAYS,
+    DIED,
+    NEWS,
+    NOT_BEGUN,
+    SHORTEST_SILENCE,
+    SILENT,
+    TAKEN_UP,
+    RunHistory,
+)
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -57,6 +66,27 @@ def test_a_lost_worker_is_no_retry() -> None:
     assert told == RunHistory(retries=0, crashes=1, losses=1, last_crash="gone", starts=1)
 
 
+def parked(stage: Stage = Stage.LIP_SYNC_PROCESSING) -> State[Any]:
+    return Scheduled(name=stage.value.name, message="Waiting")
+
+
+def test_a_parked_wait_is_neither_a_loss_nor_a_retry_nor_another_start() -> None:
+    stage = Stage.LIP_SYNC_PROCESSING
+    life = [Pending(), Running(), Running(name=stage.value.name), parked()]
+    told = history(Scheduled(), *life, *life, parked(), Pending(), Running())
+    assert told == RunHistory(starts=1, parked_in=frozenset({stage}), woken_in=stage)
+    # A watch that is late schedules a job that goes on already, or has ended.
+    late: State[Any] = Scheduled(name=stage.value.name, message=NEWS)
+    assert history(Scheduled(), *life, late, Pending(), Running()).starts == 1
+    assert history(Scheduled(), *life, Pending(), late, Pending(), Running()).starts == 2
+    told = history(Scheduled(), *life, Pending(), Running(), Failed(), late, Pending(), Running())
+    assert (told.starts, told.retries) == (2, 0)
+    # The process after a lost one does not know what that one has sent.
+    lost = [Pending(), Running(), Crashed(message=DIED), taken_up(), Pending(), Running()]
+    told = history(Scheduled(), *life, *lost)
+    assert (told.starts, told.losses, told.crashes, told.woken_in) == (2, 1, 0, None)
+
+
 def test_each_process_is_a_start_and_what_it_shows_is_none() -> None:
     stages: list[State[Any]] = [Running(name=stage.value.name) for stage in Stage]
     blocked: State[Any] = Running(
@@ -73,6 +103,21 @@ def test_each_process_is_a_start_and_what_it_shows_is_none() -> None:
         assert history(Scheduled(), *life, *end, *life).starts == 2
     # Behind the end that others told of: one too many costs a free look, one too few a payment.
     assert history(Scheduled(), *life, Crashed(), *stages).starts == 2
+
+
+def test_a_start_that_prefect_refused_half_way_counts_nothing() -> None:
+    again: State[Any] = AwaitingRetry(message=NOT_BEGUN)
+    told = history(Scheduled(), *(9 * [Pending(), again]), Pending(), Running())
+    assert told == RunHistory(starts=1)
+
+
+@pytest.mark.parametrize("message", ["by hand", TAKEN_UP])
+def test_a_crash_that_stayed_is_an_end_for_retries_too(message: str) -> None:
+    again: State[Any] = AwaitingRetry(message=message)
+    for age, ended in ((CRASH_STAYS, True), (CRASH_STAYS / 2, False)):
+        crash: State[Any] = Crashed().model_copy(update={"timestamp": BEGAN})
+        later = again.model_copy(update={"timestamp": BEGAN + age})
+        assert RunHistory.of([crash, later]).retries == (ended and message != TAKEN_UP)
 
 
 def test_what_a_process_that_was_taken_for_lost_adds_behind_an_end_is_no_retry() -> None:

@@ -65,6 +65,13 @@ def test_names_come_back_as_they_were_sent(vendor: Vendor) -> None:
     assert "测试 ☂".encode() in answer.content
 
 
+def test_a_changed_secret_is_the_only_one(vendor: Vendor) -> None:
+    vendor.settings(app_secret="new")
+    assert vendor.call("/work/status", {"page": 0})["code"] == 2004
+    vendor.secret = "new"
+    assert vendor.call("/work/status", {"page": 0})["code"] == 1000
+
+
 def test_enum_query_needs_no_signature(vendor: Vendor) -> None:
     answer = vendor.http.post("/v-w-c/enum/query2", json={"text": "pRoCeSsStAtUs"}).json()
     codes = {item["code"] for item in answer["body"]}

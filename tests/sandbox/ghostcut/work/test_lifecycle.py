@@ -44,6 +44,14 @@ def test_the_real_duration_is_scaled(vendor: Vendor) -> None:
     assert row["lastUpdateTime"] - row["createTime"] >= 630
 
 
+def test_a_held_work_ends_when_it_is_let_go(vendor: Vendor) -> None:
+    vendor.settings(hold=True)
+    work = vendor.submit()
+    wait_until(lambda: vendor.row(work)["processStatus"] == 0)
+    vendor.settings(hold=False)
+    assert vendor.ended(work)["processStatus"] == 1
+
+
 def test_every_failure_can_be_asked_for(vendor: Vendor) -> None:
     # 83, a locked result, has its own tests. 777 is not listed.
     statuses = sorted({status for status in PROCESS_STATUS if status > 1} - {83} | {777})

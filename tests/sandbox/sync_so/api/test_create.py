@@ -120,6 +120,15 @@ def test_both_401_bodies(strict: Vendor) -> None:
     assert wrong.json() == {"message": "Unauthorized", "statusCode": 401}
 
 
+def test_a_changed_key_is_the_only_one(vendor: Vendor) -> None:
+    vendor.settings(api_key="sk-new")
+    assert vendor.http.get("/v2/generations").status_code == 401
+    changed = vendor.http.get("/v2/generations", headers={"x-api-key": "sk-new"})
+    assert changed.status_code == 200
+    vendor.settings(api_key="")
+    assert vendor.http.get("/v2/generations").status_code == 200
+
+
 def test_switches_of_the_rules(vendor: Vendor, links: Links) -> None:
     touching = one_segment(links.video, links.audio)
     touching["segments"] = [segment(0, 1, label="first"), segment(1, 1.5)]

@@ -249,6 +249,15 @@ async def test_inputs_are_fetched_after_acceptance(vendor: Vendor, media: Media)
     assert b"x-api-key" not in requests[0].lower()
 
 
+def test_a_held_generation_ends_when_it_is_let_go(vendor: Vendor, links: Links) -> None:
+    vendor.settings(hold=True)
+    id = vendor.accepted(one_segment(links.video, links.audio))
+    vendor.until(id, "PROCESSING")
+    assert vendor.read(id, wait="true", timeout=1)["status"] == "PROCESSING"
+    vendor.settings(hold=False)
+    vendor.until(id, "COMPLETED")
+
+
 def test_the_real_table_is_scaled(vendor: Vendor, links: Links) -> None:
     """20 s and 4 s for each second of video, times 0.02."""
     vendor.settings(seconds_per_job=None, time_scale=0.02)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.crash import row
 from tests.chaos.jobs import Clips, Job
+from tests.chaos.parts.crash import row
 from tests.chaos.processes import Kill, Plan, Suite, run_plans
 
 _BATCH = 16
@@ -70,6 +70,8 @@ _SPOILT = ("truncate_json", "truncate_body")
 # Responses of an edge server to a read, or of the API to a request that it takes for a mistake.
 _REFUSED = ("403_html", "404_html", "400_json")
 _SEARCH = {"sync_so": "list", "ghostcut": "search"}
+# Checkpoints that come after all that a fault disturbs.
+_LATE = ("report.begin", "report.written", "ending.final")
 _OF_SEARCHES = ("503_html", "403_html", "drop_connection", "truncate_json", "429_rate")
 
 
@@ -185,12 +187,15 @@ def storage_faults() -> list[Fault]:
     return found
 
 
-def fault_suite(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
-    """Each fault once alone; ``repeat`` times together with a kill where it hurts."""
+def fault_suite(suite: Suite, clips: Clips, chance: random.Random) -> None:
+    """Each fault once alone, and in the suite's rounds together with a kill where it hurts and one
+    near the end."""
     faults = [*provider_faults(), *storage_faults()]
-    _run(suite, clips, [(fault, None) for fault in faults])
-    pairs: list[tuple[Fault, Kill | None]] = [
-        (fault, _kill(fault, chance)) for _ in range(repeat) for fault in faults
+    _run(suite, clips, [(fault, ()) for fault in faults])
+    pairs = [
+        (fault, (_kill(fault, chance), (chance.choice(_LATE), "", 1)))
+        for _ in range(suite.pairs)
+        for fault in faults
     ]
     chance.shuffle(pairs)
     _run(suite, clips, pairs)
@@ -211,18 +216,18 @@ def _kill(fault: Fault, chance: random.Random) -> Kill:
     return chance.choice(near.get(fault.call, anywhere)), step, 1
 
 
-def _run(suite: Suite, clips: Clips, plans: Iterable[tuple[Fault, Kill | None]]) -> None:
+def _run(suite: Suite, clips: Clips, plans: Iterable[tuple[Fault, Sequence[Kill]]]) -> None:
     waiting = deque(plans)
     while waiting and not suite.over:
         batch = [waiting.popleft() for _ in range(min(_BATCH, len(waiting)))]
         _run_batch(suite, clips, batch)
 
 
-def _run_batch(suite: Suite, clips: Clips, batch: list[tuple[Fault, Kill | None]]) -> None:
+def _run_batch(suite: Suite, clips: Clips, batch: list[tuple[Fault, Sequence[Kill]]]) -> None:
     plans = []
     planned: dict[str, list[tuple[Fault, dict[str, Any]]]] = {}
-    for fault, kill in batch:
-        plans.append(_plan(suite, clips, fault, kill))
+    for fault, kills in batch:
+        plans.append(_plan(suite, clips, fault, kills))
         for each in (fault, fault.first):
             if each is not None:
                 described = each.planned(plans[-1].job.job_id)
@@ -234,8 +239,8 @@ def _run_batch(suite: Suite, clips: Clips, batch: list[tuple[Fault, Kill | None]
         _count(suite, server, faults)
 
 
-def _plan(suite: Suite, clips: Clips, fault: Fault, kill: Kill | None) -> Plan:
-    rows = [fault.row] + ([row(kill)] if kill else [])
+def _plan(suite: Suite, clips: Clips, fault: Fault, kills: Sequence[Kill]) -> Plan:
+    rows = [fault.row, *map(row, kills)]
     rows += [fault.first.row] if fault.first else []
     job = Job(
         suite.create(clips.parameters(fault.source)),
@@ -244,7 +249,7 @@ def _plan(suite: Suite, clips: Clips, fault: Fault, kill: Kill | None) -> Plan:
         accepted=fault.accepted,
         billed=fault.billed,
     )
-    return Plan(job, deque([(row(kill), kill)] if kill else []))
+    return Plan(job, deque((row(kill), kill) for kill in kills))
 
 
 def _count(suite: Suite, server: str, planned: list[tuple[Fault, dict[str, Any]]]) -> None:

@@ -63,19 +63,20 @@ def points(hits: Counter[tuple[str, str]]) -> list[Kill]:
     ]
 
 
-def crash_matrix(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
-    """Kill jobs at every point once alone, and ``repeat`` times in pairs.
+def crash_matrix(suite: Suite, clips: Clips, chance: random.Random) -> None:
+    """Kill jobs at every point once alone, and in the suite's rounds of pairs.
 
     The pairs are drawn so that the second point comes after the first.
     """
     whole = points(trace(suite, clips, "large link"))
     parts = [kill for kill in whole if kill[0] == "upload.part"]
     missing = NAMES - _OF_FAILURES - {name for name, _, _ in whole}
-    suite.table.violations += [f"no job reaches the checkpoint {name}" for name in sorted(missing)]
+    for name in sorted(missing):
+        suite.table.violate(f"no job reaches the checkpoint {name}")
     plans: list[tuple[str, list[Kill]]] = [("large link", [kill]) for kill in parts]
     plans += [("large file", [kill]) for kill in parts]
     plans += [("file", [kill]) for kill in whole if kill[0] != "upload.part"]
-    for _ in range(repeat):
+    for _ in range(suite.pairs):
         for index, kill in enumerate(whole):
             source = chance.choice(["file", "link", "object"])
             plans.append((source, [kill, chance.choice(whole[index:])]))
@@ -98,7 +99,7 @@ def _plan(suite: Suite, clips: Clips, source: str, kills: list[Kill]) -> Plan:
     return Plan(job, deque((row(kill), kill) for kill in kills))
 
 
-def failure_suite(suite: Suite, clips: Clips, chance: random.Random, *, repeat: int) -> None:
+def failure_suite(suite: Suite, clips: Clips, chance: random.Random) -> None:
     """Kill jobs while their provider's final failure is stored: each stays failed until it is
     retried, and then pays only for the failed step."""
     plans = []

@@ -1,0 +1,1 @@
+"""The removal of what ended jobs leave in the bucket."""
