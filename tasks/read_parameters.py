@@ -8,6 +8,7 @@ from typing import Any
 from pro_video.core.errors import RequestRefused
 from pro_video.core.settings import get_settings
 from pro_video.media.info import MediaInfo
+from pro_video.pricing.estimate import estimate_request
 from pro_video.request.check import (
     InpaintingRequest,
     JobRequest,
@@ -15,7 +16,6 @@ from pro_video.request.check import (
     check_request,
 )
 from pro_video.request.rules_files import check_inpainting_media, check_media
-from tasks.estimate_cost import estimate
 from tasks.probe_sources import with_problems_of_files
 from tasks.run.job import Job
 from tasks.run.job_state import REQUEST
@@ -91,7 +91,7 @@ async def checked_files(
             nothing was paid.
     """
     request = check_media(request, video, audios, touching=get_settings().touching_segments)
-    job.state.estimate = estimate(request, video, audios)
+    job.state.estimate = estimate_request(request, video, audios)
     job.state.estimate.check(max_cost_usd)
     await job.warn(REQUEST, request.warnings)
     return request
@@ -103,7 +103,7 @@ async def checked_inpainting_files(
     """The same for a text removal; the second half of a job has shown both already."""
     request = check_inpainting_media(request, video)
     if not job.is_subflow:
-        job.state.estimate = estimate(request, video, {})
+        job.state.estimate = estimate_request(request, video, {})
         job.state.estimate.check(max_cost_usd)
         await job.warn(REQUEST, request.warnings)
     return request

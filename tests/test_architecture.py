@@ -31,7 +31,7 @@ _PRO_VIDEO = {
         "pro_video.request",
         "pro_video.providers",
     },
-    "pro_video.pricing": {"pro_video.core", "pro_video.request"},
+    "pro_video.pricing": {"pro_video.core", "pro_video.media", "pro_video.request"},
     "pro_video.records": {
         "pro_video.core",
         "pro_video.media",

@@ -225,6 +225,13 @@ export interface JobView {
   timings?: Record<string, number>
   /** List price of the stages that were bought, USD; no invoice. */
   estimated_cost_usd?: string | number | null
+  /** Time at which the cleanup removed files of this job. */
+  files_removed_at?: string | null
+  /**
+   * Kinds of files that the cleanup removed; addresses of such files lead to nothing. Without its
+   * results a job has no links and no report any more.
+   */
+  files_removed?: Array<"intermediates" | "records" | "sources" | "results">
   /** Set when the job can be retried. */
   retry_url?: string | null
   /** Set when the rejected result can be used as it is. */

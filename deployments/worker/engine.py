@@ -124,11 +124,15 @@ class Heartbeats:
         with self._lock:
             engines = list(self._engines.values())
         for engine in engines:
-            # Behind an end a heartbeat would make a run look lost.
-            if engine.next_heartbeat > now or not engine.is_running():
-                continue
-            engine.next_heartbeat = now + self._seconds
-            try:
-                engine._emit_flow_run_heartbeat()
-            except Exception as error:  # noqa: BLE001 - the next one is soon
-                logger.debug("No heartbeat of a job: %s", type(error).__name__)
+            # Under the lock: a heartbeat behind an end or a parking would make the run look lost.
+            with self._lock:
+                here = id(engine) in self._engines and engine.is_running()
+                if here and engine.next_heartbeat <= now:
+                    self._send(engine, now)
+
+    def _send(self, engine: JobEngine, now: float) -> None:
+        engine.next_heartbeat = now + self._seconds
+        try:
+            engine._emit_flow_run_heartbeat()
+        except Exception as error:  # noqa: BLE001 - the next one is soon
+            logger.debug("No heartbeat of a job: %s", type(error).__name__)

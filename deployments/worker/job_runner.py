@@ -282,7 +282,7 @@ class JobRunner:
         """End a cancelled job that no process works on; Prefect only marks it."""
         if run.state is None or run.state.id in self._checked:
             return
-        if self._parked is None or not self._parked.is_ours(run):
+        if self._parked is None or not self._parked.answers_for(run):
             return
         if await was_parked(client, run):
             # In a context of its own, which is bound to the job's bucket.

@@ -70,6 +70,8 @@ Open = Callable[[], AbstractAsyncContextManager[Provider[Any]]]
 PROVIDERS: Final[Mapping[str, Open]] = {"sync-so": sync_so, "ghostcut": ghostcut}
 """The providers, by their names in the addresses of callbacks."""
 
+# Seconds after which any worker of the pool ends a cancelled job of another one.
+_LATE_CANCEL = 20.0
 _STAGES: Final = [stage for stage in Stage if stage.waits]
 
 # Pause between two requests to one provider, in seconds: a tenth of Sync.so's budget of reads.
@@ -154,6 +156,14 @@ class ParkedJobs:
         if owner not in online and online:
             owner = online[run.id.int % len(online)]
         return run.work_pool_name == self._work_pool and owner == self._worker
+
+    def answers_for(self, run: FlowRun) -> bool:
+        """Does this worker end a cancelled job? Another one than its owner does so a while later:
+        a lost worker counts as online for minutes."""
+        if run.state is None or run.work_pool_name != self._work_pool:
+            return False
+        waited = (datetime.now(UTC) - run.state.timestamp).total_seconds()
+        return self.is_ours(run) or waited > _LATE_CANCEL
 
     def add(self, run_id: UUID) -> None:
         """Look for a run that has just been parked."""

@@ -16,12 +16,10 @@ from pro_video.core.job_warning import JobWarning
 from pro_video.core.settings import get_settings
 from pro_video.media.children.examine import examine
 from pro_video.media.info import MediaInfo
-from pro_video.media.probe import COUNT_BUDGET, probe
-from pro_video.pricing.estimate import Estimate, StageEstimate
+from pro_video.pricing.estimate import Estimate, StageEstimate, estimate_request
 from pro_video.request.check import JobRequest
 from pro_video.request.rules_files import check_media
 from pro_video.s3.storage import Storage
-from tasks.estimate_cost import estimate
 
 
 class EstimateView(BaseModel):
@@ -86,7 +84,7 @@ async def probed(storage: Storage, request: JobRequest, names: Mapping[str, str]
                 for one in refused.problems
             ]
         ) from None
-    return Probed(checked, video.duration, estimate(checked, video, found))
+    return Probed(checked, video.duration, estimate_request(checked, video, found))
 
 
 def estimate_view(found: Probed, client: ClientRequest) -> EstimateView:
@@ -104,6 +102,9 @@ def estimate_view(found: Probed, client: ClientRequest) -> EstimateView:
 
 
 async def _probe(storage: Storage, source: str) -> MediaInfo:
+    # The module loads libav, 30 MB that a gateway without estimates does not need.
+    from pro_video.media.probe import COUNT_BUDGET, probe
+
     if not source.startswith("s3://"):
         raise SourceRefused(
             "is a link, which an estimate does not follow; upload the file, and name the upload",

@@ -132,6 +132,8 @@ class Job(JobSummary):
     metadata: dict[str, Any]
     timings: dict[str, float] = {}
     estimated_cost_usd: Decimal | None = None
+    files_removed_at: datetime | None = None
+    files_removed: list[str] = []
     retry_url: str | None = None
     accept_url: str | None = None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_UP, Decimal
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from pro_video.core.errors import FieldProblem, RequestRefused
+from pro_video.media.info import MediaInfo
 from pro_video.pricing.prices import (
     BILLED_FPS,
     GHOSTCUT,
@@ -17,7 +18,9 @@ from pro_video.pricing.prices import (
     SYNC_SO,
     USD_PER_POINT,
 )
+from pro_video.request.check import InpaintingRequest, JobRequest
 from pro_video.request.models import AnnotationArea, InpaintingOptions, Segment
+from pro_video.request.timeline import timeline_of
 
 _CENT_PARTS: Final = Decimal("0.0001")
 
@@ -177,6 +180,31 @@ def estimate_job(
     if areas:
         stages.append(estimate_inpainting(inpainting.quality, seconds))
     return Estimate(stages=tuple(stages))
+
+
+def estimate_request(
+    request: JobRequest | InpaintingRequest, video: MediaInfo, audios: Mapping[str, MediaInfo]
+) -> Estimate:
+    """The price of a request.
+
+    A lip-sync counts also where that of an earlier job may be reused.
+
+    Args:
+        request: the checked request.
+        video: probe of the video.
+        audios: probe of each audio, by its source.
+    """
+    seconds = video.duration
+    if isinstance(request, JobRequest):
+        seconds = timeline_of(request, audios, video, None).length
+    return estimate_job(
+        model=request.lip_sync.model if isinstance(request, JobRequest) else None,
+        seconds=seconds,
+        fps=video.video.fps if video.video is not None else None,
+        segments=request.segments if isinstance(request, JobRequest) else (),
+        areas=request.annotation_areas,
+        inpainting=request.inpainting,
+    )
 
 
 def _is_length(seconds: float) -> bool:

@@ -16,7 +16,8 @@ class PriceList:
 
     Attributes:
         as_of: day on which the source was read.
-        source: place of the prices, or the reason why there is none.
+        source: place of the prices without a scheme, because no report holds a link; or the reason
+            why there is none.
         unit: of ``prices``.
         prices: the highest price of each model or tier, for an account without discount.
         discounted: the lowest price of each, for the largest plan.
@@ -47,7 +48,7 @@ _SCALE_DISCOUNT: Final = Decimal("0.8")
 
 SYNC_SO: Final = PriceList(
     as_of=date(2026, 11, 27),
-    source="https://sync.so/docs/product/billing",
+    source="sync.so/docs/product/billing",
     unit="USD for each frame of the output",
     prices=_FRAME,
     discounted=MappingProxyType({name: price * _SCALE_DISCOUNT for name, price in _FRAME.items()}),

@@ -177,6 +177,5 @@ def blocks(kind: str, base_url: str) -> list[str]:
 
 
 def snippet(kind: str, base_url: str) -> str:
-    """The only block of a kind."""
-    (block,) = blocks(kind, base_url)
-    return block
+    """The first block of a kind."""
+    return blocks(kind, base_url)[0]

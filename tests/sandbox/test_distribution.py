@@ -33,7 +33,11 @@ def test_the_wheel_has_every_module_of_its_own_and_no_other(folder: Path, tmp_pa
     }
     wanted = {"sandbox"} if folder == SANDBOX else packages - {"sandbox"}
     modules = [path for name in wanted for path in (ROOT / name).rglob("*.py")]
-    assert packed == {path.relative_to(ROOT).as_posix() for path in modules}
+    # Beside its modules the product has files for deployments, and the registration reads one.
+    data = {name for name in packed if not name.endswith(".py")}
+    assert packed - data == {path.relative_to(ROOT).as_posix() for path in modules}
+    assert all(name.startswith("deployments/") for name in data)
+    assert ("deployments/prefect.yaml" in data) is (folder == ROOT)
 
 
 def test_the_sandbox_requires_what_it_imports() -> None:
