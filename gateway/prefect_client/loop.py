@@ -60,6 +60,13 @@ async def open_prefect_loop() -> AsyncIterator[PrefectLoop]:
         async with get_client() as client:
             opened.set_result(PrefectLoop(client, asyncio.get_running_loop(), stop))
             await stop.wait()
+            # Before the client: a call that outlives its pool leaves its connection open.
+            calls = asyncio.all_tasks() - {asyncio.current_task()}
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        # Closed transports release their sockets in the loop's next round.
+        await asyncio.sleep(0)
 
     def main() -> None:
         try:
