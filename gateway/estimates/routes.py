@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 
@@ -13,31 +13,19 @@ from gateway.base.services import Settings, service
 from gateway.bucket.bucket import Bucket
 from gateway.estimates.estimate import EstimateView, estimate_view, probed
 from gateway.jobs.job_status import JobRuns
-from gateway.jobs.request_mapping import ClientRequest, product_request
-from gateway.jobs.request_models import JOB_EXAMPLE, JobBody
-from gateway.jobs.sources import Sources, resolve_audios, resolve_video
+from gateway.jobs.request_mapping import product_request
+from gateway.jobs.request_models import JOB_BODY
+from gateway.jobs.sources import Sources
 from gateway.uploads.direct_uploads import DirectUploads
 
 router = APIRouter(prefix="/api/v1/estimates", tags=["jobs"])
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/JobBody"},
-                "example": JOB_EXAMPLE,
-            }
-        },
-    }
-}
 
 
 @router.post(
     "",
     summary="The price of a job, before there is one",
     responses=problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
-    openapi_extra=_BODY,
+    openapi_extra=JOB_BODY,
 )
 async def estimate_job(
     request: Request,
@@ -53,15 +41,7 @@ async def estimate_job(
     body = await read_object(request)
     storage = await bucket.storage()
     sources = Sources(owner, storage, runs, uploads, prefixes=settings.source_prefixes)
-    client = ClientRequest(
-        segments=body.get("segments_data"),
-        effects=body.get("effects"),
-        display_name=body.get("display_name"),
-        options=body.get("options"),
-    )
-    client.refuse_unknown("", body, JobBody)
-    video = await resolve_video(client, sources, body)
-    audios = await resolve_audios(client, sources, body.get("audios"))
+    client, video, audios = await sources.resolve_request(body)
     checked = product_request(client, video=video, audio_of=audios.get)
     names = {video: "video"} | {source: f"audios.{ref[:200]}" for ref, source in audios.items()}
     return estimate_view(await probed(storage, checked, names), client)

@@ -164,3 +164,16 @@ JOB_EXAMPLE = {
     ],
     "display_name": "Spring spot",
 }
+
+JOB_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/JobBody"},
+                "example": JOB_EXAMPLE,
+            }
+        },
+    }
+}
+"""The request body of a job in JSON, in OpenAPI's terms."""

@@ -28,12 +28,11 @@ from gateway.jobs.job_status import (
     read_job,
 )
 from gateway.jobs.request_mapping import (
-    ClientRequest,
     flow_parameters,
     product_request,
 )
-from gateway.jobs.request_models import JOB_EXAMPLE, JobBody
-from gateway.jobs.sources import Sources, resolve_audios, resolve_video
+from gateway.jobs.request_models import JOB_BODY
+from gateway.jobs.sources import Sources
 from gateway.jobs.views import (
     JobCreated,
     JobList,
@@ -54,17 +53,6 @@ _STATES: dict[Status, tuple[str, ...]] = {
     "completed": ("COMPLETED",),
     "failed": ("FAILED", "CRASHED"),
     "cancelled": ("CANCELLED",),
-}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/JobBody"},
-                "example": JOB_EXAMPLE,
-            }
-        },
-    }
 }
 # Microseconds of a time, and the jobs of exactly this time that were shown already.
 _CURSOR = "^[0-9]{16}(~[0-9a-f]{32}){0,500}$"
@@ -87,7 +75,7 @@ _Route = TypeVar("_Route", bound=Callable[..., Any])
         },
         201: {"headers": _LOCATION, "links": JOB_LINKS},
     },
-    openapi_extra=_BODY,
+    openapi_extra=JOB_BODY,
 )
 async def create_job(
     request: Request,
@@ -103,15 +91,7 @@ async def create_job(
     body = await read_object(request)
     storage = await bucket.storage()
     sources = Sources(owner, storage, runs, uploads, prefixes=settings.source_prefixes)
-    client = ClientRequest(
-        segments=body.get("segments_data"),
-        effects=body.get("effects"),
-        display_name=body.get("display_name"),
-        options=body.get("options"),
-    )
-    client.refuse_unknown("", body, JobBody)
-    video = await resolve_video(client, sources, body)
-    audios = await resolve_audios(client, sources, body.get("audios"))
+    client, video, audios = await sources.resolve_request(body)
     webhook = await checked_webhook(body.get("webhook"), client.problems)
     checked = product_request(client, video=video, audio_of=audios.get)
     job = NewJob(

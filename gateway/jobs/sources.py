@@ -8,6 +8,7 @@ from uuid import UUID
 
 from gateway.base.problems import ProblemError
 from gateway.jobs.request_mapping import PLACEHOLDER, ClientRequest
+from gateway.jobs.request_models import JobBody
 from gateway.prefect_client.runs import Runs
 from gateway.uploads.direct_uploads import UPLOAD_ID, DirectUploads
 from gateway.uploads.usage import owner_prefix
@@ -72,6 +73,21 @@ class Sources:
             "source_scheme", "must be upload:<id>, an s3:// address or an https:// address"
         )
 
+    async def resolve_request(
+        self, body: dict[str, Any]
+    ) -> tuple[ClientRequest, str, dict[str, str]]:
+        """A JSON request, the address of its video, and those of its audios by their refId; what
+        cannot be used is a problem of the request."""
+        client = ClientRequest(
+            segments=body.get("segments_data"),
+            effects=body.get("effects"),
+            display_name=body.get("display_name"),
+            options=body.get("options"),
+        )
+        client.refuse_unknown("", body, JobBody)
+        video = await _video(client, self, body)
+        return client, video, await _audios(client, self, body.get("audios"))
+
     async def _upload(self, source: str) -> str:
         missing = SourceProblem("upload_not_found", "names no upload of yours; use its `source`")
         match = _UPLOAD.fullmatch(source)
@@ -128,8 +144,7 @@ class Sources:
         return True
 
 
-async def resolve_video(client: ClientRequest, sources: Sources, body: dict[str, Any]) -> str:
-    """The address of a body's video; a problem of the request where it cannot be used."""
+async def _video(client: ClientRequest, sources: Sources, body: dict[str, Any]) -> str:
     if "video" not in body:
         client.problem("video", "missing", "is missing; name the video")
         return PLACEHOLDER
@@ -144,8 +159,7 @@ async def _resolved(client: ClientRequest, sources: Sources, source: object, nam
         return PLACEHOLDER
 
 
-async def resolve_audios(client: ClientRequest, sources: Sources, given: object) -> dict[str, str]:
-    """The addresses of a body's audios by their refId; problems of the request as above."""
+async def _audios(client: ClientRequest, sources: Sources, given: object) -> dict[str, str]:
     most = get_settings().max_segments
     if not isinstance(given, dict) or not given:
         client.problem("audios", "missing", "must be an object that names an audio for each refId")
